@@ -1,0 +1,170 @@
+"""The wire shape of each event (Twilio docs: Event Webhook reference; where it and real traffic differ, real traffic).
+
+A *kind* is a wire name (`open`) or a variant of one (`machine-open` is an `open` with `sg_machine_open` true).
+`build` turns a kind into the flat JSON object that is posted; nothing here has side effects.
+"""
+
+from sandbox import ids
+from sandbox.message import Copy
+
+DELIVERY = ("processed", "dropped", "deferred", "delivered", "bounce")
+"""These carry `smtp-id` and a readable `sg_event_id`."""
+ENGAGEMENT = ("open", "click", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
+ACCOUNT = "account_status_change"
+NAMES = (*DELIVERY, *ENGAGEMENT, ACCOUNT)
+ACCOUNT_TYPES = ("compliance_suspend", "compliance_deactivate", "compliance_ban", "reactivate")
+
+DROP_REASONS = (
+    "Bounced Address",
+    "Unsubscribed Address",
+    "Spam Reporting Address",
+    "Invalid",
+    "Spam Content",
+    "Invalid SMTPAPI header",
+    "Recipient List over Package Quota",
+)
+
+SENDING_IP = "198.51.100.24"
+READER_IP = "203.0.113.7"
+READER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+PREFETCH_IP = "203.0.113.200"
+SCANNER = {"ip": "203.0.113.66", "useragent": "Mozilla/5.0 (compatible; BarracudaCentral/1.0; link scanner)"}
+DEFAULT_GROUP = 1042
+"""The unsubscribe group used when the message names none."""
+
+VARIANTS = {
+    "blocked": (
+        "bounce",
+        {
+            "type": "blocked",
+            "reason": "552 5.2.2 mailbox over quota",
+            "status": "5.2.2",
+            "bounce_classification": "Mailbox Unavailable",
+            "cert_err": "1",
+        },
+    ),
+    "dropped-unsubscribed": ("dropped", {"reason": "Unsubscribed Address"}),
+    "dropped-spam": ("dropped", {"reason": "Spam Reporting Address"}),
+    "dropped-invalid": ("dropped", {"reason": "Invalid"}),
+    "dropped-header": ("dropped", {"reason": "Invalid SMTPAPI header"}),
+    "machine-open": ("open", {"sg_machine_open": True, "ip": PREFETCH_IP, "useragent": "Mozilla/5.0"}),
+    "late-bounce": ("bounce", {}),
+}
+
+
+def is_kind(kind: str) -> bool:
+    return kind in DELIVERY or kind in ENGAGEMENT or kind in VARIANTS
+
+
+def build(kind: str, copy: Copy, timestamp: int, details: dict | None = None) -> dict:
+    """The event object of `kind` for one recipient, at `timestamp` (Unix seconds).
+
+    `details` override or add fields; None takes a field out. A unique arg shows through unless SendGrid has a field
+    of that name in this very event.
+    """
+    name, variant = VARIANTS.get(kind, (kind, {}))
+    if kind == "late-bounce":
+        wire, args = _late_bounce(copy, timestamp), {}
+    else:
+        wire = _common(name, copy, timestamp) | _own_fields(name, copy, timestamp)
+        args = copy.message.options.unique_args
+    wire |= variant | (details or {})
+    wire = {key: value for key, value in wire.items() if value is not None}
+    return wire | {key: value for key, value in args.items() if key not in wire}
+
+
+def build_account(status: str, timestamp: int, details: dict | None = None) -> dict:
+    """`account_status_change` has no recipient and no message."""
+    return {
+        "event": ACCOUNT,
+        "sg_event_id": ids.account_event_id(status, timestamp),
+        "timestamp": timestamp,
+        "type": status,
+    } | (details or {})
+
+
+def again(wire: dict) -> dict:
+    """The same event once more, as a redelivery under another `sg_event_id`."""
+    return wire | {"sg_event_id": ids.random_id()}
+
+
+def _common(name: str, copy: Copy, timestamp: int) -> dict:
+    message, options = copy.message, copy.message.options
+    wire = {"email": copy.address, "event": name, "timestamp": timestamp}
+    if name in DELIVERY:
+        wire["sg_event_id"] = ids.delivery_event_id(name, message.id, copy.index, copy.attempts)
+    else:
+        wire["sg_event_id"] = ids.random_id()
+    wire["sg_message_id"] = copy.sg_message_id
+    if options.category:
+        wire["category"] = list(options.category)
+    if name in DELIVERY:
+        wire["smtp-id"] = message.message_id
+    if options.asm_group_id is not None and name not in ("spamreport", "unsubscribe"):
+        wire["asm_group_id"] = options.asm_group_id
+    return wire
+
+
+def _own_fields(name: str, copy: Copy, timestamp: int) -> dict:
+    if name in DELIVERY:
+        return _delivery_fields(name, copy, timestamp)
+    if name == "spamreport":
+        return {}
+    wire = {"ip": READER_IP, "useragent": READER_AGENT}
+    if name == "open":
+        wire |= {"sg_content_type": "html", "sg_machine_open": False}
+    elif name == "click":
+        wire |= link_fields(copy, 0)
+    elif name != "unsubscribe":  # the group events
+        wire["url"] = f"https://u{ids.ACCOUNT}.ct.sendgrid.net/asm/?user_id={ids.ACCOUNT}"
+        wire["asm_group_id"] = copy.message.options.asm_group_id or DEFAULT_GROUP
+    return wire
+
+
+def link_fields(copy: Copy, number: int) -> dict:
+    """What a click on link `number` of the message says; a stand-in link where the message has none."""
+    links = copy.message.links
+    if 0 <= number < len(links):
+        link = links[number]
+        return {"url": link.url, "url_offset": {"index": link.index, "type": link.type}}
+    return {"url": "https://www.example.com/", "url_offset": {"index": 0, "type": "html"}}
+
+
+def _delivery_fields(name: str, copy: Copy, timestamp: int) -> dict:
+    message = copy.message
+    domain = copy.address.rpartition("@")[2]
+    sent = {"ip": SENDING_IP, "tls": 1}
+    if name == "processed":
+        pool = {"name": message.options.ip_pool or "transactional", "id": "210"}
+        return {"send_at": message.options.send_at, "pool": pool}
+    if name == "dropped":
+        return {"reason": DROP_REASONS[0]}
+    if name == "deferred":
+        response = "451 4.7.1 Greylisting in action, please come back later"
+        return {
+            "response": response, "attempt": str(copy.attempts), **sent,
+            "domain": domain, "from": message.envelope_from,
+        }  # fmt: skip
+    if name == "delivered":
+        return {**sent, "response": f"250 2.0.0 OK {timestamp} {message.id[:13]} - mx.{domain}\n"}
+    return {
+        "type": "bounce",
+        "reason": f"550 5.1.1 <{copy.address}>: Recipient address rejected: User unknown",
+        "status": "5.1.1",
+        "bounce_classification": "Invalid Address",
+        **sent,
+    }
+
+
+def _late_bounce(copy: Copy, timestamp: int) -> dict:
+    """The receiver took the mail and returned it later: nothing is left but the address and the reason."""
+    return {
+        "email": copy.address,
+        "event": "bounce",
+        "timestamp": timestamp,
+        "sg_event_id": ids.random_id(),
+        "sg_message_id": "",
+        "type": "bounce",
+        "status": "5.1.10",
+        "reason": "550 5.1.10 RecipientNotFound; recipient not found by SMTP address lookup",
+    }

@@ -1,0 +1,5 @@
+"""The inbox page."""
+
+from aiohttp import web
+
+routes = web.RouteTableDef()

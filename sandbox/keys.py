@@ -1,0 +1,52 @@
+"""The P-256 key that signs event webhooks, and the signature itself (Twilio docs: Event Webhook security features)."""
+
+import base64
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+class KeyFileError(Exception):
+    """The key file is there but cannot be used, or cannot be written."""
+
+
+def generate() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def load_or_create(path: str | None) -> ec.EllipticCurvePrivateKey:
+    """Return the key in the PEM file `path`, made there (mode 0600) if missing. Without a path: a key for this run."""
+    if path is None:
+        return generate()
+    try:
+        if not Path(path).exists():
+            _write(generate(), path)
+        key = serialization.load_pem_private_key(Path(path).read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise KeyFileError(f"{path}: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise KeyFileError(f"{path}: not a P-256 private key")
+    return key
+
+
+def _write(key: ec.EllipticCurvePrivateKey, path: str) -> None:
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another sandbox was quicker: its key is as good
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+
+
+def public_text(key: ec.EllipticCurvePrivateKey) -> str:
+    """The public half as the vendor shows it: base64 of the DER SubjectPublicKeyInfo, 124 characters, one line."""
+    der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode()
+
+
+def sign(key: ec.EllipticCurvePrivateKey, timestamp: str, body: bytes) -> str:
+    """Base64 of the ASN.1 DER ECDSA/SHA-256 signature over the timestamp header's bytes followed by the raw body."""
+    return base64.b64encode(key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))).decode()

@@ -1,0 +1,152 @@
+"""A message as received, its copies (one for each recipient), and the mailbox that holds them for this run."""
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sandbox import ids, mime, rewrite, smtpapi
+
+MAX_MESSAGES = 10_000
+"""The oldest messages go first."""
+
+
+@dataclass(eq=False)
+class Event:
+    """One event of a trail: what goes over the wire, and what became of it."""
+
+    wire: dict
+    outcome: str = "pending"
+    """`pending`, `delivered` (2xx), `failing` (tried again), `lost` (given up, or no webhook is set)."""
+
+    @property
+    def label(self) -> str:
+        """A word for people, finer than the wire name."""
+        name = self.wire.get("event")
+        if name == "bounce" and self.wire.get("type") == "blocked":
+            return "blocked"
+        if name == "open" and self.wire.get("sg_machine_open"):
+            return "machine open"
+        return str(name).replace("_", " ")
+
+
+@dataclass(eq=False)
+class Copy:
+    """What one recipient (To, Cc or Bcc alike) gets: own index, pixel, links and events."""
+
+    message: "Message"
+    index: int
+    address: str
+    trail: list[Event] = field(default_factory=list)
+    attempts: int = 0
+    """Deferrals so far."""
+    doubled: bool = False
+    """Every event is sent twice."""
+
+    @property
+    def sg_message_id(self) -> str:
+        return f"{self.message.id}.{self.message.server}.{self.index}"
+
+    @property
+    def token(self) -> str:
+        return f"{self.message.id}.{self.index}"
+
+    @property
+    def state(self) -> str:
+        """The latest event's label, `accepted` before the first."""
+        return self.trail[-1].label if self.trail else "accepted"
+
+    @property
+    def arrived(self) -> bool:
+        """Only a delivered copy can load its pixel and be clicked."""
+        return any(event.wire.get("event") == "delivered" for event in self.trail)
+
+    def addresses(self, base_url: str) -> rewrite.Addresses:
+        return rewrite.Addresses(
+            click=lambda number: f"{base_url}/ls/click?upn={self.token}.{number}",
+            open=f"{base_url}/wf/open?upn={self.token}",
+            unsubscribe=f"{base_url}/wf/unsubscribe?upn={self.token}",
+        )
+
+    def source(self, base_url: str) -> bytes:
+        """The copy's bytes: as delivered, or before delivery without pixel and tracked links."""
+        message = self.message
+        if not self.arrived:
+            return message.raw
+        return rewrite.delivered(message.raw, message.options, self.addresses(base_url), len(message.links))
+
+
+class Message:
+    """One accepted message. `received` is the DATA as it came, `raw` the same without X-SMTPAPI headers."""
+
+    def __init__(self, received: bytes, recipients: list[str], sender: str):
+        self.id = ids.random_id()
+        self.server = ids.server_suffix()
+        self.time = time.time()
+        self.received = received
+        self.envelope_from = sender
+        self.options = smtpapi.read(self.smtpapi)
+        self.raw = mime.without_field(received, "X-SMTPAPI")
+        self.message_id = mime.header(self.raw, "Message-ID")
+        if not self.message_id:  # as SendGrid, which makes one
+            self.message_id = f"<{self.id}@geopod-ismtpd-16>"
+            self.raw = f"Message-ID: {self.message_id}\r\n".encode() + self.raw
+        self.copies = [Copy(self, index, address) for index, address in enumerate(recipients)]
+
+    @property
+    def smtpapi(self) -> list[bytes]:
+        return [value for name, value in mime.fields(self.received) if name.lower() == "x-smtpapi"]
+
+    @cached_property
+    def links(self) -> list[rewrite.Link]:
+        return rewrite.find_links(self.raw, self.options)
+
+    @cached_property
+    def has_pixel(self) -> bool:
+        return rewrite.has_pixel(self.raw, self.options)
+
+    @cached_property
+    def parts(self) -> list[mime.Part]:
+        return mime.parts(self.raw)
+
+    @cached_property
+    def attachments(self) -> list[tuple[int, mime.Part]]:
+        return [(number, part) for number, part in enumerate(self.parts) if part.is_attachment]
+
+    @cached_property
+    def subject(self) -> str:
+        return mime.header(self.raw, "Subject")
+
+    @cached_property
+    def sender(self) -> str:
+        return mime.header(self.raw, "From")
+
+    def copy(self, name: str) -> Copy | None:
+        """A copy by its index or its recipient's address."""
+        for copy in self.copies:
+            if name == str(copy.index) or name.lower() == copy.address.lower():
+                return copy
+        return None
+
+
+class Mailbox:
+    """All messages of this run, newest last."""
+
+    def __init__(self):
+        self._messages: dict[str, Message] = {}
+
+    def add(self, message: Message) -> None:
+        self._messages[message.id] = message
+        while len(self._messages) > MAX_MESSAGES:
+            del self._messages[next(iter(self._messages))]
+
+    def get(self, message_id: str) -> Message | None:
+        return self._messages.get(message_id)
+
+    def newest_first(self) -> list[Message]:
+        return list(reversed(self._messages.values()))
+
+    def clear(self) -> None:
+        self._messages.clear()
+
+    def __len__(self) -> int:
+        return len(self._messages)

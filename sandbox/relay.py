@@ -1,0 +1,62 @@
+"""The SMTP relay (Twilio docs: SMTP integration): user `apikey`, password the API key, replies name the message."""
+
+import asyncio
+import hmac
+import logging
+import warnings
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from sandbox.service import Sandbox
+
+MAX_MESSAGE_BYTES = 30 * 1024 * 1024
+
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # it warns of AUTH without TLS at every connection
+warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS", category=UserWarning)
+
+
+class _Protocol(SMTP):
+    line_length_limit = MAX_MESSAGE_BYTES
+    """Long lines are against RFC 5322, and get through."""
+
+
+class _Handler:
+    def __init__(self, sandbox: Sandbox):
+        self.sandbox = sandbox
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd)
+        recipients = [_encodable(address) for address in envelope.rcpt_tos]
+        message = self.sandbox.accept(envelope.content or b"", recipients, _encodable(envelope.mail_from or ""))
+        return f"250 Ok: queued as {message.id}"
+
+
+def _encodable(address: str) -> str:
+    return address.encode("utf-8", "replace").decode()
+
+
+async def listen(sandbox: Sandbox, host: str, port: int) -> asyncio.Server:
+    """Serve the relay in the running event loop."""
+
+    def authenticate(server, session, envelope, mechanism, credentials) -> AuthResult:
+        good = isinstance(credentials, LoginPassword) and (
+            hmac.compare_digest(credentials.login, b"apikey")
+            and hmac.compare_digest(credentials.password, sandbox.api_key.encode())
+        )
+        return AuthResult(success=good, handled=False)
+
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(
+        lambda: _Protocol(
+            _Handler(sandbox),
+            data_size_limit=MAX_MESSAGE_BYTES,
+            enable_SMTPUTF8=True,
+            hostname="localhost",
+            ident="SendGrid sandbox",
+            auth_required=True,
+            auth_require_tls=False,
+            authenticator=authenticate,
+            loop=loop,
+        ),
+        host,
+        port,
+    )

@@ -1,0 +1,67 @@
+"""Starts and stops the two servers in one event loop."""
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sandbox import api, inbox, keys, relay, tracking
+from sandbox.service import Sandbox
+from sandbox.site import SANDBOX
+from sandbox.webhook import Webhook
+
+ROOMS = (tracking, api, inbox)
+"""Modules with `routes`. SendGrid's v3 API will be another."""
+STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True)
+class Settings:
+    host: str
+    smtp_port: int
+    http_port: int
+    api_key: str
+    key: ec.EllipticCurvePrivateKey
+    webhook_url: str | None
+    flush_seconds: float
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Prints one line when both servers listen."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    sandbox = Sandbox(settings.api_key, keys.public_text(settings.key))
+    sandbox.webhook = Webhook(settings.key, settings.webhook_url, settings.flush_seconds, sandbox.changed)
+    runner = web.AppRunner(web_site(sandbox), access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.http_port).start()
+        sandbox.base_url = f"http://{_reachable(settings.host)}:{runner.addresses[0][1]}"
+        smtp = await relay.listen(sandbox, settings.host, settings.smtp_port)
+        smtp_port = smtp.sockets[0].getsockname()[1]
+        print(f"sandbox ready: smtp {_reachable(settings.host)}:{smtp_port} http {sandbox.base_url}", flush=True)
+        await stop.wait()
+        smtp.close()
+    finally:
+        await sandbox.webhook.close()
+        await runner.cleanup()
+
+
+def web_site(sandbox: Sandbox) -> web.Application:
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app[SANDBOX] = sandbox
+    for room in ROOMS:
+        app.add_routes(room.routes)
+    app.router.add_static("/static/", STATIC)
+    return app
+
+
+def _reachable(host: str) -> str:
+    """An address that a browser on this machine can open."""
+    if host in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

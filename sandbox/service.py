@@ -1,0 +1,121 @@
+"""What happens to a message: accepted, then lived through event by event, each recorded and handed to the webhook."""
+
+import asyncio
+import logging
+import time
+
+from sandbox import events, lives
+from sandbox.message import Copy, Event, Mailbox, Message
+from sandbox.webhook import Webhook
+
+_logger = logging.getLogger("sandbox")
+
+ACTIONS = ("scan", "duplicate", "unordered")
+"""Things to do to a copy that are more than one event."""
+
+
+class Sandbox:
+    """The state of one run."""
+
+    def __init__(self, api_key: str, public_key: str):
+        self.api_key = api_key
+        self.public_key = public_key
+        self.base_url = ""
+        """Where recipients reach the sandbox; known once the HTTP server listens."""
+        self.webhook: Webhook | None = None
+        self.mailbox = Mailbox()
+        self.account_events: list[Event] = []
+        self.version = 0
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def changed(self) -> None:
+        """Something that the page shows has changed."""
+        self.version += 1
+
+    def accept(self, content: bytes, recipients: list[str], sender: str) -> Message:
+        """Take a message in; what becomes of each copy is in `lives`."""
+        message = Message(content, recipients, sender)
+        self.mailbox.add(message)
+        _logger.info("queued as %s for %d recipient(s)", message.id, len(recipients))
+        for copy in message.copies:
+            life = lives.life_of(copy.address) if message.options.valid else lives.HEADER_DROPPED
+            copy.doubled = life.doubled
+            self._live(copy, life.steps)
+        self.changed()
+        return message
+
+    def _live(self, copy: Copy, steps: tuple[lives.Step, ...]) -> None:
+        now = time.time()
+        for step in steps:
+            timestamp = {"timestamp": int(now + step.at)}
+            if step.delay <= 0:
+                self.fire(copy, step.kind, timestamp)
+            else:
+                self._later(step.delay, copy, step.kind, timestamp)
+
+    def _later(self, delay: float, copy: Copy, kind: str, details: dict) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            self.fire(copy, kind, details)
+
+        timer = asyncio.get_running_loop().call_later(delay, run)
+        self._timers.add(timer)
+
+    def fire(self, copy: Copy, kind: str, details: dict | None = None) -> list[dict]:
+        """Make a kind of event (or one of ACTIONS) happen to a copy; the events as they go over the wire."""
+        if kind == "scan":
+            return self._scan(copy, details or {})
+        if kind == "duplicate":
+            return self._duplicate(copy)
+        if kind == "unordered":
+            self._live(copy, lives.life_of("unordered@").steps)
+            return []
+        wire = events.build(kind, copy, int(time.time()), details)
+        if kind == "deferred":
+            copy.attempts += 1
+        sent = [wire, events.again(wire)] if copy.doubled else [wire]
+        for one in sent:
+            self._record(copy.trail, one)
+        return sent
+
+    def fire_account(self, status: str, details: dict | None = None) -> dict:
+        wire = events.build_account(status, int(time.time()), details)
+        self._record(self.account_events, wire)
+        return wire
+
+    def send_as_is(self, wire: list[dict]) -> None:
+        """Post objects that are nobody's: for receivers' tests of what SendGrid might send one day."""
+        for one in wire:
+            self._record([], one)
+
+    def _scan(self, copy: Copy, details: dict) -> list[dict]:
+        """A scanner loads the pixel and follows every link."""
+        seen = events.SCANNER | details
+        fired = self.fire(copy, "open", seen) if copy.message.has_pixel else []
+        for number in range(len(copy.message.links)):
+            fired += self.fire(copy, "click", events.link_fields(copy, number) | seen)
+        return fired
+
+    def _duplicate(self, copy: Copy) -> list[dict]:
+        """All events of the copy's latest second, once more."""
+        latest = copy.trail[-1].wire.get("timestamp") if copy.trail else None
+        wires = [events.again(event.wire) for event in copy.trail if event.wire.get("timestamp") == latest]
+        for wire in wires:
+            self._record(copy.trail, wire)
+        return wires
+
+    def _record(self, trail: list[Event], wire: dict) -> None:
+        event = Event(wire)
+        trail.append(event)
+        self.webhook.add(event)
+        self.changed()
+
+    def clear(self) -> None:
+        """Forget all messages, and all events that have not been sent."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self.account_events.clear()
+        self.mailbox.clear()
+        self.webhook.clear()
+        self.changed()

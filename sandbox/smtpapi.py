@@ -1,0 +1,121 @@
+"""What the sender asked for: the `X-SMTPAPI` header (Twilio docs: Building an X-SMTPAPI header, SMTP filters)."""
+
+import json
+from dataclasses import dataclass, field
+
+MAX_LINE = 1000
+"""Characters in one line of the header."""
+MAX_UNIQUE_ARGS = 10_000
+"""Bytes of all unique args together."""
+
+
+class InvalidHeader(ValueError):
+    """SendGrid would drop the message: `Invalid SMTPAPI header`."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How one message is to be tracked. The defaults are those of a new account: clicks and opens, in HTML only."""
+
+    valid: bool = True
+    """False: the header could not be read; every recipient is dropped and nothing in it counts."""
+    unique_args: dict[str, str] = field(default_factory=dict)
+    category: tuple[str, ...] = ()
+    asm_group_id: int | None = None
+    send_at: int = 0
+    """Unix seconds; only repeated in `processed`, the sandbox never waits."""
+    ip_pool: str = ""
+    click: bool = True
+    click_text: bool = False
+    """Track links in text/plain too."""
+    open: bool = True
+    open_tag: str = ""
+    """Text in the body that the pixel replaces; empty: before </body>."""
+    subscription: bool = False
+    subscription_html: str = ""
+    subscription_text: str = ""
+    subscription_tag: str = ""
+    """Text in the body that the unsubscribe address replaces; empty: a line is appended."""
+
+
+def read(values: list[bytes]) -> Options:
+    """Options from the raw values of all X-SMTPAPI headers of a message, still folded. The first one wins."""
+    if not values:
+        return Options()
+    try:
+        return _options(_parse(values[0]))
+    except InvalidHeader:
+        return Options(valid=False)
+
+
+def _parse(value: bytes) -> dict:
+    lines = value.splitlines()
+    if any(len(line) > MAX_LINE for line in lines):
+        raise InvalidHeader("line too long")
+    try:
+        # Unfolding takes out the line breaks and nothing else (RFC 5322 2.2.3). Encoded-words are not JSON.
+        data = json.loads(b"".join(lines))
+    except (ValueError, RecursionError) as error:
+        raise InvalidHeader(str(error)) from error
+    if not isinstance(data, dict):
+        raise InvalidHeader("not an object")
+    return data
+
+
+def _options(data: dict) -> Options:
+    filters = _dict(data.get("filters"))
+    click = _dict(_dict(filters.get("clicktrack")).get("settings"))
+    opened = _dict(_dict(filters.get("opentrack")).get("settings"))
+    subscription = _dict(_dict(filters.get("subscriptiontrack")).get("settings"))
+    return Options(
+        unique_args=_unique_args(_dict(data.get("unique_args"))),
+        category=_category(data.get("category")),
+        asm_group_id=_int(data.get("asm_group_id")),
+        send_at=_int(data.get("send_at")) or 0,
+        ip_pool=_text(data.get("ip_pool")),
+        click=_on(click, "enable", True),
+        click_text=_on(click, "enable_text", False),
+        open=_on(opened, "enable", True),
+        open_tag=_text(opened.get("replace")),
+        subscription=_on(subscription, "enable", False),
+        subscription_html=_text(subscription.get("text/html")),
+        subscription_text=_text(subscription.get("text/plain")),
+        subscription_tag=_text(subscription.get("replace")),
+    )
+
+
+def _unique_args(args: dict) -> dict[str, str]:
+    texts = {key: _text(value) for key, value in args.items()}
+    size = sum(len((key + value).encode("utf-8", "replace")) for key, value in texts.items())
+    if size > MAX_UNIQUE_ARGS:
+        raise InvalidHeader("unique_args too long")
+    return texts
+
+
+def _category(value) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(_text(item) for item in values if item not in (None, ""))
+
+
+def _on(settings: dict, name: str, default: bool) -> bool:
+    if name not in settings:
+        return default
+    return str(settings[name]).strip().lower() not in ("0", "false", "none", "")
+
+
+def _dict(value) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _int(value) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _text(value) -> str:
+    """Args are strings on the wire, whatever they were in the header."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
