@@ -1,0 +1,1 @@
+"""What the commands in `script/` share. Everything up to the virtual environment is standard library only."""

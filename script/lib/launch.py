@@ -1,0 +1,20 @@
+"""The way into every command: a supported Python, then the environment, then the command itself inside it."""
+import importlib
+import os
+import sys
+
+from . import python
+
+
+def run(command):
+    """Run `lib/<command>.py` with this process's arguments; every problem we know ends in one line."""
+    python.require()
+    from . import paths, say, setup
+
+    os.environ["PYTHONPYCACHEPREFIX"] = str(paths.PYCACHE)
+    os.umask(0o022)  # PostgreSQL may run as another user, who has to read what we install
+    with say.problems_in_one_line():
+        if not paths.inside_venv():
+            setup.prepare()
+            os.execv(paths.VENV_PYTHON, [str(paths.VENV_PYTHON), *sys.argv])
+        sys.exit(importlib.import_module(f"{__package__}.{command}").main(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""Where things are. All that the commands write is in `.dev`."""
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDON = "sendgrid_tracking"
+
+DEV = ROOT / ".dev"
+ADDONS = DEV / "addons"  # holds one link, to ROOT: Odoo finds an addon by its folder's name
+CONFIG = DEV / "odoo.conf"
+DATA = DEV / "data"  # Odoo's filestore and sessions
+LOG = DEV / "log"
+ODOO = DEV / "odoo"
+POSTGRES = DEV / "postgres"
+PYCACHE = DEV / "pycache"
+SANDBOX_KEY = DEV / "sandbox.pem"
+VENV = DEV / "venv"
+VENV_PYTHON = VENV / "bin" / "python"
+
+
+def inside_venv():
+    """Whether this Python is the virtual environment's."""
+    return Path(sys.prefix).resolve() == VENV.resolve()
