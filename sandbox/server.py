@@ -42,8 +42,8 @@ async def serve(settings: Settings) -> None:
         await web.TCPSite(runner, settings.host, settings.http_port).start()
         sandbox.base_url = f"http://{_reachable(settings.host)}:{runner.addresses[0][1]}"
         smtp = await relay.listen(sandbox, settings.host, settings.smtp_port)
-        smtp_port = smtp.sockets[0].getsockname()[1]
-        print(f"sandbox ready: smtp {_reachable(settings.host)}:{smtp_port} http {sandbox.base_url}", flush=True)
+        sandbox.smtp_address = f"{_reachable(settings.host)}:{smtp.sockets[0].getsockname()[1]}"
+        print(f"sandbox ready: smtp {sandbox.smtp_address} http {sandbox.base_url}", flush=True)
         await stop.wait()
         smtp.close()
     finally:

@@ -22,6 +22,7 @@ class Sandbox:
         self.public_key = public_key
         self.base_url = ""
         """Where recipients reach the sandbox; known once the HTTP server listens."""
+        self.smtp_address = ""
         self.webhook: Webhook | None = None
         self.mailbox = Mailbox()
         self.account_events: list[Event] = []

@@ -241,15 +241,19 @@ class Webhook:
     def clear(self) -> None:
         """Forget everything that waits, and the list of POSTs."""
         self._pending, self._pending_bytes = [], 0
-        for task in self._open.values():
+        for batch, task in self._open.items():
             task.cancel()
+            batch.tried.set()
+        self._open.clear()
         self.posts.clear()
         self._changed()
 
     async def close(self) -> None:
+        tasks = list(self._open.values())
         self.clear()
         if self._timer:
             self._timer.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._session:
             await self._session.close()
 
