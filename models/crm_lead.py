@@ -1,0 +1,63 @@
+from odoo import api, fields, models
+from odoo.fields import Domain
+
+
+class CrmLead(models.Model):
+    _inherit = "crm.lead"
+
+    sendgrid_email_count = fields.Integer(
+        string="Number of Documents", compute="_compute_sendgrid_email_count", groups="base.group_user"
+    )
+
+    @api.depends("email_normalized")
+    @api.depends_context("uid")
+    def _compute_sendgrid_email_count(self):
+        for lead in self:
+            lead.sendgrid_email_count = self.env["sendgrid.email"].search_count(lead._get_sendgrid_email_domain())
+
+    def _get_sendgrid_email_domain(self):
+        """Return the domain of the e-mails about the lead, and of those to its address: it often has no contact yet."""
+        self.ensure_one()
+        domain = Domain("model", "=", "crm.lead") & Domain("res_id", "=", self.id)
+        if self.email_normalized:
+            domain |= Domain("recipient", "=", self.email_normalized)
+        return domain
+
+    def action_view_sendgrid_emails(self):
+        """Open the lead's documents: the e-mails about it or to its address, newest first."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
+        return {
+            **action,
+            "display_name": self.env._("Documents of %s", self.display_name),
+            "domain": list(self._get_sendgrid_email_domain()),
+            "context": {},
+        }
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        leads = super().create(vals_list)
+        leads._give_sendgrid_emails_to_contact()
+        return leads
+
+    def write(self, vals):
+        result = super().write(vals)
+        if vals.get("partner_id"):
+            self._give_sendgrid_emails_to_contact()
+        return result
+
+    def _give_sendgrid_emails_to_contact(self):
+        """Let the documents of a lead follow the contact that was made from it, as far as they went to its address."""
+        for lead in self.filtered("partner_id"):
+            partner = lead.partner_id
+            emails = self.env["sendgrid.email"].sudo().search(
+                [
+                    ("model", "=", "crm.lead"),
+                    ("res_id", "=", lead.id),
+                    ("partner_id", "=", False),
+                    ("recipient", "=", partner.email_normalized or lead.email_normalized),
+                ]
+            )
+            if emails:
+                emails.write({"partner_id": partner.id})
+                emails.event_ids.write({"partner_id": partner.id})

@@ -1,0 +1,61 @@
+from odoo import fields, models
+from odoo.tools import SQL, email_normalize
+
+from ..tools.outbox import Outbox
+
+
+class MailMail(models.Model):
+    _inherit = "mail.mail"
+
+    sendgrid_email_ids = fields.One2many("sendgrid.email", "mail_id", string="Tracked E-mails", readonly=True)
+    sendgrid_event_ids = fields.Many2many(
+        "sendgrid.event", string="Tracking", compute="_compute_sendgrid_event_ids", groups="base.group_system"
+    )
+
+    def _compute_sendgrid_event_ids(self):
+        for mail in self:
+            mail.sendgrid_event_ids = mail.sendgrid_email_ids.event_ids
+
+    def _send(self, auto_commit=False, raise_exception=False, smtp_session=None, alias_domain_id=False, mail_server=False, **kwargs):
+        account = mail_server.sudo().sendgrid_account_id if mail_server else self.env["sendgrid.account"]
+        outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db()) if account else None
+        if outbox or self.env.context.get("sendgrid_outbox"):
+            self = self.with_context(sendgrid_outbox=outbox)
+        return super()._send(
+            auto_commit=auto_commit,
+            raise_exception=raise_exception,
+            smtp_session=smtp_session,
+            alias_domain_id=alias_domain_id,
+            mail_server=mail_server,
+            **kwargs,
+        )
+
+    def _prepare_outgoing_list(self, mail_server=False, doc_to_followers=None):
+        email_list = super()._prepare_outgoing_list(mail_server=mail_server, doc_to_followers=doc_to_followers)
+        if outbox := self.env.context.get("sendgrid_outbox"):
+            addresses = {address for email in email_list for address in email["email_to_normalized"]}
+            outbox.open(email_normalize(self.email_from) or "", self._get_colleagues(addresses))
+        return email_list
+
+    def _get_colleagues(self, addresses):
+        """Return those of the normalised addresses that are an internal user's."""
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT partner.email_normalized
+                     FROM res_partner partner
+                     JOIN res_users users ON users.partner_id = partner.id AND users.active AND NOT users.share
+                    WHERE partner.email_normalized = ANY(%s)""",
+                list(addresses),
+            )
+        )
+        return {address for (address,) in rows}
+
+    def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
+        # Before core deletes the mail, and in the transaction that says it was sent.
+        if (outbox := self.env.context.get("sendgrid_outbox")) and (copies := outbox.close()):
+            self.env["sendgrid.email"].sudo()._record_sent(
+                self, outbox.account_id, copies, success_pids, is_kept=bool(failure_type)
+            )
+        return super()._postprocess_sent_message(
+            success_pids, success_emails, failure_reason=failure_reason, failure_type=failure_type
+        )

@@ -1,0 +1,131 @@
+import secrets
+import time
+
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+from odoo.tools import ormcache
+from odoo.tools.urls import urljoin
+
+from ..tools import signature
+
+
+class SendgridAccount(models.Model):
+    """One SendGrid account or subuser: whose mail servers are tracked, and whose webhook is believed."""
+
+    _name = "sendgrid.account"
+    _description = "SendGrid Account"
+    _order = "name, id"
+
+    name = fields.Char(required=True)
+    active = fields.Boolean(default=True)
+    company_id = fields.Many2one("res.company", help="Empty: the account serves all companies.")
+    api_key = fields.Char(
+        string="API Key",
+        groups="base.group_system",
+        copy=False,
+        help="The key that SendGrid shows once, at its creation (SG.…). Only administrators can read it.",
+    )
+    webhook_token = fields.Char(
+        default=lambda self: secrets.token_urlsafe(32),
+        groups="base.group_system",
+        required=True,
+        readonly=True,
+        copy=False,
+        help="The secret part of the webhook's address.",
+    )
+    webhook_url = fields.Char(
+        string="Webhook URL",
+        compute="_compute_webhook_url",
+        groups="base.group_system",
+        help="The address to enter at SendGrid: Settings > Mail Settings > Event Webhook > HTTP Post URL.",
+    )
+    verification_key = fields.Char(
+        groups="base.group_system",
+        copy=False,
+        help="The public key that SendGrid shows once the Signed Event Webhook is on. Without it every event is "
+        "refused.",
+    )
+    previous_verification_key = fields.Char(
+        groups="base.group_system",
+        copy=False,
+        help="A second key that is accepted as well, while SendGrid changes from one to the other.",
+    )
+    signature_max_age = fields.Integer(
+        string="Signature Valid for (hours)",
+        groups="base.group_system",
+        help="Refuse events that were signed longer ago than this, or as far in the future. 0 accepts any age: SendGrid "
+        "tries again for 24 hours, and an event that arrives twice counts once.",
+    )
+    mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
+
+    _webhook_token_uniq = models.UniqueIndex("(webhook_token)", "Two accounts cannot share a webhook address.")
+
+    @api.depends("webhook_token")
+    def _compute_webhook_url(self):
+        for account in self:
+            account.webhook_url = urljoin(account.get_base_url(), f"sendgrid/webhook/{account.webhook_token}")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        for vals in vals_list:
+            self._normalize_keys(vals)
+        accounts = super().create(vals_list)
+        self.env.registry.clear_cache()
+        return accounts
+
+    def write(self, vals):
+        self._normalize_keys(vals)
+        result = super().write(vals)
+        self.env.registry.clear_cache()
+        return result
+
+    def unlink(self):
+        self.env.registry.clear_cache()
+        return super().unlink()
+
+    def action_new_webhook_token(self):
+        """Give the webhook another address, when the old one got into the wrong hands."""
+        self.webhook_token = secrets.token_urlsafe(32)
+
+    def _normalize_keys(self, vals):
+        for name in ("verification_key", "previous_verification_key"):
+            if vals.get(name):
+                try:
+                    vals[name] = signature.normalize_key(vals[name])
+                except ValueError as error:
+                    raise ValidationError(
+                        self.env._(
+                            "This is not a verification key of SendGrid. Copy it whole from Settings > Mail Settings > "
+                            "Signed Event Webhook: about 124 letters and digits that begin with MFkw."
+                        )
+                    ) from error
+
+    @api.model
+    def _get_by_webhook_token(self, webhook_token):
+        """Return the active account of a webhook's address, or none."""
+        return self.browse(self._get_id_by_webhook_token(webhook_token))
+
+    @ormcache("webhook_token")
+    def _get_id_by_webhook_token(self, webhook_token):
+        return self.search([("webhook_token", "=", webhook_token)]).ids
+
+    @ormcache("self.id")
+    def _get_webhook_trust(self):
+        """Return what the webhook's path needs of the account, without a query: the keys, and the window in hours."""
+        keys = (self.verification_key, self.previous_verification_key)
+        return tuple(key for key in keys if key), self.signature_max_age
+
+    def _verify_webhook(self, signed, timestamp, body):
+        """Tell whether SendGrid signed ``body`` for this account.
+
+        :param str signed: the signature header, or None
+        :param str timestamp: the timestamp header (Unix seconds), or None
+        :param bytes body: the raw body
+        """
+        self.ensure_one()
+        keys, max_age = self._get_webhook_trust()
+        if not signed or not timestamp:
+            return False
+        if max_age and not (timestamp.isdigit() and abs(time.time() - int(timestamp)) <= max_age * 3600):
+            return False
+        return any(signature.verify(key, signed, timestamp, body) for key in keys)

@@ -1,0 +1,632 @@
+import logging
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import psycopg2
+
+from odoo import api, fields, models
+from odoo.fields import Domain
+from odoo.tools import SQL, html_sanitize, is_html_empty
+
+from ..tools import links
+from ..tools.fold import FAILURES, STATUSES, fold
+
+_logger = logging.getLogger(__name__)
+
+# A bounce that comes back with nothing but an address belongs to a recent e-mail.
+PROBABLE_WITHIN = timedelta(days=5)
+
+
+class Copy(NamedTuple):
+    """The document of one recipient, as far as matching needs it."""
+
+    id: int
+    odoo_id: str
+    recipient: str
+    is_alone: bool
+    partner_id: int | None
+    sg_message_id: str | None
+
+
+class StoredEvent(NamedTuple):
+    """An event as the fold reads it; the names are those of `tools.event.Event`."""
+
+    id: int
+    email_id: int
+    fingerprint: str
+    event: str
+    timestamp: int
+    reason: str | None
+    response: str | None
+    smtp_status: str
+    bounce_type: str | None
+    asm_group_id: int | None
+    sg_machine_open: bool
+    is_machine: bool
+    machine_reason: str | None
+
+
+class SendgridEmail(models.Model):
+    """The email document: one message copy to one recipient, and what became of it.
+
+    It outlives the `mail.mail`, which Odoo deletes once sent. Its status, dates and counts are what the set of its events
+    adds up to (`tools.fold`), whatever their order.
+    """
+
+    _name = "sendgrid.email"
+    _description = "Tracked E-mail"
+    _inherit = ["sendgrid.visibility.mixin"]
+    _order = "sent_date desc, id desc"
+    _rec_name = "subject"
+    _allow_sudo_commands = False
+
+    # What was sent
+    odoo_id = fields.Char(
+        string="Message Copy",
+        required=True,
+        readonly=True,
+        help="The opaque name of the message copy, which SendGrid repeats in each event.",
+    )
+    account_id = fields.Many2one(
+        "sendgrid.account", required=True, readonly=True, ondelete="restrict", groups="base.group_system"
+    )
+    mail_message_id = fields.Many2one(
+        "mail.message",
+        string="Message",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        help="The message in the chatter, while it exists.",
+    )
+    mail_id = fields.Many2one(
+        "mail.mail",
+        string="Mail",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        groups="base.group_system",
+        help="The outgoing mail, while it exists: Odoo deletes most of them once sent.",
+    )
+    message_id = fields.Char(string="Message-ID", readonly=True, index="btree_not_null")
+    sg_message_id = fields.Char(
+        string="SendGrid Message ID",
+        readonly=True,
+        index="btree_not_null",
+        help="SendGrid's name of the message, as far as it is the same for all recipients. To quote to its support.",
+    )
+    partner_id = fields.Many2one(
+        "res.partner", string="Contact", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    recipient = fields.Char(string="To", required=True, readonly=True, help="The address that the e-mail was sent to.")
+    is_alone = fields.Boolean(
+        string="Only Recipient",
+        readonly=True,
+        default=True,
+        help="The copy went to nobody else: its events are this recipient's, whatever address they name.",
+    )
+    author_id = fields.Many2one(
+        "res.partner", string="From", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    subject = fields.Char(readonly=True)
+    body = fields.Html(
+        readonly=True,
+        help="The content, kept here only if it is kept nowhere else: see Content.",
+    )
+    sent_date = fields.Datetime(
+        string="Sent", required=True, readonly=True, help="When SendGrid accepted the e-mail from Odoo."
+    )
+    model = fields.Char(string="Record Model", readonly=True)
+    res_id = fields.Many2oneReference(string="Record ID", model_field="model", readonly=True)
+    mailing_res_id = fields.Integer(
+        string="Mailing ID", readonly=True, help="The mass mailing that the e-mail belongs to, which has its content."
+    )
+
+    # What became of it
+    status = fields.Selection(
+        selection="_selection_status",
+        required=True,
+        readonly=True,
+        default="sent",
+        help="The strongest of what happened to the e-mail.",
+    )
+    status_reason = fields.Text(
+        string="Reason", readonly=True, help="What the recipient's server or SendGrid said about the refusal or delay."
+    )
+    processed_date = fields.Datetime(string="Processed", readonly=True, help="When SendGrid began to work on it.")
+    delivered_date = fields.Datetime(string="Delivered", readonly=True, help="When the recipient's server took it.")
+    first_open_date = fields.Datetime(string="First Opened", readonly=True)
+    last_open_date = fields.Datetime(string="Last Opened", readonly=True)
+    open_count = fields.Integer(string="Opens", readonly=True, help="By people: fetches by machines are not counted.")
+    click_count = fields.Integer(string="Clicks", readonly=True, help="By people: link checks by machines are not counted.")
+    machine_open_count = fields.Integer(
+        string="Machine Opens",
+        readonly=True,
+        help="Mail programs and security scanners fetch the images of an e-mail in advance.",
+    )
+    machine_click_count = fields.Integer(
+        string="Machine Clicks", readonly=True, help="Security scanners follow the links of an e-mail."
+    )
+    event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
+
+    # What is shown of it
+    content = fields.Html(
+        compute="_compute_content", compute_sudo=True, sanitize=False, help="The e-mail as it was sent."
+    )
+    attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
+    resource_ref = fields.Reference(
+        string="Record",
+        selection="_selection_resource_ref",
+        compute="_compute_resource_ref",
+        help="What the e-mail is about.",
+    )
+    journey = fields.Json(compute="_compute_journey", help="The way the e-mail went, step by step.")
+
+    _odoo_id_recipient_uniq = models.UniqueIndex(
+        "(odoo_id, recipient)", "This message copy has a document for this recipient already."
+    )
+    _recipient_idx = models.Index("(recipient, sent_date DESC)")
+    _model_res_id_idx = models.Index("(model, res_id)")
+    _sent_date_idx = models.Index("(sent_date DESC, id DESC)")
+
+    @api.model
+    def _selection_status(self):
+        labels = {
+            "sent": self.env._("Sent"),
+            "processed": self.env._("Processed"),
+            "deferred": self.env._("Deferred"),
+            "delivered": self.env._("Delivered"),
+            "opened": self.env._("Opened"),
+            "clicked": self.env._("Clicked"),
+            "blocked": self.env._("Blocked"),
+            "dropped": self.env._("Dropped"),
+            "bounced": self.env._("Bounced"),
+            "unsubscribed": self.env._("Unsubscribed"),
+            "spam": self.env._("Reported as Spam"),
+        }
+        return [(status, labels[status]) for status in STATUSES]
+
+    @api.model
+    def _selection_resource_ref(self):
+        return [(model.model, model.name) for model in self.env["ir.model"].sudo().search([("transient", "=", False)])]
+
+    @api.depends("subject", "recipient")
+    def _compute_display_name(self):
+        for email in self:
+            email.display_name = email.subject or self.env._("E-mail to %s", email.recipient)
+
+    @api.depends("body", "mail_message_id", "mailing_res_id")
+    def _compute_content(self):
+        for email in self:
+            content = email.body or email.mail_message_id.body
+            if not content and email.mailing_res_id and "mailing.mailing" in self.env:
+                content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
+            email.content = content
+
+    @api.depends("mail_message_id")
+    @api.depends_context("uid")
+    def _compute_attachment_ids(self):
+        for email in self:
+            attachments = email.sudo().mail_message_id.attachment_ids.sudo(False)
+            email.attachment_ids = attachments._filtered_access("read")
+
+    @api.depends("model", "res_id")
+    @api.depends_context("uid")
+    def _compute_resource_ref(self):
+        self.resource_ref = False
+        by_model = defaultdict(self.browse)
+        for email in self:
+            if email.model in self.env and email.res_id:
+                by_model[email.model] |= email
+        for model, emails in by_model.items():
+            records = self.env[model].browse(emails.mapped("res_id")).exists()
+            readable = set(records._filtered_access("read").ids)
+            for email in emails:
+                if email.res_id in readable:
+                    email.resource_ref = f"{model},{email.res_id}"
+
+    @api.depends("status", "event_ids")
+    def _compute_journey(self):
+        """Say for each step of the way whether the e-mail came there, and when (UTC); a failure stands where it failed."""
+        labels = dict(self._fields["status"]._description_selection(self.env))
+        for email in self:
+            steps = [
+                ("sent", email.sent_date),
+                ("processed", email.processed_date),
+                ("delivered", email.delivered_date),
+                ("opened", email.first_open_date),
+                ("clicked", min(email._get_people_clicks().mapped("timestamp"), default=None)),
+            ]
+            journey = [
+                {
+                    "status": status,
+                    "label": labels[status],
+                    "date": fields.Datetime.to_string(date) or False,
+                    "state": "done" if date else "open",
+                }
+                for status, date in steps
+            ]
+            email.journey = email._add_failure(journey, labels)
+
+    def _get_people_clicks(self):
+        return self.event_ids.filtered(lambda event: event.event == "click" and not event.is_machine)
+
+    def _add_failure(self, journey, labels):
+        """Put what went wrong, or is in the way, behind the last step that the e-mail reached."""
+        if self.status in ("sent", "processed", "delivered", "opened", "clicked"):
+            last = max(index for index, step in enumerate(journey) if step["state"] == "done")
+            for step in journey[:last]:
+                step["state"] = "done"
+            return journey
+        names = {
+            "deferred": ("deferred",),
+            "blocked": ("bounce",),
+            "dropped": ("dropped",),
+            "bounced": ("bounce",),
+            "unsubscribed": ("unsubscribe", "group_unsubscribe"),
+            "spam": ("spamreport",),
+        }[self.status]
+        dates = self.event_ids.filtered(lambda event: event.event in names).mapped("timestamp")
+        wrong = {
+            "status": self.status,
+            "label": labels[self.status],
+            "date": fields.Datetime.to_string(max(dates, default=None)) or False,
+            "state": "waiting" if self.status == "deferred" else "failed",
+        }
+        reached = [step for step in journey if step["state"] == "done"]
+        # What was refused goes no further; what is being retried may, and who complained has had it.
+        ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []
+        return reached + [wrong] + ahead
+
+    # ------------------------------------------------------------
+    # ACCESS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_visible_domain(self):
+        """The author sees an e-mail, and whoever may read the record it is about. Administrators also see what is about
+        no record, or about one that is gone."""
+        user = self.env.user
+        is_admin = user.has_group("base.group_system")
+        domain = Domain("author_id", "=", user.partner_id.id)
+        if is_admin:
+            domain |= Domain("model", "=", False)
+        for name in self._get_models_in_use():
+            about = Domain("model", "=", name)
+            Model = self.env.get(name)
+            if Model is not None and Model._auto and Model.has_access("read"):
+                Model = Model.with_context(active_test=False)
+                domain |= about & Domain("res_id", "in", Model._search(Domain.TRUE))
+                if is_admin:
+                    domain |= about & Domain("res_id", "not in", Model.sudo()._search(Domain.TRUE))
+            elif is_admin and Model is None:
+                domain |= about
+        return domain
+
+    @api.model
+    def _get_models_in_use(self):
+        """Return the names of the models that e-mails are about: some index look-ups, however many e-mails there are."""
+        self.flush_model(["model"])
+        rows = self.env.execute_query(
+            SQL(
+                """WITH RECURSIVE used AS (
+                       (SELECT model FROM sendgrid_email WHERE model IS NOT NULL ORDER BY model LIMIT 1)
+                       UNION ALL
+                       SELECT (SELECT email.model FROM sendgrid_email email
+                                WHERE email.model > used.model ORDER BY email.model LIMIT 1)
+                         FROM used WHERE used.model IS NOT NULL
+                   )
+                   SELECT model FROM used WHERE model IS NOT NULL"""
+            )
+        )
+        return [model for (model,) in rows]
+
+    # ------------------------------------------------------------
+    # RECORD WHAT WAS SENT
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_odoo_db(self):
+        """Return the opaque name of this database: events of another one that shares the account carry another."""
+        return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
+
+    @api.model
+    def _record_sent(self, mail, account_id, copies, success_partners, is_kept=False):
+        """Create the documents of the copies of ``mail`` that SendGrid accepted.
+
+        Whatever happens, the transaction must go on: the mail has left, and a rollback would send it again. Documents that
+        exist are not touched.
+
+        :param copies: the accepted `tools.outbox.Copy`, in the order of sending
+        :param success_partners: the recipients (`res.partner`) whose copies were accepted: the last of ``copies``
+        :param is_kept: core keeps the mail, since something of it failed
+        """
+        rows = self._prepare_sent_rows(mail, account_id, copies, success_partners, is_kept)
+        if not rows:
+            return
+        for attempt in (rows, [{**row, **self._no_references(row)} for row in rows]):
+            try:
+                with self.env.cr.savepoint():
+                    self._insert_new(attempt)
+                return
+            except psycopg2.Error:
+                # E.g. the contact was deleted meanwhile: better a document without it than none.
+                _logger.warning("SendGrid: document of mail %s not written at once", mail.id, exc_info=True)
+
+    @api.model
+    def _no_references(self, row):
+        return dict.fromkeys(("mail_message_id", "mail_id", "partner_id", "author_id") & row.keys())
+
+    @api.model
+    def _insert_new(self, rows):
+        """Insert the rows that are not there yet. In SQL: the ORM knows no ON CONFLICT."""
+        columns = list(rows[0])
+        self.env.cr.execute(
+            SQL(
+                "INSERT INTO sendgrid_email (%s) VALUES %s ON CONFLICT (odoo_id, recipient) DO NOTHING",
+                SQL(", ").join(SQL.identifier(column) for column in columns),
+                SQL(", ").join(SQL("%s", tuple(row[column] for column in columns)) for row in rows),
+            )
+        )
+        self.invalidate_model()
+
+    @api.model
+    def _prepare_sent_rows(self, mail, account_id, copies, success_partners, is_kept):
+        message = mail.mail_message_id
+        # What core is about to delete is not pointed to: setting it to null again would cost a look for each mail.
+        is_going = mail.auto_delete and not is_kept
+        message_stays = mail.is_notification or not is_going
+        now = fields.Datetime.now()
+        mailing = mail.mailing_id if "mailing_id" in mail._fields else None
+        common = {
+            "account_id": account_id,
+            "mail_message_id": (message_stays and message.id) or None,
+            "mail_id": None if is_going else mail.id,
+            "author_id": mail.author_id.id or None,
+            "subject": mail.subject or None,
+            "model": mail.model or None,
+            "res_id": mail.res_id or None,
+            "mailing_res_id": mailing.id if mailing else None,
+            "sent_date": now,
+            "status": "sent",
+            "open_count": 0,
+            "click_count": 0,
+            "machine_open_count": 0,
+            "machine_click_count": 0,
+            "create_uid": self.env.uid,
+            "create_date": now,
+            "write_uid": self.env.uid,
+            "write_date": now,
+        }
+        if not mailing and not (message_stays and not is_html_empty(message.body)):
+            common["body"] = self._get_own_body(mail)
+        partner_copies = len(copies) - len(success_partners)
+        partners = [None] * partner_copies + list(success_partners)
+        addresses = {address for copy in copies[:partner_copies] for address in copy.tracked}
+        contacts = self._get_contacts(mail, account_id, addresses) if addresses else {}
+        return [
+            {
+                **common,
+                "odoo_id": copy.odoo_id,
+                "message_id": copy.message_id,
+                "recipient": address,
+                "is_alone": len(copy.recipients) == 1,
+                "partner_id": partner.id if partner else contacts.get(address),
+            }
+            for copy, partner in zip(copies, partners, strict=True)
+            for address in copy.tracked
+        ]
+
+    @api.model
+    def _get_own_body(self, mail):
+        """Return the content to keep in the document, or None: what opens an account is kept nowhere."""
+        body = mail.body_html or ""
+        if mail.model == "res.users" or links.leads_to_credentials(body) or is_html_empty(body):
+            return None
+        return html_sanitize(body, sanitize_attributes=False, sanitize_style=True)
+
+    @api.model
+    def _get_contacts(self, mail, account_id, addresses):
+        """Find whose the addresses are: the record's own contact before others, then the oldest contact.
+
+        :return: contact ids by address
+        """
+        company = mail.record_company_id or self.env["sendgrid.account"].sudo().browse(account_id).company_id
+        company = company or self.env.company
+        partners = (
+            self.env["res.partner"]
+            .sudo()
+            .search_fetch(
+                [("email_normalized", "in", list(addresses)), ("company_id", "in", [False, company.id])],
+                ["email_normalized"],
+                order="id desc",
+            )
+        )
+        contacts = {partner.email_normalized: partner.id for partner in partners}
+        if mail.model in self.env and mail.res_id:
+            record = self.env[mail.model].sudo().browse(mail.res_id).exists()
+            if record and hasattr(record, "_mail_get_partners"):
+                own = record._mail_get_partners()[record.id]
+                contacts |= {partner.email_normalized: partner.id for partner in own if partner.email_normalized}
+        return contacts
+
+    # ------------------------------------------------------------
+    # FIND
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_copies(self, column, values):
+        """Return the documents by one of their ids.
+
+        :param column: ``odoo_id``, ``sg_message_id`` or ``message_id``
+        :return: lists of `Copy` by value
+        """
+        values = [value for value in values if value]
+        copies = defaultdict(list)
+        if values:
+            for row in self.env.execute_query(
+                SQL(
+                    """SELECT %s, id, odoo_id, recipient, is_alone, partner_id, sg_message_id
+                         FROM sendgrid_email WHERE %s = ANY(%s) ORDER BY id""",
+                    SQL.identifier(column),
+                    SQL.identifier(column),
+                    values,
+                )
+            ):
+                copies[row[0]].append(Copy(*row[1:]))
+        return copies
+
+    @api.model
+    def _get_latest_before(self, wanted):
+        """Return the latest recent document to an address before a moment.
+
+        :param wanted: set of (account id, recipient, Unix seconds)
+        :return: `Copy` by what was wanted
+        """
+        if not wanted:
+            return {}
+        accounts, recipients, moments = zip(*wanted, strict=True)
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT wanted.account_id, wanted.recipient, wanted.moment, email.*
+                     FROM unnest(%s, %s, %s::bigint[]) AS wanted (account_id, recipient, moment)
+                     JOIN LATERAL (
+                          SELECT id, odoo_id, recipient, is_alone, partner_id, sg_message_id
+                            FROM sendgrid_email
+                           WHERE account_id = wanted.account_id AND recipient = wanted.recipient
+                             AND sent_date <= to_timestamp(wanted.moment) AT TIME ZONE 'UTC'
+                             AND sent_date >= to_timestamp(wanted.moment) AT TIME ZONE 'UTC' - %s
+                        ORDER BY sent_date DESC, id DESC LIMIT 1) email ON TRUE""",
+                list(accounts),
+                list(recipients),
+                list(moments),
+                PROBABLE_WITHIN,
+            )
+        )
+        return {(row[0], row[1], row[2]): Copy(*row[3:]) for row in rows}
+
+    # ------------------------------------------------------------
+    # STATE
+    # ------------------------------------------------------------
+
+    def _refresh_state(self):
+        """Bring status, dates and counts to what the events add up to. Some queries, however many e-mails and events."""
+        if not self:
+            return
+        events = defaultdict(list)
+        for event in self._get_stored_events():
+            events[event.email_id].append(event)
+        figures, statuses, verdicts = {}, defaultdict(list), defaultdict(list)
+        self.fetch(["status", *self._figure_names()])
+        for email in self:
+            state = fold(events[email.id])
+            values = email._prepare_figures(state)
+            if any(values[name] != (email[name] or None if values[name] is None else email[name]) for name in values):
+                figures[email.id] = values
+            if state.status != email.status:
+                statuses[state.status].append(email.id)
+            for event in events[email.id]:
+                verdict = state.verdicts.get(event.fingerprint)
+                if verdict and (verdict.is_machine, verdict.reason) != (event.is_machine, event.machine_reason or ""):
+                    verdicts[verdict].append(event.id)
+        self._write_columns(figures)
+        for verdict, ids in verdicts.items():
+            self.env["sendgrid.event"].browse(ids).write(
+                {"is_machine": verdict.is_machine, "machine_reason": verdict.reason}
+            )
+        # Last, and through the ORM: automation rules on the status find the figures in place.
+        for status, ids in statuses.items():
+            self.browse(ids).write({"status": status})
+
+    @api.model
+    def _figure_names(self):
+        return (
+            "status_reason",
+            "processed_date",
+            "delivered_date",
+            "first_open_date",
+            "last_open_date",
+            "open_count",
+            "click_count",
+            "machine_open_count",
+            "machine_click_count",
+        )
+
+    def _get_stored_events(self):
+        self.env["sendgrid.event"].flush_model()
+        return (
+            StoredEvent(*row)
+            for row in self.env.execute_query(
+                SQL(
+                    """SELECT id, email_id, fingerprint, event, EXTRACT(EPOCH FROM timestamp)::bigint, reason, response,
+                              COALESCE(smtp_status, ''), bounce_type, asm_group_id, COALESCE(sg_machine_open, FALSE),
+                              COALESCE(is_machine, FALSE), machine_reason
+                         FROM sendgrid_event WHERE email_id = ANY(%s)""",
+                    list(self.ids),
+                )
+            )
+        )
+
+    @api.model
+    def _prepare_figures(self, state):
+        return {
+            "status_reason": state.reason or False,
+            "processed_date": to_datetime(state.processed),
+            "delivered_date": to_datetime(state.delivered),
+            "first_open_date": to_datetime(state.first_open),
+            "last_open_date": to_datetime(state.last_open),
+            "open_count": state.open_count,
+            "click_count": state.click_count,
+            "machine_open_count": state.machine_open_count,
+            "machine_click_count": state.machine_click_count,
+        }
+
+    @api.model
+    def _write_columns(self, values_by_id):
+        """Write differing values to many e-mails in one query.
+
+        :param values_by_id: {id: {column: value}}, the same columns for all
+        """
+        if not values_by_id:
+            return
+        columns = list(next(iter(values_by_id.values())))
+        types = {name: self._fields[name].column_type[1] for name in columns}
+        rows = SQL(", ").join(
+            SQL("%s", (id_, *(None if values[name] is False else values[name] for name in columns)))
+            for id_, values in values_by_id.items()
+        )
+        self.env.cr.execute(
+            SQL(
+                "UPDATE sendgrid_email SET %s FROM (VALUES %s) AS new (id, %s) WHERE sendgrid_email.id = new.id",
+                SQL(", ").join(
+                    SQL("%s = new.%s::%s", SQL.identifier(name), SQL.identifier(name), SQL(types[name]))
+                    for name in columns
+                ),
+                rows,
+                SQL(", ").join(SQL.identifier(name) for name in columns),
+            )
+        )
+        self.browse(values_by_id).invalidate_recordset(columns)
+
+    def _notify_changed(self):
+        """Tell the employees' open pages which e-mails changed: ids only, each page asks for what it may see."""
+        if self:
+            self.env.ref("base.group_user")._bus_send("sendgrid.email/changed", {"ids": self.ids})
+
+    # ------------------------------------------------------------
+    # ACTIONS
+    # ------------------------------------------------------------
+
+    def action_open_record(self):
+        """Open the record that the e-mail is about."""
+        self.ensure_one()
+        return self.resource_ref.get_formview_action() if self.resource_ref else False
+
+    @api.model
+    def _is_failure(self, status):
+        return status in FAILURES
+
+
+def to_datetime(seconds):
+    """Return Unix seconds as Odoo stores them: naive, in UTC. None gives False."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) if seconds is not None else False

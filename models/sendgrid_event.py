@@ -1,0 +1,366 @@
+from collections import Counter
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.fields import Domain
+from odoo.tools import SQL
+
+from ..tools import device, engagement
+from ..tools.event import ACCOUNT_EVENT
+from .sendgrid_email import to_datetime
+
+# An event can arrive before the transaction of its e-mail is committed, and SendGrid repeats it for 24 hours at most.
+EARLY_FOR = timedelta(hours=24)
+
+
+class SendgridEvent(models.Model):
+    """One interaction with one e-mail, as SendGrid reported it. One row, however often it is reported."""
+
+    _name = "sendgrid.event"
+    _description = "SendGrid Event"
+    _order = "timestamp desc, id desc"
+    _rec_name = "event"
+    _inherit = ["sendgrid.visibility.mixin"]
+    _allow_sudo_commands = False
+
+    email_id = fields.Many2one(
+        "sendgrid.email",
+        string="E-mail",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        help="Empty: no e-mail of this database was found for the event.",
+    )
+    account_id = fields.Many2one(
+        "sendgrid.account", readonly=True, required=True, ondelete="restrict", groups="base.group_system"
+    )
+    match = fields.Selection(
+        [
+            ("odoo_id", "Exact (our identifier)"),
+            ("sg_message_id", "Exact (SendGrid's message)"),
+            ("smtp_id", "Exact (Message-ID)"),
+            ("address", "Probable (address and time)"),
+            ("attached", "Attached by hand"),
+            ("early", "Waiting for its e-mail"),
+            ("untracked", "Recipient is not tracked"),
+            ("foreign", "Another database"),
+            ("unknown", "Not sent by this database"),
+            ("account", "About the account"),
+        ],
+        required=True,
+        readonly=True,
+        help="By what the e-mail of the event was found, or why there is none.",
+    )
+    event = fields.Char(required=True, readonly=True, help="SendGrid's name of the event.")
+    timestamp = fields.Datetime(
+        string="Time", required=True, readonly=True, help="When it happened, to the second, as SendGrid says."
+    )
+    recipient = fields.Char(readonly=True)
+    partner_id = fields.Many2one(
+        "res.partner", string="Contact", readonly=True, index="btree_not_null", ondelete="set null"
+    )
+    reason = fields.Text(readonly=True, help="Why the message was refused or not attempted.")
+    response = fields.Text(readonly=True, help="What the recipient's server answered.")
+    smtp_status = fields.Char(string="SMTP Status", readonly=True, help="The enhanced status code, such as 5.1.1.")
+    attempt = fields.Integer(readonly=True, help="How many times delivery had been tried before.")
+    bounce_type = fields.Char(
+        readonly=True,
+        help="bounce: the address does not exist or refuses for good. blocked: this message was refused, the address may "
+        "be fine. expired: not delivered within 72 hours.",
+    )
+    bounce_classification = fields.Char(readonly=True, help="What kind of refusal SendGrid takes it for.")
+    url = fields.Char(string="Link", readonly=True)
+    url_offset = fields.Char(string="Link Position", readonly=True, help="Which link of the message, such as html:2.")
+    ip = fields.Char(
+        string="IP Address",
+        readonly=True,
+        help="Of an open or click: where the recipient's device, or the service that fetched for him, called from. Of a "
+        "delivery: the sending server.",
+    )
+    user_agent = fields.Char(readonly=True)
+    device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
+    asm_group_id = fields.Integer(string="Unsubscribe Group", readonly=True)
+    sg_machine_open = fields.Boolean(
+        string="Machine Open (SendGrid)", readonly=True, help="SendGrid saw Apple Mail fetch the images in advance."
+    )
+    is_machine = fields.Boolean(
+        string="By a Machine", readonly=True, help="Not a person's doing: it does not count as opened or clicked."
+    )
+    machine_reason = fields.Char(readonly=True)
+    machine_explanation = fields.Char(compute="_compute_machine_explanation")
+    sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
+    sg_message_id = fields.Char(
+        string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."
+    )
+    odoo_id = fields.Char(string="Message Copy", readonly=True, help="The opaque name that this database gave the copy.")
+    fingerprint = fields.Char(
+        required=True,
+        readonly=True,
+        help="Names the interaction by what is said about it: what is reported twice is one event.",
+    )
+    batch_id = fields.Many2one(
+        "sendgrid.event.batch",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        groups="base.group_system",
+    )
+
+    _fingerprint_uniq = models.UniqueIndex("(fingerprint)", "This event is known already.")
+    _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
+    _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
+
+    @api.depends("user_agent")
+    def _compute_device(self):
+        for event in self:
+            event.device = device.describe(event.user_agent or "")
+
+    @api.depends("machine_reason")
+    def _compute_machine_explanation(self):
+        for event in self:
+            event.machine_explanation = engagement.REASONS.get(event.machine_reason, "")
+
+    # ------------------------------------------------------------
+    # ACCESS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_visible_domain(self):
+        """Whoever may see the e-mail sees its events; those of no e-mail are the administrators'."""
+        domain = Domain("email_id", "in", self.env["sendgrid.email"]._search(Domain.TRUE))
+        if self.env.user.has_group("base.group_system"):
+            domain |= Domain("email_id", "=", False)
+        return domain
+
+    # ------------------------------------------------------------
+    # INGEST
+    # ------------------------------------------------------------
+
+    @api.model
+    def _ingest(self, received):
+        """Create what is new among parsed events, each with its e-mail.
+
+        The number of queries does not depend on the number of events.
+
+        :param received: list of (`sendgrid.event.batch` record, `tools.event.Event`)
+        :return: the new events; how many were known, as a `Counter` by batch; and the e-mails that got events, the
+            state of which is to be refreshed
+        """
+        known = self._get_known_fingerprints([event.fingerprint for _batch, event in received])
+        new, duplicates = [], Counter()
+        for batch, event in received:
+            if event.fingerprint in known:
+                duplicates[batch] += 1
+            else:
+                known.add(event.fingerprint)
+                new.append((batch, event))
+        matches, keys = self._match([(batch.account_id.id, event) for batch, event in new])
+        events = self.create(
+            [
+                self._prepare_vals(batch, event, match, copy)
+                for (batch, event), (match, copy) in zip(new, matches, strict=True)
+            ]
+        )
+        return events, duplicates, events.email_id | self._match_by_keys(keys)
+
+    @api.model
+    def _get_known_fingerprints(self, fingerprints):
+        self.flush_model(["fingerprint"])
+        rows = self.env.execute_query(
+            SQL("SELECT fingerprint FROM sendgrid_event WHERE fingerprint = ANY(%s)", fingerprints)
+        )
+        return {fingerprint for (fingerprint,) in rows}
+
+    @api.model
+    def _prepare_vals(self, batch, event, match, copy):
+        return {
+            "email_id": copy.id if copy else False,
+            "partner_id": copy.partner_id if copy else False,
+            "account_id": batch.account_id.id,
+            "batch_id": batch.id,
+            "match": match,
+            "event": event.event,
+            "timestamp": to_datetime(event.timestamp),
+            "recipient": event.recipient,
+            "reason": event.reason,
+            "response": event.response,
+            "smtp_status": event.smtp_status,
+            "attempt": event.attempt,
+            "bounce_type": event.bounce_type,
+            "bounce_classification": event.bounce_classification,
+            "url": event.url,
+            "url_offset": event.url_offset,
+            "ip": event.ip,
+            "user_agent": event.user_agent,
+            "asm_group_id": event.asm_group_id,
+            "sg_machine_open": event.sg_machine_open,
+            "sg_event_id": event.sg_event_id,
+            "sg_message_id": event.message_key,
+            "odoo_id": event.odoo_id,
+            "fingerprint": event.fingerprint,
+        }
+
+    # ------------------------------------------------------------
+    # MATCH
+    # ------------------------------------------------------------
+
+    @api.model
+    def _match(self, received):
+        """Find the e-mail of each event, by the strongest evidence there is, and note SendGrid's ids that this teaches.
+
+        :param received: list of (account id, `tools.event.Event`)
+        :return: list of (value of `match`, `Copy` of the e-mail or None), in the same order; and the ids newly noted
+        """
+        Email = self.env["sendgrid.email"]
+        events = [event for _account, event in received]
+        by_odoo_id = Email._get_copies("odoo_id", {event.odoo_id for event in events})
+        by_key = Email._get_copies("sg_message_id", {event.message_key for event in events})
+        by_smtp_id = Email._get_copies(
+            "message_id", {e.smtp_id for e in events if e.odoo_id not in by_odoo_id and e.message_key not in by_key}
+        )
+        keys = self._learn_keys(events, by_odoo_id, by_key, by_smtp_id)
+        by_address = Email._get_latest_before(
+            {(account, e.recipient, e.timestamp) for account, e in received if self._has_no_ids(e)}
+        )
+        odoo_db = Email._get_odoo_db()
+
+        def match_one(account, event):
+            if event.event == ACCOUNT_EVENT:
+                return "account", None
+            for match, copies in (
+                ("odoo_id", by_odoo_id.get(event.odoo_id)),
+                ("sg_message_id", by_key.get(event.message_key)),
+                ("smtp_id", by_smtp_id.get(event.smtp_id)),
+            ):
+                if copies:
+                    copy = self._pick_copy(copies, event, is_exact=match == "smtp_id")
+                    return (match, copy) if copy else ("untracked", None)
+            if copy := by_address.get((account, event.recipient, event.timestamp)):
+                return "address", copy
+            if not event.odoo_db:
+                return "unknown", None
+            if event.odoo_db != odoo_db:
+                return "foreign", None
+            return ("early" if event.odoo_id else "untracked"), None
+
+        return [match_one(account, event) for account, event in received], keys
+
+    @api.model
+    def _has_no_ids(self, event):
+        """Tell a bounce that came back as a mail of its own: SendGrid reports its address and reason, nothing else."""
+        return event.event == "bounce" and not (event.sg_message_id or event.smtp_id or event.odoo_id or event.odoo_db)
+
+    @api.model
+    def _pick_copy(self, copies, event, is_exact):
+        """Return the document of the event's recipient among those of a message, or None if he has none.
+
+        A copy that went to one address needs no comparing: SendGrid may spell the address otherwise. A Message-ID is
+        shared by all copies of a mail, so that by it only the address tells them apart (``is_exact``).
+        """
+        same = [copy for copy in copies if copy.recipient == event.recipient]
+        if not same and not is_exact and len(copies) == 1 and copies[0].is_alone:
+            return copies[0]
+        return same[0] if same else None
+
+    @api.model
+    def _learn_keys(self, events, by_odoo_id, by_key, by_smtp_id):
+        """Note SendGrid's message ids of e-mails found otherwise, in ``by_key`` and in the database.
+
+        :return: the ids that were not known before
+        """
+        values, keys = {}, set()
+        for event in events:
+            key = event.message_key
+            copies = by_odoo_id.get(event.odoo_id)
+            if not copies and event.smtp_id in by_smtp_id:
+                copy = self._pick_copy(by_smtp_id[event.smtp_id], event, is_exact=True)
+                copies = [c for c in by_smtp_id[event.smtp_id] if copy and c.odoo_id == copy.odoo_id]
+            if key and copies and key not in by_key:
+                by_key[key] = copies
+                keys.add(key)
+                values |= {copy.id: {"sg_message_id": key} for copy in copies if not copy.sg_message_id}
+        self.env["sendgrid.email"]._write_columns(values)
+        return keys
+
+    # ------------------------------------------------------------
+    # MATCH LATER
+    # ------------------------------------------------------------
+
+    @api.model
+    def _match_early(self):
+        """Attach the events that arrived before their e-mail was committed; give up those that waited for a day.
+
+        :return: the e-mails that got events
+        """
+        self.flush_model()
+        keys_by_email = self._attach("odoo_id", SQL("event.match = 'early'"))
+        Email = self.env["sendgrid.email"]
+        emails = Email.browse(keys_by_email)
+        keys = {
+            email.id: {"sg_message_id": keys_by_email[email.id]}
+            for email in emails
+            if keys_by_email[email.id] and not email.sg_message_id
+        }
+        Email._write_columns(keys)
+        emails |= self._match_by_keys([values["sg_message_id"] for values in keys.values()])
+        self.env.cr.execute(
+            SQL(
+                "UPDATE sendgrid_event SET match = 'unknown' WHERE match = 'early' AND create_date < %s",
+                fields.Datetime.now() - EARLY_FOR,
+            )
+        )
+        return emails
+
+    @api.model
+    def _match_by_keys(self, keys):
+        """Attach earlier events that carry only SendGrid's message id, once it is known whose it is.
+
+        :return: the e-mails that got events
+        """
+        if not keys:
+            return self.env["sendgrid.email"]
+        self.flush_model()
+        condition = SQL("event.email_id IS NULL AND event.match = 'unknown' AND event.sg_message_id = ANY(%s)", list(keys))
+        return self.env["sendgrid.email"].browse(self._attach("sg_message_id", condition))
+
+    @api.model
+    def _attach(self, column, condition):
+        """Give the events of ``condition`` to the e-mails that share ``column`` with them, by the rule of `_pick_copy`.
+
+        :return: {e-mail id: SendGrid's message id of one of its new events}
+        """
+        self.env["sendgrid.email"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """UPDATE sendgrid_event
+                      SET email_id = found.email_id, partner_id = found.partner_id, match = %s
+                     FROM (SELECT DISTINCT ON (event.id) event.id, email.id AS email_id, email.partner_id
+                             FROM sendgrid_event event
+                             JOIN sendgrid_email email
+                               ON email.%s = event.%s AND (email.recipient = event.recipient OR email.is_alone)
+                            WHERE %s
+                         ORDER BY event.id, (email.recipient = event.recipient) DESC, email.id) found
+                    WHERE sendgrid_event.id = found.id
+                RETURNING found.email_id, sendgrid_event.sg_message_id""",
+                column,
+                SQL.identifier(column),
+                SQL.identifier(column),
+                condition,
+            )
+        )
+        self.invalidate_model(["email_id", "partner_id", "match"])
+        self.env["sendgrid.email"].invalidate_model(["event_ids"])
+        return dict(rows)
+
+    @api.model
+    def _has_early(self, seconds):
+        """Tell whether an event that came less than ``seconds`` ago still waits for its e-mail."""
+        return bool(
+            self.search_count(
+                [
+                    ("match", "=", "early"),
+                    ("create_date", ">", fields.Datetime.now() - timedelta(seconds=seconds)),
+                ],
+                limit=1,
+            )
+        )

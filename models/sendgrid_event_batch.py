@@ -1,0 +1,229 @@
+import base64
+import logging
+import time
+from collections import Counter, defaultdict
+
+from odoo import api, fields, models
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+from ..tools.parsing import BatchError, parse_batch
+
+_logger = logging.getLogger(__name__)
+
+# Seconds. A wake-up costs a row and a connection, so there is one at most every WAKE_INTERVAL in a process. A drain stays
+# LINGER after its last batch, and so finds what came without a wake-up of its own.
+WAKE_INTERVAL = 0.2
+LINGER = 1.0
+POLL_INTERVAL = 0.05
+# An e-mail is committed after its first events can arrive: while some wait for theirs, the drain looks longer.
+LINGER_FOR_EARLY = 10.0
+# Of one transaction: enough to make queries count for many events, little enough to be done soon.
+CHUNK_BATCHES = 500
+CHUNK_BYTES = 4 * 1024 * 1024
+MAX_TRIES = 5
+
+_last_wake = {}  # monotonic seconds by database
+
+
+class SendgridEventBatch(models.Model):
+    """One POST of SendGrid's webhook, as received, and what became of it."""
+
+    _name = "sendgrid.event.batch"
+    _description = "SendGrid Event Batch"
+    _order = "id desc"
+    _allow_sudo_commands = False
+
+    account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, index=True, ondelete="restrict")
+    body = fields.Binary(attachment=False, readonly=True, help="The raw bytes as SendGrid sent them.")
+    state = fields.Selection(
+        [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed")],
+        required=True,
+        readonly=True,
+        default="pending",
+    )
+    error = fields.Text(readonly=True, help="Why the batch failed as a whole.")
+    event_count = fields.Integer(readonly=True, help="Events in the batch, duplicates included.")
+    duplicate_count = fields.Integer(
+        readonly=True, help="Events that were known already: SendGrid may deliver an event more than once."
+    )
+    unmatched_count = fields.Integer(readonly=True, help="New events for which no e-mail was found.")
+    rejected_count = fields.Integer(readonly=True, help="Elements that could not be understood.")
+    rejected_reasons = fields.Text(readonly=True, help="The elements that could not be understood, and why.")
+    processed_date = fields.Datetime(readonly=True)
+    event_ids = fields.One2many("sendgrid.event", "batch_id", readonly=True)
+
+    _pending_idx = models.Index("(id) WHERE state = 'pending'")
+
+    @api.depends("create_date")
+    def _compute_display_name(self):
+        for batch in self:
+            batch.display_name = self.env._("Batch %(id)s of %(date)s", id=batch.id, date=batch.create_date)
+
+    # ------------------------------------------------------------
+    # RECEIVE
+    # ------------------------------------------------------------
+
+    @api.model
+    def _receive(self, account, body):
+        """Store the raw ``body`` of a POST and see to it that it is drained soon.
+
+        One INSERT in plain SQL: this runs for each POST of SendGrid, hundreds a second.
+        """
+        self.env.cr.execute(
+            SQL(
+                """INSERT INTO sendgrid_event_batch (account_id, body, state, create_uid, create_date)
+                   VALUES (%s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
+                account.id,
+                base64.b64encode(body),
+                self.env.uid,
+            )
+        )
+        self._wake_drain()
+
+    @api.model
+    def _wake_drain(self):
+        """Have the drain run now, unless this process woke it a moment ago."""
+        dbname = self.env.cr.dbname
+        now = time.monotonic()
+        if now - _last_wake.get(dbname, 0) < WAKE_INTERVAL:
+            return
+        self.env.ref("sendgrid_tracking.ir_cron_drain").sudo()._trigger()
+        # Only once it is true: a transaction that is rolled back has woken nobody.
+        self.env.cr.postcommit.add(lambda: _last_wake.update({dbname: now}))
+
+    def action_process_again(self):
+        """Put the batches back into the queue: what is known already counts as duplicate, the rest gets its chance."""
+        self.check_access("read")
+        again = self.sudo().filtered("body")
+        again.write({"state": "pending", "error": False})
+        again._wake_drain()
+
+    # ------------------------------------------------------------
+    # DRAIN
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_drain(self):
+        """Process what was received, until there is nothing left for a while.
+
+        Never raises: core forgets the wake-ups of a failing cron, and in the end switches it off.
+        """
+        Cron = self.env["ir.cron"]
+        tries = 0
+        last_work = time.monotonic()
+        while True:
+            try:
+                done = self._drain()
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                # Somebody else wrote the same e-mail: again, on what is committed now.
+                self.env.cr.rollback()
+                tries += 1
+                if tries == MAX_TRIES:
+                    _logger.warning("SendGrid events: others keep writing the same e-mails, going on later")
+                    return
+                time.sleep(POLL_INTERVAL * tries)
+                continue
+            except Exception:
+                self.env.cr.rollback()
+                _logger.exception("SendGrid events: the drain stopped, it goes on at its next run")
+                return
+            tries = 0
+            if done:
+                last_work = time.monotonic()
+                if not Cron._commit_progress(done, remaining=self._count_pending()):
+                    return
+                continue
+            # Nothing was written: a new snapshot is all that is needed.
+            early = self.env["sendgrid.event"]._has_early(LINGER_FOR_EARLY)
+            self.env.cr.rollback()
+            if time.monotonic() - last_work > (LINGER_FOR_EARLY if early else LINGER):
+                return
+            time.sleep(POLL_INTERVAL)
+
+    @api.model
+    def _count_pending(self):
+        return self.search_count([("state", "=", "pending")])
+
+    @api.model
+    def _drain(self):
+        """Process the oldest waiting batches, and the events that came before their e-mail, in this transaction.
+
+        :return: how many batches and events were worked on; 0 when there is nothing to do
+        """
+        batches = self._get_next_pending()
+        emails = self.env["sendgrid.event"]._match_early()
+        emails._refresh_state()
+        early_count = len(emails)
+        if batches:
+            emails |= batches._process_or_isolate()
+        emails._notify_changed()
+        return len(batches) + early_count
+
+    @api.model
+    def _get_next_pending(self):
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT id, length(body) FROM sendgrid_event_batch
+                   WHERE state = 'pending' ORDER BY id LIMIT %s""",
+                CHUNK_BATCHES,
+            )
+        )
+        ids, size = [], 0
+        for id_, length in rows:
+            size += length or 0
+            if ids and size > CHUNK_BYTES:
+                break
+            ids.append(id_)
+        return self.browse(ids)
+
+    def _process_or_isolate(self):
+        """Process the batches at once; if that fails, one by one, so that only the cause of it fails.
+
+        :return: the e-mails (`sendgrid.email`) that changed
+        """
+        try:
+            with self.env.cr.savepoint():
+                return self._process()
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            raise
+        except Exception as error:
+            if len(self) > 1:
+                emails = self.env["sendgrid.email"]
+                for batch in self:
+                    emails |= batch._process_or_isolate()
+                return emails
+            _logger.exception("SendGrid events: batch %s failed", self.id)
+            self.write({"state": "failed", "error": str(error) or repr(error), "processed_date": fields.Datetime.now()})
+            return self.env["sendgrid.email"]
+
+    def _process(self):
+        events, outcomes = [], {}
+        for batch in self:
+            try:
+                parsed, rejected = parse_batch(base64.b64decode(batch.body or b""))
+            except BatchError as error:
+                outcomes[batch] = {"state": "failed", "error": str(error)}
+                continue
+            events += [(batch, event) for event in parsed]
+            outcomes[batch] = {
+                "state": "done",
+                "error": False,
+                "event_count": len(parsed) + len(rejected),
+                "rejected_count": len(rejected),
+                "rejected_reasons": "\n".join(
+                    self.env._("Event %(number)s: %(reason)s", number=r.index + 1, reason=r.reason) for r in rejected
+                ),
+            }
+        new_events, duplicates, emails = self.env["sendgrid.event"]._ingest(events)
+        unmatched = Counter(event.batch_id for event in new_events if not event.email_id)
+        by_outcome = defaultdict(self.browse)
+        for batch, outcome in outcomes.items():
+            if outcome["state"] == "done":
+                outcome.update(duplicate_count=duplicates[batch], unmatched_count=unmatched[batch])
+            by_outcome[tuple(outcome.items())] |= batch
+        now = fields.Datetime.now()
+        for outcome, batches in by_outcome.items():
+            batches.write({**dict(outcome), "processed_date": now})
+        emails._refresh_state()
+        return emails

@@ -1,0 +1,42 @@
+import functools
+
+from odoo import api, models
+from odoo.exceptions import AccessError
+from odoo.fields import Domain
+
+
+class SendgridVisibilityMixin(models.AbstractModel):
+    """Access by what a record is about, decided in SQL: what a search does not find cannot be read either."""
+
+    _name = "sendgrid.visibility.mixin"
+    _description = "Visible by What It Is About"
+
+    @api.model
+    def _get_visible_domain(self):
+        """Return the domain of the records that the current user may see."""
+        raise NotImplementedError
+
+    @api.model
+    def _search(self, domain, *args, bypass_access=False, **kwargs):
+        if not (self.env.su or bypass_access):
+            self.browse().check_access("read")
+            domain = Domain(domain) & self._get_visible_domain()
+        return super()._search(domain, *args, bypass_access=bypass_access, **kwargs)
+
+    def _check_access(self, operation):
+        result = super()._check_access(operation)
+        if result or self.env.su or not any(self._ids):
+            return result
+        allowed = self.with_context(active_test=False).search([("id", "in", self.ids)])
+        if forbidden := self - allowed.with_env(self.env):
+            return forbidden, functools.partial(self._make_access_error, forbidden)
+        return None
+
+    def _make_access_error(self, forbidden):
+        return AccessError(
+            self.env._(
+                "You are not allowed to see this: %(records)s. Tracking is seen by the author of an e-mail and by whoever "
+                "may read the record it is about.",
+                records=", ".join(map(str, forbidden.ids[:6])),
+            )
+        )

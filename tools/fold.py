@@ -1,0 +1,136 @@
+"""The state of one e-mail as a function of the set of its events.
+
+Events come late, twice and in any order, so nothing here looks at what came first: the same set gives the same state.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .engagement import Verdict, judge
+
+# Weakest to strongest. What was refused in the end did not arrive, whatever a scanner opened on the way.
+STATUSES = (
+    "sent",
+    "processed",
+    "deferred",
+    "delivered",
+    "opened",
+    "clicked",
+    "blocked",
+    "dropped",
+    "bounced",
+    "unsubscribed",
+    "spam",
+)
+STRENGTH = {status: strength for strength, status in enumerate(STATUSES)}
+FAILURES = ("blocked", "dropped", "bounced")
+
+# What an event makes of the e-mail by itself; the others depend on their neighbours or details.
+PLAIN_STATUS = {
+    "processed": "processed",
+    "deferred": "deferred",
+    "delivered": "delivered",
+    "dropped": "dropped",
+    "spamreport": "spam",
+    "unsubscribe": "unsubscribed",
+}
+# Our own bounce, when SendGrid stopped trying after 72 hours without saying so.
+EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class State:
+    """What the events add up to. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
+
+    ``reason`` is what the receiver or SendGrid said of the event that decided the status.
+    """
+
+    status: str = "sent"
+    reason: str = ""
+    processed: int | None = None
+    delivered: int | None = None
+    first_open: int | None = None
+    last_open: int | None = None
+    open_count: int = 0
+    click_count: int = 0
+    machine_open_count: int = 0
+    machine_click_count: int = 0
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+
+def fold(events: Iterable) -> State:
+    """Return the state that the events of one e-mail add up to.
+
+    :param events: anything with the attributes of ``Event``; of several with one fingerprint, one counts
+    """
+    # Sorted, so that ties are broken the same way whatever the order of arrival.
+    events = sorted({e.fingerprint: e for e in events}.values(), key=lambda e: (e.timestamp, e.fingerprint))
+    verdicts = judge(events)
+    opens = [e for e in events if e.event == "open"]
+    clicks = [e for e in events if e.event == "click"]
+    people_opens = [e for e in opens if not verdicts[e.fingerprint].is_machine]
+    people_clicks = [e for e in clicks if not verdicts[e.fingerprint].is_machine]
+
+    claims = [("sent", None)]
+    claims += [("opened", e) for e in people_opens]
+    claims += [("clicked", e) for e in people_clicks]
+    claims += [(PLAIN_STATUS[e.event], e) for e in events if e.event in PLAIN_STATUS]
+    claims += [("unsubscribed", e) for e in _unsubscribed_groups(events)]
+    arrived = any(e.event in ("delivered", "open", "click") for e in events)
+    claims += [
+        (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
+    ]
+    # Of equal claims the latest decides: its reason is the last word.
+    status, decisive = max(enumerate(claims), key=lambda claim: (STRENGTH[claim[1][0]], claim[0]))[1]
+
+    return State(
+        status=status,
+        reason=(decisive.reason or decisive.response) if decisive and status in (*FAILURES, "deferred") else "",
+        processed=_first(events, "processed"),
+        delivered=_first(events, "delivered"),
+        first_open=people_opens[0].timestamp if people_opens else None,
+        last_open=people_opens[-1].timestamp if people_opens else None,
+        open_count=len(people_opens),
+        click_count=len(people_clicks),
+        machine_open_count=len(opens) - len(people_opens),
+        machine_click_count=len(clicks) - len(people_clicks),
+        verdicts=verdicts,
+    )
+
+
+def bounce_status(bounce) -> str:
+    """Tell a permanent refusal (``bounced``) from one of this message only (``blocked``).
+
+    Without a ``type`` (seen in SendGrid's test events) the enhanced status decides: 4.x.x is not permanent.
+    """
+    if bounce.bounce_type in ("blocked", EXPIRED):
+        return "blocked"
+    if not bounce.bounce_type and bounce.smtp_status.startswith("4"):
+        return "blocked"
+    return "bounced"
+
+
+def _unsubscribed_groups(events):
+    """Return, for each group that the recipient is out of, the event that took him out.
+
+    Of leaving and coming back in the same second, leaving wins: writing to somebody who left is the worse mistake.
+    """
+    last = {}
+    for e in events:
+        if e.event not in ("group_unsubscribe", "group_resubscribe"):
+            continue
+        known = last.get(e.asm_group_id)
+        if known is None or _leaves_later(e, known):
+            last[e.asm_group_id] = e
+    return [e for e in last.values() if e.event == "group_unsubscribe"]
+
+
+def _leaves_later(e, known):
+    def when(event):
+        return event.timestamp, event.event == "group_unsubscribe"
+
+    return when(e) >= when(known)
+
+
+def _first(events, name):
+    return next((e.timestamp for e in events if e.event == name), None)

@@ -1,0 +1,68 @@
+"""What one run of sending hands to SendGrid: each message copy, its opaque name, and whether it was accepted."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One SMTP transaction or API call. ``recipients`` are all its addresses, ``tracked`` those that get a document."""
+
+    odoo_id: str
+    message_id: str
+    recipients: tuple[str, ...]
+    tracked: tuple[str, ...]
+
+
+class Outbox:
+    """The copies of the mail being sent, in order. `mail.mail` opens and closes it, `ir.mail_server` fills it."""
+
+    def __init__(self, account_id: int, odoo_db: str):
+        self.account_id = account_id
+        self.odoo_db = odoo_db
+        self.open("", ())
+
+    def open(self, sender: str, colleagues: set[str]):
+        """Begin a mail: ``sender`` is its From address, ``colleagues`` the addresses of internal users."""
+        self._sender = sender
+        self._colleagues = colleagues
+        self._same = Counter()
+        self._last = None
+        self._accepted = []
+
+    def stamp(self, message_id: str, recipients: list[str]) -> Copy:
+        """Name the copy that is about to leave for ``recipients`` (the addresses of the envelope).
+
+        A second try of the same mail gives the same name: that is how its events find the one document.
+        """
+        recipients = tuple(sorted(set(recipients)))
+        self._same[recipients] += 1
+        # Two contacts with one address get two copies that differ in nothing else than their number.
+        said = (self.odoo_db, message_id, recipients, self._same[recipients])
+        self._last = Copy(
+            odoo_id=hashlib.sha256(repr(said).encode()).hexdigest()[:32],
+            message_id=message_id,
+            recipients=recipients,
+            tracked=self._get_tracked(recipients),
+        )
+        return self._last
+
+    def accept(self):
+        """Note that the server took the copy stamped last."""
+        if self._last:
+            self._accepted.append(self._last)
+            self._last = None
+
+    def close(self) -> list[Copy]:
+        """Return the accepted copies of the mail, once."""
+        accepted, self._accepted = self._accepted, []
+        return accepted
+
+    def _get_tracked(self, recipients):
+        # Colleagues' notifications would flood the lists, and a copy to oneself shows nothing.
+        return tuple(
+            address
+            for address in recipients
+            if address not in self._colleagues and (address != self._sender or len(recipients) == 1)
+        )

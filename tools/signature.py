@@ -1,0 +1,55 @@
+"""SendGrid's webhook signature: ECDSA on P-256 over SHA-256, made over the timestamp header and the raw body."""
+
+import base64
+import binascii
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+# Header names: Twilio docs, Event Webhook security features.
+SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
+
+
+def normalize_key(text: str) -> str:
+    """Return a pasted verification key as SendGrid shows it: base64 of the DER key, without PEM armour or white space.
+
+    :raise ValueError: it is not the base64 of a P-256 public key
+    """
+    lines = (line.strip() for line in text.splitlines())
+    key = "".join("".join(line.split()) for line in lines if not line.startswith("-----"))
+    _load(key)
+    return key
+
+
+def verify(key: str, signature: str, timestamp: str, body: bytes) -> bool:
+    """Tell whether ``body`` was signed with ``key``.
+
+    :param key: the verification key, base64 of DER SubjectPublicKeyInfo
+    :param signature: the signature header, base64 of an ASN.1 DER signature
+    :param timestamp: the timestamp header, signed as sent (decimal Unix seconds)
+    :param body: the raw bytes of the request: parsed and dumped again, they no longer verify
+    :return: False for whatever is wrong, a broken key included; never raises
+    """
+    try:
+        public_key = _load(key)
+        public_key.verify(
+            base64.b64decode(signature, validate=True),
+            timestamp.encode() + body,
+            ec.ECDSA(hashes.SHA256()),
+        )
+    except (InvalidSignature, ValueError):  # UnicodeEncodeError and binascii.Error are ValueErrors
+        return False
+    return True
+
+
+def _load(key: str) -> ec.EllipticCurvePublicKey:
+    try:
+        public_key = load_der_public_key(base64.b64decode(key, validate=True))
+    except (binascii.Error, UnsupportedAlgorithm) as error:
+        raise ValueError("not a base64 public key") from error
+    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
+        raise ValueError("not a P-256 public key")
+    return public_key
