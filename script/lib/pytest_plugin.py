@@ -1,0 +1,47 @@
+"""What our test runs are stricter about than pytest: a skipped test fails, and so does one that leaves an error in the log."""
+import logging
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that did not run proves nothing, whatever the reason."""
+    return _failed_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for a file that skips itself."""
+    return _failed_if_skipped((yield))
+
+
+def _failed_if_skipped(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"{report.nodeid} was skipped ({reason}): here that counts as failed."
+    return report
+
+
+class _Errors(logging.Handler):
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.records = []
+
+    def emit(self, record):
+        # A page that is still loading when its test ends complains about the server that went away.
+        if not record.getMessage().startswith("Error received after termination"):
+            self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def _no_logged_error():
+    """What a test expects to be logged it takes with `assertLogs` or `mute_logger`; the rest comes here."""
+    errors = _Errors()
+    logging.getLogger().addHandler(errors)
+    yield
+    logging.getLogger().removeHandler(errors)
+    if errors.records:
+        lines = [f"{record.name}: {record.getMessage()}" for record in errors.records]
+        pytest.fail("Logged as an error:\n" + "\n".join(lines), pytrace=False)
