@@ -1,6 +1,6 @@
 {
     "name": "SendGrid Email Tracking",
-    "summary": "What happened to every e-mail sent through Twilio SendGrid: delivered, opened, clicked, bounced and more",
+    "summary": "What happened to each e-mail sent through Twilio SendGrid: delivered, opened, clicked, bounced",
     "version": "19.0.1.0.0",
     "category": "Marketing/Email Marketing",
     "author": "sendgrid_tracking maintainers",

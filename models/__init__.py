@@ -1,3 +1,4 @@
+from . import sendgrid_visibility_mixin  # isort: skip: the models that inherit it come after it
 from . import (
     crm_lead,
     ir_mail_server,
@@ -7,5 +8,4 @@ from . import (
     sendgrid_email,
     sendgrid_event,
     sendgrid_event_batch,
-    sendgrid_visibility_mixin,
 )

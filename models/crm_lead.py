@@ -50,13 +50,17 @@ class CrmLead(models.Model):
         """Let the documents of a lead follow the contact that was made from it, as far as they went to its address."""
         for lead in self.filtered("partner_id"):
             partner = lead.partner_id
-            emails = self.env["sendgrid.email"].sudo().search(
-                [
-                    ("model", "=", "crm.lead"),
-                    ("res_id", "=", lead.id),
-                    ("partner_id", "=", False),
-                    ("recipient", "=", partner.email_normalized or lead.email_normalized),
-                ]
+            emails = (
+                self.env["sendgrid.email"]
+                .sudo()
+                .search(
+                    [
+                        ("model", "=", "crm.lead"),
+                        ("res_id", "=", lead.id),
+                        ("partner_id", "=", False),
+                        ("recipient", "=", partner.email_normalized or lead.email_normalized),
+                    ]
+                )
             )
             if emails:
                 emails.write({"partner_id": partner.id})

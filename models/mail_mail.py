@@ -16,7 +16,15 @@ class MailMail(models.Model):
         for mail in self:
             mail.sendgrid_event_ids = mail.sendgrid_email_ids.event_ids
 
-    def _send(self, auto_commit=False, raise_exception=False, smtp_session=None, alias_domain_id=False, mail_server=False, **kwargs):
+    def _send(
+        self,
+        auto_commit=False,
+        raise_exception=False,
+        smtp_session=None,
+        alias_domain_id=False,
+        mail_server=False,
+        **kwargs,
+    ):
         account = mail_server.sudo().sendgrid_account_id if mail_server else self.env["sendgrid.account"]
         outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db()) if account else None
         if outbox or self.env.context.get("sendgrid_outbox"):

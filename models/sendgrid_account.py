@@ -53,8 +53,8 @@ class SendgridAccount(models.Model):
     signature_max_age = fields.Integer(
         string="Signature Valid for (hours)",
         groups="base.group_system",
-        help="Refuse events that were signed longer ago than this, or as far in the future. 0 accepts any age: SendGrid "
-        "tries again for 24 hours, and an event that arrives twice counts once.",
+        help="Refuse events that were signed longer ago than this, or as far in the future. 0 accepts any age: "
+        "SendGrid tries again for 24 hours, and an event that arrives twice counts once.",
     )
     mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
 

@@ -1,6 +1,6 @@
 import logging
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 import psycopg2
@@ -10,7 +10,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
 from ..tools import links
-from ..tools.fold import FAILURES, STATUSES, fold
+from ..tools.fold import STATUSES, fold
 
 _logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ class StoredEvent(NamedTuple):
 class SendgridEmail(models.Model):
     """The email document: one message copy to one recipient, and what became of it.
 
-    It outlives the `mail.mail`, which Odoo deletes once sent. Its status, dates and counts are what the set of its events
-    adds up to (`tools.fold`), whatever their order.
+    It outlives the `mail.mail`, which Odoo deletes once sent. Its status, dates and counts are what the set of its
+    events adds up to (`tools.fold`), whatever their order.
     """
 
     _name = "sendgrid.email"
@@ -138,7 +138,9 @@ class SendgridEmail(models.Model):
     first_open_date = fields.Datetime(string="First Opened", readonly=True)
     last_open_date = fields.Datetime(string="Last Opened", readonly=True)
     open_count = fields.Integer(string="Opens", readonly=True, help="By people: fetches by machines are not counted.")
-    click_count = fields.Integer(string="Clicks", readonly=True, help="By people: link checks by machines are not counted.")
+    click_count = fields.Integer(
+        string="Clicks", readonly=True, help="By people: link checks by machines are not counted."
+    )
     machine_open_count = fields.Integer(
         string="Machine Opens",
         readonly=True,
@@ -227,7 +229,7 @@ class SendgridEmail(models.Model):
 
     @api.depends("status", "event_ids")
     def _compute_journey(self):
-        """Say for each step of the way whether the e-mail came there, and when (UTC); a failure stands where it failed."""
+        """Say for each step of the way whether the e-mail came there, and when (UTC). A failure stands in its place."""
         labels = dict(self._fields["status"]._description_selection(self.env))
         for email in self:
             steps = [
@@ -305,7 +307,7 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_models_in_use(self):
-        """Return the names of the models that e-mails are about: some index look-ups, however many e-mails there are."""
+        """Return the names of the models that e-mails are about: some index look-ups, however many e-mails."""
         self.flush_model(["model"])
         rows = self.env.execute_query(
             SQL(
@@ -334,8 +336,8 @@ class SendgridEmail(models.Model):
     def _record_sent(self, mail, account_id, copies, success_partners, is_kept=False):
         """Create the documents of the copies of ``mail`` that SendGrid accepted.
 
-        Whatever happens, the transaction must go on: the mail has left, and a rollback would send it again. Documents that
-        exist are not touched.
+        Whatever happens, the transaction must go on: the mail has left, and a rollback would send it again. Documents
+        that exist are not touched.
 
         :param copies: the accepted `tools.outbox.Copy`, in the order of sending
         :param success_partners: the recipients (`res.partner`) whose copies were accepted: the last of ``copies``
@@ -510,7 +512,7 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
 
     def _refresh_state(self):
-        """Bring status, dates and counts to what the events add up to. Some queries, however many e-mails and events."""
+        """Bring status, dates and counts to what the events add up to: some queries, however many events."""
         if not self:
             return
         events = defaultdict(list)
@@ -622,11 +624,7 @@ class SendgridEmail(models.Model):
         self.ensure_one()
         return self.resource_ref.get_formview_action() if self.resource_ref else False
 
-    @api.model
-    def _is_failure(self, status):
-        return status in FAILURES
-
 
 def to_datetime(seconds):
     """Return Unix seconds as Odoo stores them: naive, in UTC. None gives False."""
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) if seconds is not None else False
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None) if seconds is not None else False

@@ -65,8 +65,8 @@ class SendgridEvent(models.Model):
     attempt = fields.Integer(readonly=True, help="How many times delivery had been tried before.")
     bounce_type = fields.Char(
         readonly=True,
-        help="bounce: the address does not exist or refuses for good. blocked: this message was refused, the address may "
-        "be fine. expired: not delivered within 72 hours.",
+        help="bounce: the address does not exist or refuses for good. blocked: this message was refused, the address "
+        "may be fine. expired: not delivered within 72 hours.",
     )
     bounce_classification = fields.Char(readonly=True, help="What kind of refusal SendGrid takes it for.")
     url = fields.Char(string="Link", readonly=True)
@@ -74,8 +74,8 @@ class SendgridEvent(models.Model):
     ip = fields.Char(
         string="IP Address",
         readonly=True,
-        help="Of an open or click: where the recipient's device, or the service that fetched for him, called from. Of a "
-        "delivery: the sending server.",
+        help="Of an open or click: where the recipient's device, or the service that fetched for him, called from. Of "
+        "a delivery: the sending server.",
     )
     user_agent = fields.Char(readonly=True)
     device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
@@ -92,7 +92,7 @@ class SendgridEvent(models.Model):
     sg_message_id = fields.Char(
         string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."
     )
-    odoo_id = fields.Char(string="Message Copy", readonly=True, help="The opaque name that this database gave the copy.")
+    odoo_id = fields.Char(string="Message Copy", readonly=True, help="The opaque name that the copy was given here.")
     fingerprint = fields.Char(
         required=True,
         readonly=True,
@@ -320,7 +320,9 @@ class SendgridEvent(models.Model):
         if not keys:
             return self.env["sendgrid.email"]
         self.flush_model()
-        condition = SQL("event.email_id IS NULL AND event.match = 'unknown' AND event.sg_message_id = ANY(%s)", list(keys))
+        condition = SQL(
+            "event.email_id IS NULL AND event.match = 'unknown' AND event.sg_message_id = ANY(%s)", list(keys)
+        )
         return self.env["sendgrid.email"].browse(self._attach("sg_message_id", condition))
 
     @api.model

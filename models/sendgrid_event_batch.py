@@ -11,8 +11,8 @@ from ..tools.parsing import BatchError, parse_batch
 
 _logger = logging.getLogger(__name__)
 
-# Seconds. A wake-up costs a row and a connection, so there is one at most every WAKE_INTERVAL in a process. A drain stays
-# LINGER after its last batch, and so finds what came without a wake-up of its own.
+# Seconds. A wake-up costs a row and a connection, so there is one at most every WAKE_INTERVAL in a process. A drain
+# stays LINGER after its last batch, and so finds what came without a wake-up of its own.
 WAKE_INTERVAL = 0.2
 LINGER = 1.0
 POLL_INTERVAL = 0.05

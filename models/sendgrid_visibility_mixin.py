@@ -35,8 +35,8 @@ class SendgridVisibilityMixin(models.AbstractModel):
     def _make_access_error(self, forbidden):
         return AccessError(
             self.env._(
-                "You are not allowed to see this: %(records)s. Tracking is seen by the author of an e-mail and by whoever "
-                "may read the record it is about.",
+                "You are not allowed to see this: %(records)s. Tracking is seen by the author of an e-mail and by "
+                "whoever may read the record it is about.",
                 records=", ".join(map(str, forbidden.ids[:6])),
             )
         )

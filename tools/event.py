@@ -1,7 +1,7 @@
 """One interaction as SendGrid reports it, and what makes two reports the same interaction."""
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 # The wire names of the event webhook (Twilio docs: Event Webhook reference). Others are kept as they come.
 DELIVERY_EVENTS = ("processed", "dropped", "deferred", "delivered", "bounce")
@@ -64,9 +64,7 @@ class Event:
             self.url_offset,
             self.attempt,
             self.bounce_type,
+            self.reason,
             self.asm_group_id,
         )
         return hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).hexdigest()[:40]
-
-
-FIELD_NAMES = tuple(field.name for field in fields(Event))

@@ -9,12 +9,15 @@ from lxml.etree import LxmlError
 # The start tag of a link in source text; quoted values may hold ">".
 LINK_TAG = re.compile(r"""<a(?=[\s/])(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
 # Cheap test of the whole text, so that most bodies are never looked at closely.
-SUSPECT = re.compile(r"token|hash|signature|unsubscribe|unfollow|password|signup|opt_?out|/rate/|/survey/", re.IGNORECASE)
+SUSPECT = re.compile(
+    r"token|hash|signature|unsubscribe|unfollow|password|signup|opt_?out|/rate/|/survey/", re.IGNORECASE
+)
 # A parameter that is a key to something: access_token, hash_token, signup_token, hash, …
 SECRET_PARAMETER = re.compile(r"[?&;#][\w.\-]*(?:token|hash|signature)=", re.IGNORECASE)
 # Pages whose address itself is the key, or that act at the first call.
 SECRET_PATH = re.compile(
-    r"/web/(?:reset_password|signup)|unsubscribe|/mail/unfollow|opt_?out|/rate/|/survey/(?:start|[\w\-]+/)", re.IGNORECASE
+    r"/web/(?:reset_password|signup)|unsubscribe|/mail/unfollow|opt_?out|/rate/|/survey/(?:start|[\w\-]+/)",
+    re.IGNORECASE,
 )
 CREDENTIALS_PATH = re.compile(r"/web/(?:reset_password|signup)\b", re.IGNORECASE)
 # The mark of one link for SendGrid (Twilio docs, "Click Tracking HTML Best Practices").

@@ -217,5 +217,6 @@ def _url_offset(element):
 def _type_name(value):
     if isinstance(value, _AbsurdNumber):
         return "an absurd number"
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
-    return names.get(type(value), "nothing")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "a number"
+    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "nothing")
