@@ -11,7 +11,7 @@ import email.parser
 import quopri
 import re
 from dataclasses import dataclass
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 
 MAX_DEPTH = 30
@@ -59,7 +59,7 @@ class Part:
 def _quiet(function):
     try:
         return function()
-    except (LookupError, ValueError, TypeError, HeaderParseError):
+    except (LookupError, ValueError, TypeError, MessageError):
         return None
 
 
@@ -97,7 +97,7 @@ def words(value: str) -> str:
     """A header value with its RFC 2047 encoded-words decoded."""
     try:
         return str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, ValueError):
+    except (LookupError, ValueError, MessageError):
         return value
 
 
