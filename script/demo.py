@@ -1,4 +1,5 @@
 """Run in Odoo's shell: lead a database to the local SendGrid. What it made before it brings up to date."""
+
 # ruff: noqa: F821  (the shell provides `env`)
 import os
 

@@ -1,4 +1,5 @@
 """Chromium for the browser tests: the one on PATH, else Debian's, which only root can install."""
+
 import os
 import shutil
 import subprocess
@@ -22,7 +23,11 @@ def ensure():
         raise say.Problem(f"The browser tests need Chromium. As root: {INSTALL}")
     say.step("Installing Chromium …")
     done = subprocess.run(
-        INSTALL, shell=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, check=False, stdout=subprocess.DEVNULL
+        INSTALL,
+        shell=True,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        check=False,
+        stdout=subprocess.DEVNULL,
     )
     if done.returncode or not path():
         raise say.Problem(f"Chromium could not be installed (the reason is above). The command was: {INSTALL}")

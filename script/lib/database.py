@@ -1,4 +1,5 @@
 """Databases: made by Odoo under another name and renamed when complete, so that half of one is never taken for one."""
+
 import ast
 import contextlib
 import hashlib
@@ -73,9 +74,7 @@ def rename(old, new):
 def clone(source, target):
     """Copy a database. The filestore's files are never written to, only added and removed: links are enough."""
     with _maintenance() as cursor:
-        cursor.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(source))
-        )
+        cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(source)))
     if _filestore(source).exists():
         shutil.copytree(_filestore(source), _filestore(target), copy_function=os.link, dirs_exist_ok=True)
 

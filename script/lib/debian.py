@@ -2,6 +2,7 @@
 
 apt gets a state of its own in a scratch folder and checks the archive's signatures as always.
 """
+
 import getpass
 import os
 import shutil
@@ -89,7 +90,9 @@ class Apt:
         mirrors = _mirrors()
         problem = "apt knows no mirror"
         for mirror in mirrors:
-            self.sources.write_text("".join(f"deb [signed-by={KEYRING}] {mirror} {release} main\n" for release in releases))
+            self.sources.write_text(
+                "".join(f"deb [signed-by={KEYRING}] {mirror} {release} main\n" for release in releases)
+            )
             say.step("Reading Debian's package lists …")
             try:
                 return _run(["apt-get", "-qq", *self.options, "update"])

@@ -1,4 +1,5 @@
 """The demo database: made on first use, updated when the addon's sources or its surroundings changed, else left alone."""
+
 import hashlib
 
 from . import database, lock, paths, stack

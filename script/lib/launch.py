@@ -1,4 +1,5 @@
 """The way into every command: a supported Python, then the environment, then the command itself inside it."""
+
 import importlib
 import os
 import sys

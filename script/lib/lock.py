@@ -1,4 +1,5 @@
 """Locks between runs of our commands in one checkout. The system lets go of them when a process dies, however it dies."""
+
 import contextlib
 import fcntl
 

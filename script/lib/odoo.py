@@ -1,4 +1,5 @@
 """Odoo's source: `ODOO_PATH` if it is set, else Debian's package, else a shallow clone of the official 19.0 branch."""
+
 import os
 import shutil
 import subprocess
@@ -60,11 +61,7 @@ def write_config():
     """Write Odoo's configuration; what differs from run to run is given on the command line."""
     unfinished = paths.CONFIG.with_suffix(".new")
     unfinished.write_text(
-        "[options]\n"
-        f"addons_path = {paths.ADDONS}\n"
-        f"data_dir = {paths.DATA}\n"
-        "http_interface = 127.0.0.1\n"
-        "workers = 0\n"
+        f"[options]\naddons_path = {paths.ADDONS}\ndata_dir = {paths.DATA}\nhttp_interface = 127.0.0.1\nworkers = 0\n"
     )
     unfinished.replace(paths.CONFIG)
 

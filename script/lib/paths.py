@@ -1,4 +1,5 @@
 """Where things are. All that the commands write is in `.dev`."""
+
 import sys
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The demo's addresses, each of which an environment variable can move."""
+
 import os
 
 from . import process, say

@@ -2,6 +2,7 @@
 
 Ours runs while any of our commands uses it: whoever finds it stopped starts it, and the last one to leave stops it.
 """
+
 import contextlib
 import importlib.util
 import os
@@ -54,7 +55,9 @@ def _check_given():
             cursor.execute("SELECT current_user, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
             role, may_create = cursor.fetchone()
     except psycopg2.Error as problem:
-        raise say.Problem(f"The PostgreSQL of the PG* variables does not answer: {str(problem).splitlines()[0]}") from None
+        raise say.Problem(
+            f"The PostgreSQL of the PG* variables does not answer: {str(problem).splitlines()[0]}"
+        ) from None
     if role == "postgres" or not may_create:
         raise say.Problem(f"PGUSER: Odoo needs a role with CREATEDB that is not named postgres, this is {role}.")
 
@@ -145,7 +148,12 @@ def _pg(program, *arguments, cluster=CLUSTER):
     # Into a file: a pipe would stay open as long as the server that pg_ctl leaves behind.
     with open(log, "w") as output:
         done = subprocess.run(
-            [str(part) for part in command], cwd=paths.POSTGRES, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+            [str(part) for part in command],
+            cwd=paths.POSTGRES,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
         )
     if done.returncode:
         reason = log.read_text().strip().splitlines() or ["no reason given"]

@@ -1,4 +1,5 @@
 """Running other programs: short ones to their end, with a line that shows progress; long ones until we stop them."""
+
 import ctypes
 import os
 import shutil

@@ -1,4 +1,5 @@
 """Which Python runs us. Kept free of new syntax, so that an old Python can read it and say what is wrong."""
+
 import os
 import subprocess
 import sys

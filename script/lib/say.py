@@ -1,4 +1,5 @@
 """How the commands talk: a line per step, a line per problem, no traceback for what is not our fault."""
+
 import contextlib
 import sys
 

@@ -1,4 +1,5 @@
 """`script/server`"""
+
 import argparse
 import re
 import signal

@@ -1,4 +1,5 @@
 """Everything that a command needs before it can run, each part made once. A few milliseconds when all is there."""
+
 import os
 import shutil
 

@@ -1,4 +1,5 @@
 """`script/shell`"""
+
 import subprocess
 
 from . import demo_database, lock, odoo, ports, postgres

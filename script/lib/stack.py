@@ -2,6 +2,7 @@
 
 The demo is one such stack; a test makes one on a database of its own (`with stack.for_tests() as running:`).
 """
+
 import contextlib
 import os
 import subprocess
@@ -121,7 +122,11 @@ def public_key():
     """The key that the local SendGrid's signatures are verified with, as SendGrid shows it. Makes the pair if there is none."""
     program = "import sys; from sandbox import keys; print(keys.public_text(keys.load_or_create(sys.argv[1])))"
     done = subprocess.run(
-        [paths.VENV_PYTHON, "-c", program, paths.SANDBOX_KEY], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True, check=True
+        [paths.VENV_PYTHON, "-c", program, paths.SANDBOX_KEY],
+        cwd=paths.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 

@@ -1,4 +1,5 @@
 """`script/test`"""
+
 import os
 import subprocess
 from pathlib import Path

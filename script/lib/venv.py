@@ -1,4 +1,5 @@
 """The Python packages, in the exact versions of `requirements-dev.txt`."""
+
 import hashlib
 import os
 import shutil
@@ -63,4 +64,6 @@ def _install(folder):
 
 def _clean_environment():
     """Settings of an environment that we were started from do not belong in ours."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    return {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
