@@ -60,11 +60,17 @@ def _event_note(event: Event) -> str:
     return ""
 
 
+def _outcome(event: Event) -> str:
+    return {"delivered": "posted", "pending": "waiting", "failing": "refused", "lost": "not posted"}[event.outcome]
+
+
 def _pretty(wire: dict) -> str:
     return json.dumps(wire, ensure_ascii=False, indent=2)
 
 
-_templates.filters.update(clock=_clock, event_time=_event_time, event_note=_event_note, pretty=_pretty)
+_templates.filters.update(
+    clock=_clock, event_time=_event_time, event_note=_event_note, outcome=_outcome, pretty=_pretty
+)
 
 
 @routes.get("/")
