@@ -1,43 +1,41 @@
-"""Run in Odoo's shell: lead a database to the local SendGrid. What it made before it brings up to date."""
+"""Run in Odoo's shell: leads a database to the local SendGrid. What it made before it brings up to date."""
 
-# ruff: noqa: F821  (the shell provides `env`)
+# ruff: noqa: F821 -- the shell provides `env`
 import os
 
-account_values = {
-    "name": "Local SendGrid (sandbox)",
-    "verification_key": os.environ["SANDBOX_PUBLIC_KEY"],
-}
-account = env.ref("sendgrid_tracking.sendgrid_account_demo", raise_if_not_found=False)
-if account:
-    account.write(account_values)
-else:
-    account = env["sendgrid.account"].create(account_values)
-    env["ir.model.data"].create(
-        {
-            "module": "sendgrid_tracking",
-            "name": "sendgrid_account_demo",
-            "model": account._name,
-            "res_id": account.id,
-            "noupdate": True,
-        }
-    )
 
-server_values = {
-    "name": "Local SendGrid (sandbox)",
-    "smtp_host": "127.0.0.1",
-    "smtp_port": int(os.environ["SANDBOX_SMTP_PORT"]),
-    "smtp_authentication": "login",
-    "smtp_user": "apikey",
-    "smtp_pass": os.environ["SANDBOX_API_KEY"],
-    "smtp_encryption": "none",
-    "sendgrid_account_id": account.id,
-}
-server = env["ir.mail_server"].search([("sendgrid_account_id", "=", account.id)], limit=1)
-if server:
-    server.write(server_values)
-else:
-    env["ir.mail_server"].create(server_values)
+def ensure(records, values):
+    """Write the values on the record that is there, or create one."""
+    if records:
+        records.write(values)
+        return records
+    return records.create(values)
 
+
+module, name = os.environ["SANDBOX_ACCOUNT"].split(".")
+label = "Local SendGrid (sandbox)"
+
+account = ensure(
+    env.ref(f"{module}.{name}", raise_if_not_found=False) or env["sendgrid.account"],
+    {"name": label, "verification_key": os.environ["SANDBOX_PUBLIC_KEY"]},
+)
+ensure(
+    env["ir.model.data"].search([("module", "=", module), ("name", "=", name)]),
+    {"module": module, "name": name, "model": account._name, "res_id": account.id, "noupdate": True},
+)
+ensure(
+    env["ir.mail_server"].search([("sendgrid_account_id", "=", account.id)], limit=1),
+    {
+        "name": label,
+        "smtp_host": "127.0.0.1",
+        "smtp_port": int(os.environ["SANDBOX_SMTP_PORT"]),
+        "smtp_authentication": "login",
+        "smtp_user": "apikey",
+        "smtp_pass": os.environ["SANDBOX_API_KEY"],
+        "smtp_encryption": "none",
+        "sendgrid_account_id": account.id,
+    },
+)
 env["ir.config_parameter"].set_param("web.base.url", os.environ["ODOO_URL"])
 env["ir.config_parameter"].set_param("web.base.url.freeze", "True")
 env.cr.commit()

@@ -1,8 +1,6 @@
 """`script/bench`"""
 
-import subprocess
-
-from . import paths, postgres, say
+from . import paths, postgres, process, say
 
 FOLDER = paths.ROOT / "benchmarks"
 
@@ -20,4 +18,4 @@ def main(arguments):
         raise say.Problem(f"There is no benchmark {name}; there are: {', '.join(names)}.")
     with postgres.running():
         command = [paths.VENV_PYTHON, "-m", f"benchmarks.{name}", *rest]
-        return subprocess.run(command, cwd=paths.ROOT, check=False).returncode
+        return process.foreground(command, cwd=paths.ROOT)

@@ -1,31 +1,31 @@
-"""The demo database: made on first use, updated when the addon's sources or its surroundings changed, else left alone."""
+"""The demo database: made on first use, brought up to date when the addon or its surroundings change."""
 
 import hashlib
 
-from . import database, lock, paths, stack
+from . import database, lock, paths, ports, stack
 
 NAME = "sendgrid_demo"
 
 
-def ensure(url, smtp_port):
-    """Have it, up to date."""
-    addon = database.addon_hash()
-    settings = [url, str(smtp_port), stack.public_key(), stack.SETTINGS_SCRIPT.read_text()]
-    settings = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:12]
+def ensure():
+    """Have it, up to date. Call it with the lock `in_use` held."""
+    url, smtp_port = f"http://127.0.0.1:{ports.number(ports.ODOO)}", ports.number(ports.SMTP)
+    surroundings = "\n".join([url, str(smtp_port), stack.public_key(), stack.SETTINGS.read_text()])
+    addon, settings = database.addon_hash(), hashlib.sha256(surroundings.encode()).hexdigest()[:12]
     mark = f"{addon} {settings}"
     if not database.exists(NAME):
-        new = NAME + "_new"
+        new = f"{NAME}_new"
         database.drop(new)
-        database.odoo_run(new, "-i", paths.ADDON, "--with-demo", title="Installing Odoo with the addon and demo data …")
+        database.run_odoo(new, "Installing Odoo with demo data …", "-i", paths.ADDON, "--with-demo")
         stack.configure(new, url, smtp_port)
         database.rename(new, NAME)
     elif database.mark(NAME) != mark:
-        if not (database.mark(NAME) or "").startswith(addon):
-            database.odoo_run(NAME, "-u", paths.ADDON, title="Updating the addon …")
+        if not str(database.mark(NAME)).startswith(addon):
+            database.run_odoo(NAME, "Updating the addon …", "-u", paths.ADDON)
         stack.configure(NAME, url, smtp_port)
     database.set_mark(NAME, mark)
 
 
 def in_use():
-    """The lock that `script/server` holds while it serves the database."""
-    return lock.exclusive("server", wait=False)
+    """The lock of whoever serves or changes the database."""
+    return lock.exclusive("demo", wait=False)

@@ -8,12 +8,13 @@ from . import python
 
 
 def run(command):
-    """Run `lib/<command>.py` with this process's arguments; every problem we know ends in one line."""
+    """Run `lib/<command>.py` with this process's arguments."""
     python.require()
-    from . import paths, say, setup
+    from . import paths, process, say, setup  # not before: they are not written for an old Python
 
     os.environ["PYTHONPYCACHEPREFIX"] = str(paths.PYCACHE)
     os.umask(0o022)  # PostgreSQL may run as another user, who has to read what we install
+    process.end_on_signals()
     with say.problems_in_one_line():
         if not paths.inside_venv():
             setup.prepare()

@@ -1,4 +1,4 @@
-"""Locks between runs of our commands in one checkout. The system lets go of them when a process dies, however it dies."""
+"""Locks between runs of our commands in one checkout. A process that dies, however it dies, lets go of its own."""
 
 import contextlib
 import fcntl

@@ -8,43 +8,43 @@ from pathlib import Path
 from . import debian, paths, say
 
 BRANCH, REPOSITORY = "19.0", "https://github.com/odoo/odoo.git"
+DEBIAN_PREFIX = Path("usr/lib/python3/dist-packages")
+WANTED = f"{debian.PACKAGES} or {BRANCH}\n"
+MARK = paths.ODOO / ".wanted"  # what was wanted when the folder was made
 
 
 def missing():
     """Whether Odoo still has to be fetched."""
-    return not os.environ.get("ODOO_PATH") and not paths.ODOO.exists()
+    return not os.environ.get("ODOO_PATH") and not (MARK.exists() and MARK.read_text() == WANTED)
 
 
 def ensure():
     """Fetch Odoo if it is missing. The folder appears complete or not at all."""
-    if os.environ.get("ODOO_PATH"):
-        source()  # complains if it is not Odoo 19
-    if not missing():
-        return
-    unfinished = paths.DEV / "odoo.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        debian.unpack(unfinished)
-    except debian.Unavailable as problem:
+    if missing():
+        unfinished = paths.ODOO.with_name("odoo.new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _clone(unfinished, problem)
-    unfinished.rename(paths.ODOO)
+        try:
+            debian.unpack(unfinished)
+        except debian.Unavailable as problem:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _clone(unfinished, problem)
+        (unfinished / MARK.name).write_text(WANTED)
+        shutil.rmtree(paths.ODOO, ignore_errors=True)
+        unfinished.rename(paths.ODOO)
+    source()  # complains about a wrong ODOO_PATH before anything else is done
 
 
 def source():
     """The folder that holds the `odoo` package."""
-    if os.environ.get("ODOO_PATH"):
-        given = Path(os.environ["ODOO_PATH"]).expanduser().resolve()
-        candidates = [given, given.parent, given / "usr/lib/python3/dist-packages"]
-    else:
-        candidates = [paths.ODOO, paths.ODOO / "usr/lib/python3/dist-packages"]
-    for folder in candidates:
+    given = os.environ.get("ODOO_PATH")
+    base = Path(given).expanduser().resolve() if given else paths.ODOO
+    for folder in (base, base / DEBIAN_PREFIX, base.parent if base.name == "odoo" else base):
         release = folder / "odoo" / "release.py"
         if release.is_file():
             if "version_info = (19, 0," not in release.read_text():
-                raise say.Problem(f"{folder} is another version of Odoo than 19.0.")
+                raise say.Problem(f"{base} is another version of Odoo than 19.0.")
             return folder
-    raise say.Problem(f"ODOO_PATH: there is no Odoo in {os.environ['ODOO_PATH']}.")
+    raise say.Problem(f"There is no Odoo in {base}{' (ODOO_PATH)' if given else ': remove that folder'}.")
 
 
 def command(*arguments):
@@ -59,25 +59,28 @@ def environment():
 
 def write_config():
     """Write Odoo's configuration; what differs from run to run is given on the command line."""
+    settings = {
+        "addons_path": paths.ADDONS,
+        "data_dir": paths.DATA,
+        "http_interface": "127.0.0.1",
+        "screenshots": paths.LOG / "screenshots",
+        "workers": 0,
+    }
     unfinished = paths.CONFIG.with_suffix(".new")
-    unfinished.write_text(
-        f"[options]\naddons_path = {paths.ADDONS}\ndata_dir = {paths.DATA}\nhttp_interface = 127.0.0.1\nworkers = 0\n"
-    )
+    unfinished.write_text("[options]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
     unfinished.replace(paths.CONFIG)
 
 
 def _clone(target, problem):
-    if not shutil.which("git"):
-        raise say.Problem(f"Cannot get Odoo: Debian's package: {problem}; git: not installed. See ODOO_PATH.")
-    say.step(f"Debian's package cannot be had ({problem}); cloning Odoo's branch {BRANCH} instead …")
-    done = subprocess.run(
-        ["git", "clone", "--depth=1", "--single-branch", f"--branch={BRANCH}", "--progress", REPOSITORY, target],
-        env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
-        check=False,
-    )
-    if done.returncode:
+    say.step(f"Debian's package of Odoo cannot be had ({problem}); cloning the official branch {BRANCH} …")
+    command = ["git", "clone", "--depth=1", "--single-branch", f"--branch={BRANCH}", "--progress", REPOSITORY, target]
+    try:
+        done = subprocess.run(command, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, check=False).returncode == 0
+    except FileNotFoundError:
+        done = False
+    if not done:
         shutil.rmtree(target, ignore_errors=True)
         raise say.Problem(
-            "Cannot get Odoo 19, neither from Debian nor from its git repository: is there a network? "
-            "ODOO_PATH can name an Odoo 19 that is already here."
+            "Odoo 19 can be had neither from Debian nor from its git repository: is there a network? "
+            "ODOO_PATH may name an Odoo 19 that is already on this machine."
         )

@@ -1,34 +1,25 @@
-"""The demo's addresses, each of which an environment variable can move."""
+"""The demo's ports, each of which an environment variable can move."""
 
 import os
 
 from . import process, say
 
-
-def odoo():
-    """Odoo's HTTP port."""
-    return _port("ODOO_PORT", 8069)
-
-
-def smtp():
-    """The local SendGrid's SMTP relay."""
-    return _port("SANDBOX_SMTP_PORT", 2525)
+ODOO = ("ODOO_PORT", 8069)
+SMTP = ("SANDBOX_SMTP_PORT", 2525)  # the local SendGrid's relay
+INBOX = ("SANDBOX_HTTP_PORT", 8025)  # its inbox page and API
 
 
-def inbox():
-    """The local SendGrid's inbox page and API."""
-    return _port("SANDBOX_HTTP_PORT", 8025)
+def number(port):
+    """The number of one of the above."""
+    variable, default = port
+    value = os.environ.get(variable) or str(default)
+    if not value.isdigit() or not 0 < int(value) < 65536:
+        raise say.Problem(f"{variable} is not a port number: {value}")
+    return int(value)
 
 
 def require_free():
     """Complain if one of them is taken."""
-    process.require_port(odoo(), "Odoo", "ODOO_PORT")
-    process.require_port(smtp(), "the local SendGrid's SMTP relay", "SANDBOX_SMTP_PORT")
-    process.require_port(inbox(), "the local SendGrid's inbox", "SANDBOX_HTTP_PORT")
-
-
-def _port(variable, default):
-    try:
-        return int(os.environ.get(variable) or default)
-    except ValueError:
-        raise say.Problem(f"{variable} is not a port number: {os.environ[variable]}") from None
+    for port in (ODOO, SMTP, INBOX):
+        if not process.is_free(number(port)):
+            raise say.Problem(f"Port {number(port)} is in use: stop what uses it, or set {port[0]} to another one.")

@@ -1,12 +1,11 @@
-"""Running other programs: short ones to their end, with a line that shows progress; long ones until we stop them."""
+"""Running other programs: to their end, in the foreground, or in the background until we stop them."""
 
+import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,88 +13,101 @@ import urllib.request
 from . import paths, say
 
 
-def run(command, log, title=None, **options):
-    """Run to the end with all output in `.dev/log/<log>`. On a terminal, its latest line is shown while it works.
-
-    :return: the output's lines; :raise Failed: with them when the exit code is not 0
-    """
-    if title:
-        say.step(title)
-    lines = []
-    with (
-        open(paths.LOG / log, "w") as file,
-        subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            **options,
-        ) as process,
-    ):
-        for line in process.stdout:
-            file.write(line)
-            file.flush()
-            lines.append(line.rstrip())
-            _show(lines[-1])
-    _show("")
-    if process.returncode:
-        raise Failed(command, lines, paths.LOG / log)
-    return lines
+class Ended(KeyboardInterrupt):
+    """We were asked to end by a signal other than Ctrl-C's, which our children did not get."""
 
 
 class Failed(Exception):
     """A program's exit code was not 0."""
 
-    def __init__(self, command, lines, log):
-        super().__init__(f"{os.path.basename(str(command[0]))} failed, see {log}")
-        self.lines = lines
+    def __init__(self, lines, log):
+        super().__init__(f"see {log}")
+        self.lines = lines or ["no reason given"]
         self.log = log
 
 
-def _show(line):
-    if sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\033[K{line[:width]}", end="", flush=True)
+def end_on_signals():
+    """Leave in order (what we started is stopped) when we are ended, as on Ctrl-C."""
+
+    def end(*_signal):
+        raise Ended
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, end)
+
+
+def run(command, log, title, **options):
+    """Run to the end, with the output in `.dev/log/<log>`; on a terminal its latest line shows that it goes on.
+
+    :return: the output's lines
+    :raise Failed: when the exit code is not 0
+    """
+    say.step(title)
+    lines = []
+    with open(paths.LOG / log, "w") as file, _open(command, subprocess.PIPE, errors="replace", **options) as program:
+        try:
+            for line in program.stdout:
+                file.write(line)
+                file.flush()
+                lines.append(line.rstrip())
+                say.progress(lines[-1])
+        except BaseException:
+            program.terminate()
+            raise
+    say.progress("")
+    if program.returncode:
+        raise Failed(lines, paths.LOG / log)
+    return lines
+
+
+def foreground(command, **options):
+    """Hand the terminal to a program and return its exit code. It gets Ctrl-C as we do, and may take its time."""
+    with subprocess.Popen([str(part) for part in command], **options) as program:
+        while True:
+            try:
+                return program.wait()
+            except Ended:
+                program.send_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                continue
 
 
 class Server:
-    """A program that runs until we stop it. It gets no Ctrl-C of its own, and ends when we die.
+    """A program that runs until we stop it. It does not get our Ctrl-C, and does not outlive us.
 
-    :param ready: an address that answers 200 once the program is ready
+    :param name: what it is, for people
+    :param log: where its output is added
+    :param ready: an address that answers 200 once it is ready
     """
 
-    def __init__(self, name, command, log, ready, environment=None):
+    def __init__(self, name, command, log, ready, cwd, environment=None):
         self.name = name
-        self.command = [str(part) for part in command]
+        self.command = command
         self.log = log
         self.ready = ready
+        self.cwd = cwd
         self.environment = environment
         self.process = None
 
-    def start(self, timeout=120):
-        """Start, and return when it answers."""
+    def start(self):
+        """Start, and return when it is ready."""
+        self.launch()
+        return self.wait()
+
+    def launch(self):
+        """Start without waiting."""
         with open(self.log, "a") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=paths.ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
+            self.process = _open(self.command, log, cwd=self.cwd, env=self.environment, start_new_session=True)
+        return self
+
+    def wait(self, timeout=120):
+        """Wait until it is ready."""
         deadline = time.monotonic() + timeout
-        try:
-            while not answers(self.ready):
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise say.Problem(f"{self.name} did not start, see {self.log}")
-                time.sleep(0.1)
-        except BaseException:
-            self.kill()
-            raise
+        while not answers(self.ready):
+            if not self.running() or time.monotonic() > deadline:
+                self.kill()
+                raise say.Problem(f"{self.name} did not start, see {self.log}")
+            time.sleep(0.05)
         return self
 
     def stop(self, timeout=20):
@@ -110,7 +122,8 @@ class Server:
     def kill(self):
         """End it the hard way, with all of its children."""
         if self.running():
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def restart(self):
@@ -119,7 +132,7 @@ class Server:
         return self.start()
 
     def running(self):
-        """Whether the program has been started and has not ended."""
+        """Whether it has been started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def __enter__(self):
@@ -145,21 +158,30 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def require_port(port, purpose, variable):
-    """Complain in one line when somebody listens on a port that we are going to use."""
+def is_free(port):
+    """Whether we could listen on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise say.Problem(
-                f"Port {port} ({purpose}) is in use; stop what uses it, or set {variable} to another one."
-            ) from None
+        except (OSError, OverflowError):
+            return False
+        return True
+
+
+def _open(command, output, **options):
+    return subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_die_with_parent,
+        **options,
+    )
 
 
 def _die_with_parent():
-    """Linux only: have the system stop the program when we are killed and cannot do it ourselves."""
-    try:
+    """On Linux, have the system end the program when we are killed and cannot do it ourselves."""
+    with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG
-    except (AttributeError, OSError):
-        pass

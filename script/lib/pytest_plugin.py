@@ -1,4 +1,4 @@
-"""What our test runs are stricter about than pytest: a skipped test fails, and so does one that leaves an error in the log."""
+"""Where our runs are stricter than pytest: a skipped test fails, and so does one that leaves an error in the log."""
 
 import logging
 

@@ -9,7 +9,7 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 
 def require():
     """Go on under a Python that Odoo 19 supports, another one on PATH if need be, or leave with one line."""
-    if _supported():
+    if sys.implementation.name == "cpython" and OLDEST <= sys.version_info[:2] <= NEWEST:
         return
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
         name = "python3.%d" % minor
@@ -21,14 +21,11 @@ def require():
     )
 
 
-def _supported():
-    return sys.implementation.name == "cpython" and OLDEST <= sys.version_info[:2] <= NEWEST
-
-
 def _runs(name):
     """Trying is the only way to know: version managers put commands on PATH for Pythons that are switched off."""
+    check = "import sys, venv; sys.exit(sys.implementation.name != 'cpython')"
     try:
         with open(os.devnull, "w") as nowhere:
-            return not subprocess.call([name, "-c", "import venv"], stdout=nowhere, stderr=nowhere)
+            return not subprocess.call([name, "-c", check], stdout=nowhere, stderr=nowhere)
     except OSError:
         return False

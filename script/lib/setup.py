@@ -10,30 +10,35 @@ GIGABYTES_NEEDED = 4
 
 def prepare():
     """Make what is missing of `.dev`: Odoo, its Python packages, the configuration."""
-    try:
-        for folder in (paths.DEV, paths.ADDONS, paths.DATA, paths.LOG):
-            folder.mkdir(exist_ok=True)
-        writable = os.access(paths.DEV, os.W_OK)
-    except PermissionError:
-        writable = False
-    if not writable:
-        raise say.Problem(f"{paths.DEV} is not writable for this user: run as its owner, or remove it.")
+    _make_folders()
     with lock.exclusive("setup"):
         if odoo.missing() or venv.missing():
             _check_disk()
         odoo.ensure()
         venv.ensure()
-        _link_addon()
         odoo.write_config()
+
+
+def _make_folders():
+    link = paths.ADDONS / paths.ADDON
+    try:
+        for folder in (paths.DEV, paths.ADDONS, paths.DATA, paths.LOG):
+            folder.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to("../..")
+    except FileExistsError:
+        pass  # another run was quicker
+    except PermissionError:
+        raise _not_ours() from None
+    if not all(os.access(folder, os.W_OK) for folder in (paths.DEV, paths.ADDONS, paths.DATA, paths.LOG)):
+        raise _not_ours()
+
+
+def _not_ours():
+    return say.Problem(f"{paths.DEV} cannot be written by this user: run as the one who made it, or remove it.")
 
 
 def _check_disk():
     free = shutil.disk_usage(paths.DEV).free / 1e9
     if free < GIGABYTES_NEEDED:
-        raise say.Problem(f"Too little disk: {paths.DEV} needs {GIGABYTES_NEEDED} GB free, there are {free:.1f}.")
-
-
-def _link_addon():
-    link = paths.ADDONS / paths.ADDON
-    if not link.is_symlink():
-        link.symlink_to("../..")
+        raise say.Problem(f"Too little disk: {paths.DEV} needs {GIGABYTES_NEEDED} GB, {free:.1f} GB are free.")

@@ -1,10 +1,9 @@
 """`script/test`"""
 
 import os
-import subprocess
 from pathlib import Path
 
-from . import chromium, database, odoo, paths, postgres, say
+from . import chromium, database, odoo, paths, postgres, process, say
 
 # Odoo finds the addon, and pytest its tests, through this link: the checkout's own folder can have any name.
 LINK = paths.ADDONS / paths.ADDON
@@ -17,7 +16,7 @@ def main(arguments):
         raise say.Problem("script/test faults: the fault suite does not exist yet.")
     chromium.ensure()
     with postgres.running(), database.for_tests() as name:
-        return subprocess.run(_command(name, arguments), cwd=paths.ADDONS, env=_environment(), check=False).returncode
+        return process.foreground(_command(name, arguments), cwd=paths.ADDONS, env=_environment())
 
 
 def _command(name, arguments):

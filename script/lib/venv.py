@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 
-from . import paths, say
+from . import paths, process, say
 
 LOCK_FILE = paths.ROOT / "requirements-dev.txt"
+# What the shell that we were started from has set for its own Python.
+FOREIGN = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_TARGET", "PIP_USER", "PIP_PREFIX")
 
 
 def missing():
@@ -17,15 +19,13 @@ def missing():
 
 
 def ensure():
-    """Install the packages if the lock file has changed. Built aside, `.dev/venv` is a link that moves when all is there."""
+    """Install the packages if the lock file has changed. `.dev/venv` is a link, which moves when all is there."""
     if not missing():
         return
-    folder = _folder()
-    current = paths.VENV.resolve()
+    folder, current = _folder(), paths.VENV.resolve()
     for old in paths.DEV.glob("venv-*"):
         if old != current or old == folder:
             shutil.rmtree(old)
-    say.step("Installing Python packages …")
     _create(folder)
     _install(folder)
     link = paths.DEV / "venv.new"
@@ -39,14 +39,11 @@ def _folder():
 
 
 def _create(folder):
-    done = subprocess.run(
-        [sys.executable, "-m", "venv", *(["--without-pip"] if shutil.which("uv") else []), folder],
-        capture_output=True,
-        check=False,
-    )
+    options = ["--without-pip"] if shutil.which("uv") else []
+    done = subprocess.run([sys.executable, "-m", "venv", *options, folder], capture_output=True, check=False)
     if done.returncode:
         raise say.Problem(
-            "Python cannot make a virtual environment: install uv, or Python's venv module "
+            "This Python cannot make virtual environments: install uv, or Python's venv module "
             f"(on Debian: apt-get install python3.{sys.version_info.minor}-venv)."
         )
 
@@ -56,14 +53,15 @@ def _install(folder):
     if shutil.which("uv"):
         command = ["uv", "pip", "install", "--python", python]
     else:
-        command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
-    done = subprocess.run([*command, "--require-hashes", "-r", LOCK_FILE], env=_clean_environment(), check=False)
-    if done.returncode:
-        raise say.Problem("The Python packages could not be installed: is there a network? (The reason is above.)")
-
-
-def _clean_environment():
-    """Settings of an environment that we were started from do not belong in ours."""
-    return {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    }
+        command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile", "--no-input"]
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    try:
+        process.run(
+            [*command, "--require-hashes", "-r", LOCK_FILE],
+            "packages.log",
+            "Installing the Python packages (a minute or two) …",
+            env=environment,
+        )
+    except process.Failed as failure:
+        reason = next((line for line in reversed(failure.lines) if "error" in line.lower()), failure.lines[-1])
+        raise say.Problem(f"The Python packages cannot be had: {reason.strip()} (see {failure.log})") from None
