@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -18,8 +19,8 @@ def normalize_key(text: str) -> str:
 
     :raise ValueError: it is not the base64 of a P-256 public key
     """
-    lines = (line.strip() for line in text.splitlines())
-    key = "".join("".join(line.split()) for line in lines if not line.startswith("-----"))
+    # Pasted into a form, the lines of a PEM are one: the armour is not always a line of its own.
+    key = "".join(re.sub(r"-----[^-]*-----", "", text).split())
     _load(key)
     return key
 
