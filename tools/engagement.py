@@ -1,40 +1,334 @@
-"""Who opened or clicked: a person, or a machine that fetches for people."""
+"""Who opened or clicked: a person, a machine that fetches for people, or nobody can tell.
 
-from collections.abc import Iterable
+SendGrid flags the prefetches of Apple Mail and nothing else. The rest is told from what its webhook gives: the time
+since delivery, the user agent, the order of things, which links. Each rule stands in `RULES` with its source; the first
+that applies decides. The verdict on one interaction depends on its neighbours, so it can change when more events arrive.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-APPLE_PRIVACY = "apple_privacy"
+HUMAN, MACHINE, UNKNOWN = "human", "machine", "unknown"
 
-# Why an interaction counts as a machine's, in words for the Tracking page.
-REASONS = {
-    APPLE_PRIVACY: "Apple Mail Privacy Protection fetched the images in advance; this does not show that it was read.",
-}
+# Thresholds, in seconds. Nobody receives, reads and clicks in two seconds (Mautic: 2, Collie: 1.5), or opens several
+# links in two (AutoEmails: three links).
+CLICK_AT_ONCE = 2
+OPEN_AT_ONCE = 1
+BURST = 2
+BURST_LINKS = 3
+# A scanner works on arrival; what is later and alone is rather a person whose program shows no images.
+ON_ARRIVAL = 60
+# A program left open shows a new mail about as fast as a scanner does.
+OPEN_SOON = 10
+# A gateway that looks into a mail during the SMTP dialogue; an earlier open means an earlier try had been accepted.
+SMTP_DIALOGUE = 60
+
+GMAIL_PREFETCH = re.compile(r"Chrome/42\.0\.2311\.135 Safari/537\.36 Edge/12\.246 Mozilla/5\.0")
+# Proxies of mailbox providers that fetch when a person looks.
+IMAGE_PROXY = re.compile(r"GoogleImageProxy|YahooMailProxy")
+SCANNER = re.compile(
+    r"barracuda|mimecast|proofpoint|symantec|messagelabs|trendmicro|trend micro|fortinet|fortimail|sophos|ironport|"
+    r"fireeye|trellix|zscaler|checkpoint|check point|avanan|vade|hornetsecurity|safelinks|urldefense|cloudmark",
+    re.IGNORECASE,
+)
+PROGRAM = re.compile(
+    r"python|curl/|wget|go-http-client|java/|okhttp|apache-httpclient|libwww|node-fetch|axios|guzzle|headless|phantomjs|"
+    r"puppeteer|playwright|selenium|\b\w*bot\b(?<!cubot)|slackbot|crawler|spider|preview|facebookexternalhit|whatsapp/|"
+    r"skypeuripreview|linkexpanding|embedly|scanner|monitor",
+    re.IGNORECASE,
+)
+BARE_AGENT = re.compile(r"(?:Mozilla/\d\.\d)?")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``reason`` is a key of ``REASONS``, ``""`` for a person."""
+    """``verdict`` is ``human``, ``machine`` or ``unknown``; ``reason`` a key of `REASONS`, ``""`` for a person."""
 
-    is_machine: bool = False
+    verdict: str = HUMAN
     reason: str = ""
 
+    @property
+    def is_machine(self) -> bool:
+        return self.verdict == MACHINE
 
-PERSON = Verdict()
+
+@dataclass(frozen=True)
+class Rule:
+    """``applies`` takes an interaction and its `History`; ``words`` are for the Tracking page."""
+
+    verdict: str
+    reason: str
+    words: str
+    source: str
+    applies: Callable
 
 
-def judge(interactions: Iterable) -> dict[str, Verdict]:
+class History:
+    """What the rules ask of the other events of the e-mail."""
+
+    def __init__(self, events):
+        self.opens = [e for e in events if e.event == "open"]
+        self.clicks = [e for e in events if e.event == "click"]
+        self._click_times = [e.timestamp for e in self.clicks]
+        named = {
+            name: [e.timestamp for e in events if e.event == name] for name in ("processed", "deferred", "delivered")
+        }
+        self.deferred = named["deferred"]
+        # The delivered event can be lost or late: then the mail arrived about when SendGrid took it.
+        self.delivered = min(named["delivered"], default=None)
+        self.arrival = min(named["delivered"] or named["processed"] or [e.timestamp for e in events], default=0)
+        self._people_opens = [e.timestamp for e in self.opens if not is_prefetch(e)]
+
+    def after_arrival(self, interaction):
+        return interaction.timestamp - self.arrival
+
+    def clicks_near(self, interaction, seconds):
+        first = bisect_left(self._click_times, interaction.timestamp - seconds)
+        last = bisect_left(self._click_times, interaction.timestamp + seconds + 1)
+        return self.clicks[first:last]
+
+    def burst(self, interaction):
+        """Return how many different links were followed in some two seconds that hold the interaction."""
+        near = self.clicks_near(interaction, BURST)
+        starts = [e.timestamp for e in near if e.timestamp <= interaction.timestamp]
+        starts += [interaction.timestamp]
+        return max(len({link(e) for e in near if start <= e.timestamp <= start + BURST}) for start in starts)
+
+    def opened_before(self, interaction):
+        """Tell whether the mail had been shown before: an open at the same second counts, a prefetch does not."""
+        return any(
+            moment <= interaction.timestamp and moment - self.arrival > OPEN_AT_ONCE for moment in self._people_opens
+        )
+
+    def sweep_links(self):
+        """Return how many different links were followed from arrival on, before anything was shown."""
+        first = self.clicks[0] if self.clicks else None
+        if not first or self.after_arrival(first) > ON_ARRIVAL:
+            return 0
+        return len({link(e) for e in self.clicks if not self.opened_before(e)})
+
+
+def link(click):
+    return click.url, click.url_offset
+
+
+def agent(interaction):
+    return interaction.user_agent or ""
+
+
+def is_prefetch(interaction):
+    """Tell what by itself, without its neighbours, is known to be no person."""
+    return bool(
+        interaction.sg_machine_open
+        or GMAIL_PREFETCH.search(agent(interaction))
+        or SCANNER.search(agent(interaction))
+        or PROGRAM.search(agent(interaction))
+    )
+
+
+def is_click(interaction):
+    return interaction.event == "click"
+
+
+def is_open(interaction):
+    return interaction.event == "open"
+
+
+def is_proxied(interaction):
+    return bool(IMAGE_PROXY.search(agent(interaction)))
+
+
+def is_on_arrival(interaction, history):
+    return history.after_arrival(interaction) <= ON_ARRIVAL
+
+
+def is_before_delivery(interaction, history):
+    return (
+        history.delivered is not None
+        and interaction.timestamp < history.delivered
+        and not any(moment <= interaction.timestamp for moment in history.deferred)
+    )
+
+
+RULES = (
+    Rule(
+        MACHINE,
+        "apple_privacy",
+        "Apple Mail fetched the images in advance (Mail Privacy Protection): no sign that it was read.",
+        "Twilio docs, Apple Mail Privacy Protection and open events",
+        lambda e, history: e.sg_machine_open,
+    ),
+    Rule(
+        MACHINE,
+        "gmail_prefetch",
+        "Gmail fetched the images in advance while its app was open: no sign that it was read.",
+        "Bird, prefetched opens",
+        lambda e, history: GMAIL_PREFETCH.search(agent(e)),
+    ),
+    Rule(
+        MACHINE,
+        "scanner",
+        "A security scanner that names itself inspected the e-mail.",
+        "field guides on bot clicks (Barracuda, Proofpoint, Mimecast)",
+        lambda e, history: SCANNER.search(agent(e)),
+    ),
+    Rule(
+        MACHINE,
+        "program",
+        "A program that names itself fetched it: a link preview, a crawler or a script.",
+        "field guides on bot clicks; Odoo's own list of robots",
+        lambda e, history: PROGRAM.search(agent(e)),
+    ),
+    Rule(
+        MACHINE,
+        "burst",
+        "Several different links were followed within two seconds: faster than a person can.",
+        "AutoEmails: three links in two seconds; SendGrid support on non-human interaction",
+        lambda e, history: is_click(e) and history.burst(e) >= BURST_LINKS,
+    ),
+    Rule(
+        MACHINE,
+        "burst",
+        "Several different links were followed within two seconds: faster than a person can.",
+        "the same, on arrival: two links are enough",
+        lambda e, history: (
+            is_click(e) and history.burst(e) > 1 and is_on_arrival(e, history) and not history.opened_before(e)
+        ),
+    ),
+    Rule(
+        MACHINE,
+        "sweep",
+        "The links were followed one after the other on arrival, before the e-mail was shown.",
+        "SendGrid support on non-human interaction; AutoEmails: click without open",
+        lambda e, history: (
+            is_click(e)
+            and history.sweep_links() >= BURST_LINKS
+            and not history.opened_before(e)
+            and history.after_arrival(e) <= 5 * ON_ARRIVAL
+        ),
+    ),
+    Rule(
+        MACHINE,
+        "at_once",
+        "It came within two seconds of the delivery: nobody reads that fast.",
+        "Mautic: under two seconds; Collie: under 1.5",
+        lambda e, history: is_click(e) and 0 <= history.after_arrival(e) <= CLICK_AT_ONCE and history.delivered,
+    ),
+    Rule(
+        UNKNOWN,
+        "same_second",
+        "The mailbox provider fetched the images at the moment of delivery: nobody can tell whether anybody looked.",
+        "SendGrid support on unsubscribes by machines: at the same moment",
+        lambda e, history: is_proxied(e) and history.delivered is not None and e.timestamp == history.delivered,
+    ),
+    Rule(
+        HUMAN,
+        "",
+        "",
+        "Bird: Google's image proxy is triggered by people",
+        lambda e, history: is_open(e) and is_proxied(e),
+    ),
+    Rule(
+        MACHINE,
+        "with_scanner",
+        "It came together with a machine's clicks on arrival.",
+        "SendGrid support on non-human interaction",
+        lambda e, history: (
+            is_open(e)
+            and is_on_arrival(e, history)
+            and any(history.burst(click) > 1 for click in history.clicks_near(e, OPEN_SOON))
+        ),
+    ),
+    Rule(
+        MACHINE,
+        "before_delivery",
+        "It came before the recipient's server had accepted the e-mail: its gateway was looking into it.",
+        "the order of events; SendGrid support on non-human interaction",
+        lambda e, history: is_before_delivery(e, history) and history.delivered - e.timestamp <= SMTP_DIALOGUE,
+    ),
+    Rule(
+        MACHINE,
+        "at_once",
+        "It came within two seconds of the delivery: nobody reads that fast.",
+        "Mautic: under two seconds",
+        lambda e, history: is_open(e) and history.delivered and 0 <= history.after_arrival(e) <= OPEN_AT_ONCE,
+    ),
+    Rule(
+        UNKNOWN,
+        "before_delivery_report",
+        "It came before the report of the delivery: nobody can tell whether it was a person or a gateway.",
+        "the order of events",
+        lambda e, history: history.delivered is not None and e.timestamp < history.delivered,
+    ),
+    Rule(
+        UNKNOWN,
+        "no_agent",
+        "The program that fetched it did not say what it is.",
+        "Apple's proxy without its flag behind a CDN (SendGrid support)",
+        lambda e, history: BARE_AGENT.fullmatch(agent(e).strip()),
+    ),
+    Rule(
+        UNKNOWN,
+        "soon",
+        "It came seconds after the delivery: a person with the mailbox open, or an inspection.",
+        "HubSpot and Mautic count how quickly; no threshold is safe",
+        lambda e, history: is_open(e) and history.after_arrival(e) < OPEN_SOON,
+    ),
+    Rule(
+        UNKNOWN,
+        "same_moment",
+        "It was opened and clicked in the same second: a person whose program loads images late, or a tool.",
+        "SendGrid support: at the same moment as opens",
+        lambda e, history: (
+            any(click.timestamp == e.timestamp for click in history.clicks)
+            and any(shown.timestamp == e.timestamp for shown in history.opens)
+        ),
+    ),
+    Rule(
+        UNKNOWN,
+        "pair",
+        "Two different links were followed within moments: a person opening both, or a checking program.",
+        "below AutoEmails' three links",
+        lambda e, history: is_click(e) and len({link(c) for c in history.clicks_near(e, BURST + 1)}) > 1,
+    ),
+    Rule(
+        UNKNOWN,
+        "header_link",
+        "The header's unsubscribe link was fetched: by the mail program's button, or by a checking program.",
+        "Twilio docs: url_offset type header",
+        lambda e, history: is_click(e) and (e.url_offset or "").startswith("header") and not history.opened_before(e),
+    ),
+    Rule(
+        UNKNOWN,
+        "click_without_open",
+        "It was clicked on arrival without having been shown: a link check, or a quick reader without images.",
+        "AutoEmails: click without open; SafeLinks uses ordinary browsers",
+        lambda e, history: is_click(e) and is_on_arrival(e, history) and not history.opened_before(e),
+    ),
+)
+
+# Why an interaction is not a person's, in words for the Tracking page.
+REASONS = {rule.reason: rule.words for rule in RULES if rule.reason}
+
+
+def judge(events: Iterable) -> dict[str, Verdict]:
     """Judge each open and click of one e-mail.
 
-    :param interactions: all events of the e-mail (anything with the attributes of ``Event``)
+    :param events: all events of the e-mail (anything with the attributes of ``Event``), in any order
     :return: a verdict by fingerprint, for opens and clicks only
     """
-    return {
-        interaction.fingerprint: _judge_one(interaction)
-        for interaction in interactions
-        if interaction.event in ("open", "click")
-    }
+    events = sorted(events, key=lambda e: (e.timestamp, e.fingerprint))
+    interactions = [e for e in events if e.event in ("open", "click")]
+    if not interactions:
+        return {}
+    history = History(events)
+    return {e.fingerprint: _judge_one(e, history) for e in interactions}
 
 
-def _judge_one(interaction):
-    # SendGrid flags the prefetches of Apple Mail, and only those (Twilio docs: Event Webhook reference).
-    return Verdict(True, APPLE_PRIVACY) if interaction.sg_machine_open else PERSON
+def _judge_one(interaction, history):
+    for rule in RULES:
+        if rule.applies(interaction, history):
+            return Verdict(rule.verdict, rule.reason)
+    return Verdict()
