@@ -14,6 +14,7 @@ class SendgridAccount(models.Model):
 
     _name = "sendgrid.account"
     _description = "SendGrid Account"
+    _inherit = ["mail.thread", "mail.activity.mixin"]
     _order = "name, id"
 
     name = fields.Char(required=True)
@@ -56,6 +57,30 @@ class SendgridAccount(models.Model):
         help="Refuse events that were signed longer ago than this, or as far in the future. 0 accepts any age: "
         "SendGrid tries again for 24 hours, and an event that arrives twice counts once.",
     )
+    act_on_events = fields.Boolean(
+        default=True,
+        tracking=True,
+        help="Let events have consequences in Odoo: bounces are counted and shown to the sender, who unsubscribes or "
+        "complains is blacklisted, mailing statistics are updated. Off: events are only recorded.",
+    )
+    group_unsubscribe_action = fields.Selection(
+        [("nothing", "Nothing"), ("blacklist", "Blacklist the address")],
+        string="On Group Unsubscribe",
+        required=True,
+        default="nothing",
+        help="What to do in Odoo when a recipient leaves one of SendGrid's unsubscribe groups.",
+    )
+    compliance_status = fields.Selection(
+        [
+            ("compliance_suspend", "Suspended: mail is accepted but not delivered"),
+            ("compliance_deactivate", "Deactivated: mail is refused"),
+            ("compliance_ban", "Banned"),
+            ("reactivate", "Active again"),
+        ],
+        readonly=True,
+        help="What SendGrid did to the account, as it last reported.",
+    )
+    compliance_date = fields.Datetime(readonly=True)
     mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
 
     _webhook_token_uniq = models.UniqueIndex("(webhook_token)", "Two accounts cannot share a webhook address.")
@@ -129,3 +154,36 @@ class SendgridAccount(models.Model):
         if max_age and not (timestamp.isdigit() and abs(time.time() - int(timestamp)) <= max_age * 3600):
             return False
         return any(signature.verify(key, signed, timestamp, body) for key in keys)
+
+    # ------------------------------------------------------------
+    # ACCOUNT STATUS
+    # ------------------------------------------------------------
+
+    def _follow_account_events(self, events):
+        """Show what SendGrid did to the accounts, and give the administrators an activity, until it is undone.
+
+        :param events: new `sendgrid.event` records; those about accounts count
+        """
+        known = dict(self._fields["compliance_status"].selection)
+        for account in self:
+            about = events.filtered(
+                lambda e, account=account: e.account_id == account and e.match == "account" and e.bounce_type in known
+            )
+            last = max(about, key=lambda event: event.timestamp, default=None)
+            if not last or (account.compliance_date and last.timestamp < account.compliance_date):
+                continue
+            account.write({"compliance_status": last.bounce_type, "compliance_date": last.timestamp})
+            if account.act_on_events:
+                account._warn_administrators(known[last.bounce_type])
+
+    def _warn_administrators(self, what):
+        self.activity_unlink(["mail.mail_activity_data_warning"])
+        if self.compliance_status == "reactivate":
+            return
+        for user in self.env.ref("base.group_system").all_user_ids.filtered(lambda u: u.active and not u.share):
+            self.activity_schedule(
+                "mail.mail_activity_data_warning",
+                summary=self.env._("SendGrid account “%s”", self.name),
+                note=what,
+                user_id=user.id,
+            )

@@ -4,8 +4,10 @@ from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 import psycopg2
+from markupsafe import Markup
 
 from odoo import api, fields, models
+from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
@@ -43,7 +45,10 @@ class StoredEvent(NamedTuple):
     bounce_type: str | None
     asm_group_id: int | None
     sg_machine_open: bool
-    is_machine: bool
+    url: str | None
+    url_offset: str | None
+    user_agent: str | None
+    verdict: str | None
     machine_reason: str | None
 
 
@@ -150,6 +155,23 @@ class SendgridEmail(models.Model):
         string="Machine Clicks", readonly=True, help="Security scanners follow the links of an e-mail."
     )
     event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
+    facts = fields.Json(
+        readonly=True, groups="base.group_system", help="All that is true of the e-mail, and has had its consequences."
+    )
+
+    # What followed from it
+    failed_facts = fields.Json(readonly=True, groups="base.group_system", help="The facts whose consequences failed.")
+    consequence_error = fields.Text(
+        string="Failed Consequence",
+        readonly=True,
+        groups="base.group_system",
+        help="Why Odoo could not act on what happened to the e-mail. It can be run again.",
+    )
+    is_blacklisted_by_group = fields.Boolean(
+        readonly=True,
+        groups="base.group_system",
+        help="The address was blacklisted when its owner left an unsubscribe group through this e-mail.",
+    )
 
     # What is shown of it
     content = fields.Html(
@@ -163,6 +185,11 @@ class SendgridEmail(models.Model):
         help="What the e-mail is about.",
     )
     journey = fields.Json(compute="_compute_journey", help="The way the e-mail went, step by step.")
+    engagement_summary = fields.Char(
+        string="Engagement",
+        compute="_compute_engagement_summary",
+        help="How often it was opened and clicked, in words.",
+    )
 
     _odoo_id_recipient_uniq = models.UniqueIndex(
         "(odoo_id, recipient)", "This message copy has a document for this recipient already."
@@ -513,32 +540,51 @@ class SendgridEmail(models.Model):
 
     def _refresh_state(self):
         """Bring status, dates and counts to what the events add up to: some queries, however many events."""
+        self._apply_states(*self._fold_events({}))
+
+    def _fold_events(self, new_events):
+        """Fold the stored events of the e-mails, and those about to be stored.
+
+        :param new_events: lists of `tools.event.Event` by e-mail id
+        :return: `tools.fold.State` by e-mail id, and the stored events
+        """
+        stored = self._get_stored_events() if self else []
+        events = defaultdict(list, {id_: list(added) for id_, added in new_events.items()})
+        for event in stored:
+            events[event.email_id].append(event)
+        return {id_: fold(events[id_]) for id_ in self.ids}, stored
+
+    def _apply_states(self, states, stored_events):
+        """Write what changed of states, and of the verdicts on stored events; then see to what follows from it."""
         if not self:
             return
-        events = defaultdict(list)
-        for event in self._get_stored_events():
-            events[event.email_id].append(event)
-        figures, statuses, verdicts = {}, defaultdict(list), defaultdict(list)
-        self.fetch(["status", *self._figure_names()])
+        verdicts = defaultdict(list)
+        for event in stored_events:
+            verdict = states[event.email_id].verdicts.get(event.fingerprint)
+            if verdict and (verdict.verdict, verdict.reason) != (event.verdict, event.machine_reason or ""):
+                verdicts[verdict].append(event.id)
+        for verdict, ids in verdicts.items():
+            events = self.env["sendgrid.event"].browse(ids)
+            events.write(events._prepare_verdict_vals(verdict))
+        self.fetch(["status", "facts", *self._figure_names()])
+        figures, statuses, changes = {}, defaultdict(list), {}
         for email in self:
-            state = fold(events[email.id])
-            values = email._prepare_figures(state)
-            if any(values[name] != (email[name] or None if values[name] is None else email[name]) for name in values):
+            state = states[email.id]
+            values = self._prepare_figures(state)
+            if any((email[name] or None) != (value or None) for name, value in values.items()):
                 figures[email.id] = values
             if state.status != email.status:
                 statuses[state.status].append(email.id)
-            for event in events[email.id]:
-                verdict = state.verdicts.get(event.fingerprint)
-                if verdict and (verdict.is_machine, verdict.reason) != (event.is_machine, event.machine_reason or ""):
-                    verdicts[verdict].append(event.id)
+            if set(state.facts) != set(email.facts or ()):
+                changes[email.id] = set(email.facts or ())
         self._write_columns(figures)
-        for verdict, ids in verdicts.items():
-            self.env["sendgrid.event"].browse(ids).write(
-                {"is_machine": verdict.is_machine, "machine_reason": verdict.reason}
-            )
-        # Last, and through the ORM: automation rules on the status find the figures in place.
+        # Through the ORM, and when the figures are in place: automation rules watch the status.
         for status, ids in statuses.items():
             self.browse(ids).write({"status": status})
+        self._write_columns({id_: {"facts": sorted(states[id_].facts)} for id_ in changes})
+        self.env["sendgrid.consequence"]._follow(
+            {self.browse(id_): (before, states[id_].facts) for id_, before in changes.items()}
+        )
 
     @api.model
     def _figure_names(self):
@@ -556,18 +602,18 @@ class SendgridEmail(models.Model):
 
     def _get_stored_events(self):
         self.env["sendgrid.event"].flush_model()
-        return (
+        return [
             StoredEvent(*row)
             for row in self.env.execute_query(
                 SQL(
                     """SELECT id, email_id, fingerprint, event, EXTRACT(EPOCH FROM timestamp)::bigint, reason, response,
                               COALESCE(smtp_status, ''), bounce_type, asm_group_id, COALESCE(sg_machine_open, FALSE),
-                              COALESCE(is_machine, FALSE), machine_reason
+                              url, url_offset, user_agent, verdict, machine_reason
                          FROM sendgrid_event WHERE email_id = ANY(%s)""",
                     list(self.ids),
                 )
             )
-        )
+        ]
 
     @api.model
     def _prepare_figures(self, state):
@@ -593,8 +639,12 @@ class SendgridEmail(models.Model):
             return
         columns = list(next(iter(values_by_id.values())))
         types = {name: self._fields[name].column_type[1] for name in columns}
+
+        def to_column(name, value):
+            return None if value is False else self._fields[name].convert_to_column(value, self)
+
         rows = SQL(", ").join(
-            SQL("%s", (id_, *(None if values[name] is False else values[name] for name in columns)))
+            SQL("%s", (id_, *(to_column(name, values[name]) for name in columns)))
             for id_, values in values_by_id.items()
         )
         self.env.cr.execute(
@@ -619,10 +669,92 @@ class SendgridEmail(models.Model):
     # ACTIONS
     # ------------------------------------------------------------
 
+    def action_run_again(self):
+        """Run again the consequences that failed."""
+        self.check_access("read")
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(self.env._("Only administrators can run consequences again."))
+        emails = self.sudo().filtered("failed_facts")
+        failed = {email: set(email.failed_facts) for email in emails}
+        states, _stored = emails._fold_events({})
+        emails.write({"failed_facts": False, "consequence_error": False})
+        self.env["sendgrid.consequence"].sudo()._follow(
+            {email: (set(states[email.id].facts) - failed[email], states[email.id].facts) for email in emails}
+        )
+
+    def _mark_failed_consequence(self, fact, error):
+        self.ensure_one()
+        self.write(
+            {
+                "failed_facts": sorted({*(self.failed_facts or ()), fact}),
+                "consequence_error": f"{self.consequence_error or ''}\n{fact}: {error}".strip(),
+            }
+        )
+
     def action_open_record(self):
         """Open the record that the e-mail is about."""
         self.ensure_one()
         return self.resource_ref.get_formview_action() if self.resource_ref else False
+
+    # ------------------------------------------------------------
+    # SHOW
+    # ------------------------------------------------------------
+
+    @api.depends("status", "open_count", "click_count", "machine_open_count", "machine_click_count")
+    @api.depends_context("lang")
+    def _compute_engagement_summary(self):
+        for email in self:
+            sentences = [
+                email._describe_opens(email.open_count, email.machine_open_count),
+                email._describe_clicks(email.click_count, email.machine_click_count),
+            ]
+            email.engagement_summary = " ".join(filter(None, sentences))
+
+    def _describe_opens(self, people, machines):
+        total = people + machines
+        if not total:
+            return self.env._("Not opened yet, as far as can be seen.") if self.status == "delivered" else ""
+        if not people and total == 1:
+            return self.env._("Opened once, by a machine: whether anybody has read it is not known.")
+        if not people:
+            return self.env._("Opened %s times, by machines only: whether anybody has read it is not known.", total)
+        if total == 1:
+            return self.env._("Opened once.")
+        if not machines:
+            return self.env._("Opened %s times.", total)
+        if machines == 1:
+            return self.env._("Opened %s times, once by a machine.", total)
+        return self.env._("Opened %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+
+    def _describe_clicks(self, people, machines):
+        total = people + machines
+        if not total:
+            return ""
+        if not people:
+            return self.env._("Links were followed by machines only.")
+        if total == 1:
+            return self.env._("Clicked once.")
+        if not machines:
+            return self.env._("Clicked %s times.", total)
+        if machines == 1:
+            return self.env._("Clicked %s times, once by a machine.", total)
+        return self.env._("Clicked %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+
+    @api.model
+    def get_empty_list_help(self, help_message):
+        """Lead an administrator to what has to be set up first; others cannot do anything about it."""
+        if self.env.user.has_group("base.group_system"):
+            help_message = Markup("%s<p>%s</p>") % (
+                Markup(help_message or ""),
+                self.env._(
+                    "First of all, set up the %(account)s and the %(server)s.",
+                    account=Markup('<a type="action" name="sendgrid_tracking.sendgrid_account_action">%s</a>')
+                    % self.env._("SendGrid account"),
+                    server=Markup('<a type="action" name="base.action_ir_mail_server_list">%s</a>')
+                    % self.env._("outgoing mail server"),
+                ),
+            )
+        return super().get_empty_list_help(help_message)
 
 
 def to_datetime(seconds):

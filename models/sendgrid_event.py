@@ -1,5 +1,6 @@
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
+from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.fields import Domain
@@ -7,10 +8,20 @@ from odoo.tools import SQL
 
 from ..tools import device, engagement
 from ..tools.event import ACCOUNT_EVENT
+from ..tools.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime
 
 # An event can arrive before the transaction of its e-mail is committed, and SendGrid repeats it for 24 hours at most.
 EARLY_FOR = timedelta(hours=24)
+
+
+class Face(NamedTuple):
+    """How an event looks: a name, a Font Awesome icon, a Bootstrap tone, and what it means for a salesperson."""
+
+    name: str
+    icon: str
+    tone: str
+    explanation: str
 
 
 class SendgridEvent(models.Model):
@@ -83,6 +94,11 @@ class SendgridEvent(models.Model):
     sg_machine_open = fields.Boolean(
         string="Machine Open (SendGrid)", readonly=True, help="SendGrid saw Apple Mail fetch the images in advance."
     )
+    verdict = fields.Selection(
+        [("human", "Person"), ("machine", "Machine"), ("unknown", "Cannot be told")],
+        readonly=True,
+        help="Who opened or clicked, as far as the event and its neighbours tell. More events can change it.",
+    )
     is_machine = fields.Boolean(
         string="By a Machine", readonly=True, help="Not a person's doing: it does not count as opened or clicked."
     )
@@ -105,6 +121,13 @@ class SendgridEvent(models.Model):
         ondelete="set null",
         groups="base.group_system",
     )
+
+    # SHOW
+    name = fields.Char(compute="_compute_face", help="What happened, in words.")
+    icon = fields.Char(compute="_compute_face")
+    tone = fields.Char(compute="_compute_face")
+    explanation = fields.Text(compute="_compute_face", help="What it means, and what it does and does not prove.")
+    delay = fields.Char(string="After Sending", compute="_compute_delay", help="How long after the e-mail was sent.")
 
     _fingerprint_uniq = models.UniqueIndex("(fingerprint)", "This event is known already.")
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
@@ -138,13 +161,12 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _ingest(self, received):
-        """Create what is new among parsed events, each with its e-mail.
+        """Create what is new among parsed events, each with its e-mail, and bring the e-mails up to date.
 
         The number of queries does not depend on the number of events.
 
         :param received: list of (`sendgrid.event.batch` record, `tools.event.Event`)
-        :return: the new events; how many were known, as a `Counter` by batch; and the e-mails that got events, the
-            state of which is to be refreshed
+        :return: the new events; how many were known, as a `Counter` by batch; and the e-mails that got events
         """
         known = self._get_known_fingerprints([event.fingerprint for _batch, event in received])
         new, duplicates = [], Counter()
@@ -155,13 +177,23 @@ class SendgridEvent(models.Model):
                 known.add(event.fingerprint)
                 new.append((batch, event))
         matches, keys = self._match([(batch.account_id.id, event) for batch, event in new])
+        emails = self._match_by_keys(keys)
+        added = defaultdict(list)
+        for (_batch, event), (_match, copy) in zip(new, matches, strict=True):
+            if copy:
+                added[copy.id].append(event)
+        emails |= emails.browse(added)
+        # Folded before they are created, so that an event is born with its verdict: automation rules watch it.
+        states, stored = emails._fold_events(added)
         events = self.create(
             [
-                self._prepare_vals(batch, event, match, copy)
+                self._prepare_vals(batch, event, match, copy, copy and states[copy.id].verdicts.get(event.fingerprint))
                 for (batch, event), (match, copy) in zip(new, matches, strict=True)
             ]
         )
-        return events, duplicates, events.email_id | self._match_by_keys(keys)
+        emails._apply_states(states, stored)
+        events.filtered(lambda event: event.match == "account").account_id._follow_account_events(events)
+        return events, duplicates, emails
 
     @api.model
     def _get_known_fingerprints(self, fingerprints):
@@ -172,7 +204,7 @@ class SendgridEvent(models.Model):
         return {fingerprint for (fingerprint,) in rows}
 
     @api.model
-    def _prepare_vals(self, batch, event, match, copy):
+    def _prepare_vals(self, batch, event, match, copy, verdict):
         return {
             "email_id": copy.id if copy else False,
             "partner_id": copy.partner_id if copy else False,
@@ -194,11 +226,18 @@ class SendgridEvent(models.Model):
             "user_agent": event.user_agent,
             "asm_group_id": event.asm_group_id,
             "sg_machine_open": event.sg_machine_open,
+            **self._prepare_verdict_vals(verdict),
             "sg_event_id": event.sg_event_id,
             "sg_message_id": event.message_key,
             "odoo_id": event.odoo_id,
             "fingerprint": event.fingerprint,
         }
+
+    @api.model
+    def _prepare_verdict_vals(self, verdict):
+        if not verdict:
+            return {}
+        return {"verdict": verdict.verdict, "is_machine": verdict.is_machine, "machine_reason": verdict.reason}
 
     # ------------------------------------------------------------
     # MATCH
@@ -366,3 +405,234 @@ class SendgridEvent(models.Model):
                 limit=1,
             )
         )
+
+    # ------------------------------------------------------------
+    # SHOW
+    # ------------------------------------------------------------
+
+    @api.depends("event", "is_machine", "bounce_type", "smtp_status", "reason", "email_id.status")
+    @api.depends_context("lang")
+    def _compute_face(self):
+        faces = self._get_faces()
+        for event in self:
+            face = faces.get(event._get_face_key()) or Face(
+                event.event,
+                "fa-question-circle-o",
+                "muted",
+                self.env._("SendGrid reported something of a kind that is not known here."),
+            )
+            event.name, event.icon, event.tone, event.explanation = face
+            if event.event == "dropped":
+                event.explanation = f"{face.explanation} {event._explain_drop()}"
+
+    @api.depends("name")
+    def _compute_display_name(self):
+        for event in self:
+            event.display_name = event.name
+
+    @api.depends("timestamp", "email_id.sent_date")
+    @api.depends_context("lang")
+    def _compute_delay(self):
+        for event in self:
+            sent = event.email_id.sent_date
+            # SendGrid's clock is not ours, and tells no fractions: what seems to come before the sending came at once.
+            event.delay = self._describe_duration(max(event.timestamp - sent, timedelta())) if sent else False
+
+    @api.model
+    def _describe_duration(self, duration):
+        seconds = int(duration.total_seconds())
+        minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+        if days > 1:
+            return self.env._("%s days", days)
+        if days:
+            return self.env._("1 day")
+        if hours and minutes % 60:
+            return self.env._("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes % 60)
+        if hours:
+            return self.env._("%s h", hours)
+        if minutes:
+            return self.env._("%s min", minutes)
+        return self.env._("%s s", seconds)
+
+    def _get_face_key(self):
+        if self.event == "bounce":
+            if self.bounce_type == EXPIRED:
+                return EXPIRED
+            return bounce_status(self) if self.bounce_type or self.smtp_status else "bounced"
+        if self.event in ("open", "click"):
+            if self.email_id.status in FAILURES:
+                return f"{self.event}_refused"
+            if self.is_machine:
+                return f"{self.event}_machine"
+        return self.event
+
+    def _explain_drop(self):
+        """Say why SendGrid did not try. Its reasons are a fixed list (Twilio docs: Event Webhook reference)."""
+        reason = (self.reason or "").lower()
+        reasons = {
+            "bounced address": self.env._(
+                "The address bounced before. If the recipient says that it works again, it has to be removed from the "
+                "list of bounces at SendGrid."
+            ),
+            "unsubscribed address": self.env._("The recipient has unsubscribed from your e-mails."),
+            "spam reporting address": self.env._("The recipient reported an earlier e-mail of yours as spam."),
+            "invalid smtpapi": self.env._("The technical settings of the e-mail were broken: tell your administrator."),
+            "invalid": self.env._("The address is not valid: correct it in the contact."),
+            "spam content": self.env._("SendGrid takes the content for spam."),
+            "recipient list over": self.env._("The account's quota at SendGrid is used up."),
+            "duplicate": self.env._("The same e-mail was given to SendGrid more than once."),
+        }
+        # The first that fits: the longer of two like beginnings stands first.
+        return next((text for prefix, text in reasons.items() if reason.startswith(prefix)), "")
+
+    @api.model
+    def _get_faces(self):
+        _ = self.env._
+        refused = _(
+            "If it shows as opened or clicked before that, a security scanner did so on the way: it did not arrive."
+        )
+        return {
+            "processed": Face(
+                _("Processed"), "fa-cogs", "info", _("SendGrid has taken the e-mail and is about to deliver it.")
+            ),
+            "deferred": Face(
+                _("Deferred"),
+                "fa-clock-o",
+                "warning",
+                _(
+                    "The recipient's server did not take the e-mail for the moment: it may be busy, the mailbox may be "
+                    "full, or it puts unknown senders off at first. SendGrid goes on trying for up to 72 hours; there "
+                    "is nothing to do."
+                ),
+            ),
+            "delivered": Face(
+                _("Delivered"),
+                "fa-check",
+                "success",
+                _(
+                    "The recipient's server has accepted the e-mail. Whether it is in the inbox or in the spam folder, "
+                    "nobody can tell from here."
+                ),
+            ),
+            "open": Face(
+                _("Opened"),
+                "fa-envelope-open-o",
+                "success",
+                _(
+                    "The images of the e-mail were loaded. Most likely it was on somebody's screen; that it was read "
+                    "is not proved. And since many mail programs block images, an e-mail that shows no opening may "
+                    "have been read all the same."
+                ),
+            ),
+            "open_machine": Face(
+                _("Opened by a machine"),
+                "fa-server",
+                "muted",
+                _(
+                    "A program loaded the images, not a person: this does not count as opened. Whether anybody "
+                    "has read the e-mail remains unknown."
+                ),
+            ),
+            "open_refused": Face(
+                _("Opened by a scanner"),
+                "fa-server",
+                "muted",
+                _(
+                    "The e-mail was not delivered, so nobody can have read it: a security scanner on the way opened it "
+                    "before it was refused."
+                ),
+            ),
+            "click": Face(
+                _("Clicked"),
+                "fa-mouse-pointer",
+                "success",
+                _(
+                    "A link of the e-mail was followed. That is the surest sign that somebody has looked at it, "
+                    "although some security scanners follow links as well."
+                ),
+            ),
+            "click_machine": Face(
+                _("Clicked by a machine"),
+                "fa-server",
+                "muted",
+                _("A program followed the link to check it, not a person: this does not count as clicked."),
+            ),
+            "click_refused": Face(
+                _("Clicked by a scanner"),
+                "fa-server",
+                "muted",
+                _(
+                    "The e-mail was not delivered, so nobody can have clicked: a security scanner on the way checked "
+                    "the link before the e-mail was refused."
+                ),
+            ),
+            "bounced": Face(
+                _("Bounced"),
+                "fa-times",
+                "danger",
+                _(
+                    "The recipient's server refused the e-mail for good: most often the address does not exist. Check "
+                    "it, or ask the recipient by other means. SendGrid will not try this address again."
+                )
+                + f" {refused}",
+            ),
+            "blocked": Face(
+                _("Blocked"),
+                "fa-ban",
+                "danger",
+                _(
+                    "The recipient's server refused this e-mail, but the address may be right: often its content or "
+                    "the sender's reputation is the cause. Another e-mail may get through."
+                )
+                + f" {refused}",
+            ),
+            EXPIRED: Face(
+                _("Not delivered within 72 hours"),
+                "fa-hourglass-end",
+                "danger",
+                _(
+                    "The recipient's server kept putting the e-mail off, and SendGrid gave up after 72 hours. The "
+                    "address may be right: try again later."
+                )
+                + f" {refused}",
+            ),
+            "dropped": Face(
+                _("Dropped"), "fa-trash-o", "danger", _("SendGrid did not even try to deliver the e-mail.")
+            ),
+            "spamreport": Face(
+                _("Reported as spam"),
+                "fa-thumbs-down",
+                "danger",
+                _(
+                    "The e-mail arrived, and the recipient marked it as spam. SendGrid will not deliver to this "
+                    "address any more."
+                ),
+            ),
+            "unsubscribe": Face(
+                _("Unsubscribed"),
+                "fa-bell-slash-o",
+                "warning",
+                _("The recipient does not want e-mails from you. SendGrid will not deliver to this address any more."),
+            ),
+            "group_unsubscribe": Face(
+                _("Unsubscribed from a group"),
+                "fa-bell-slash-o",
+                "warning",
+                _(
+                    "The recipient does not want this kind of e-mail, such as a newsletter, any more. SendGrid still "
+                    "delivers others."
+                ),
+            ),
+            "group_resubscribe": Face(
+                _("Subscribed to a group again"),
+                "fa-bell-o",
+                "success",
+                _("The recipient wants this kind of e-mail again."),
+            ),
+            ACCOUNT_EVENT: Face(
+                _("Account status changed"),
+                "fa-exclamation-triangle",
+                "warning",
+                _("SendGrid changed the status of your account, for instance because of too many complaints."),
+            ),
+        }

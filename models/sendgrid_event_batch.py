@@ -51,6 +51,9 @@ class SendgridEventBatch(models.Model):
     rejected_count = fields.Integer(readonly=True, help="Elements that could not be understood.")
     rejected_reasons = fields.Text(readonly=True, help="The elements that could not be understood, and why.")
     processed_date = fields.Datetime(readonly=True)
+    failed_rules = fields.Text(
+        readonly=True, help="Automation rules that failed on events of this batch. The events themselves are kept."
+    )
     event_ids = fields.One2many("sendgrid.event", "batch_id", readonly=True)
 
     _pending_idx = models.Index("(id) WHERE state = 'pending'")
@@ -96,7 +99,7 @@ class SendgridEventBatch(models.Model):
         """Put the batches back into the queue: what is known already counts as duplicate, the rest gets its chance."""
         self.check_access("read")
         again = self.sudo().filtered("body")
-        again.write({"state": "pending", "error": False})
+        again.write({"state": "pending", "error": False, "failed_rules": False})
         again._wake_drain()
 
     # ------------------------------------------------------------
@@ -109,6 +112,7 @@ class SendgridEventBatch(models.Model):
 
         Never raises: core forgets the wake-ups of a failing cron, and in the end switches it off.
         """
+        self = self.sudo()
         Cron = self.env["ir.cron"]
         tries = 0
         last_work = time.monotonic()
@@ -198,6 +202,7 @@ class SendgridEventBatch(models.Model):
             return self.env["sendgrid.email"]
 
     def _process(self):
+        self = self.with_context(sendgrid_batch_ids=tuple(self.ids))  # see base.automation
         events, outcomes = [], {}
         for batch in self:
             try:
@@ -225,5 +230,16 @@ class SendgridEventBatch(models.Model):
         now = fields.Datetime.now()
         for outcome, batches in by_outcome.items():
             batches.write({**dict(outcome), "processed_date": now})
-        emails._refresh_state()
         return emails
+
+    def _note_failed_rule(self, rule, records, error):
+        """Note that an automation rule failed on ``records``, on the batches (which are processed together)."""
+        _logger.warning("SendGrid: automation rule %s failed on %s", rule.id, records, exc_info=error)
+        line = self.env._(
+            "Rule “%(rule)s” on %(record)s: %(error)s",
+            rule=rule.sudo().name,
+            record=", ".join(f"{record._name} {record.id}" for record in records),
+            error=error,
+        )
+        for batch in self:
+            batch.failed_rules = f"{batch.failed_rules}\n{line}" if batch.failed_rules else line

@@ -5,6 +5,7 @@ Events come late, twice and in any order, so nothing here looks at what came fir
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .engagement import Verdict, judge
 
@@ -38,11 +39,37 @@ PLAIN_STATUS = {
 EXPIRED = "expired"
 
 
+# Facts are what is true of an e-mail at once, where the status is only the strongest of it.
+CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "spam")
+EVENT_FACTS = {
+    "unsubscribe": "unsubscribed",
+    # Whether the recipient is out of a group is settled per address, over all its e-mails.
+    "group_unsubscribe": "left_group",
+    "group_resubscribe": "returned_group",
+}
+# What SendGrid says when it drops a message for its address (Twilio docs: Event Webhook reference), as it begins in
+# lower case. Everything else is about the message.
+DROP_FACTS = (
+    ("bounced address", "dropped_bounced"),
+    ("invalid address", "dropped_bounced"),
+    ("unsubscribed address", "dropped_unsubscribed"),
+    ("spam reporting address", "dropped_spam"),
+)
+
+
+class Evidence(NamedTuple):
+    """The last word on a fact: when (Unix seconds, UTC), and what was said."""
+
+    timestamp: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class State:
     """What the events add up to. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
 
-    ``reason`` is what the receiver or SendGrid said of the event that decided the status.
+    ``reason`` is what the receiver or SendGrid said of the event that decided the status. From a fact that is new,
+    consequences follow.
     """
 
     status: str = "sent"
@@ -56,6 +83,7 @@ class State:
     machine_open_count: int = 0
     machine_click_count: int = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    facts: dict[str, Evidence] = field(default_factory=dict)
 
 
 def fold(events: Iterable) -> State:
@@ -95,7 +123,24 @@ def fold(events: Iterable) -> State:
         machine_open_count=len(opens) - len(people_opens),
         machine_click_count=len(clicks) - len(people_clicks),
         verdicts=verdicts,
+        facts=_facts(events, claims),
     )
+
+
+def _facts(events, claims):
+    # In order of time, so that of several events of a kind the last is the evidence.
+    named = [(status, e) for status, e in claims if status in CLAIMED_FACTS]
+    named += [(drop_fact(e.reason), e) for e in events if e.event == "dropped"]
+    named += [(EVENT_FACTS[e.event], e) for e in events if e.event in EVENT_FACTS]
+    return {fact: Evidence(e.timestamp, e.reason or e.response or "") for fact, e in named}
+
+
+def drop_fact(reason: str | None) -> str:
+    """Tell what a drop is about: ``dropped_bounced``, ``dropped_unsubscribed``, ``dropped_spam``, else ``dropped``."""
+    reason = (reason or "").lower()
+    if reason == "invalid":
+        return "dropped_bounced"
+    return next((fact for start, fact in DROP_FACTS if reason.startswith(start)), "dropped")
 
 
 def bounce_status(bounce) -> str:

@@ -1,0 +1,305 @@
+import logging
+from collections import defaultdict
+
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL, html_escape
+
+from .sendgrid_email import to_datetime
+
+_logger = logging.getLogger(__name__)
+
+REFUSED = ("blocked", "dropped")
+UNWANTED = ("spam", "unsubscribed", "dropped_spam", "dropped_unsubscribed")
+GROUPS = ("left_group", "returned_group")
+FAILURES = ("bounced", "dropped_bounced", *REFUSED, "dropped_spam", "dropped_unsubscribed")
+
+
+class SendgridConsequence(models.AbstractModel):
+    """What Odoo does when something new becomes true of an e-mail, in Odoo's own words: its bounce handling, its
+    notifications, its blacklist, its mailing statistics. One method a consequence."""
+
+    _name = "sendgrid.consequence"
+    _description = "Consequences of E-mail Events"
+
+    @api.model
+    def _follow(self, changes):
+        """Do what follows from the change of e-mails, once for each.
+
+        A consequence that fails is marked on its e-mail, and can be run again there; the others go on.
+
+        :param changes: {e-mail: (facts before, `tools.fold.Evidence` by fact now)}; see `tools.fold`
+        """
+        changes = {email: change for email, change in changes.items() if email.account_id.act_on_events}
+        new = defaultdict(list)
+        for email, (before, facts) in changes.items():
+            for fact, evidence in facts.items():
+                if fact not in before:
+                    new[fact].append((email, fact, evidence))
+        recovered = [
+            (email, "blocked", None)
+            for email, (before, facts) in changes.items()
+            if "blocked" in before and not facts.keys() & set(FAILURES)
+        ]
+        self._run(self._recover_notification, recovered)
+        self._run(self._fail_notification, [item for fact in FAILURES[2:] for item in new[fact]])
+        # Core handles one address at a time.
+        for item in new["bounced"]:
+            self._run(self._handle_bounce, [item])
+        self._run(self._note_known_bounce, new["dropped_bounced"])
+        self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])
+        self._run(self._settle_groups, [item for fact in GROUPS for item in new[fact]])
+        self._run(self._update_traces, [item for items in new.values() for item in items])
+
+    @api.model
+    def _run(self, consequence, items):
+        """Run one consequence for all items, or if that fails for each by itself."""
+        if not items:
+            return
+        try:
+            with self.env.cr.savepoint():
+                consequence(items)
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            raise
+        except Exception as error:
+            if len(items) > 1:
+                for item in items:
+                    self._run(consequence, [item])
+                return
+            [(email, fact, _evidence)] = items
+            _logger.exception("SendGrid: consequence %r of e-mail %s failed", fact, email.id)
+            email._mark_failed_consequence(fact, error)
+
+    # ------------------------------------------------------------
+    # BOUNCES AND FAILURES
+    # ------------------------------------------------------------
+
+    @api.model
+    def _handle_bounce(self, items):
+        """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
+        for email, _fact, evidence in items:
+            self.env["mail.thread"]._routing_handle_bounce(
+                None,
+                {
+                    "bounced_email": email.recipient,
+                    "bounced_partner": email.partner_id,
+                    "bounced_msg_ids": [email.message_id] if email.message_id else [],
+                    "bounced_message": email.mail_message_id,
+                    "body": html_escape(evidence.reason),
+                    "email_from": email.recipient,
+                    "to": "",
+                    "message_id": email.message_id,
+                },
+            )
+        self._flag_contacts(items)
+        self._tell_senders([email for email, _fact, _evidence in items])
+
+    @api.model
+    def _note_known_bounce(self, items):
+        """Treat what SendGrid dropped for a bounced or invalid address as a bounce that was counted already."""
+        self._set_failed(items, "bounce")
+        self._flag_contacts(items)
+
+    @api.model
+    def _flag_contacts(self, items):
+        bounces = {email.recipient: evidence for email, _fact, evidence in items}
+        partners = self.env["res.partner"].search(
+            [("email_normalized", "in", list(bounces)), ("email_bounced", "=", False)]
+        )
+        for address, contacts in partners.grouped("email_normalized").items():
+            contacts.write(
+                {
+                    "email_bounced": True,
+                    "email_bounce_reason": bounces[address].reason,
+                    "email_bounce_date": to_datetime(bounces[address].timestamp),
+                }
+            )
+
+    @api.model
+    def _fail_notification(self, items):
+        """Show the sender, where he looks, that a message was refused: nothing is said about the address."""
+        self._set_failed(items, "exception")
+
+    @api.model
+    def _set_failed(self, items, status):
+        failure_type = {
+            "dropped_bounced": "mail_bounce",
+            "dropped_spam": "mail_bl",
+            "dropped_unsubscribed": "mail_optout",
+        }
+        notifications = self._get_notifications([email for email, _fact, _evidence in items])
+        for email, fact, evidence in items:
+            # A bounce is the stronger word.
+            notifications[email].filtered(lambda n: n.notification_status != "bounce").write(
+                {
+                    "notification_status": status,
+                    "failure_type": failure_type.get(fact, "unknown"),
+                    "failure_reason": evidence.reason,
+                }
+            )
+        self._tell_senders([email for email, _fact, _evidence in items])
+
+    @api.model
+    def _recover_notification(self, items):
+        """Take back a failure that later events corrected, such as a delivery after we had given up waiting."""
+        emails = [email for email, _fact, _evidence in items]
+        for notifications in self._get_notifications(emails).values():
+            notifications.filtered(lambda n: n.notification_status == "exception").write(
+                {"notification_status": "sent", "failure_type": False, "failure_reason": False}
+            )
+        self._tell_senders(emails)
+
+    @api.model
+    def _get_notifications(self, emails):
+        """Return each e-mail's own notifications: of its message, and of its recipient."""
+        messages = self.env["mail.message"].union(*(email.mail_message_id for email in emails))
+        by_message = (
+            self.env["mail.notification"]
+            .search([("mail_message_id", "in", messages.ids), ("notification_type", "=", "email")])
+            .grouped("mail_message_id")
+        )
+        none = self.env["mail.notification"]
+        return {
+            email: by_message.get(email.mail_message_id, none).filtered(
+                lambda n, email=email: (
+                    (n.res_partner_id and n.res_partner_id == email.partner_id)
+                    or n.mail_email_address == email.recipient
+                )
+            )
+            for email in emails
+        }
+
+    @api.model
+    def _tell_senders(self, emails):
+        """Send the update of the notifications that core leaves out for bounces: the red envelope appears at once."""
+        messages = self.env["mail.message"].union(*(email.mail_message_id for email in emails))
+        messages.filtered(lambda message: message._is_thread_message())._notify_message_notification_update()
+
+    # ------------------------------------------------------------
+    # BLACKLIST
+    # ------------------------------------------------------------
+
+    @api.model
+    def _blacklist(self, items):
+        """Blacklist who complained or unsubscribed, with the reason in the entry's chatter."""
+        known = self._get_blacklisted({email.recipient for email, _fact, _evidence in items})
+        for email, fact, evidence in items:
+            if email.recipient not in known:
+                self.env["mail.blacklist"]._add(email.recipient, message=self._explain(email, fact, evidence))
+                known.add(email.recipient)
+
+    @api.model
+    def _settle_groups(self, items):
+        """Blacklist who left an unsubscribe group, if the account says so; take back exactly that if he returned."""
+        addresses = {
+            email.recipient: (email, evidence)
+            for email, _fact, evidence in items
+            if email.account_id.group_unsubscribe_action == "blacklist"
+        }
+        if not addresses:
+            return
+        left = self._get_addresses_out_of_groups(list(addresses))
+        known = self._get_blacklisted(set(addresses))
+        for address, (email, evidence) in addresses.items():
+            if address in left and address not in known:
+                self.env["mail.blacklist"]._add(address, message=self._explain(email, "left_group", evidence))
+                email.is_blacklisted_by_group = True
+            elif address not in left and address in known:
+                self._return_to_group(email, evidence)
+
+    @api.model
+    def _return_to_group(self, email, evidence):
+        emails = self.env["sendgrid.email"].search([("recipient", "=", email.recipient)])
+        ours = emails.filtered("is_blacklisted_by_group")
+        others = self.env["sendgrid.event"].search_count(
+            [("email_id", "in", emails.ids), ("event", "in", ("unsubscribe", "spamreport"))], limit=1
+        )
+        if ours and not others:
+            message = self._explain(email, "returned_group", evidence)
+            self.env["mail.blacklist"]._remove(email.recipient, message=message)
+        ours.is_blacklisted_by_group = False
+
+    @api.model
+    def _get_addresses_out_of_groups(self, addresses):
+        """Return the addresses for which the last word about some group is that they left it, whatever the e-mail."""
+        self.env["sendgrid.event"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT recipient
+                     FROM (SELECT DISTINCT ON (email.recipient, event.account_id, event.asm_group_id)
+                                  email.recipient, event.event
+                             FROM sendgrid_email email
+                             JOIN sendgrid_event event ON event.email_id = email.id
+                            WHERE email.recipient = ANY(%s)
+                              AND event.event IN ('group_unsubscribe', 'group_resubscribe')
+                         ORDER BY email.recipient, event.account_id, event.asm_group_id,
+                                  event.timestamp DESC, event.event DESC) last
+                    WHERE event = 'group_unsubscribe'""",
+                addresses,
+            )
+        )
+        return {address for (address,) in rows}
+
+    @api.model
+    def _get_blacklisted(self, addresses):
+        entries = self.env["mail.blacklist"].search_fetch([("email", "in", list(addresses))], ["email"])
+        return set(entries.mapped("email"))
+
+    @api.model
+    def _explain(self, email, fact, evidence):
+        reasons = {
+            "spam": self.env._("Reported the e-mail as spam"),
+            "unsubscribed": self.env._("Unsubscribed through the e-mail"),
+            "dropped_spam": self.env._("SendGrid did not send: the address has reported spam"),
+            "dropped_unsubscribed": self.env._("SendGrid did not send: the address has unsubscribed"),
+            "left_group": self.env._("Left an unsubscribe group through the e-mail"),
+            "returned_group": self.env._("Returned to the unsubscribe group"),
+        }
+        return Markup("<p>%s</p>") % self.env._(
+            "SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.",
+            date=fields.Datetime.to_string(to_datetime(evidence.timestamp)),
+            reason=reasons[fact],
+            subject=email.subject or "",
+        )
+
+    # ------------------------------------------------------------
+    # MASS MAILING
+    # ------------------------------------------------------------
+
+    @api.model
+    def _update_traces(self, items):
+        """Bring the statistics of mass mailings up to date, if the application is installed. Never backwards."""
+        if "mailing.trace" not in self.env:
+            return
+        emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
+        emails = emails.filtered("mailing_res_id")
+        if not emails:
+            return
+        traces = self.env["mailing.trace"].search([("message_id", "in", emails.mapped("message_id"))])
+        by_message = traces.grouped("message_id")
+        chosen = defaultdict(traces.browse)
+        reasons = {}
+        for email, fact, evidence in items:
+            for trace in by_message.get(email.message_id, ()) if email.mailing_res_id else ():
+                if not trace.email or trace.email.strip().lower() == email.recipient or len(traces) == 1:
+                    chosen[fact] |= trace
+                    reasons[trace] = evidence.reason
+        chosen["delivered"].filtered(lambda t: t.trace_status in ("outgoing", "process", "pending")).set_sent()
+        (chosen["opened"] | chosen["clicked"]).filtered(
+            lambda t: t.trace_status not in ("bounce", "error", "cancel")
+        ).set_opened()
+        chosen["clicked"].filtered(lambda t: not t.links_click_datetime).set_clicked()
+        for fact, failure_type in (
+            ("blocked", "unknown"),
+            ("dropped", "unknown"),
+            ("dropped_spam", "mail_bl"),
+            ("dropped_unsubscribed", "mail_optout"),
+        ):
+            failed = chosen[fact].filtered(lambda t: t.trace_status not in ("open", "reply", "bounce"))
+            failed.set_failed(failure_type=failure_type)
+            for trace in failed:
+                trace.failure_reason = reasons[trace]
+        for trace in chosen["dropped_bounced"]:
+            trace.set_bounced(bounce_message=reasons[trace])
