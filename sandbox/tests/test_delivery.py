@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import verified, wait_for
+from sandbox_harness import verified, wait_for
 
 from sandbox.events import ACCOUNT, DELIVERY, ENGAGEMENT
 

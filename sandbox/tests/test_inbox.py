@@ -5,7 +5,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
-from conftest import wait_for
+from sandbox_harness import wait_for
 
 AGENT = "Mozilla/5.0 (Test) Browser/1.0"
 HTML = """<html><head><title>t</title></head><body><p>Hello</p><script>alert(1)</script>

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import DEADLINE, ROOT
+from sandbox_harness import DEADLINE, ROOT
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
