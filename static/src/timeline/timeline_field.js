@@ -1,0 +1,103 @@
+import { Component, useState } from "@odoo/owl";
+import { _t } from "@web/core/l10n/translation";
+import { registry } from "@web/core/registry";
+import { user } from "@web/core/user";
+import { standardFieldProps } from "@web/views/fields/standard_field_props";
+import { formatExactTime } from "../datetime";
+
+const SHOWN_AT_FIRST = 50;
+
+/**
+ * @param {string} url anything: it comes from outside
+ * @returns {string|false} an address that is safe to follow, or false
+ */
+export function getSafeUrl(url) {
+    try {
+        const { protocol, href } = new URL(url);
+        return ["http:", "https:"].includes(protocol) && href;
+    } catch {
+        return false;
+    }
+}
+
+/** The interactions with an e-mail, newest first. All texts but our own are hostile: they are shown, never run. */
+export class TimelineField extends Component {
+    static template = "sendgrid_tracking.TimelineField";
+    static props = {
+        ...standardFieldProps,
+        showRecipient: { type: Boolean, optional: true },
+    };
+
+    setup() {
+        this.state = useState({ isAllShown: false, explained: {} });
+        this.formatExactTime = formatExactTime;
+        this.getSafeUrl = getSafeUrl;
+        this.timeZone = user.tz;
+    }
+
+    get records() {
+        const { records } = this.props.record.data[this.props.name];
+        const time = ({ data }) => data.timestamp.toMillis();
+        return [...records].sort((one, other) => time(other) - time(one) || other.resId - one.resId);
+    }
+
+    get shown() {
+        return this.state.isAllShown ? this.records : this.records.slice(0, SHOWN_AT_FIRST);
+    }
+
+    toggleExplanation(id) {
+        this.state.explained[id] = !this.state.explained[id];
+    }
+
+    showAll() {
+        this.state.isAllShown = true;
+    }
+
+    /** What is to be told of an event, line by line. */
+    getDetails({ data }) {
+        const status = data.smtp_status || "";
+        const isSaid = [data.reason, data.response].some((said) => said && said.includes(status));
+        return [
+            { name: "recipient", label: _t("To"), text: this.props.showRecipient && data.recipient },
+            { name: "reason", label: _t("Reason"), text: data.reason },
+            { name: "response", label: _t("Server"), text: data.response },
+            { name: "smtp_status", label: _t("SMTP status"), text: !isSaid && status },
+            { name: "attempt", label: _t("Attempts before"), text: data.attempt && String(data.attempt) },
+            { name: "url", label: _t("Link"), text: data.url, href: getSafeUrl(data.url) },
+            { name: "device", label: _t("Device"), text: data.device || data.user_agent, title: data.user_agent },
+            { name: "ip", label: _t("IP address"), text: data.ip },
+        ].filter((detail) => detail.text);
+    }
+}
+
+const text = (name) => ({ name, type: "char" });
+
+registry.category("fields").add("sendgrid_timeline", {
+    component: TimelineField,
+    displayName: _t("Timeline of an E-mail"),
+    supportedTypes: ["one2many", "many2many"],
+    relatedFields: [
+        { name: "timestamp", type: "datetime" },
+        { name: "is_machine", type: "boolean" },
+        { name: "attempt", type: "integer" },
+        ...[
+            "event",
+            "name",
+            "icon",
+            "tone",
+            "explanation",
+            "machine_explanation",
+            "delay",
+            "match",
+            "recipient",
+            "reason",
+            "response",
+            "smtp_status",
+            "url",
+            "device",
+            "user_agent",
+            "ip",
+        ].map(text),
+    ],
+    extractProps: ({ options }) => ({ showRecipient: Boolean(options.show_recipient) }),
+});
