@@ -10,7 +10,24 @@
     "data": [
         "security/ir.model.access.csv",
         "data/ir_cron.xml",
+        "views/sendgrid_email_views.xml",
+        "views/sendgrid_event_views.xml",
+        "views/sendgrid_event_batch_views.xml",
+        "views/sendgrid_account_views.xml",
+        "views/sendgrid_tracking_menus.xml",
+        "views/crm_lead_views.xml",
+        "views/ir_mail_server_views.xml",
+        "views/mail_mail_views.xml",
+        "views/res_partner_views.xml",
     ],
+    "demo": [
+        "demo/sendgrid_account_demo.xml",
+        "demo/sendgrid_email_demo.xml",
+    ],
+    "assets": {
+        "web.assets_backend": ["sendgrid_tracking/static/src/**/*"],
+        "web.assets_tests": ["sendgrid_tracking/static/tests/tours/**/*"],
+    },
     "application": True,
     "installable": True,
 }
