@@ -65,3 +65,9 @@ class CrmLead(models.Model):
             if emails:
                 emails.write({"partner_id": partner.id})
                 emails.event_ids.write({"partner_id": partner.id})
+
+    def _merge_dependences(self, opportunities):
+        result = super()._merge_dependences(opportunities)
+        emails = self.env["sendgrid.email"].sudo()
+        emails.search([("model", "=", "crm.lead"), ("res_id", "in", opportunities.ids)]).write({"res_id": self.id})
+        return result

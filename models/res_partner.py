@@ -1,6 +1,7 @@
 from collections import Counter
 
 from odoo import api, fields, models
+from odoo.tools import SQL, format_datetime
 
 
 class ResPartner(models.Model):
@@ -25,6 +26,12 @@ class ResPartner(models.Model):
     email_bounce_reason = fields.Text(string="Bounce Reason", readonly=True, copy=False)
     email_bounce_date = fields.Datetime(string="Bounced On", readonly=True, copy=False)
 
+    sendgrid_warning = fields.Text(
+        compute="_compute_sendgrid_warning",
+        groups="base.group_user",
+        help="Why writing to the contact will not reach it, or is not wanted.",
+    )
+
     @api.depends_context("uid")
     def _compute_sendgrid_email_ids(self):
         for partner in self:
@@ -44,6 +51,74 @@ class ResPartner(models.Model):
                 ancestor = ancestor.parent_id
         for partner in self:
             partner.sendgrid_email_count = counts[partner.id]
+
+    @api.depends("email_normalized", "email_bounced", "email_bounce_reason", "email_bounce_date", "is_blacklisted")
+    @api.depends_context("lang", "tz")
+    def _compute_sendgrid_warning(self):
+        refusals = self.filtered("is_blacklisted")._get_refusals()
+        for partner in self:
+            lines = []
+            if partner.email_bounced:
+                lines.append(
+                    self.env._(
+                        "%(email)s bounced on %(date)s: %(reason)s",
+                        email=partner.email,
+                        date=format_datetime(self.env, partner.email_bounce_date),
+                        reason=partner.email_bounce_reason or self.env._("no reason given"),
+                    )
+                )
+            if refusal := partner.is_blacklisted and refusals.get(partner.email_normalized):
+                name, timestamp, subject = refusal
+                lines.append(
+                    self.env._(
+                        "%(email)s %(what)s on %(date)s, with the e-mail “%(subject)s”",
+                        email=partner.email,
+                        what=self.env._("reported spam") if name == "spamreport" else self.env._("unsubscribed"),
+                        date=format_datetime(self.env, timestamp),
+                        subject=subject or "",
+                    )
+                )
+            partner.sendgrid_warning = "\n".join(lines)
+
+    def _get_refusals(self):
+        """Return the last complaint or unsubscription of the contacts' addresses.
+
+        :return: (event, time, subject of the e-mail) by address
+        """
+        if not self:
+            return {}
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT ON (email.recipient) email.recipient, event.event, event.timestamp, email.subject
+                     FROM sendgrid_email email
+                     JOIN sendgrid_event event ON event.email_id = email.id
+                    WHERE email.recipient = ANY(%s)
+                      AND event.event IN ('spamreport', 'unsubscribe', 'group_unsubscribe')
+                 ORDER BY email.recipient, event.timestamp DESC, event.id""",
+                [address for address in self.mapped("email_normalized") if address],
+            )
+        )
+        return {recipient: refusal for recipient, *refusal in rows}
+
+    def write(self, vals):
+        bounced = self.filtered("email_bounced") if "email" in vals else self.browse()
+        addresses = {partner: partner.email_normalized for partner in bounced}
+        result = super().write(vals)
+        # What bounced was the old address.
+        if changed := bounced.filtered(lambda partner: partner.email_normalized != addresses[partner]):
+            changed._clear_bounce()
+        return result
+
+    def action_email_is_valid(self):
+        """Take back the bounce: the address is known to work again."""
+        self.check_access("write")
+        for partner in self.filtered("email_bounced"):
+            partner._message_reset_bounce(partner.email_normalized)
+            partner.message_post(body=self.env._("%s is valid again.", partner.email))
+        self._clear_bounce()
+
+    def _clear_bounce(self):
+        self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})
 
     def _get_sendgrid_email_domain(self):
         return [("partner_id", "child_of", self.ids)]

@@ -7,15 +7,18 @@ import psycopg2
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
 from ..tools import links
-from ..tools.fold import STATUSES, fold
+from ..tools.fold import EXPIRED, FAILURES, fold
 
 _logger = logging.getLogger(__name__)
 
+# SendGrid tries for 72 hours, and does not always say that it stopped (Twilio docs: deferred messages).
+TRIES_FOR = timedelta(hours=72)
+EXPIRE_AT_ONCE = 1000
 # A bounce that comes back with nothing but an address belongs to a recent e-mail.
 PROBABLE_WITHIN = timedelta(days=5)
 
@@ -129,7 +132,20 @@ class SendgridEmail(models.Model):
 
     # What became of it
     status = fields.Selection(
-        selection="_selection_status",
+        # Weakest to strongest, as in `tools.fold.STATUSES`.
+        [
+            ("sent", "Sent"),
+            ("processed", "Processed"),
+            ("deferred", "Deferred"),
+            ("delivered", "Delivered"),
+            ("opened", "Opened"),
+            ("clicked", "Clicked"),
+            ("blocked", "Blocked"),
+            ("dropped", "Dropped"),
+            ("bounced", "Bounced"),
+            ("unsubscribed", "Unsubscribed"),
+            ("spam", "Reported as Spam"),
+        ],
         required=True,
         readonly=True,
         default="sent",
@@ -196,24 +212,8 @@ class SendgridEmail(models.Model):
     )
     _recipient_idx = models.Index("(recipient, sent_date DESC)")
     _model_res_id_idx = models.Index("(model, res_id)")
+    _deferred_idx = models.Index("(id) WHERE status = 'deferred'")
     _sent_date_idx = models.Index("(sent_date DESC, id DESC)")
-
-    @api.model
-    def _selection_status(self):
-        labels = {
-            "sent": self.env._("Sent"),
-            "processed": self.env._("Processed"),
-            "deferred": self.env._("Deferred"),
-            "delivered": self.env._("Delivered"),
-            "opened": self.env._("Opened"),
-            "clicked": self.env._("Clicked"),
-            "blocked": self.env._("Blocked"),
-            "dropped": self.env._("Dropped"),
-            "bounced": self.env._("Bounced"),
-            "unsubscribed": self.env._("Unsubscribed"),
-            "spam": self.env._("Reported as Spam"),
-        }
-        return [(status, labels[status]) for status in STATUSES]
 
     @api.model
     def _selection_resource_ref(self):
@@ -660,6 +660,51 @@ class SendgridEmail(models.Model):
         )
         self.browse(values_by_id).invalidate_recordset(columns)
 
+    # ------------------------------------------------------------
+    # THE 72 HOURS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_expire(self):
+        """Say of e-mails that are still deferred after 72 hours that they were not delivered: SendGrid may not say it.
+
+        What is added is an event of our own; a real one that comes later corrects it.
+        """
+        self.env["sendgrid.event"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email.id, min(event.timestamp)
+                     FROM sendgrid_email email
+                     JOIN sendgrid_event event ON event.email_id = email.id AND event.event = 'deferred'
+                    WHERE email.status = 'deferred'
+                 GROUP BY email.id HAVING min(event.timestamp) < %s
+                 ORDER BY email.id LIMIT %s""",
+                fields.Datetime.now() - TRIES_FOR,
+                EXPIRE_AT_ONCE,
+            )
+        )
+        emails = self.browse(id_ for id_, _first in rows)
+        self.env["sendgrid.event"].create(
+            [
+                {
+                    "email_id": email.id,
+                    "partner_id": email.partner_id.id,
+                    "account_id": email.account_id.id,
+                    "match": "own",
+                    "event": "bounce",
+                    "bounce_type": EXPIRED,
+                    "reason": self.env._("Not delivered within 72 hours."),
+                    "timestamp": first + TRIES_FOR,
+                    "recipient": email.recipient,
+                    "fingerprint": f"{EXPIRED}-{email.id}",
+                }
+                for email, (_id, first) in zip(emails, rows, strict=True)
+            ]
+        )
+        emails._refresh_state()
+        emails._notify_changed()
+        self.env["ir.cron"]._commit_progress(len(emails), remaining=int(len(emails) == EXPIRE_AT_ONCE))
+
     def _notify_changed(self):
         """Tell the employees' open pages which e-mails changed: ids only, each page asks for what it may see."""
         if self:
@@ -668,6 +713,33 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
     # ACTIONS
     # ------------------------------------------------------------
+
+    def action_send_again(self):
+        """Open the composer with the e-mail as it was, to the contact as it is now: a new mail, a new document."""
+        self.ensure_one()
+        self.check_access("read")
+        record = self.resource_ref
+        if not record or not isinstance(record, self.env.registry["mail.thread"]):
+            raise UserError(
+                self.env._("The e-mail is about no record from which it could be sent again. Write a new one.")
+            )
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Send Again"),
+            "res_model": "mail.compose.message",
+            "views": [[False, "form"]],
+            "target": "new",
+            "context": {
+                "default_composition_mode": "comment",
+                "default_model": record._name,
+                "default_res_ids": record.ids,
+                "default_partner_ids": self.partner_id.ids,
+                "default_subject": self.subject,
+                "default_body": self.content,
+                "default_attachment_ids": self.attachment_ids.ids,
+                "default_template_id": False,
+            },
+        }
 
     def action_run_again(self):
         """Run again the consequences that failed."""
@@ -681,6 +753,11 @@ class SendgridEmail(models.Model):
         self.env["sendgrid.consequence"].sudo()._follow(
             {email: (set(states[email.id].facts) - failed[email], states[email.id].facts) for email in emails}
         )
+
+    def unlink(self):
+        # Their events stay, as those of an e-mail that is gone.
+        self.sudo().event_ids.write({"match": "gone"})
+        return super().unlink()
 
     def _mark_failed_consequence(self, fact, error):
         self.ensure_one()
@@ -704,11 +781,19 @@ class SendgridEmail(models.Model):
     @api.depends_context("lang")
     def _compute_engagement_summary(self):
         for email in self:
+            if email.status in FAILURES:
+                email.engagement_summary = email._describe_scans()
+                continue
             sentences = [
                 email._describe_opens(email.open_count, email.machine_open_count),
                 email._describe_clicks(email.click_count, email.machine_click_count),
             ]
             email.engagement_summary = " ".join(filter(None, sentences))
+
+    def _describe_scans(self):
+        if not (self.open_count or self.click_count or self.machine_open_count or self.machine_click_count):
+            return ""
+        return self.env._("Opened by a security scanner on the way, and then refused: it did not arrive.")
 
     def _describe_opens(self, people, machines):
         total = people + machines

@@ -1,18 +1,23 @@
 from collections import Counter, defaultdict
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import NamedTuple
 
 from odoo import api, fields, models
+from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..tools import device, engagement
-from ..tools.event import ACCOUNT_EVENT
+from ..tools.event import ACCOUNT_EVENT, Event
 from ..tools.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime
 
 # An event can arrive before the transaction of its e-mail is committed, and SendGrid repeats it for 24 hours at most.
 EARLY_FOR = timedelta(hours=24)
+# Whom the sample events of SendGrid's button "Test Your Integration" are about.
+TEST_RECIPIENT = "example@test.com"
+UNMATCHED_FOR = timedelta(days=30)
+COLLECT_AT_ONCE = 5000
 
 
 class Face(NamedTuple):
@@ -52,10 +57,13 @@ class SendgridEvent(models.Model):
             ("smtp_id", "Exact (Message-ID)"),
             ("address", "Probable (address and time)"),
             ("attached", "Attached by hand"),
+            ("own", "Added by Odoo"),
             ("early", "Waiting for its e-mail"),
+            ("gone", "Its e-mail is gone"),
             ("untracked", "Recipient is not tracked"),
             ("foreign", "Another database"),
-            ("unknown", "Not sent by this database"),
+            ("unknown", "Not sent by Odoo"),
+            ("test", "SendGrid's own test"),
             ("account", "About the account"),
         ],
         required=True,
@@ -107,6 +115,9 @@ class SendgridEvent(models.Model):
     sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
     sg_message_id = fields.Char(
         string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."
+    )
+    smtp_id = fields.Char(
+        string="Message-ID", readonly=True, help="Kept only while no e-mail was found: its e-mail has it otherwise."
     )
     odoo_id = fields.Char(string="Message Copy", readonly=True, help="The opaque name that the copy was given here.")
     fingerprint = fields.Char(
@@ -229,6 +240,7 @@ class SendgridEvent(models.Model):
             **self._prepare_verdict_vals(verdict),
             "sg_event_id": event.sg_event_id,
             "sg_message_id": event.message_key,
+            "smtp_id": False if copy else event.smtp_id,
             "odoo_id": event.odoo_id,
             "fingerprint": event.fingerprint,
         }
@@ -277,7 +289,7 @@ class SendgridEvent(models.Model):
             if copy := by_address.get((account, event.recipient, event.timestamp)):
                 return "address", copy
             if not event.odoo_db:
-                return "unknown", None
+                return ("test" if event.recipient == TEST_RECIPIENT else "unknown"), None
             if event.odoo_db != odoo_db:
                 return "foreign", None
             return ("early" if event.odoo_id else "untracked"), None
@@ -344,7 +356,7 @@ class SendgridEvent(models.Model):
         emails |= self._match_by_keys([values["sg_message_id"] for values in keys.values()])
         self.env.cr.execute(
             SQL(
-                "UPDATE sendgrid_event SET match = 'unknown' WHERE match = 'early' AND create_date < %s",
+                "UPDATE sendgrid_event SET match = 'gone' WHERE match = 'early' AND create_date < %s",
                 fields.Datetime.now() - EARLY_FOR,
             )
         )
@@ -392,6 +404,74 @@ class SendgridEvent(models.Model):
         self.invalidate_model(["email_id", "partner_id", "match"])
         self.env["sendgrid.email"].invalidate_model(["event_ids"])
         return dict(rows)
+
+    def action_match_again(self):
+        """Look once more for the e-mails of unmatched events."""
+        self._check_is_administrator()
+        events = self.sudo().filtered(lambda event: not event.email_id)
+        matches, _keys = self.sudo()._match([(event.account_id.id, event._to_parsed()) for event in events])
+        emails = self.env["sendgrid.email"].sudo()
+        for event, (match, copy) in zip(events, matches, strict=True):
+            if copy:
+                event.write({"email_id": copy.id, "partner_id": copy.partner_id, "match": match, "smtp_id": False})
+                emails |= event.email_id
+        emails._refresh_state()
+        emails._notify_changed()
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "success" if emails else "info",
+                "message": self.env._(
+                    "%(found)s of %(count)s events found their e-mail.",
+                    found=len(events.filtered("email_id")),
+                    count=len(events),
+                ),
+                "next": {"type": "ir.actions.act_window_close"},
+            },
+        }
+
+    def _attach_by_hand(self, email):
+        """Give unmatched events to an e-mail, on an administrator's word.
+
+        :param email: `sendgrid.email` record
+        """
+        self._check_is_administrator()
+        events = self.sudo().filtered(lambda event: not event.email_id)
+        events.write({"email_id": email.id, "partner_id": email.sudo().partner_id.id, "match": "attached"})
+        email.sudo()._refresh_state()
+        email.sudo()._notify_changed()
+
+    def _check_is_administrator(self):
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(self.env._("Only administrators can say which e-mail an event belongs to."))
+
+    def _to_parsed(self):
+        """Return the stored event as far as matching needs it."""
+        own_db = self.env["sendgrid.email"]._get_odoo_db()
+        return Event(
+            event=self.event,
+            timestamp=int(self.timestamp.replace(tzinfo=timezone.utc).timestamp()),
+            recipient=self.recipient or "",
+            sg_message_id=self.sg_message_id or "",
+            smtp_id=self.smtp_id or "",
+            odoo_db={"foreign": "another", "unknown": "", "test": ""}.get(self.match, own_db),
+            odoo_id=self.odoo_id or "",
+        )
+
+    @api.autovacuum
+    def _gc_unmatched(self):
+        """Forget events that found no e-mail within 30 days. What was said about accounts stays."""
+        events = self.sudo().search(
+            [
+                ("email_id", "=", False),
+                ("match", "!=", "account"),
+                ("create_date", "<", fields.Datetime.now() - UNMATCHED_FOR),
+            ],
+            limit=COLLECT_AT_ONCE,
+        )
+        events.unlink()
+        return len(events), len(events) == COLLECT_AT_ONCE
 
     @api.model
     def _has_early(self, seconds):

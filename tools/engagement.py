@@ -2,7 +2,7 @@
 
 SendGrid flags the prefetches of Apple Mail and nothing else. The rest is told from what its webhook gives: the time
 since delivery, the user agent, the order of things, which links. Each rule stands in `RULES` with its source; the first
-that applies decides. The verdict on one interaction depends on its neighbours, so it can change when more events arrive.
+that applies decides. The verdict on one interaction depends on its neighbours: more events can change it.
 """
 
 import re

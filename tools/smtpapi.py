@@ -6,6 +6,8 @@ import re
 HEADER = "X-SMTPAPI"
 # Twilio docs, "Building an X-SMTPAPI Header": lines of up to 1,000 characters, 72 by older advice.
 LINE_LENGTH = 72
+# RFC 5322 ends a line after 998 characters, of which one is the blank that continues the header.
+LONGEST_WORD = 997
 
 
 class SmtpapiError(ValueError):
@@ -36,20 +38,23 @@ def merge(headers: list[str], settings: dict) -> SmtpapiHeader:
 
     :param headers: the values already set on the message, in any number
     :param settings: e.g. ``{"unique_args": {"odoo_id": "…"}}``; objects are merged, other values replaced
-    :raise SmtpapiError: one of ``headers`` is not a JSON object
+    :raise SmtpapiError: one of ``headers`` is not a JSON object, or has a word that no line can hold
     """
     merged = {}
     for header in headers:
         try:
-            value = json.loads(re.sub(r"\r?\n", "", header))
-        except ValueError as error:
+            value = json.loads(re.sub(r"\r?\n", "", header), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
             raise SmtpapiError(f"{HEADER} is not JSON: {error}") from error
         if not isinstance(value, dict):
             raise SmtpapiError(f"{HEADER} is not a JSON object.")
         merged = _merge(merged, value)
     # ASCII only, with blanks between the elements: the places to fold at. Of two blanks in a text one is escaped, or a
     # fold between them would leave a line of nothing.
-    return SmtpapiHeader(json.dumps(_merge(merged, settings)).replace("  ", " \\u0020"))
+    header = SmtpapiHeader(json.dumps(_merge(merged, settings)).replace("  ", " \\u0020"))
+    if max(map(len, header.split(" "))) > LONGEST_WORD:
+        raise SmtpapiError(f"{HEADER} has a word of more than {LONGEST_WORD} characters, which no line can hold.")
+    return header
 
 
 def unique_args(odoo_db: str, odoo_id: str | None) -> dict:
@@ -66,6 +71,10 @@ def no_plain_text_tracking() -> dict:
     ``enable`` is left out: whether links of the HTML part are tracked stays the account's decision.
     """
     return {"filters": {"clicktrack": {"settings": {"enable_text": 0}}}}
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _merge(below, above):

@@ -1,0 +1,23 @@
+from odoo import fields, models
+
+
+class SendgridEventAttach(models.TransientModel):
+    """Ask which e-mail unmatched events belong to."""
+
+    _name = "sendgrid.event.attach"
+    _description = "Attach Events to an E-mail"
+
+    event_ids = fields.Many2many(
+        "sendgrid.event", default=lambda self: self.env.context.get("active_ids"), readonly=True, required=True
+    )
+    email_id = fields.Many2one("sendgrid.email", string="E-mail", required=True)
+
+    def action_attach(self):
+        """Give the events to the e-mail, and show it."""
+        self.event_ids._attach_by_hand(self.email_id)
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "sendgrid.email",
+            "res_id": self.email_id.id,
+            "views": [[False, "form"]],
+        }
