@@ -1,0 +1,59 @@
+"""A real Odoo server, PostgreSQL and local SendGrid, started once for all tests of this folder."""
+
+import re
+
+import pytest
+from harness import Database, Log, OdooClient, SandboxClient, Webhook
+
+from script.lib import stack as stacks
+
+
+@pytest.fixture(scope="session")
+def stack():
+    """Odoo and the local SendGrid, wired to each other, on a database of their own."""
+    with stacks.for_tests() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def odoo(stack):
+    """The administrator's client."""
+    client = OdooClient(stack.odoo)
+    client.write("res.partner", client.session["partner_id"], name="Marc Demo", email="marc@example.com")
+    return client
+
+
+@pytest.fixture(scope="session")
+def sandbox(stack):
+    """The local SendGrid's API."""
+    return SandboxClient(stack.sandbox)
+
+
+@pytest.fixture(scope="session")
+def webhook(stack):
+    """The account's webhook, to POST to as SendGrid or as somebody else."""
+    return Webhook(stack.webhook_url())
+
+
+@pytest.fixture(scope="session")
+def database(stack):
+    """What is committed."""
+    return Database(stack.odoo.database)
+
+
+@pytest.fixture
+def expected_problems():
+    """Patterns of what a test expects to find in the server's log; each has to be there."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else_in_the_log(stack, expected_problems):
+    """No error and no traceback in the server's log, whatever a test does, but those that it names."""
+    log = Log(stack.odoo.log)
+    yield
+    problems = log.problems()
+    missing = [one for one in expected_problems if not any(re.search(one, problem) for problem in problems)]
+    assert not missing, f"expected in the log: {missing}"
+    problems = [problem for problem in problems if not any(re.search(one, problem) for one in expected_problems)]
+    assert not problems, "In the server's log:\n" + "\n".join(problems)
