@@ -302,7 +302,9 @@ class SendgridEmail(models.Model):
             "date": fields.Datetime.to_string(max(dates, default=None)) or False,
             "state": "waiting" if self.status == "deferred" else "failed",
         }
-        reached = [step for step in journey if step["state"] == "done"]
+        # What opened a refused e-mail was a scanner on the way: the recipient's side of it was never reached.
+        passed = ("opened", "clicked") if self.status in FAILURES else ()
+        reached = [step for step in journey if step["state"] == "done" and step["status"] not in passed]
         # What was refused goes no further; what is being retried may, and who complained has had it.
         ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []
         return reached + [wrong] + ahead
@@ -583,7 +585,8 @@ class SendgridEmail(models.Model):
             self.browse(ids).write({"status": status})
         self._write_columns({id_: {"facts": sorted(states[id_].facts)} for id_ in changes})
         self.env["sendgrid.consequence"]._follow(
-            {self.browse(id_): (before, states[id_].facts) for id_, before in changes.items()}
+            # One recordset, so that what is read of one e-mail is read of all.
+            {email: (changes[email.id], states[email.id].facts) for email in self.browse(changes)}
         )
 
     @api.model
