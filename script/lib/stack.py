@@ -65,8 +65,11 @@ class Stack:
     def __init__(self, name, ports, logs, **odoo_options):
         odoo_port, smtp_port, inbox_port = ports
         self.odoo = Odoo(name, odoo_port, logs / "odoo.log", **odoo_options)
-        self.webhook_url = f"{self.odoo.url}/sendgrid/webhook/{_webhook_token(name)}"
-        self.sandbox = Sandbox(smtp_port, inbox_port, logs / "sandbox.log", self.webhook_url)
+        self.sandbox = Sandbox(smtp_port, inbox_port, logs / "sandbox.log", self.webhook_url())
+
+    def webhook_url(self):
+        """Where the account of `configure` receives its events."""
+        return f"{self.odoo.url}/sendgrid/webhook/{_webhook_token(self.odoo.database)}"
 
     def __enter__(self):
         try:
@@ -94,6 +97,7 @@ def for_tests(workers=0, options=()):
         configure(name, f"http://127.0.0.1:{ports[0]}", ports[1])
         with Stack(name, ports, logs, workers=workers, options=options) as stack:
             yield stack
+            stack.odoo.kill()  # nobody needs what an orderly end would save
 
 
 def configure(name, url, smtp_port):
