@@ -13,9 +13,7 @@ def run(command):
     from . import paths, process, say, setup  # not before: they are not written for an old Python
 
     os.environ["PYTHONPYCACHEPREFIX"] = str(paths.PYCACHE)
-    os.environ.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # its wish is granted by the line above, and Odoo starts twice as fast
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the prefix keeps its promise, and Odoo starts twice as fast
     os.umask(0o022)  # PostgreSQL may run as another user, who has to read what we install
     process.end_on_signals()
     with say.problems_in_one_line():
