@@ -184,11 +184,13 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _blacklist(self, items):
         """Blacklist who complained or unsubscribed, with the reason in the entry's chatter."""
-        known = self._get_blacklisted({email.recipient for email, _fact, _evidence in items})
-        for email, fact, evidence in items:
-            if email.recipient not in known:
-                self.env["mail.blacklist"]._add(email.recipient, message=self._explain(email, fact, evidence))
-                known.add(email.recipient)
+        Blacklist = self.env["mail.blacklist"]
+        reasons = {email.recipient: self._explain(email, fact, evidence) for email, fact, evidence in reversed(items)}
+        entries = Blacklist.with_context(active_test=False).search([("email", "in", list(reasons))])
+        for entry in entries.filtered(lambda entry: not entry.active):
+            Blacklist._add(entry.email, message=reasons[entry.email])
+        new = Blacklist.create([{"email": address} for address in reasons.keys() - set(entries.mapped("email"))])
+        new._message_log_batch({entry.id: reasons[entry.email] for entry in new})
 
     @api.model
     def _settle_groups(self, items):

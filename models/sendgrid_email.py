@@ -835,11 +835,13 @@ class SendgridEmail(models.Model):
             help_message = Markup("%s<p>%s</p>") % (
                 Markup(help_message or ""),
                 self.env._(
-                    "First of all, set up the %(account)s and the %(server)s.",
-                    account=Markup('<a type="action" name="sendgrid_tracking.sendgrid_account_action">%s</a>')
-                    % self.env._("SendGrid account"),
-                    server=Markup('<a type="action" name="base.action_ir_mail_server_list">%s</a>')
+                    "Only what leaves through the %(server)s of a %(account)s is tracked: set these up first.",
+                    server=Markup('<a type="action" class="text-primary" name="base.action_ir_mail_server_list">%s</a>')
                     % self.env._("outgoing mail server"),
+                    account=Markup(
+                        '<a type="action" class="text-primary" name="sendgrid_tracking.sendgrid_account_action">%s</a>'
+                    )
+                    % self.env._("SendGrid account"),
                 ),
             )
         return super().get_empty_list_help(help_message)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 # The wire names of the event webhook (Twilio docs: Event Webhook reference). Others are kept as they come.
 DELIVERY_EVENTS = ("processed", "dropped", "deferred", "delivered", "bounce")
@@ -49,7 +50,7 @@ class Event:
         key = self.sg_message_id.partition(".")[0]
         return "" if key.startswith(("filter", "recvd-", "ismtpd", "geopod")) else key
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Name the interaction by what it says, as 40 hexadecimal digits.
 
