@@ -1,13 +1,17 @@
 """Links that carry a secret: SendGrid must neither keep them nor stand between them and the recipient."""
 
 import re
+from html import unescape
 from urllib.parse import unquote
 
 from lxml import html
 from lxml.etree import LxmlError
 
-# The start tag of a link in source text; quoted values may hold ">".
-LINK_TAG = re.compile(r"""<a(?=[\s/])(?:[^>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
+# The beginning of a link in source text, and what matters on the way to the end of its tag: the end itself, and the
+# value of an attribute, in which ">" means nothing while it is quoted, and quotes mean nothing while it is not.
+LINK = re.compile(r"<a(?=[\s/])", re.IGNORECASE)
+TAG_END_OR_VALUE = re.compile(r""">|=\s*(?:(?P<quote>["'])|[^\s"'>][^\s>]*)""")
+BROKEN_TAG = re.compile(r"[^<>]*>?")
 # Cheap test of the whole text, so that most bodies are never looked at closely.
 SUSPECT = re.compile(
     r"token|hash|signature|unsubscribe|unfollow|password|signup|opt_?out|/rate/|/survey/", re.IGNORECASE
@@ -47,25 +51,46 @@ def protect(body: str) -> tuple[str, bool]:
     """
     if not SUSPECT.search(body):
         return body, False
-    found = False
-
-    def mark(tag):
-        nonlocal found
-        link = _parse(tag.group())
-        if link is None or not is_secret(link.get("href") or ""):
-            return tag.group()
+    pieces, position, found = [], 0, False
+    for start, end in _link_tags(body):
+        link = _parse(body[start:end])
+        if not is_secret(link.get("href") or ""):
+            continue
         found = True
-        if (link.get("clicktracking") or "").lower() == "off":
-            return tag.group()
-        # Right behind "<a": before any clicktracking="on", since the first of two attributes counts.
-        return tag.group()[:2] + MARK + tag.group()[2:]
+        if (link.get("clicktracking") or "").lower() != "off":
+            # Right behind "<a": before any clicktracking="on", since the first of two attributes counts.
+            pieces += [body[position : start + 2], MARK]
+            position = start + 2
+    return "".join(pieces) + body[position:] if pieces else body, found
 
-    protected = LINK_TAG.sub(mark, body)
-    return protected, found
+
+def _link_tags(body):
+    """Yield where the start tags of links begin and end, as a browser reads them, in linear time."""
+    position, is_broken = 0, False
+    while link := LINK.search(body, position):
+        position = None if is_broken else _find_tag_end(body, link.end())
+        if position is None:
+            # A quote is open to the end of the text. What is a tag behind it nobody knows: better look at them all.
+            is_broken = True
+            position = BROKEN_TAG.match(body, link.end()).end()
+        yield link.start(), position
+
+
+def _find_tag_end(body, position):
+    while found := TAG_END_OR_VALUE.search(body, position):
+        if found.group() == ">":
+            return found.end()
+        position = found.end()
+        if quote := found["quote"]:
+            position = body.find(quote, position) + 1
+            if not position:
+                return None
+    return None
 
 
 def _parse(tag):
     try:
         return html.fragment_fromstring(f"{tag}</a>")
     except (LxmlError, ValueError):
-        return None
+        # E.g. characters that XML does not have. All of it may be the address.
+        return {"href": unescape(tag)}
