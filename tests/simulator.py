@@ -1,4 +1,4 @@
-"""The vendor's side of the webhook, as the tests need it: events in the vendor's shape, its wire form, its signature."""
+"""The vendor's side of the webhook, for the tests: events in its shape, its wire form, its signature."""
 
 import base64
 import json

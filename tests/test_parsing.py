@@ -77,7 +77,7 @@ class TestParsing(BaseCase):
     @quick
     @given(st.lists(st.just(GOOD) | json_values | half_events, max_size=8))
     def test_every_element_lands_or_is_rejected(self, elements):
-        """Test that of any list each element is an event or rejected with a reason, in its place, and good ones land."""
+        """Test that each element of any list is an event or rejected with a reason, and good ones land."""
         events, rejected = parse(*elements)
         self.assertEqual(len(events) + len(rejected), len(elements))
         self.assertEqual(sorted({r.index for r in rejected}), [r.index for r in rejected])

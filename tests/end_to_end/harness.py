@@ -14,7 +14,7 @@ import requests
 from aiosmtpd.controller import Controller
 
 from sandbox import keys
-from script.lib import paths
+from script.lib import paths, process
 
 # Generous: several things may be running on the machine. What is awaited usually comes within a second.
 PATIENCE = 30
@@ -59,7 +59,7 @@ class OdooClient:
         answer = answer.json()
         if "error" in answer:
             raise OdooError(answer["error"])
-        return answer["result"]
+        return answer.get("result")  # absent: the method returned nothing
 
     def call(self, model, method, *args, **kwargs):
         """Call a public method; for one that works on records the first argument is their ids."""
@@ -323,7 +323,8 @@ class PlainServer:
     def __init__(self, refused=()):
         self.refused = set(refused)
         self.sources = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        self.port = process.free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 (aiosmtpd)
         """Take or refuse a recipient."""
@@ -339,7 +340,6 @@ class PlainServer:
 
     def __enter__(self):
         self._controller.start()
-        self.port = self._controller.server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *exception):

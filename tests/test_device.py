@@ -1,0 +1,42 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odoo.tests import BaseCase, tagged
+
+from ..tools.device import describe
+from .properties import quick
+from .simulator import BROWSER
+
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
+OUTLOOK = (
+    "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; WOW64; Trident/7.0; .NET4.0C; .NET4.0E; Microsoft Outlook "
+    "16.0.17928; ms-office; MSOffice 16)"
+)
+GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+
+
+@tagged("post_install", "-at_install")
+class TestDevice(BaseCase):
+    def test_words(self):
+        """Test that the usual programs are told in words."""
+        for user_agent, words in (
+            (BROWSER, r"^Chrome on Linux$"),
+            (OUTLOOK, r"^Outlook.* on Windows"),
+            (IPHONE, r"on iOS$|iPhone|Mobile Safari|Apple"),
+            (GMAIL, r"^Gmail$"),
+            ("Mozilla/5.0", r"^(?!.*Other)"),
+            ("", r"^$"),
+        ):
+            with self.subTest(user_agent):
+                self.assertRegex(describe(user_agent), words)
+
+    @quick
+    @given(st.text())
+    def test_any_text(self, user_agent):
+        """Test that any text gives some words, or none."""
+        self.assertIsInstance(describe(user_agent), str)
+
+    def test_endless_text(self):
+        """Test that a user agent as long as may be stored takes no time to tell."""
+        for text in ("Mozilla/5.0 " * 5_000, "(" * 64_000, "Chrome/" + "1" * 64_000):
+            self.assertIsInstance(describe(text), str)

@@ -1,0 +1,278 @@
+import re
+import time
+from html import escape
+from urllib.parse import quote
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import html
+
+from odoo.tests import BaseCase, tagged
+
+from ..tools.links import MARK, is_secret, leads_to_credentials, protect
+from .properties import quick
+
+SITE = "https://odoo.example.com"
+SECRET = {
+    "portal": f"{SITE}/my/orders/7?access_token=0f0e-11",
+    "portal, not first": f"{SITE}/my/orders/7?x=1&access_token=0f0e-11",
+    "portal, mail gateway": f"{SITE}/mail/view?model=sale.order&res_id=7&access_token=0f0e",
+    "attachment": f"{SITE}/web/content/12?access_token=0f0e&download=1",
+    "reset password": f"{SITE}/web/reset_password?db=x&signup_email=a%40b.c&token=aB3",
+    "reset password, no token in sight": f"{SITE}/web/reset_password",
+    "signup": f"{SITE}/web/signup?db=x&token=aB3",
+    "login that leads on": f"{SITE}/web/login?redirect=%2Fmy%2Forders%2F7%3Faccess_token%3D0f0e",
+    "login that leads on, quoted twice": f"{SITE}/web/login?r={quote(quote('/my/orders/7?access_token=1', ''), '')}",
+    "mailing, unsubscribe": f"{SITE}/mailing/3/unsubscribe?document_id=9&email=a%40b.c&hash_token=5d4",
+    "mailing, confirm": f"{SITE}/mailing/3/confirm_unsubscribe?document_id=9&email=a%40b.c&hash_token=5d4",
+    "mailing, one click": f"{SITE}/mailing/3/unsubscribe_oneclick?document_id=9&email=a%40b.c&hash_token=5d4",
+    "mailing, view": f"{SITE}/mailing/3/view?document_id=9&email=a%40b.c&hash_token=5d4",
+    "mailing, before its address is known": "/unsubscribe_from_list",
+    "unfollow": f"{SITE}/mail/unfollow?model=crm.lead&pid=3&res_id=7&token=5d4",
+    "survey": f"{SITE}/survey/start/0b6a2f18-1111?answer_token=77aa",
+    "survey, address alone": f"{SITE}/survey/start/0b6a2f18-1111",
+    "survey, answer": f"{SITE}/survey/0b6a2f18-1111/77aa",
+    "rating": f"{SITE}/rate/aB3dE/5",
+    "payment": f"{SITE}/payment/pay?reference=S00007&amount=12.0&access_token=5d4",
+    "signature": f"{SITE}/sign?id=3&signature=77aa",
+    "invitation": f"{SITE}/calendar/meeting/accept?token=77aa&id=3",
+    "behind the hash": f"{SITE}/web#token=77aa",
+}
+ORDINARY = (
+    SITE,
+    f"{SITE}/shop?category=3&order=name",
+    f"{SITE}/blog/tokens-explained",
+    f"{SITE}/web/login",
+    f"{SITE}/web/image/12",
+    f"{SITE}/hashtag?q=%23sale",
+    f"{SITE}/password-tips",
+    f"{SITE}/r/aB3/m/9",
+    "mailto:info@example.com?subject=token",
+    "tel:+3212345678",
+    "#top",
+    "",
+)
+
+words = st.text(alphabet="ab <>&\"'=/!-\n\té", max_size=12)
+addresses = st.sampled_from([*SECRET.values(), *ORDINARY, "javascript:void('>')"])
+
+
+@st.composite
+def tags(draw):
+    """Source text of a link in all the ways that HTML has for it."""
+    name = draw(st.sampled_from(["a", "A", "abbr", "area", "link", "div"]))
+    blank = draw(st.sampled_from([" ", "\n", "\t", "  ", "/"]))
+    attribute = draw(st.sampled_from(["href", "HREF", "href ", "title", "data-href"]))
+    address = draw(addresses)
+    escaped = draw(st.booleans())
+    value = escape(address, quote=True) if escaped else address
+    mark = draw(st.sampled_from(['"{}"', "'{}'", "{}"]))
+    others = draw(st.sampled_from(["", ' title="a > b"', " alt='>'", ' class="x" ', " disabled"]))
+    return f"<{name}{blank}{others}{attribute}={mark.format(value)}{others}>"
+
+
+bodies = st.lists(
+    st.one_of(
+        words,
+        tags(),
+        st.sampled_from(
+            ["</a>", "<!--", "-->", "<!--[if mso]>", "<![endif]-->", "<p>", "token", "<a", "<a ", '"', "'"]
+        ),
+    ),
+    max_size=12,
+).map("".join)
+
+
+def marked(body):
+    """The addresses of the links that SendGrid is told to leave alone, as a browser reads the text."""
+    tree = html.fromstring(f"<div>{body}</div>")
+    return [link.get("href") for link in tree.iter("a") if (link.get("clicktracking") or "").lower() == "off"]
+
+
+@tagged("post_install", "-at_install")
+class TestLinks(BaseCase):
+    # ------------------------------------------------------------
+    # WHICH
+    # ------------------------------------------------------------
+
+    def test_secret(self):
+        """Test that each kind of link with a secret is marked, and is the only thing that changes."""
+        for name, address in SECRET.items():
+            with self.subTest(name):
+                self.assertTrue(is_secret(address))
+                source = f'<p>Hi <a class="x" href="{escape(address)}">here</a> &nbsp;</p>'
+                self.assertEqual(protect(source), (source.replace("<a", '<a clicktracking="off"'), True))
+
+    def test_ordinary(self):
+        """Test that links without a secret are left alone, and the text is not even copied."""
+        for address in ORDINARY:
+            with self.subTest(address):
+                self.assertFalse(is_secret(address))
+                # The word that makes it look twice is somewhere else.
+                for source in (f'<a href="{escape(address)}">token</a>', f'<a href="{escape(address)}">x</a>'):
+                    body, found = protect(source)
+                    self.assertEqual((body, found), (source, False))
+
+    def test_nothing_to_see(self):
+        """Test that a text without anything of the kind comes back as the same object."""
+        source = "<p>" + "<a href='https://example.com/shop'>Shop</a>" * 1000 + "</p>"
+        self.assertIs(protect(source)[0], source)
+        for empty in ("", "plain text"):
+            self.assertIs(protect(empty)[0], empty)
+
+    def test_only_links(self):
+        """Test that the addresses of other elements stay as they are: SendGrid rewrites links only."""
+        address = escape(SECRET["portal"])
+        for source in (
+            f'<img src="{address}">',
+            f'<form action="{address}"></form>',
+            f"<p>{address}</p>",
+            f'<abbr href="{address}">x</abbr>',
+            f'<a name="{address}">x</a>',
+            f'<a data-href="{address}">x</a>',
+            f"<a>{address}</a>",
+            f'&lt;a href="{address}"&gt;',
+        ):
+            with self.subTest(source):
+                self.assertEqual(protect(source), (source, False))
+
+    # ------------------------------------------------------------
+    # HOW IT IS WRITTEN
+    # ------------------------------------------------------------
+
+    def test_spellings(self):
+        """Test that a link is found however it is written."""
+        address = SECRET["portal, not first"]
+        escaped = escape(address)
+        numbered = escaped.replace("&amp;", "&#38;")
+        for source in (
+            f'<a href="{escaped}">',
+            f'<a href="{address}">',
+            f'<a href="{numbered}">',
+            f"<a href='{escaped}'>",
+            f"<a href={escaped}>",
+            f'<A HREF="{escaped}">',
+            f'<a\n  class="button"\n  href="{escaped}"\n>',
+            f'<a\thref = "{escaped}"\t>',
+            f'<a href=" {escaped} ">',
+            f'<a/href="{escaped}"/>',
+            f'<a title="a > b" href="{escaped}">',
+            f"<a title='a > b' href='{escaped}'>",
+            f'<a title="it\'s > this" href="{escaped}">',
+            f'<a title=it\'s href="{escaped}">',
+            f'<a href="{escaped}" title=it\'s>',
+            f'<a disabled href="{escaped}">',
+            f'<a href="{escaped}" onclick="if (a > b) return \'x\'">',
+            f'<a style="color: red; background: url(\'x\')" href="{escaped}">',
+        ):
+            with self.subTest(source):
+                body, found = protect(f"<p>{source}x</a></p>")
+                self.assertTrue(found)
+                self.assertEqual(body.replace(MARK, "", 1), f"<p>{source}x</a></p>")
+                self.assertEqual([href.strip() for href in marked(body)], [address])
+
+    def test_stray_quote_before(self):
+        """Test that a quote where none belongs hides no link behind it."""
+        address = escape(SECRET["reset password"])
+        for stray in ("<a title=it's>x</a> ", "<a 'x>x</a> ", '<a title=5">x</a> ', "it's \" <b 'x>", "<a <a "):
+            with self.subTest(stray):
+                body, found = protect(f'{stray}<a href="{address}">x</a> it\'s "')
+                self.assertTrue(found)
+                self.assertEqual(marked(body), [SECRET["reset password"]])
+
+    def test_quote_that_never_ends(self):
+        """Test that behind a quote that nobody closes links are marked all the same, whatever programs make of it."""
+        address = escape(SECRET["reset password"])
+        for opened in ('<a title="', "<a title='x>y</a>", '<a name="x>', "<a href=\"x>y</a> <a title='z>"):
+            with self.subTest(opened):
+                body, found = protect(f"{opened} <a href={address}>x</a>")
+                self.assertTrue(found)
+                self.assertIn(f"<a{MARK} href={address}>", body)
+
+    def test_unusual_characters(self):
+        """Test that characters that XML does not have hide no link."""
+        for character in ("\x00", "\x01", "\x1b", "\x7f", "\ufffe", "\ud800", "🙂"):
+            with self.subTest(repr(character)):
+                source = f'<a title="{character}" href="{SITE}/web/reset_password?token={character}">x</a>'
+                self.assertEqual(protect(source), (source.replace("<a", f"<a{MARK}"), True))
+
+    def test_conditional_comments(self):
+        """Test that a link for Outlook alone, which stands in a comment, is marked as well."""
+        address = escape(SECRET["reset password"])
+        source = f'<!--[if mso]><v:roundrect href="{address}"><a href="{address}">x</a></v:roundrect><![endif]-->'
+        body, found = protect(source)
+        self.assertTrue(found)
+        self.assertEqual(body, source.replace("<a ", f"<a{MARK} "))
+
+    def test_already_marked(self):
+        """Test that a mark that is there is not set twice, and a contrary one does not win."""
+        address = escape(SECRET["signup"])
+        for source in (
+            f'<a clicktracking=off href="{address}">x</a>',
+            f'<a href="{address}" clicktracking="off">x</a>',
+            f"<a href=\"{address}\" ClickTracking='OFF'>x</a>",
+        ):
+            with self.subTest(source):
+                self.assertEqual(protect(source), (source, True))
+        body, found = protect(f'<a clicktracking="on" href="{address}">x</a>')
+        self.assertTrue(found)
+        self.assertEqual(len(marked(body)), 1)
+
+    # ------------------------------------------------------------
+    # PROPERTIES
+    # ------------------------------------------------------------
+
+    @quick
+    @given(bodies)
+    def test_nothing_else_changes(self, source):
+        """Test that without our marks the text is the source, byte for byte, and that doing it twice is once."""
+        body, found = protect(source)
+        self.assertEqual(body.replace(MARK, ""), source)
+        self.assertEqual(found, MARK in body)
+        self.assertEqual(protect(body), (body, found))
+
+    @quick
+    @given(st.text())
+    def test_any_text(self, source):
+        """Test that any text whatever comes back, links or not."""
+        for text in (source, f"<a {source} href='?token=1'>", f"<a href='?token={source}'>", f"token <a {source}>"):
+            self.assertEqual(protect(text)[0].replace(MARK, ""), text)
+
+    @quick
+    @given(st.lists(addresses, max_size=6), st.sampled_from(["<p>%s</p>", "<!--[if mso]>%s<![endif]-->", "a > b %s"]))
+    def test_exactly_the_secret_ones(self, links, around):
+        """Test that in any mixture exactly the secret links are marked, in their order."""
+        source = around % " ".join(f'<a href="{escape(address)}">x</a>' for address in links)
+        body, found = protect(source)
+        secret = [address for address in links if is_secret(address)]
+        self.assertEqual(found, bool(secret))
+        hrefs = re.findall(rf'<a{re.escape(MARK)} href="([^"]*)"', body)
+        self.assertEqual(hrefs, [escape(address) for address in secret])
+
+    def test_long_text(self):
+        """Test that a text made to be slow to read is read."""
+        for piece in ("<a ", "<a '", "<a x='", '<a x="', "<a x=", "<a x= ", "<a x='\"", "<a x=''>", "=", '="', "= "):
+            with self.subTest(piece):
+                source = "token <a " + piece * (300_000 // len(piece))
+                start = time.process_time()
+                body, _found = protect(source)
+                self.assertEqual(body.replace(MARK, ""), source)
+                # In quadratic time it would be minutes.
+                self.assertLess(time.process_time() - start, 15)
+
+    # ------------------------------------------------------------
+    # CREDENTIALS
+    # ------------------------------------------------------------
+
+    def test_leads_to_credentials(self):
+        """Test that a text that opens an account is told from others."""
+        for source, opens in (
+            (f'<a href="{SECRET["reset password"]}">x</a>', True),
+            (f'<a href="{SECRET["signup"]}">x</a>', True),
+            (f'<a href="{SITE}/web/login?redirect={quote("/web/reset_password?token=1", "")}">x</a>', True),
+            (f'<a href="{SECRET["portal"]}">x</a>', False),
+            ("<p>Please reset your password.</p>", False),
+            ("", False),
+        ):
+            with self.subTest(source):
+                self.assertIs(leads_to_credentials(source), opens)

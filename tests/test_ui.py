@@ -1,0 +1,255 @@
+from datetime import datetime, timedelta
+
+from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
+
+HOSTILE = '<img src=x onerror="window.sendgridHacked = true"><script>window.sendgridHacked = true</script>'
+OUTLOOK = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; Microsoft Outlook 16.0.5266; ms-office; MSOffice 16)"
+# 9 o'clock in New York, the user's time zone.
+SENT = datetime(2026, 3, 2, 14, 0, 0)
+
+
+class ShowMixin:
+    """Documents and events as they lie in the database once the webhook was drained."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.account = cls.env["sendgrid.account"].create({"name": "SendGrid"})
+        cls.customer = cls.env["res.partner"].create({"name": "The customer", "email": "customer@example.com"})
+        cls.salesperson = new_test_user(
+            cls.env,
+            "sendgrid_salesperson",
+            groups="base.group_user,base.group_partner_manager,sales_team.group_sale_salesman",
+            tz="America/New_York",
+        )
+
+    @classmethod
+    def _create_email(cls, events=(), **values):
+        """Create a document with its events, each a pair of seconds after sending and values."""
+        number = cls.env["sendgrid.email"].search_count([])
+        email = cls.env["sendgrid.email"].create(
+            {
+                "odoo_id": f"show-{number}",
+                "account_id": cls.account.id,
+                "author_id": cls.salesperson.partner_id.id,
+                "recipient": "customer@example.com",
+                "partner_id": cls.customer.id,
+                "subject": "Your quotation",
+                "sent_date": SENT,
+                "model": "res.partner",
+                "res_id": cls.customer.id,
+                **values,
+            }
+        )
+        cls.env["sendgrid.event"].create(
+            [
+                {
+                    "email_id": email.id,
+                    "account_id": cls.account.id,
+                    "match": "odoo_id",
+                    "recipient": email.recipient,
+                    "timestamp": SENT + timedelta(seconds=after),
+                    "fingerprint": f"show-{email.id}-{index}",
+                    **event,
+                }
+                for index, (after, event) in enumerate(events)
+            ]
+        )
+        email._refresh_state()
+        return email
+
+    @classmethod
+    def _create_quotation(cls, **values):
+        return cls._create_email(
+            [
+                (1, {"event": "processed"}),
+                (3, {"event": "delivered", "response": "250 2.0.0 OK"}),
+                (9, {"event": "open", "user_agent": "Mozilla/5.0", "sg_machine_open": True}),
+                (3600, {"event": "open", "user_agent": OUTLOOK, "ip": "198.51.100.7"}),
+                (3900, {"event": "click", "url": "https://www.example.com/quotation", "user_agent": OUTLOOK}),
+            ],
+            **values,
+        )
+
+
+@tagged("post_install", "-at_install")
+class TestPages(ShowMixin, HttpCase):
+    """The pages in a browser, as a salesperson sees them."""
+
+    def _start(self, record, tour, login="sendgrid_salesperson"):
+        self.start_tour(f"/odoo/{record._name}/{record.id}", tour, login=login)
+
+    def test_contact_button(self):
+        self._create_quotation()
+        self._start(self.customer, "sendgrid_contact_button")
+
+    def test_contact_page(self):
+        self._create_quotation()
+        self._start(self.customer, "sendgrid_contact_page")
+
+    def test_contact_without_documents(self):
+        self._start(self.customer, "sendgrid_contact_without")
+
+    def test_lead_button(self):
+        lead = self.env["crm.lead"].create({"name": "The lead", "user_id": self.salesperson.id})
+        bounce = {"event": "bounce", "bounce_type": "bounce", "reason": "550 5.1.1 no such user"}
+        self._create_email(
+            [(1, {"event": "processed"}), (2, bounce)],
+            subject="About the lead",
+            partner_id=False,
+            recipient="lead@example.com",
+            model="crm.lead",
+            res_id=lead.id,
+        )
+        self._start(lead, "sendgrid_lead_button")
+
+    def test_mail_page_of_administrators(self):
+        mail = self.env["mail.mail"].create({"subject": "Your quotation", "auto_delete": False, "state": "sent"})
+        self._create_quotation(mail_id=mail.id)
+        new_test_user(self.env, "sendgrid_administrator", groups="base.group_user,base.group_system")
+        self._start(mail, "sendgrid_mail_page", login="sendgrid_administrator")
+
+    def test_hostile_text(self):
+        fields = ("event", "reason", "response", "smtp_status", "bounce_classification", "url", "ip", "user_agent")
+        addresses = (
+            "javascript:sendgridHacked=1",
+            "data:text/html,<script>",
+            "vbscript:x",
+            " javascript:sendgridHacked=1",
+        )
+        email = self._create_email(
+            [
+                *((1, {"event": "click", "url": url}) for url in addresses),
+                (2, {"event": "dropped", "reason": HOSTILE}),
+                (3, dict.fromkeys(fields, HOSTILE)),
+            ],
+            subject=HOSTILE,
+        )
+        self._start(email, "sendgrid_hostile")
+
+    def test_content(self):
+        body = """
+            <p>Dear customer</p>
+            <a href="https://www.example.com/quotation">Quotation</a> <a href="javascript:sendgridHacked=1">Go</a>
+            <img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="/>
+            <img src="/mail/track/1/token/blank.gif"/>
+            <img src="https://u1.ct.sendgrid.net/wf/open?upn=x"/>
+            <script>parent.sendgridHacked = true</script>
+        """
+        email = self._create_email()
+        # As no sanitizer would leave it: the page does not rely on one.
+        self.env.cr.execute("UPDATE sendgrid_email SET body = %s WHERE id = %s", [body, email.id])
+        email.invalidate_recordset()
+        self._start(email, "sendgrid_content")
+
+    def test_many_events(self):
+        email = self._create_email([(3600 + second, {"event": "open"}) for second in range(200)])
+        self._start(email, "sendgrid_many_events")
+
+
+@tagged("post_install", "-at_install")
+class TestWords(ShowMixin, TransactionCase):
+    """Names, explanations and delays."""
+
+    def _get_event(self, **values):
+        return self._create_email([(values.pop("after", 1), values)]).event_ids
+
+    def test_every_event_has_a_name_and_an_explanation(self):
+        plain = ("processed", "deferred", "delivered", "dropped", "open", "click", "spamreport", "unsubscribe")
+        names = set()
+        for event in (*plain, "group_unsubscribe", "group_resubscribe", "bounce", "account_status_change"):
+            with self.subTest(event=event):
+                shown = self._get_event(event=event)
+                self.assertNotEqual(shown.name, event)
+                self.assertTrue(shown.explanation)
+                self.assertIn(shown.tone, ("success", "danger", "warning", "info", "muted"))
+                names.add(shown.name)
+        self.assertEqual(len(names), 12)
+
+    def test_unknown_event_is_shown_by_its_own_name(self):
+        event = self._get_event(event="levitated")
+        self.assertRecordValues(event, [{"name": "levitated", "tone": "muted"}])
+        self.assertTrue(event.icon)
+
+    def test_kinds_of_refusal(self):
+        for values, name in (
+            ({"bounce_type": "bounce"}, "Bounced"),
+            ({"bounce_type": "blocked"}, "Blocked"),
+            ({"bounce_type": "expired"}, "Not delivered within 72 hours"),
+            ({"smtp_status": "4.2.2"}, "Blocked"),
+            ({"smtp_status": "5.1.1"}, "Bounced"),
+            ({}, "Bounced"),
+        ):
+            with self.subTest(values=values):
+                self.assertEqual(self._get_event(event="bounce", **values).name, name)
+
+    def test_drop_says_why(self):
+        for reason, words in (
+            ("Bounced Address", "bounced before"),
+            ("Invalid", "not valid"),
+            ("Invalid SMTPAPI header", "administrator"),
+            ("Unsubscribed Address", "unsubscribed"),
+            ("Something New", "did not even try"),
+        ):
+            with self.subTest(reason=reason):
+                self.assertIn(words, self._get_event(event="dropped", reason=reason).explanation)
+
+    def test_opened_and_then_refused_was_a_scanner(self):
+        email = self._create_email([(1, {"event": "open"}), (2, {"event": "bounce", "bounce_type": "bounce"})])
+        opened = email.event_ids.filtered(lambda event: event.event == "open")
+        self.assertEqual(opened.name, "Opened by a scanner")
+        self.assertIn("did not arrive", email.engagement_summary)
+        self.assertEqual([step["status"] for step in email.journey], ["sent", "bounced"])
+
+    def test_delay(self):
+        for after, words in (
+            (-1, "0 s"),
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (3900, "1 h 5 min"),
+            (86400, "1 day"),
+            (2 * 86400 + 5, "2 days"),
+        ):
+            with self.subTest(after=after):
+                self.assertEqual(self._get_event(event="delivered", after=after).delay, words)
+
+    def test_engagement_in_words(self):
+        machine = {"event": "open", "sg_machine_open": True}
+        for events, words in (
+            ([], "Not opened yet, as far as can be seen."),
+            ([machine], "Opened once, by a machine: whether anybody has read it is not known."),
+            ([{"event": "open"}], "Opened once."),
+            ([{"event": "open"}, machine, machine], "Opened 3 times, 2 of them by machines."),
+        ):
+            with self.subTest(words=words):
+                later = [(3600 * (hours + 1), event) for hours, event in enumerate(events)]
+                email = self._create_email([(1, {"event": "delivered"}), *later])
+                self.assertEqual(email.engagement_summary, words)
+
+    def test_reading_many_events_takes_no_query_for_each(self):
+        shown = dict.fromkeys(
+            ("name", "icon", "explanation", "delay", "device", "timestamp", "machine_explanation"), {}
+        )
+        counts = []
+        for number in (10, 200):
+            email = self._create_email([(3600 + second, {"event": "open"}) for second in range(number)])
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            email.with_user(self.salesperson).web_read({"event_ids": {"fields": shown}})
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertEqual(counts[0], counts[1])
+
+    def test_an_administrator_is_led_to_the_setup(self):
+        Email = self.env["sendgrid.email"]
+        administrator = new_test_user(self.env, "sendgrid_admin", groups="base.group_user,base.group_system")
+        self.assertIn("sendgrid_account_action", Email.with_user(administrator).get_empty_list_help("<p>Empty</p>"))
+        self.assertNotIn(
+            "sendgrid_account_action", Email.with_user(self.salesperson).get_empty_list_help("<p>Empty</p>")
+        )
+
+    def test_contacts_with_a_bounced_address_can_be_found(self):
+        view = self.env["res.partner"].get_view(self.env.ref("base.view_res_partner_filter").id, "search")
+        self.assertIn('name="email_bounced"', view["arch"])
