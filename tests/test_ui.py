@@ -121,7 +121,7 @@ class TestPages(ShowMixin, HttpCase):
             [
                 *((1, {"event": "click", "url": url}) for url in addresses),
                 (2, {"event": "dropped", "reason": HOSTILE}),
-                (3, dict.fromkeys(fields, HOSTILE)),
+                (3, {field: f"{HOSTILE} {field}" for field in fields}),
             ],
             subject=HOSTILE,
         )
@@ -230,17 +230,16 @@ class TestWords(ShowMixin, TransactionCase):
                 self.assertEqual(email.engagement_summary, words)
 
     def test_reading_many_events_takes_no_query_for_each(self):
-        shown = dict.fromkeys(
-            ("name", "icon", "explanation", "delay", "device", "timestamp", "machine_explanation"), {}
-        )
+        names = ("name", "icon", "explanation", "delay", "device", "timestamp", "machine_explanation")
+        shown = {name: {} for name in names}
         counts = []
-        for number in (10, 200):
+        for number in (1, 10, 200):  # the first fills the caches
             email = self._create_email([(3600 + second, {"event": "open"}) for second in range(number)])
             self.env.invalidate_all()
             before = self.env.cr.sql_log_count
             email.with_user(self.salesperson).web_read({"event_ids": {"fields": shown}})
             counts.append(self.env.cr.sql_log_count - before)
-        self.assertEqual(counts[0], counts[1])
+        self.assertEqual(counts[1], counts[2])
 
     def test_an_administrator_is_led_to_the_setup(self):
         Email = self.env["sendgrid.email"]
