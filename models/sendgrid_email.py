@@ -796,7 +796,7 @@ class SendgridEmail(models.Model):
     def _describe_scans(self):
         if not (self.open_count or self.click_count or self.machine_open_count or self.machine_click_count):
             return ""
-        return self.env._("Opened by a security scanner on the way, and then refused: it did not arrive.")
+        return self.env._("Opened or clicked by a security scanner on the way, and then refused: it did not arrive.")
 
     def _describe_opens(self, people, machines):
         total = people + machines

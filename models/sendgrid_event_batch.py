@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 from odoo import api, fields, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL
+from odoo.tools import SQL, format_datetime
 
 from ..tools.parsing import BatchError, parse_batch
 
@@ -59,9 +59,12 @@ class SendgridEventBatch(models.Model):
     _pending_idx = models.Index("(id) WHERE state = 'pending'")
 
     @api.depends("create_date")
+    @api.depends_context("lang", "tz")
     def _compute_display_name(self):
         for batch in self:
-            batch.display_name = self.env._("Batch %(id)s of %(date)s", id=batch.id, date=batch.create_date)
+            batch.display_name = self.env._(
+                "Batch %(id)s of %(date)s", id=batch.id, date=format_datetime(self.env, batch.create_date)
+            )
 
     # ------------------------------------------------------------
     # RECEIVE

@@ -3,7 +3,7 @@ import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { user } from "@web/core/user";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
-import { formatExactTime } from "../datetime";
+import { formatExactTime } from "../exact_time/exact_time";
 
 const SHOWN_AT_FIRST = 50;
 
