@@ -6,9 +6,10 @@ that applies decides. The verdict on one interaction depends on its neighbours: 
 """
 
 import re
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 HUMAN, MACHINE, UNKNOWN = "human", "machine", "unknown"
 
@@ -66,44 +67,52 @@ class Rule:
 
 
 class History:
-    """What the rules ask of the other events of the e-mail."""
+    """What the rules ask of the other events of the e-mail: an answer for each second, as there can be thousands."""
 
     def __init__(self, events):
-        self.opens = [e for e in events if e.event == "open"]
         self.clicks = [e for e in events if e.event == "click"]
-        self._click_times = [e.timestamp for e in self.clicks]
+        opens = [e for e in events if e.event == "open"]
         named = {
             name: [e.timestamp for e in events if e.event == name] for name in ("processed", "deferred", "delivered")
         }
-        self.deferred = named["deferred"]
+        self.first_deferred = min(named["deferred"], default=None)
         # The delivered event can be lost or late: then the mail arrived about when SendGrid took it.
         self.delivered = min(named["delivered"], default=None)
         self.arrival = min(named["delivered"] or named["processed"] or [e.timestamp for e in events], default=0)
-        self._people_opens = [e.timestamp for e in self.opens if not is_prefetch(e)]
+        self.open_times = {e.timestamp for e in opens}
+        self.links_by_time = defaultdict(set)
+        for click in self.clicks:
+            self.links_by_time[click.timestamp].add(link(click))
+        shown = (e.timestamp for e in opens if not is_prefetch(e))
+        self._first_shown = min((moment for moment in shown if moment - self.arrival > OPEN_AT_ONCE), default=None)
+        self._bursts = {}
 
     def after_arrival(self, interaction):
         return interaction.timestamp - self.arrival
 
-    def clicks_near(self, interaction, seconds):
-        first = bisect_left(self._click_times, interaction.timestamp - seconds)
-        last = bisect_left(self._click_times, interaction.timestamp + seconds + 1)
-        return self.clicks[first:last]
+    def links_between(self, first, last):
+        return set().union(*(self.links_by_time.get(moment, ()) for moment in range(first, last + 1)))
 
-    def burst(self, interaction):
-        """Return how many different links were followed in some two seconds that hold the interaction."""
-        near = self.clicks_near(interaction, BURST)
-        starts = [e.timestamp for e in near if e.timestamp <= interaction.timestamp]
-        starts += [interaction.timestamp]
-        return max(len({link(e) for e in near if start <= e.timestamp <= start + BURST}) for start in starts)
+    def burst(self, moment):
+        """Return how many different links were followed in some two seconds that hold the moment."""
+        if moment not in self._bursts:
+            starts = range(moment - BURST, moment + 1)
+            self._bursts[moment] = max(len(self.links_between(start, start + BURST)) for start in starts)
+        return self._bursts[moment]
+
+    def bursts_near(self, moment, seconds):
+        """Tell whether different links were followed at about the same time, some seconds from the moment."""
+        return any(
+            self.burst(near) > 1 for near in range(moment - seconds, moment + seconds + 1) if near in self.links_by_time
+        )
 
     def opened_before(self, interaction):
         """Tell whether the mail had been shown before: an open at the same second counts, a prefetch does not."""
-        return any(
-            moment <= interaction.timestamp and moment - self.arrival > OPEN_AT_ONCE for moment in self._people_opens
-        )
+        return self._first_shown is not None and self._first_shown <= interaction.timestamp
 
+    @cached_property
     def sweep_links(self):
-        """Return how many different links were followed from arrival on, before anything was shown."""
+        """How many different links were followed from arrival on, before anything was shown."""
         first = self.clicks[0] if self.clicks else None
         if not first or self.after_arrival(first) > ON_ARRIVAL:
             return 0
@@ -148,7 +157,7 @@ def is_before_delivery(interaction, history):
     return (
         history.delivered is not None
         and interaction.timestamp < history.delivered
-        and not any(moment <= interaction.timestamp for moment in history.deferred)
+        and not (history.first_deferred is not None and history.first_deferred <= interaction.timestamp)
     )
 
 
@@ -186,7 +195,7 @@ RULES = (
         "burst",
         "Several different links were followed within two seconds: faster than a person can.",
         "AutoEmails: three links in two seconds; SendGrid support on non-human interaction",
-        lambda e, history: is_click(e) and history.burst(e) >= BURST_LINKS,
+        lambda e, history: is_click(e) and history.burst(e.timestamp) >= BURST_LINKS,
     ),
     Rule(
         MACHINE,
@@ -194,7 +203,10 @@ RULES = (
         "Several different links were followed within two seconds: faster than a person can.",
         "the same, on arrival: two links are enough",
         lambda e, history: (
-            is_click(e) and history.burst(e) > 1 and is_on_arrival(e, history) and not history.opened_before(e)
+            is_click(e)
+            and history.burst(e.timestamp) > 1
+            and is_on_arrival(e, history)
+            and not history.opened_before(e)
         ),
     ),
     Rule(
@@ -204,7 +216,7 @@ RULES = (
         "SendGrid support on non-human interaction; AutoEmails: click without open",
         lambda e, history: (
             is_click(e)
-            and history.sweep_links() >= BURST_LINKS
+            and history.sweep_links >= BURST_LINKS
             and not history.opened_before(e)
             and history.after_arrival(e) <= 5 * ON_ARRIVAL
         ),
@@ -235,11 +247,7 @@ RULES = (
         "with_scanner",
         "It came together with a machine's clicks on arrival.",
         "SendGrid support on non-human interaction",
-        lambda e, history: (
-            is_open(e)
-            and is_on_arrival(e, history)
-            and any(history.burst(click) > 1 for click in history.clicks_near(e, OPEN_SOON))
-        ),
+        lambda e, history: is_open(e) and is_on_arrival(e, history) and history.bursts_near(e.timestamp, OPEN_SOON),
     ),
     Rule(
         MACHINE,
@@ -281,17 +289,16 @@ RULES = (
         "same_moment",
         "It was opened and clicked in the same second: a person whose program loads images late, or a tool.",
         "SendGrid support: at the same moment as opens",
-        lambda e, history: (
-            any(click.timestamp == e.timestamp for click in history.clicks)
-            and any(shown.timestamp == e.timestamp for shown in history.opens)
-        ),
+        lambda e, history: e.timestamp in history.links_by_time and e.timestamp in history.open_times,
     ),
     Rule(
         UNKNOWN,
         "pair",
         "Two different links were followed within moments: a person opening both, or a checking program.",
         "below AutoEmails' three links",
-        lambda e, history: is_click(e) and len({link(c) for c in history.clicks_near(e, BURST + 1)}) > 1,
+        lambda e, history: (
+            is_click(e) and len(history.links_between(e.timestamp - BURST - 1, e.timestamp + BURST + 1)) > 1
+        ),
     ),
     Rule(
         UNKNOWN,

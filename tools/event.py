@@ -54,7 +54,8 @@ class Event:
     def fingerprint(self) -> str:
         """Name the interaction by what it says, as 40 hexadecimal digits.
 
-        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again.
+        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. All that the
+        state of an e-mail is made of is in it, or of two different events with one name the first to come would count.
         """
         said = (
             self.event,
@@ -65,7 +66,12 @@ class Event:
             self.url_offset,
             self.attempt,
             self.bounce_type,
+            self.smtp_status,
             self.reason,
+            self.response,
             self.asm_group_id,
+            self.ip,
+            self.user_agent,
+            self.sg_machine_open,
         )
         return hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).hexdigest()[:40]

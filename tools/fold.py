@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .engagement import Verdict, judge
+from .event import ENGAGEMENT_EVENTS
 
 # Weakest to strongest. What was refused in the end did not arrive, whatever a scanner opened on the way.
 STATUSES = (
@@ -104,7 +105,7 @@ def fold(events: Iterable) -> State:
     claims += [("clicked", e) for e in people_clicks]
     claims += [(PLAIN_STATUS[e.event], e) for e in events if e.event in PLAIN_STATUS]
     claims += [("unsubscribed", e) for e in _unsubscribed_groups(events)]
-    arrived = any(e.event in ("delivered", "open", "click") for e in events)
+    arrived = any(e.event in ("delivered", *ENGAGEMENT_EVENTS) for e in events)
     claims += [
         (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
     ]
