@@ -313,6 +313,12 @@ class TestParsing(BaseCase):
             {"sg_message_id": "another.recvd.0"},
             {"attempt": "2"},
             {"asm_group_id": 5},
+            {"ip": "203.0.113.8"},
+            {"useragent": "Another/1.0"},
+            {"sg_machine_open": True},
+            {"reason": "another"},
+            {"response": "another"},
+            {"status": "5.0.0"},
         ):
             with self.subTest(other=other):
                 self.assertNotEqual(parse({**first, **other})[0][0].fingerprint, event.fingerprint)
