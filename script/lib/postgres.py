@@ -163,5 +163,5 @@ def _owner(cluster):
     command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
     if not all(folder.stat().st_mode & 0o001 for folder in cluster.parents):
         # The checkout is in a folder like /root, which others cannot pass: let this process pass it all the same.
-        command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
     return command
