@@ -26,7 +26,9 @@ class MailMail(models.Model):
         **kwargs,
     ):
         account = mail_server.sudo().sendgrid_account_id if mail_server else self.env["sendgrid.account"]
-        outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db()) if account else None
+        outbox = None
+        if account:
+            outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), commits_each=auto_commit)
         if outbox or self.env.context.get("sendgrid_outbox"):
             self = self.with_context(sendgrid_outbox=outbox)
         return super()._send(
@@ -62,7 +64,12 @@ class MailMail(models.Model):
         # Before core deletes the mail, and in the transaction that says it was sent.
         if (outbox := self.env.context.get("sendgrid_outbox")) and (copies := outbox.close()):
             self.env["sendgrid.email"].sudo()._record_sent(
-                self, outbox.account_id, copies, success_pids, is_kept=bool(failure_type)
+                self,
+                outbox.account_id,
+                copies,
+                success_pids,
+                is_kept=bool(failure_type),
+                is_final=outbox.commits_each,
             )
         return super()._postprocess_sent_message(
             success_pids, success_emails, failure_reason=failure_reason, failure_type=failure_type

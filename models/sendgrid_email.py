@@ -1,3 +1,4 @@
+import functools
 import logging
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
@@ -6,7 +7,7 @@ from typing import NamedTuple
 import psycopg2
 from markupsafe import Markup
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL, html_sanitize, is_html_empty
@@ -362,7 +363,7 @@ class SendgridEmail(models.Model):
         return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
 
     @api.model
-    def _record_sent(self, mail, account_id, copies, success_partners, is_kept=False):
+    def _record_sent(self, mail, account_id, copies, success_partners, is_kept=False, is_final=False):
         """Create the documents of the copies of ``mail`` that SendGrid accepted.
 
         Whatever happens, the transaction must go on: the mail has left, and a rollback would send it again. Documents
@@ -371,18 +372,61 @@ class SendgridEmail(models.Model):
         :param copies: the accepted `tools.outbox.Copy`, in the order of sending
         :param success_partners: the recipients (`res.partner`) whose copies were accepted: the last of ``copies``
         :param is_kept: core keeps the mail, since something of it failed
+        :param is_final: the transaction is about to be committed
         """
         rows = self._prepare_sent_rows(mail, account_id, copies, success_partners, is_kept)
-        if not rows:
-            return
-        for attempt in (rows, [{**row, **self._no_references(row)} for row in rows]):
+        if rows:
+            self._write_sent(rows)
+            if not is_final:
+                self._keep_over_rollback(rows)
+
+    @api.model
+    def _write_sent(self, rows):
+        attempts = (
+            lambda: rows,
+            # A copy that had left before has its document, to which the drain may just have written.
+            lambda: self._without_known(rows),
+            # Or a contact was deleted meanwhile: better a document without it than none.
+            lambda: [{**row, **self._no_references(row)} for row in self._without_known(rows)],
+        )
+        for attempt in attempts:
             try:
                 with self.env.cr.savepoint():
-                    self._insert_new(attempt)
+                    self._insert_new(attempt())
                 return
-            except psycopg2.Error:
-                # E.g. the contact was deleted meanwhile: better a document without it than none.
-                _logger.warning("SendGrid: document of mail %s not written at once", mail.id, exc_info=True)
+            except psycopg2.Error as error:
+                reason = error
+        _logger.error("SendGrid: document of message %s not written: %s", rows[0]["message_id"], reason)
+
+    @api.model
+    def _without_known(self, rows):
+        known = self._get_copies("odoo_id", {row["odoo_id"] for row in rows})
+        return [row for row in rows if row["recipient"] not in {copy.recipient for copy in known[row["odoo_id"]]}]
+
+    @api.model
+    def _keep_over_rollback(self, rows):
+        """See to it, once the transaction is committed, that the documents are there.
+
+        A mail that left inside a savepoint has left, even if that is rolled back: core sends a password's link in one
+        that always is.
+        """
+        postcommit = self.env.cr.postcommit
+        sent = postcommit.data.get("sendgrid_tracking.sent")
+        if sent is None:
+            sent = postcommit.data["sendgrid_tracking.sent"] = []
+            postcommit.add(functools.partial(self._write_lost, self.env.registry, sent))
+        sent += rows
+
+    @staticmethod
+    def _write_lost(registry, rows):
+        try:
+            with registry.cursor() as cr:
+                emails = api.Environment(cr, SUPERUSER_ID, {})["sendgrid.email"]
+                for row in emails._without_known(rows):
+                    # The mail and its message went with the savepoint.
+                    emails._write_sent([{**row, "mail_message_id": None, "mail_id": None}])
+        except psycopg2.Error:
+            _logger.exception("SendGrid: documents of sent mails not written after a rollback")
 
     @api.model
     def _no_references(self, row):
@@ -391,13 +435,16 @@ class SendgridEmail(models.Model):
     @api.model
     def _insert_new(self, rows):
         """Insert the rows that are not there yet. In SQL: the ORM knows no ON CONFLICT."""
+        if not rows:
+            return
         columns = list(rows[0])
         self.env.cr.execute(
             SQL(
                 "INSERT INTO sendgrid_email (%s) VALUES %s ON CONFLICT (odoo_id, recipient) DO NOTHING",
                 SQL(", ").join(SQL.identifier(column) for column in columns),
                 SQL(", ").join(SQL("%s", tuple(row[column] for column in columns)) for row in rows),
-            )
+            ),
+            log_exceptions=False,
         )
         self.invalidate_model()
 

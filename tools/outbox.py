@@ -18,9 +18,11 @@ class Copy:
 class Outbox:
     """The copies of the mail being sent, in order. `mail.mail` opens and closes it, `ir.mail_server` fills it."""
 
-    def __init__(self, account_id: int, odoo_db: str):
+    def __init__(self, account_id: int, odoo_db: str, commits_each: bool = False):
+        """:param commits_each: each mail is committed once sent, so that nothing can take its document back"""
         self.account_id = account_id
         self.odoo_db = odoo_db
+        self.commits_each = commits_each
         self.open("", ())
 
     def open(self, sender: str, colleagues: set[str]):
