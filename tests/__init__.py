@@ -1,1 +1,11 @@
-from . import test_device, test_fold, test_links, test_outbox, test_parsing, test_signature, test_smtpapi, test_ui
+from . import (
+    test_consequences,
+    test_device,
+    test_fold,
+    test_links,
+    test_outbox,
+    test_parsing,
+    test_signature,
+    test_smtpapi,
+    test_ui,
+)

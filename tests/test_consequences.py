@@ -1,0 +1,382 @@
+from datetime import datetime, timedelta
+from unittest.mock import patch
+
+from odoo.exceptions import AccessError
+from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tools import mute_logger
+
+from ..models.sendgrid_consequence import SendgridConsequence
+from .simulator import Relayed, Signer, account_event, async_bounce, to_wire
+
+SENT = datetime(2026, 11, 24, 6, 0, 0)
+SENT_SECONDS = 1795500000
+
+
+class ConsequenceCase(HttpCase):
+    """Documents as sending leaves them, and events that come by signed POST."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.signer = Signer()
+        cls.account = cls.env["sendgrid.account"].create(
+            {"name": "Consequences", "verification_key": cls.signer.public_key}
+        )
+        cls.salesperson = new_test_user(cls.env, "sendgrid_sales", groups="sales_team.group_sale_salesman")
+        cls.administrator = new_test_user(cls.env, "sendgrid_admin", groups="base.group_system")
+        cls.number = 0
+
+    def _contact(self, **vals):
+        type(self).number += 1
+        address = f"contact{self.number}@example.org"
+        return self.env["res.partner"].create(
+            {"name": f"Contact {self.number}", "email": address, "user_id": self.salesperson.id, **vals}
+        )
+
+    def _sent(self, partner, with_message=True, **vals):
+        """A document as sending leaves it, with its message and notification in the chatter; and its relayed copy."""
+        message = self.env["mail.message"]
+        if with_message:
+            message = partner.with_user(self.salesperson).message_post(
+                body="Hello",
+                subject="Offer",
+                message_type="comment",
+                subtype_xmlid="mail.mt_comment",
+                partner_ids=partner.ids,
+            )
+            message.sudo().notification_ids.write({"notification_status": "sent"})
+        type(self).number += 1
+        email = self.env["sendgrid.email"].create(
+            {
+                "odoo_id": f"copy{self.number}",
+                "account_id": self.account.id,
+                "recipient": partner.email_normalized,
+                "partner_id": partner.id,
+                "author_id": self.salesperson.partner_id.id,
+                "mail_message_id": message.id,
+                "message_id": f"<{self.number}@example.com>",
+                "subject": "Offer",
+                "model": "res.partner",
+                "res_id": partner.id,
+                "sent_date": SENT,
+                **vals,
+            }
+        )
+        unique_args = {"odoo_db": email._get_odoo_db(), "odoo_id": email.odoo_id}
+        return email, Relayed([email.recipient], unique_args, email.message_id)
+
+    def _post(self, *events):
+        """Post the events as SendGrid does, and drain them."""
+        body = to_wire(events)
+        answer = self.url_open(
+            f"/sendgrid/webhook/{self.account.webhook_token}", data=body, headers=self.signer.sign(body)
+        )
+        self.assertEqual(answer.status_code, 204)
+        self.env["sendgrid.event.batch"]._drain()
+        batch = self.env["sendgrid.event.batch"].search([], limit=1)
+        self.assertEqual(batch.state, "done", batch.error)
+        return batch
+
+    def _is_blacklisted(self, address):
+        return bool(self.env["mail.blacklist"].search_count([("email", "=", address)]))
+
+
+@tagged("post_install", "-at_install")
+class TestConsequences(ConsequenceCase):
+    """What Odoo does when something new becomes true of an e-mail: from the signed POST to what people see."""
+
+    def test_table(self):
+        """Test each kind of event against all that may follow: notification, counter, flag, blacklist."""
+        table = [
+            # event, its fields: status, notification, failure, bounces counted, flagged, blacklisted
+            ("delivered", {}, "delivered", "sent", False, 0, False, False),
+            ("open", {}, "opened", "sent", False, 0, False, False),
+            ("deferred", {}, "deferred", "sent", False, 0, False, False),
+            ("bounce", {}, "bounced", "bounce", "mail_bounce", 1, True, False),
+            ("blocked", {}, "blocked", "exception", "unknown", 0, False, False),
+            ("dropped", {"reason": "Bounced Address"}, "dropped", "bounce", "mail_bounce", 0, True, False),
+            ("dropped", {"reason": "Invalid"}, "dropped", "bounce", "mail_bounce", 0, True, False),
+            ("dropped", {"reason": "Unsubscribed Address"}, "dropped", "exception", "mail_optout", 0, False, True),
+            ("dropped", {"reason": "Spam Reporting Address"}, "dropped", "exception", "mail_bl", 0, False, True),
+            ("dropped", {"reason": "Invalid SMTPAPI header"}, "dropped", "exception", "unknown", 0, False, False),
+            ("dropped", {"reason": "Spam Content"}, "dropped", "exception", "unknown", 0, False, False),
+            ("spamreport", {}, "spam", "sent", False, 0, False, True),
+            ("unsubscribe", {}, "unsubscribed", "sent", False, 0, False, True),
+            ("group_unsubscribe", {}, "unsubscribed", "sent", False, 0, False, False),
+        ]
+        for kind, fields, status, notification, failure, bounces, flagged, blacklisted in table:
+            with self.subTest(kind=kind, **fields):
+                partner = self._contact()
+                email, relayed = self._sent(partner)
+                self._post(relayed.event(kind, timestamp=SENT_SECONDS + 600, **fields))
+                self.assertEqual(email.status, status)
+                self.assertRecordValues(
+                    email.mail_message_id.notification_ids,
+                    [{"notification_status": notification, "failure_type": failure}],
+                )
+                self.assertEqual(partner.message_bounce, bounces)
+                self.assertEqual(partner.email_bounced, flagged)
+                self.assertEqual(self._is_blacklisted(partner.email_normalized), blacklisted)
+                self.assertFalse(email.failed_facts)
+
+    def test_once(self):
+        """Test that a consequence happens once: the event comes again, and more events of the kind come."""
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        bounce = relayed.event("bounce", timestamp=SENT_SECONDS + 5)
+        self._post(bounce)
+        self._post(bounce, {**bounce, "sg_event_id": "another"})
+        self._post(relayed.event("dropped", timestamp=SENT_SECONDS + 9))
+        self.assertEqual((partner.message_bounce, partner.email_bounced), (1, True))
+        self.assertEqual(email.status, "bounced")
+
+    def test_bounce_is_told(self):
+        """Test that the reason reaches the contact, the notification and the sender's failures."""
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        with patch.object(type(self.env["mail.message"]), "_notify_message_notification_update", autospec=True) as tell:
+            self._post(relayed.event("bounce", reason="550 5.1.1 <b@x>: User unknown", timestamp=SENT_SECONDS + 5))
+        self.assertIn(email.mail_message_id, tell.call_args.args[0])
+        self.assertEqual(email.mail_message_id.notification_ids.failure_reason, "550 5.1.1 <b@x>: User unknown")
+        self.assertEqual(partner.email_bounce_reason, "550 5.1.1 <b@x>: User unknown")
+        self.assertEqual(partner.email_bounce_date, SENT + timedelta(seconds=5))
+        self.assertIn("User unknown", partner.sendgrid_warning)
+
+    def test_late_bounce(self):
+        """Test a bounce that comes back with an address and nothing else: found by it, with all that follows."""
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        self._post(relayed.event("delivered", timestamp=SENT_SECONDS + 3))
+        self._post(async_bounce(partner.email_normalized, SENT_SECONDS + 600))
+        self.assertEqual((email.status, email.event_ids[0].match), ("bounced", "address"))
+        self.assertEqual((partner.message_bounce, partner.email_bounced), (1, True))
+
+    def test_cc_bounces_alone(self):
+        """Test that a Cc's bounce is the Cc's: the To's document, contact and notification stay."""
+        to, cc = self._contact(), self._contact()
+        email, relayed = self._sent(to, is_alone=False)
+        cc_email, _relayed = self._sent(cc, with_message=False, is_alone=False)
+        self.env.cr.execute("UPDATE sendgrid_email SET odoo_id = %s WHERE id = %s", [email.odoo_id, cc_email.id])
+        self.env.invalidate_all()
+        relayed.recipients.append(cc.email_normalized)
+        self._post(relayed.event("delivered"), relayed.event("bounce", recipient=cc.email_normalized))
+        self.assertEqual((email.status, cc_email.status), ("delivered", "bounced"))
+        self.assertEqual((to.email_bounced, cc.email_bounced), (False, True))
+        self.assertEqual(email.mail_message_id.notification_ids.notification_status, "sent")
+
+    def test_flag_clears(self):
+        """Test that the flag goes with the address, or by the button, and stays otherwise."""
+        partner = self._contact()
+        _email, relayed = self._sent(partner)
+        self._post(relayed.event("bounce"))
+        partner.write({"name": "Other name", "email": partner.email})
+        self.assertTrue(partner.email_bounced)
+        partner.email = "mended@example.org"
+        self.assertFalse(partner.email_bounced or partner.email_bounce_reason or partner.email_bounce_date)
+
+        partner = self._contact()
+        _email, relayed = self._sent(partner)
+        self._post(relayed.event("bounce"))
+        partner.with_user(self.salesperson).action_email_is_valid()
+        self.assertRecordValues(partner, [{"email_bounced": False, "message_bounce": 0, "sendgrid_warning": ""}])
+
+    def test_group(self):
+        """Test that leaving a group follows the account's setting, and that returning undoes that and nothing else."""
+        self.account.group_unsubscribe_action = "blacklist"
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        other, other_relayed = self._sent(partner)
+        self._post(relayed.event("group_unsubscribe", timestamp=SENT_SECONDS + 10))
+        self.assertTrue(self._is_blacklisted(partner.email_normalized))
+        # He returns by another e-mail's link.
+        self._post(other_relayed.event("group_resubscribe", timestamp=SENT_SECONDS + 20))
+        self.assertFalse(self._is_blacklisted(partner.email_normalized))
+        # The same two in reverse order of arrival.
+        self._post(relayed.event("group_resubscribe", timestamp=SENT_SECONDS + 40))
+        self._post(other_relayed.event("group_unsubscribe", timestamp=SENT_SECONDS + 30))
+        self.assertFalse(self._is_blacklisted(partner.email_normalized))
+
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        self.env["mail.blacklist"]._add(partner.email_normalized)
+        self._post(relayed.event("group_unsubscribe", timestamp=SENT_SECONDS + 10))
+        self._post(relayed.event("group_resubscribe", timestamp=SENT_SECONDS + 20))
+        self.assertTrue(self._is_blacklisted(partner.email_normalized), "that entry was somebody else's")
+        self.assertEqual(email.status, "sent")
+
+    def test_switched_off(self):
+        """Test that events of an account that does not act are recorded, and have no consequence, then or later."""
+        self.account.act_on_events = False
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        self._post(relayed.event("bounce"))
+        self.account.act_on_events = True
+        self._post(relayed.event("open"))
+        self.assertEqual((email.status, partner.email_bounced, partner.message_bounce), ("bounced", False, 0))
+
+    def test_failure_is_marked(self):
+        """Test that a consequence that raises loses nothing, is marked, and can be run again by an administrator."""
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        with (
+            patch.object(SendgridConsequence, "_flag_contacts", side_effect=ValueError("no contact today")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_consequence"),
+        ):
+            self._post(relayed.event("bounce"), relayed.event("open"))
+        self.assertEqual((email.status, len(email.event_ids)), ("bounced", 2))
+        self.assertEqual(email.failed_facts, ["bounced"])
+        self.assertIn("no contact today", email.consequence_error)
+        self.assertEqual(partner.message_bounce, 0, "nothing of it is left half done")
+        with self.assertRaises(AccessError):
+            email.with_user(self.salesperson).action_run_again()
+        email.with_user(self.administrator).action_run_again()
+        self.assertRecordValues(email, [{"failed_facts": False, "consequence_error": False}])
+        self.assertEqual((partner.message_bounce, partner.email_bounced), (1, True))
+
+    def test_account_status(self):
+        """Test that the administrators get an activity when SendGrid suspends the account, until it is active again."""
+        self._post(account_event(SENT_SECONDS + 10))
+        self.assertEqual(self.account.compliance_status, "compliance_suspend")
+        self.assertIn(self.administrator, self.account.activity_ids.user_id)
+        self.assertNotIn(self.salesperson, self.account.activity_ids.user_id)
+        self._post(account_event(SENT_SECONDS + 5, type="reactivate"))
+        self.assertEqual(self.account.compliance_status, "compliance_suspend", "an older word came later")
+        self._post(account_event(SENT_SECONDS + 20, type="reactivate"))
+        self.assertEqual(self.account.compliance_status, "reactivate")
+        self.assertFalse(self.account.activity_ids)
+
+    def test_expired(self):
+        """Test that 72 hours of deferral are said to have ended, once, and that a later delivery corrects it."""
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        fresh, fresh_relayed = self._sent(partner)
+        now = int(datetime.now().timestamp())
+        self._post(relayed.event("deferred", timestamp=now - 73 * 3600), relayed.event("deferred", timestamp=now - 60))
+        self._post(fresh_relayed.event("deferred", timestamp=now - 71 * 3600))
+        Cron = type(self.env["ir.cron"])
+        with patch.object(Cron, "_commit_progress", return_value=1.0):
+            self.env["sendgrid.email"]._cron_expire()
+            self.env["sendgrid.email"]._cron_expire()
+        self.assertEqual((email.status, fresh.status), ("blocked", "deferred"))
+        self.assertRecordValues(
+            email.event_ids.filtered(lambda event: event.match == "own"),
+            [{"event": "bounce", "bounce_type": "expired"}],
+        )
+        notification = email.mail_message_id.notification_ids
+        self.assertEqual(notification.notification_status, "exception")
+        self.assertFalse(partner.email_bounced)
+        self._post(relayed.event("delivered", timestamp=now))
+        self.assertEqual((email.status, notification.notification_status), ("delivered", "sent"))
+
+    def test_warning_in_composer(self):
+        """Test that the full composer warns before writing to who bounced, and not before writing to others."""
+        partner, other = self._contact(), self._contact()
+        _email, relayed = self._sent(partner)
+        self._post(relayed.event("unsubscribe", timestamp=SENT_SECONDS + 9))
+        Composer = self.env["mail.compose.message"].with_user(self.salesperson)
+        for recipient, warned in ((partner, True), (other, False)):
+            composer = Composer.with_context(
+                default_model="res.partner", default_res_ids=recipient.ids, default_composition_mode="comment"
+            ).create({"partner_ids": recipient.ids})
+            self.assertEqual(bool(composer.sendgrid_warning), warned)
+        self.assertIn("unsubscribed", partner.with_user(self.salesperson).sendgrid_warning)
+
+    def test_send_again(self):
+        """Test that Send again opens the composer with the content and the contact as it is now."""
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        self._post(relayed.event("bounce"))
+        action = email.with_user(self.salesperson).action_send_again()
+        self.assertEqual(action["res_model"], "mail.compose.message")
+        composer = (
+            self.env["mail.compose.message"].with_user(self.salesperson).with_context(action["context"]).create({})
+        )
+        self.assertEqual((composer.partner_ids, composer.subject), (partner, "Offer"))
+        self.assertIn("Hello", composer.body)
+
+    def test_merge(self):
+        """Test that documents and their reading follow merged contacts, and that a flag stays with its address."""
+        partner, other = self._contact(), self._contact()
+        email, relayed = self._sent(partner)
+        self._post(relayed.event("bounce"))
+        wizard = self.env["base.partner.merge.automatic.wizard"].create({})
+        wizard._merge((partner | other).ids, other)
+        self.assertEqual((email.partner_id, email.res_id), (other, other.id))
+        self.assertEqual(other.sendgrid_email_count, 1)
+        self.assertFalse(other.email_bounced, "the address that bounced is gone")
+
+
+@tagged("post_install", "-at_install")
+class TestAutomationRules(ConsequenceCase):
+    """The rules that come with the addon, switched on; and rules that fail."""
+
+    def _switch_on(self, name):
+        rule = self.env.ref(f"sendgrid_tracking.base_automation_{name}")
+        self.assertFalse(rule.active, "shipped switched off")
+        rule.active = True
+        return rule
+
+    def test_rules(self):
+        """Test the rules on bounce, unsubscription and click: their effect, and no effect on who did nothing."""
+        for name in ("bounce", "unsubscribe", "click"):
+            self._switch_on(name)
+        quiet = self._contact()
+        _email, quiet_relayed = self._sent(quiet)
+        self._post(quiet_relayed.event("delivered"), quiet_relayed.event("machine_open"))
+        self.assertFalse(quiet.activity_ids or quiet.category_id)
+
+        bounced = self._contact()
+        _email, relayed = self._sent(bounced)
+        self._post(relayed.event("bounce"))
+        second, second_relayed = self._sent(bounced)
+        self._post(second_relayed.event("bounce"))
+        self.assertEqual(second.status, "bounced")
+        self.assertEqual(len(bounced.activity_ids), 1, "once until the flag is cleared")
+        self.assertEqual(bounced.activity_ids.user_id, self.salesperson)
+
+        left = self._contact()
+        _email, relayed = self._sent(left)
+        self._post(relayed.event("unsubscribe"))
+        self.assertEqual(left.category_id, self.env.ref("sendgrid_tracking.res_partner_category_unsubscribed"))
+
+        interested = self._contact()
+        _email, relayed = self._sent(interested)
+        scanner = {"useragent": "Barracuda Sentinel (EE)"}
+        self._post(relayed.event("delivered", timestamp=SENT_SECONDS), relayed.event("click", **scanner))
+        self.assertFalse(interested.activity_ids, "a machine is not interested")
+        self._post(relayed.event("click", timestamp=SENT_SECONDS + 4000))
+        self._post(relayed.event("click", timestamp=SENT_SECONDS + 9000))
+        self.assertEqual(len(interested.activity_ids), 1)
+
+    def test_webhook(self):
+        """Test that a spam report calls the webhook that the rule names, after the commit."""
+        rule = self._switch_on("spam")
+        rule.action_server_ids.webhook_url = "https://example.com/spam-report"
+        _email, relayed = self._sent(self._contact())
+        with patch("requests.post") as call:
+            self._post(relayed.event("open"), relayed.event("spamreport"))
+            self.env.cr.flush()
+            self.env.cr.postcommit.run()
+        self.assertEqual([args[0] for args, _kwargs in call.call_args_list], ["https://example.com/spam-report"])
+        self.assertIn("spamreport", call.call_args.kwargs["data"])
+
+    @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_failing_rule(self):
+        """Test that a rule that raises on one e-mail stops neither the drain nor the rule for the others."""
+        rule = self._switch_on("unsubscribe")
+        bad, good = self._contact(name="bad"), self._contact()
+        rule.action_server_ids.code = (
+            "if record.partner_id.name == 'bad': raise UserError('not this one')\n"
+            "record.partner_id.write({'comment': 'seen'})"
+        )
+        emails, events = [], []
+        for partner in (bad, good):
+            email, relayed = self._sent(partner)
+            emails.append(email)
+            events.append(relayed.event("unsubscribe"))
+        batch = self._post(*events)
+        self.assertEqual([email.status for email in emails], ["unsubscribed", "unsubscribed"])
+        self.assertIn("seen", good.comment)
+        self.assertFalse(bad.comment)
+        self.assertIn("not this one", batch.failed_rules)
+        self.assertTrue(self._is_blacklisted(bad.email_normalized), "what else follows is not stopped")
