@@ -54,8 +54,8 @@ class Event:
     def fingerprint(self) -> str:
         """Name the interaction by what it says, as 40 hexadecimal digits.
 
-        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. All that the
-        state of an e-mail is made of is in it, or of two different events with one name the first to come would count.
+        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Nor will the
+        details: SendGrid's message history (Email Activity) tells the same events without address, agent or answer.
         """
         said = (
             self.event,
@@ -66,12 +66,8 @@ class Event:
             self.url_offset,
             self.attempt,
             self.bounce_type,
-            self.smtp_status,
-            self.reason,
-            self.response,
             self.asm_group_id,
-            self.ip,
-            self.user_agent,
-            self.sg_machine_open,
+            # A message can be dropped for two reasons in one second.
+            self.reason if self.event == "dropped" else "",
         )
         return hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).hexdigest()[:40]

@@ -92,8 +92,7 @@ def fold(events: Iterable) -> State:
 
     :param events: anything with the attributes of ``Event``; of several with one fingerprint, one counts
     """
-    # Sorted, so that ties are broken the same way whatever the order of arrival.
-    events = sorted({e.fingerprint: e for e in events}.values(), key=lambda e: (e.timestamp, e.fingerprint))
+    events = _distinct(events)
     verdicts = judge(events)
     opens = [e for e in events if e.event == "open"]
     clicks = [e for e in events if e.event == "click"]
@@ -126,6 +125,23 @@ def fold(events: Iterable) -> State:
         verdicts=verdicts,
         facts=_facts(events, claims),
     )
+
+
+def _distinct(events):
+    """Return each interaction once, in order of time. Sorted to the last detail, so that no tie is broken by chance."""
+    events = sorted(
+        events,
+        key=lambda e: (
+            e.timestamp,
+            e.fingerprint,
+            bool(e.sg_machine_open),
+            e.user_agent or "",
+            e.smtp_status or "",
+            e.reason or "",
+            e.response or "",
+        ),
+    )
+    return list({e.fingerprint: e for e in reversed(events)}.values())[::-1]
 
 
 def _facts(events, claims):
