@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import say
+from . import process, say
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -126,6 +126,7 @@ def _run(command, cwd=None, show=False):
         stdout=None if show and sys.stdout.isatty() else subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=process.die_with_parent,
         check=False,
     )
     if done.returncode:

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from . import debian, paths, say
+from . import debian, paths, process, say
 
 BRANCH, REPOSITORY = "19.0", "https://github.com/odoo/odoo.git"
 DEBIAN_PREFIX = Path("usr/lib/python3/dist-packages")
@@ -72,15 +71,14 @@ def write_config():
 
 
 def _clone(target, problem):
-    say.step(f"Debian's package of Odoo cannot be had ({problem}); cloning the official branch {BRANCH} …")
+    say.step(f"Odoo cannot be had from Debian ({problem}).")
     command = ["git", "clone", "--depth=1", "--single-branch", f"--branch={BRANCH}", "--progress", REPOSITORY, target]
+    title = f"Cloning Odoo's official branch {BRANCH} …"
     try:
-        done = subprocess.run(command, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"}, check=False).returncode == 0
-    except FileNotFoundError:
-        done = False
-    if not done:
+        process.run(command, "clone.log", title, env={**os.environ, "GIT_TERMINAL_PROMPT": "0"})
+    except (FileNotFoundError, process.Failed):
         shutil.rmtree(target, ignore_errors=True)
         raise say.Problem(
             "Odoo 19 can be had neither from Debian nor from its git repository: is there a network? "
             "ODOO_PATH may name an Odoo 19 that is already on this machine."
-        )
+        ) from None

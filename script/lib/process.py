@@ -176,12 +176,12 @@ def _open(command, output, **options):
         stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
         **options,
     )
 
 
-def _die_with_parent():
+def die_with_parent():
     """On Linux, have the system end the program when we are killed and cannot do it ourselves."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG
