@@ -10,6 +10,9 @@
     "data": [
         "security/ir.model.access.csv",
         "data/ir_cron.xml",
+        "data/base_automation.xml",
+        "wizard/mail_compose_message_views.xml",
+        "wizard/sendgrid_event_attach_views.xml",
         "views/sendgrid_email_views.xml",
         "views/sendgrid_event_views.xml",
         "views/sendgrid_event_batch_views.xml",
