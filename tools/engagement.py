@@ -120,7 +120,7 @@ class History:
 
 
 def link(click):
-    return click.url, click.url_offset
+    return click.url or "", click.url_offset or ""
 
 
 def agent(interaction):

@@ -181,9 +181,10 @@ def _unsubscribed_groups(events):
     for e in events:
         if e.event not in ("group_unsubscribe", "group_resubscribe"):
             continue
-        known = last.get(e.asm_group_id)
+        group = e.asm_group_id or 0  # the database keeps no other
+        known = last.get(group)
         if known is None or _leaves_later(e, known):
-            last[e.asm_group_id] = e
+            last[group] = e
     return [e for e in last.values() if e.event == "group_unsubscribe"]
 
 
