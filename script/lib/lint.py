@@ -6,7 +6,7 @@ import subprocess
 from . import paths, say
 
 # Programs that know no Odoo: general checks for all, Odoo's for the addon.
-NOT_ODOO = ("benchmarks", "sandbox", "script")
+NOT_ODOO = ("benchmarks", "sandbox", "script", "tests/end_to_end")
 
 
 def main(arguments):
@@ -26,11 +26,15 @@ def main(arguments):
 
 
 def _python_files():
-    """The programs' files and the addon's, the latter under the name that Odoo knows them by."""
-    link = paths.ADDONS / paths.ADDON
-    files = sorted(path.relative_to(paths.ROOT) for path in paths.ROOT.rglob("*.py") if paths.DEV not in path.parents)
-    programs = [str(path) for path in files if path.parts[0] in NOT_ODOO]
-    addon = [str(link / path) for path in files if path.parts[0] not in NOT_ODOO]
+    """The programs' files, and the addon's under the name that Odoo knows them by."""
+    programs, addon = [], []
+    for path in sorted(paths.ROOT.rglob("*.py")):
+        if paths.DEV in path.parents:
+            continue
+        if any(path.is_relative_to(paths.ROOT / folder) for folder in NOT_ODOO):
+            programs.append(path)
+        else:
+            addon.append(paths.ADDONS / paths.ADDON / path.relative_to(paths.ROOT))
     return programs, addon
 
 
