@@ -128,11 +128,12 @@ class SendgridAccount(models.Model):
     @api.model
     def _get_by_webhook_token(self, webhook_token):
         """Return the active account of a webhook's address, or none."""
-        return self.browse(self._get_id_by_webhook_token(webhook_token))
+        return self.browse(self._get_ids_by_webhook_token().get(webhook_token))
 
-    @ormcache("webhook_token")
-    def _get_id_by_webhook_token(self, webhook_token):
-        return self.search([("webhook_token", "=", webhook_token)]).ids
+    @ormcache()
+    def _get_ids_by_webhook_token(self):
+        # All at once: whoever guesses addresses neither gets to the database nor fills the cache.
+        return {account.webhook_token: account.id for account in self.search([])}
 
     @ormcache("self.id")
     def _get_webhook_trust(self):
@@ -151,8 +152,10 @@ class SendgridAccount(models.Model):
         keys, max_age = self._get_webhook_trust()
         if not signed or not timestamp:
             return False
-        if max_age and not (timestamp.isdigit() and abs(time.time() - int(timestamp)) <= max_age * 3600):
-            return False
+        if max_age:
+            is_number = len(timestamp) < 20 and timestamp.isascii() and timestamp.isdigit()
+            if not is_number or abs(time.time() - int(timestamp)) > max_age * 3600:
+                return False
         return any(signature.verify(key, signed, timestamp, body) for key in keys)
 
     # ------------------------------------------------------------

@@ -269,6 +269,7 @@ class SendgridEvent(models.Model):
         by_smtp_id = Email._get_copies(
             "message_id", {e.smtp_id for e in events if e.odoo_id not in by_odoo_id and e.message_key not in by_key}
         )
+        known_by_key = dict(by_key)
         keys = self._learn_keys(events, by_odoo_id, by_key, by_smtp_id)
         by_address = Email._get_latest_before(
             {(account, e.recipient, e.timestamp) for account, e in received if self._has_no_ids(e)}
@@ -280,8 +281,9 @@ class SendgridEvent(models.Model):
                 return "account", None
             for match, copies in (
                 ("odoo_id", by_odoo_id.get(event.odoo_id)),
-                ("sg_message_id", by_key.get(event.message_key)),
+                ("sg_message_id", known_by_key.get(event.message_key)),
                 ("smtp_id", by_smtp_id.get(event.smtp_id)),
+                ("sg_message_id", by_key.get(event.message_key)),
             ):
                 if copies:
                     copy = self._pick_copy(copies, event, is_exact=match == "smtp_id")
