@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 HUMAN, MACHINE, UNKNOWN = "human", "machine", "unknown"
 
@@ -40,6 +40,8 @@ PROGRAM = re.compile(
     r"skypeuripreview|linkexpanding|embedly|scanner|monitor",
     re.IGNORECASE,
 )
+# What comes from a recipient's program can be of any length; what names it stands at the beginning.
+MAX_AGENT = 512
 BARE_AGENT = re.compile(r"(?:Mozilla/\d\.\d)?")
 
 
@@ -124,16 +126,22 @@ def link(click):
 
 
 def agent(interaction):
-    return interaction.user_agent or ""
+    return (interaction.user_agent or "")[:MAX_AGENT]
+
+
+@lru_cache(maxsize=4096)
+def says(pattern, user_agent):
+    """Tell whether a user agent fits a pattern: most events of a day share a few agents."""
+    return bool(pattern.search(user_agent))
 
 
 def is_prefetch(interaction):
     """Tell what by itself, without its neighbours, is known to be no person."""
     return bool(
         interaction.sg_machine_open
-        or GMAIL_PREFETCH.search(agent(interaction))
-        or SCANNER.search(agent(interaction))
-        or PROGRAM.search(agent(interaction))
+        or says(GMAIL_PREFETCH, agent(interaction))
+        or says(SCANNER, agent(interaction))
+        or says(PROGRAM, agent(interaction))
     )
 
 
@@ -146,7 +154,7 @@ def is_open(interaction):
 
 
 def is_proxied(interaction):
-    return bool(IMAGE_PROXY.search(agent(interaction)))
+    return says(IMAGE_PROXY, agent(interaction))
 
 
 def is_on_arrival(interaction, history):
@@ -174,21 +182,21 @@ RULES = (
         "gmail_prefetch",
         "Gmail fetched the images in advance while its app was open: no sign that it was read.",
         "Bird, prefetched opens",
-        lambda e, history: GMAIL_PREFETCH.search(agent(e)),
+        lambda e, history: says(GMAIL_PREFETCH, agent(e)),
     ),
     Rule(
         MACHINE,
         "scanner",
         "A security scanner that names itself inspected the e-mail.",
         "field guides on bot clicks (Barracuda, Proofpoint, Mimecast)",
-        lambda e, history: SCANNER.search(agent(e)),
+        lambda e, history: says(SCANNER, agent(e)),
     ),
     Rule(
         MACHINE,
         "program",
         "A program that names itself fetched it: a link preview, a crawler or a script.",
         "field guides on bot clicks; Odoo's own list of robots",
-        lambda e, history: PROGRAM.search(agent(e)),
+        lambda e, history: says(PROGRAM, agent(e)),
     ),
     Rule(
         MACHINE,
