@@ -94,9 +94,11 @@ class SendgridEventBatch(models.Model):
         now = time.monotonic()
         if now - _last_wake.get(dbname, 0) < WAKE_INTERVAL:
             return
+        # Before the others of a burst look, each of whom would open a connection to wake it too.
+        _last_wake[dbname] = now
+        # A transaction that is rolled back has woken nobody.
+        self.env.cr.postrollback.add(lambda: _last_wake.pop(dbname, None))
         self.env.ref("sendgrid_tracking.ir_cron_drain").sudo()._trigger()
-        # Only once it is true: a transaction that is rolled back has woken nobody.
-        self.env.cr.postcommit.add(lambda: _last_wake.update({dbname: now}))
 
     def action_process_again(self):
         """Put the batches back into the queue: what is known already counts as duplicate, the rest gets its chance."""
