@@ -5,7 +5,11 @@ import re
 import pytest
 from harness import Database, Log, OdooClient, SandboxClient, Webhook
 
+from script.lib import database as databases
+from script.lib import paths, process
 from script.lib import stack as stacks
+
+STACKS = ("stack", "large_stack")
 
 
 @pytest.fixture(scope="session")
@@ -16,13 +20,37 @@ def stack():
 
 
 @pytest.fixture(scope="session")
-def odoo(stack):
-    """The administrator's client."""
+def large_stack():
+    """Another one, with two processes that serve HTTP, another for scheduled jobs, and mass mailing installed."""
+    with databases.for_tests() as name:
+        logs = paths.LOG / name
+        logs.mkdir(exist_ok=True)
+        databases.run_odoo(name, "Installing mass mailing …", "--init=mass_mailing")
+        ports = [process.free_port() for _ in range(3)]
+        stacks.configure(name, f"http://127.0.0.1:{ports[0]}", ports[1])
+        with stacks.Stack(name, ports, logs, workers=2, options=["--max-cron-threads=1"]) as running:
+            yield running
+
+
+def log_in(stack):
+    """Log the administrator in, and make him somebody who can send mail."""
     client = OdooClient(stack.odoo)
     client.write("res.partner", client.session["partner_id"], name="Marc Demo", email="marc@example.com")
     # Core sends queued mails each hour, also those that are just being sent: the tests run that job themselves.
     client.write("ir.cron", client.ref("mail.ir_cron_mail_scheduler_action"), nextcall="2100-01-01 00:00:00")
     return client
+
+
+@pytest.fixture(scope="session")
+def odoo(stack):
+    """The administrator's client."""
+    return log_in(stack)
+
+
+@pytest.fixture(scope="session")
+def large_odoo(large_stack):
+    """The administrator's client of the other one."""
+    return log_in(large_stack)
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +60,9 @@ def sandbox(stack):
 
 
 @pytest.fixture(scope="session")
-def webhook(stack):
+def webhook(sandbox):
     """The account's webhook, to POST to as SendGrid or as somebody else."""
-    return Webhook(stack.webhook_url)
+    return Webhook(sandbox.webhook()["url"])
 
 
 @pytest.fixture(scope="session")
@@ -50,11 +78,11 @@ def expected_problems():
 
 
 @pytest.fixture(autouse=True)
-def _nothing_else_in_the_log(stack, expected_problems):
-    """No error and no traceback in the server's log, whatever a test does, but those that it names."""
-    log = Log(stack.odoo.log)
+def _nothing_else_in_the_log(request, expected_problems):
+    """No error and no traceback in the servers' logs, whatever a test does, but those that it names."""
+    logs = [Log(request.getfixturevalue(name).odoo.log) for name in STACKS if name in request.fixturenames]
     yield
-    problems = log.problems()
+    problems = [problem for log in logs for problem in log.problems()]
     missing = [one for one in expected_problems if not any(re.search(one, problem) for problem in problems)]
     assert not missing, f"expected in the log: {missing}"
     problems = [problem for problem in problems if not any(re.search(one, problem) for one in expected_problems)]
