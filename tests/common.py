@@ -1,0 +1,255 @@
+import json
+import smtplib
+import time
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from email import message_from_bytes, policy
+from unittest.mock import patch
+
+from odoo.tests import TransactionCase, new_test_user
+
+from odoo.addons.base.models.ir_mail_server import IrMail_Server
+
+from .simulator import Relayed, Signer, to_wire
+
+
+class Sent:
+    """A message as it left: the envelope and the bytes, and what SendGrid makes of it."""
+
+    def __init__(self, sender, recipients, data):
+        self.sender = sender
+        self.recipients = list(recipients)
+        self.data = data
+        self.message = message_from_bytes(data, policy=policy.default)
+
+    @property
+    def smtpapi(self):
+        """The settings in the header, None without one. As SendGrid reads it: unfolded, the first."""
+        values = message_from_bytes(self.data).get_all("X-SMTPAPI", [])
+        assert len(values) <= 1, "SendGrid reads the first header only"
+        return json.loads("".join(values[0].splitlines())) if values else None
+
+    @property
+    def unique_args(self):
+        return (self.smtpapi or {}).get("unique_args", {})
+
+    def part(self, subtype):
+        """The text of the plain or html part."""
+        return self.message.get_body(preferencelist=(subtype,)).get_content()
+
+    def relayed(self):
+        """The message on SendGrid's side, which its events come from."""
+        return Relayed(self.recipients, self.unique_args, self.message["Message-Id"])
+
+
+class Connection(smtplib.SMTP):
+    """smtplib up to the wire: the message is made into bytes as always, and noted instead of sent."""
+
+    def __init__(self, smtp_from, refuse):
+        super().__init__(local_hostname="localhost")
+        self.from_filter = False
+        self.smtp_from = smtp_from
+        self.refuse = refuse
+        self.sent = []
+
+    def ehlo_or_helo_if_needed(self):
+        self.esmtp_features = {}
+
+    def sendmail(self, from_addr, to_addrs, msg, *args, **kwargs):
+        sent = Sent(from_addr, to_addrs, msg)
+        if error := self.refuse(sent):
+            raise error
+        self.sent.append(sent)
+        return {}
+
+    def quit(self):
+        pass
+
+
+class SendgridMixin:
+    """An account with its mail server, somebody who sends, somebody who receives; and the vendor's side of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.env = cls.env(context={**cls.env.context, "tracking_disable": True, "no_reset_password": True})
+        cls.signer = Signer()
+        cls.account = cls.env["sendgrid.account"].create(
+            {"name": "SendGrid", "verification_key": cls.signer.public_key, "api_key": "SG.secret"}
+        )
+        # The only server, so that whoever sends without naming one uses it.
+        cls.env["ir.mail_server"].search([]).write({"active": False})
+        cls.server = cls.env["ir.mail_server"].create(
+            {"name": "SendGrid", "smtp_host": "smtp.sendgrid.net", "sendgrid_account_id": cls.account.id}
+        )
+        cls.other_server = cls.env["ir.mail_server"].create(
+            {"name": "Other", "smtp_host": "localhost", "from_filter": "elsewhere.example.com"}
+        )
+        cls.salesperson = new_test_user(
+            cls.env,
+            "sendgrid_test_salesperson",
+            groups="base.group_user,base.group_partner_manager,sales_team.group_sale_salesman",
+            email="salesperson@example.com",
+            name="Sally Salesperson",
+        )
+        cls.contact = cls.env["res.partner"].create({"name": "Ada", "email": "ada@example.org"})
+        cls.Email = cls.env["sendgrid.email"]
+        cls.Event = cls.env["sendgrid.event"]
+        cls.Batch = cls.env["sendgrid.event.batch"]
+
+    # ------------------------------------------------------------
+    # SEND
+    # ------------------------------------------------------------
+
+    @contextmanager
+    def sending(self, refuse=lambda sent: None):
+        """Let mails leave, up to the wire.
+
+        :param refuse: takes a `Sent`, returns the exception with which the server refuses it, or None
+        :return: the list of what left
+        """
+        left = []
+
+        def connect(server, *args, **kwargs):
+            connection = Connection(kwargs.get("smtp_from"), refuse)
+            connection.sent = left
+            return connection
+
+        with (
+            patch.object(IrMail_Server, "_connect__", connect),
+            patch.object(IrMail_Server, "_disable_send", lambda server: False),
+        ):
+            yield left
+
+    def send_mail(self, refuse=lambda sent: None, **values):
+        """Send a mail of the salesperson to the contact.
+
+        :return: what left, and its documents in the order of their recipients
+        """
+        mail = self.env["mail.mail"].create(
+            {
+                "subject": "Your quotation",
+                "body_html": "<p>Hello</p>",
+                "email_from": '"Sally" <salesperson@example.com>',
+                "author_id": self.salesperson.partner_id.id,
+                "mail_server_id": self.server.id,
+                **({"recipient_ids": self.contact.ids} if not values.keys() & {"email_to", "recipient_ids"} else {}),
+                **values,
+            }
+        )
+        message_id = mail.message_id
+        with self.sending(refuse) as sent:
+            mail.send()
+        return sent, self.find_emails(message_id)
+
+    def find_emails(self, message_id):
+        return self.Email.search([("message_id", "=", message_id)]).sorted(lambda email: (email.recipient, email.id))
+
+    def create_email(self, recipient="ada@example.org", ago=timedelta(minutes=5), **values):
+        """A document as sending leaves it, without sending."""
+        number = self.Email.search_count([])
+        return self.Email.create(
+            {
+                "odoo_id": f"{number:032x}",
+                "account_id": self.account.id,
+                "recipient": recipient,
+                "message_id": f"<{number}@example.com>",
+                "sent_date": datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0) - ago,
+                "subject": "Your quotation",
+                "author_id": self.salesperson.partner_id.id,
+                **values,
+            }
+        )
+
+    def relay(self, emails):
+        """The message of these documents of one copy on SendGrid's side."""
+        [odoo_id] = set(emails.mapped("odoo_id"))
+        return Relayed(
+            emails.mapped("recipient"),
+            {"odoo_db": self.Email._get_odoo_db(), "odoo_id": odoo_id},
+            emails[0].message_id,
+        )
+
+    def after(self, email, seconds):
+        """The Unix time some seconds after an e-mail was sent."""
+        return int(email.sent_date.replace(tzinfo=timezone.utc).timestamp()) + seconds
+
+    # ------------------------------------------------------------
+    # RECEIVE
+    # ------------------------------------------------------------
+
+    def store(self, events, account=None):
+        """Store a POST as the controller does. ``events`` are dicts, or the raw body.
+
+        :return: its batch
+        """
+        known = self.Batch.search([])
+        self.Batch._receive(account or self.account, events if isinstance(events, bytes) else to_wire(events))
+        return self.Batch.search([]) - known
+
+    def drain(self):
+        """Process what is waiting, as the cron does, but in this transaction."""
+        self.env.flush_all()
+        while self.Batch._drain() and self.Batch._count_pending():
+            pass
+        self.env.invalidate_all()
+
+    def receive(self, *events, account=None):
+        """Store events as one POST and drain it.
+
+        :return: its batch
+        """
+        batch = self.store(list(events), account)
+        self.drain()
+        return batch
+
+    def post(self, events, account=None, signer=None, timestamp=None, headers=None):
+        """POST events, signed, over HTTP (with `HttpCase`). ``events`` are dicts, or the raw body."""
+        body = events if isinstance(events, bytes) else to_wire(events)
+        signed = (signer or self.signer).sign(body, timestamp) if headers is None else headers
+        token = (account or self.account).webhook_token
+        url = f"{self.base_url()}/sendgrid/webhook/{token}"
+        return self.opener.post(url, data=body, headers=signed, timeout=20)
+
+    # ------------------------------------------------------------
+    # ASSERT
+    # ------------------------------------------------------------
+
+    def assertEmail(self, email, **expected):
+        """Assert the values of a document; dates as Unix seconds."""
+        self.assertEqual(len(email), 1, "one document is meant")
+        actual = {}
+        for name in expected:
+            value = email[name]
+            if isinstance(value, datetime):
+                value = int(value.replace(tzinfo=timezone.utc).timestamp())
+            elif email._fields[name].relational:
+                value = value.id
+            actual[name] = value
+        self.assertEqual(actual, {k: getattr(v, "id", v) for k, v in expected.items()})
+
+    def assertEvents(self, email, expected):
+        """Assert the events of a document, oldest first: their names, or pairs of name and match."""
+        events = email.event_ids.sorted(lambda event: (event.timestamp, event.id))
+        pairs = [(event.event, event.match) for event in events]
+        self.assertEqual(
+            [pair if isinstance(expected[0], tuple) else pair[0] for pair in pairs] if expected else pairs,
+            list(expected),
+        )
+
+    def assertBatch(self, batch, **expected):
+        """Assert what became of a POST."""
+        self.assertEqual({name: batch[name] for name in expected}, expected)
+
+    def event_of(self, batch):
+        """The only event that a batch brought."""
+        self.assertEqual(len(batch.event_ids), 1)
+        return batch.event_ids
+
+
+class SendgridCase(SendgridMixin, TransactionCase):
+    """Tests in the database."""
+
+
+def now():
+    return int(time.time())

@@ -1,0 +1,673 @@
+import base64
+import json
+from unittest.mock import patch
+
+import psycopg2
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg2.errors import SerializationFailure
+
+from odoo import api
+from odoo.fields import Datetime
+from odoo.orm import models as orm_models
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..models import sendgrid_event_batch
+from ..models.sendgrid_event import SendgridEvent
+from ..models.sendgrid_event_batch import SendgridEventBatch
+from .common import SendgridCase, now
+from .properties import in_database
+from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
+
+LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"
+FIGURES = (
+    "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
+    "machine_open_count machine_click_count sg_message_id"
+).split()
+
+# What the samples have in common, and what each of them says besides: every field of the event that it becomes.
+COMMON = {
+    "match": "foreign",
+    "email_id": False,
+    "partner_id": False,
+    "timestamp": "2026-11-24 06:00:00",
+    "recipient": "ada@example.org",
+    "reason": False,
+    "response": False,
+    "smtp_status": False,
+    "attempt": 0,
+    "bounce_type": False,
+    "bounce_classification": False,
+    "url": False,
+    "url_offset": False,
+    "ip": False,
+    "user_agent": False,
+    "asm_group_id": 0,
+    "sg_machine_open": False,
+    "sg_message_id": "k3Jx0QmFT2eWz1yYbN4t7A",
+    "smtp_id": False,
+    "odoo_id": False,
+}
+MESSAGE_ID = {"smtp_id": "<1795500000.123456.odoo-mail@example.com>"}
+PERSON = {"ip": "203.0.113.7", "user_agent": BROWSER}
+GROUP = {**PERSON, "asm_group_id": 1042, "url": "https://u48120033.ct.sendgrid.net/asm/?user_id=48120033"}
+SAMPLES = {
+    "account_status_change": {
+        "event": "account_status_change",
+        "match": "account",
+        "recipient": False,
+        "sg_message_id": False,
+        "bounce_type": "compliance_suspend",
+        "sg_event_id": "NDgxMjAwMzMtc3VzcGVuZC0xNzk1NTAwMDAw",
+    },
+    "bounce": {
+        **MESSAGE_ID,
+        "event": "bounce",
+        "timestamp": "2026-11-24 06:00:02",
+        "recipient": "nobody@example.org",
+        "reason": "550 5.1.1 <nobody@example.org>: Recipient address rejected: User unknown",
+        "smtp_status": "5.1.1",
+        "bounce_type": "bounce",
+        "bounce_classification": "Invalid Address",
+        "ip": "198.51.100.24",
+        "sg_event_id": "Ym91bmNlLTAtNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS0z",
+    },
+    "bounce_async": {
+        "event": "bounce",
+        "match": "unknown",
+        "timestamp": "2026-11-24 06:10:00",
+        "recipient": "late@example.org",
+        "reason": "550 5.1.10 RecipientNotFound; recipient not found by SMTP address lookup",
+        "smtp_status": "5.1.10",
+        "bounce_type": "bounce",
+        "sg_message_id": False,
+        "sg_event_id": "qT3mX0aBQ5m1Yd2nV8wKzA",
+    },
+    "bounce_blocked": {
+        **MESSAGE_ID,
+        "event": "bounce",
+        "timestamp": "2026-11-24 06:00:02",
+        "recipient": "full@example.org",
+        "reason": "552 5.2.2 mailbox over quota",
+        "smtp_status": "5.2.2",
+        "bounce_type": "blocked",
+        "bounce_classification": "Mailbox Unavailable",
+        "ip": "198.51.100.24",
+        "sg_event_id": "Ym91bmNlLTAtNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS00",
+    },
+    "bounce_blocked_expired": {
+        **MESSAGE_ID,
+        "event": "bounce",
+        "timestamp": "2026-11-27 06:00:00",
+        "recipient": "slow@example.net",
+        "reason": "unable to get mx info",
+        "bounce_type": "blocked",
+        "bounce_classification": "Unclassified",
+        "sg_event_id": "Ym91bmNlLTktNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS0y",
+    },
+    "click": {
+        **PERSON,
+        "event": "click",
+        "timestamp": "2026-11-24 06:02:20",
+        "url": "https://shop.example.com/my/orders/7?access_token=é&x=1",
+        "url_offset": "html:2",
+        "sg_event_id": "c1Zp3sVtR4iJk7uHqWm2Xg",
+    },
+    "deferred": {
+        **MESSAGE_ID,
+        "event": "deferred",
+        "timestamp": "2026-11-24 06:00:04",
+        "recipient": "slow@example.net",
+        "response": "451 4.7.1 Greylisting in action, please come back later",
+        "attempt": 1,
+        "ip": "198.51.100.24",
+        "sg_event_id": "ZGVmZXJyZWQtMS00ODEyMDAzMy1rM0p4MFFtRlQyZVd6MXlZYk40dDdBLTI",
+    },
+    "delivered": {
+        **MESSAGE_ID,
+        "event": "delivered",
+        "timestamp": "2026-11-24 06:00:03",
+        "response": "250 2.0.0 OK 1795500003 d9443c01a7336-test - mx.example.org",
+        "ip": "198.51.100.24",
+        "sg_event_id": "ZGVsaXZlcmVkLTAtNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS0w",
+    },
+    "dropped_bounced": {
+        **MESSAGE_ID,
+        "event": "dropped",
+        "timestamp": "2026-11-24 06:00:01",
+        "recipient": "gone@example.org",
+        "reason": "Bounced Address",
+        "sg_event_id": "ZHJvcC00ODEyMDAzMy1rM0p4MFFtRlQyZVd6MXlZYk40dDdBLTE",
+    },
+    "dropped_invalid_header": {
+        **MESSAGE_ID,
+        "event": "dropped",
+        "match": "unknown",
+        "timestamp": "2026-11-24 06:00:01",
+        "recipient": "gone@example.org",
+        "reason": "Invalid SMTPAPI header",
+        "sg_event_id": "ZHJvcC00ODEyMDAzMy1rM0p4MFFtRlQyZVd6MXlZYk40dDdBLTI",
+    },
+    "group_resubscribe": {
+        **GROUP,
+        "event": "group_resubscribe",
+        "timestamp": "2026-11-24 07:05:00",
+        "sg_event_id": "g2Zp3sVtR4iJk7uHqWm2Xg",
+    },
+    "group_unsubscribe": {
+        **GROUP,
+        "event": "group_unsubscribe",
+        "timestamp": "2026-11-24 07:03:20",
+        "sg_event_id": "g1Zp3sVtR4iJk7uHqWm2Xg",
+    },
+    "open": {
+        **PERSON,
+        "event": "open",
+        "timestamp": "2026-11-24 06:02:00",
+        "sg_event_id": "o1Zp3sVtR4iJk7uHqWm2Xg",
+    },
+    "open_machine": {
+        "event": "open",
+        "timestamp": "2026-11-24 06:00:05",
+        "ip": "203.0.113.200",
+        "user_agent": "Mozilla/5.0",
+        "sg_machine_open": True,
+        "sg_event_id": "o2Zp3sVtR4iJk7uHqWm2Xg",
+    },
+    "processed": {
+        **MESSAGE_ID,
+        "event": "processed",
+        "sg_event_id": "cHJvY2Vzc2VkLTQ4MTIwMDMzLWszSngwUW1GVDJlV3oxeVliTjR0N0EtMA",
+    },
+    "spamreport": {
+        "event": "spamreport",
+        "timestamp": "2026-11-24 07:00:00",
+        "sg_event_id": "s1Zp3sVtR4iJk7uHqWm2Xg",
+    },
+    "unsubscribe": {
+        **PERSON,
+        "event": "unsubscribe",
+        "timestamp": "2026-11-24 07:01:40",
+        "sg_event_id": "u1Zp3sVtR4iJk7uHqWm2Xg",
+    },
+}
+
+
+class Undo(Exception):
+    """Leaves a savepoint and takes back what was done in it."""
+
+
+@tagged("post_install", "-at_install")
+class TestDrain(SendgridCase):
+    def _figures(self, emails):
+        """What the events of documents add up to, as stored."""
+        self.env.invalidate_all()
+        return [[email[name] for name in FIGURES] for email in emails]
+
+    # ------------------------------------------------------------
+    # WHAT AN EVENT BECOMES
+    # ------------------------------------------------------------
+
+    def test_samples(self):
+        """Test each sample of the vendor's shape: every field of the event that it becomes."""
+        self.assertEqual(set(SAMPLES), set(sample_names()))
+        for name, expected in SAMPLES.items():
+            with self.subTest(name):
+                batch = self.receive(*sample(name))
+                self.assertBatch(
+                    batch,
+                    state="done",
+                    error=False,
+                    event_count=1,
+                    duplicate_count=0,
+                    unmatched_count=1,
+                    rejected_count=0,
+                )
+                event = self.event_of(batch)
+                self.assertEqual((event.account_id, event.batch_id), (self.account, batch))
+                expected = {**COMMON, **expected}
+                actual = {
+                    field: Datetime.to_string(event[field]) if field == "timestamp" else event[field]
+                    for field in expected
+                }
+                actual = {field: value or False for field, value in actual.items()}
+                self.assertEqual(actual, {field: value or False for field, value in expected.items()})
+
+    def test_samples_together(self):
+        """Test that all samples in one POST, in the wire form, become as many events."""
+        raw = [event for name in sample_names() for event in sample(name)]
+        batch = self.receive(*raw)
+        self.assertBatch(batch, state="done", event_count=17, duplicate_count=0, unmatched_count=17, rejected_count=0)
+        self.assertEqual(len(batch.event_ids), 17)
+        self.assertEqual(base64.b64decode(batch.body), to_wire(raw), "the body is what was received, to the byte")
+        self.assertTrue(batch.processed_date)
+
+    def test_every_kind_reaches_its_document(self):
+        """Test for each kind of event what it makes of a document, the contact's and the sender's view of it."""
+        opened = {"first_open_date": 3600, "last_open_date": 3600, "open_count": 1}
+        for kind, expected in {
+            "processed": {"status": "processed", "processed_date": 3600},
+            "dropped": {"status": "dropped", "status_reason": "Bounced Address"},
+            "deferred": {"status": "deferred", "status_reason": KINDS["deferred"]["response"]},
+            "delivered": {"status": "delivered", "delivered_date": 3600, "status_reason": False},
+            "bounce": {"status": "bounced", "status_reason": KINDS["bounce"]["reason"]},
+            "blocked": {"status": "blocked", "status_reason": KINDS["blocked"]["reason"]},
+            "open": {"status": "opened", **opened},
+            "machine_open": {"status": "sent", "open_count": 0, "machine_open_count": 1, "first_open_date": False},
+            "click": {"status": "clicked", "click_count": 1, "open_count": 0},
+            "spamreport": {"status": "spam"},
+            "unsubscribe": {"status": "unsubscribed"},
+            "group_unsubscribe": {"status": "unsubscribed"},
+            "group_resubscribe": {"status": "sent"},
+            "something_new": {"status": "sent"},
+        }.items():
+            with self.subTest(kind):
+                email = self.create_email(f"{kind}@example.org", partner_id=self.contact.id)
+                message = self.relay(email)
+                # Long after the arrival, so that nobody takes a person for a machine.
+                events = [] if kind == "processed" else [message.event("processed", timestamp=self.after(email, 1))]
+                if kind not in ("processed", "delivered"):
+                    expected = {"processed_date": 1, **expected}
+                expected = {
+                    name: self.after(email, value) if name.endswith("_date") and value else value
+                    for name, value in expected.items()
+                }
+                if expected["status"] == "sent":
+                    expected["status"] = "processed"
+                batch = self.receive(*events, message.event(kind, timestamp=self.after(email, 3600)))
+                self.assertBatch(batch, state="done", unmatched_count=0, rejected_count=0)
+                self.assertEmail(email, sg_message_id=message.key, **expected)
+                event = email.event_ids.sorted("timestamp")[-1]
+                self.assertEqual(event.event, KINDS.get(kind, {"event": kind})["event"])
+                self.assertEqual((event.match, event.partner_id), ("odoo_id", self.contact))
+                self.assertFalse(event.smtp_id, "what has its document needs no other way to find it")
+
+    def test_account_event(self):
+        """Test that a word about the account is kept with it and belongs to no e-mail."""
+        email = self.create_email()
+        event = self.event_of(self.receive(account_event(self.after(email, 60))))
+        self.assertEqual((event.match, event.account_id, event.email_id.id), ("account", self.account, False))
+        self.assertEqual(email.status, "sent")
+
+    # ------------------------------------------------------------
+    # WHAT CANNOT BE UNDERSTOOD
+    # ------------------------------------------------------------
+
+    def test_not_a_list(self):
+        """Test that a body that is no list fails as a whole, says why, is kept, and holds up nothing."""
+        for body in (b"", b"{}", b'"text"', b"<html>", b"[{]", b"\xff\xfe\x00", to_wire([KINDS["open"]])[:-9]):
+            with self.subTest(body):
+                email = self.create_email()
+                batch = self.store(body)
+                neighbour = self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 60)))
+                self.assertBatch(batch, state="failed", event_count=0, processed_date=neighbour.processed_date)
+                self.assertRegex(batch.error, "^The body ")
+                self.assertEqual(base64.b64decode(batch.body or b""), body)
+                self.assertEqual((neighbour.state, email.status), ("done", "delivered"))
+
+    def test_bad_element(self):
+        """Test that an element that cannot be understood is rejected alone, with its reason; the body stays."""
+        email = self.create_email()
+        message = self.relay(email)
+        body = to_wire(
+            [
+                message.event("processed", timestamp=self.after(email, 1)),
+                7,
+                {**message.event("open"), "timestamp": "yesterday"},
+                message.event("delivered", timestamp=self.after(email, 60)),
+                message.event("click", timestamp=self.after(email, 61), url="x" * 1_000_000),
+            ]
+        )
+        batch = self.store(body)
+        self.drain()
+        self.assertBatch(batch, state="done", event_count=5, rejected_count=3, unmatched_count=0, duplicate_count=0)
+        self.assertEqual(base64.b64decode(batch.body), body)
+        lines = batch.rejected_reasons.splitlines()
+        self.assertEqual([line.split(":")[0] for line in lines], ["Event 2", "Event 3", "Event 5"])
+        self.assertTrue(all(len(line) < 200 for line in lines))
+        self.assertEvents(email, ["processed", "delivered"])
+        self.assertEqual(email.status, "delivered")
+
+    def test_absurd_texts(self):
+        """Test that what the parser lets through can be stored: long texts, all characters, numbers at their limits."""
+        email = self.create_email()
+        message = self.relay(email)
+        texts = {name: "é🙂\x01\x7f\ufffe\u2028" * 9_000 for name in ("reason", "response", "url", "useragent")}
+        batch = self.receive(
+            message.event("click", timestamp=self.after(email, 60), **texts),
+            message.event(
+                "x" * 64, timestamp=4_102_444_799, attempt=2**31 - 1, asm_group_id=2**31 - 1, ip="x" * 60_000
+            ),
+            message.event("bounce", timestamp=1_230_768_000, type="y" * 60_000, status="z" * 60_000),
+        )
+        self.assertBatch(batch, state="done", rejected_count=0, unmatched_count=0)
+        self.assertEqual(len(email.event_ids), 3)
+        self.assertEqual(email.event_ids.filtered(lambda e: e.event == "click").url, texts["url"].strip())
+
+    # ------------------------------------------------------------
+    # ORDER, REPETITION, SPLIT
+    # ------------------------------------------------------------
+
+    def test_same_batch_twice(self):
+        """Test that the same POST again, with the same or other event ids, changes nothing and is counted."""
+        email = self.create_email()
+        message = self.relay(email)
+        events = [message.event(kind, timestamp=self.after(email, 3600)) for kind in KINDS]
+        self.receive(*events)
+        before = self._figures(email)
+        count = len(email.event_ids)
+        renamed = [{**event, "sg_event_id": f"again-{number}"} for number, event in enumerate(events)]
+        for again in (events, renamed, [*events, *renamed]):
+            batch = self.receive(*again)
+            self.assertBatch(batch, state="done", event_count=len(again), duplicate_count=len(again), unmatched_count=0)
+            self.assertEqual((self._figures(email), len(email.event_ids)), (before, count))
+
+    @in_database
+    @given(st.data())
+    def test_any_split_and_order(self, data):
+        """Test that any order, repetition and split into POSTs and drains leaves the same documents behind."""
+        emails = self.Email
+        events = []
+        for recipient in ("a@example.org", "b@example.org"):
+            email = self.create_email(recipient)
+            emails |= email
+            message = self.relay(email)
+            chosen = data.draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=6))
+            for kind in chosen:
+                fields = {}
+                if kind == "click":
+                    fields = {
+                        "url": data.draw(st.sampled_from(["https://a", "https://b", "https://c"])),
+                        "url_offset": data.draw(st.sampled_from([None, {"index": 0, "type": "html"}])),
+                    }
+                if kind.startswith("group"):
+                    fields = {"asm_group_id": data.draw(st.sampled_from([None, 0, 1, 2]))}
+                seconds = data.draw(st.sampled_from([1, 2, 3, 10, 3600, 3601]))
+                ids = data.draw(st.sampled_from([{}, {"odoo_id": None, "odoo_db": None}]))
+                events.append(message.event(kind, timestamp=self.after(email, seconds), **fields, **ids))
+        # One event that shows which message it is, or those without our ids would belong to nobody.
+        events += [
+            self.relay(email).event("processed", timestamp=self.after(email, 1), sg_message_id=key)
+            for email, key in {
+                email: next(e["sg_message_id"] for e in events if e["email"] == email.recipient) for email in emails
+            }.items()
+        ]
+        told = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=4))))
+        split = data.draw(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=8))
+
+        def at_once():
+            self.receive(*events)
+
+        def bit_by_bit():
+            rest = list(told)
+            for size, drained in split:
+                part, rest = rest[:size], rest[size:]
+                self.store(part)
+                if drained:
+                    self.drain()
+            self.receive(*rest)
+
+        results = []
+        for way in (at_once, bit_by_bit):
+            try:
+                with self.env.cr.savepoint():
+                    way()
+                    verdicts = sorted(
+                        (e.fingerprint, e.email_id.id, e.is_machine, e.machine_reason or "")
+                        for e in self.Event.search([("email_id", "in", emails.ids)])
+                    )
+                    results.append((self._figures(emails), verdicts))
+                    raise Undo
+            except Undo:
+                self.env.invalidate_all()
+        self.assertEqual(*results)
+
+    def test_group_without_number(self):
+        """Test that leaving and coming back are of one group also where SendGrid names none."""
+        email = self.create_email()
+        message = self.relay(email)
+        self.receive(message.event("group_unsubscribe", timestamp=self.after(email, 60), asm_group_id=None))
+        self.assertEqual(email.status, "unsubscribed")
+        self.receive(message.event("group_resubscribe", timestamp=self.after(email, 90), asm_group_id=None))
+        self.assertEqual(email.status, "sent")
+
+    def test_event_before_its_message_is_known(self):
+        """Test that an event with only SendGrid's id finds its document once another event tells whose it is."""
+        email = self.create_email()
+        message = self.relay(email)
+        anonymous = {"odoo_id": None, "odoo_db": None, "smtp-id": None}
+        opened = self.receive(message.event("open", timestamp=self.after(email, 3600), **anonymous))
+        self.assertBatch(opened, state="done", unmatched_count=1)
+        self.assertEqual(self.event_of(opened).match, "unknown")
+        self.receive(message.event("delivered", timestamp=self.after(email, 60)))
+        self.assertEvents(email, [("delivered", "odoo_id"), ("open", "sg_message_id")])
+        self.assertEmail(email, status="opened", open_count=1)
+
+    # ------------------------------------------------------------
+    # QUERIES
+    # ------------------------------------------------------------
+
+    def _count_queries(self, count, kinds=("processed", "delivered", "open", "click")):
+        """Drain some events in one POST, each kind for as many documents.
+
+        :return: the number of queries of the drain
+        """
+        emails = self.Email.browse(
+            self.create_email(f"{count}-{number}@example.org").id for number in range(count // len(kinds))
+        )
+        events = [
+            self.relay(email).event(kind, timestamp=self.after(email, 3600 * number))
+            for email in emails
+            for number, kind in enumerate(kinds)
+        ]
+        self.store(events)
+        self.env.flush_all()
+        self.env.invalidate_all()
+        before = self.env.cr.sql_log_count
+        # The ORM inserts and updates a hundred rows at once: what it does about more is its own affair.
+        with patch.multiple(orm_models, INSERT_BATCH_SIZE=10_000, UPDATE_BATCH_SIZE=10_000):
+            self.Batch._drain()
+            self.env.flush_all()
+        queries = self.env.cr.sql_log_count - before
+        self.assertEqual(set(emails.mapped("status")), {"clicked"})
+        self.assertEqual(len(emails.event_ids), len(events))
+        return queries
+
+    def test_number_of_queries(self):
+        """Test that a thousand events take as many queries as ten."""
+        self._count_queries(8)  # fills the caches
+        self.assertEqual(self._count_queries(1_000), self._count_queries(12))
+
+    def test_number_of_queries_of_many_posts(self):
+        """Test that events in many POSTs take about as many queries as in one: they are processed together."""
+        self._count_queries(8)
+        email = self.create_email()
+        for number in range(50):
+            self.store([self.relay(email).event("open", timestamp=self.after(email, 3600 + number))])
+        self.env.flush_all()
+        self.env.invalidate_all()
+        before = self.env.cr.sql_log_count
+        self.Batch._drain()
+        self.env.flush_all()
+        self.assertLess(self.env.cr.sql_log_count - before, 60)
+        self.assertEqual(email.open_count, 50)
+        self.assertFalse(self.Batch._count_pending())
+
+    # ------------------------------------------------------------
+    # FAILURES
+    # ------------------------------------------------------------
+
+    @mute_logger(LOGGER)
+    def test_failing_batch_fails_alone(self):
+        """Test that a batch on which processing raises is marked with the error; its neighbours land."""
+        emails = [self.create_email(f"{name}@example.org") for name in "abc"]
+        batches = [
+            self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))]) for email in emails
+        ]
+        ingest = SendgridEvent._ingest
+
+        def fail_on_b(model, received):
+            if any(event.recipient == "b@example.org" for _batch, event in received):
+                # Not only the ORM's own way to fail: the transaction itself is in error.
+                model.env.cr.execute("SELECT 1/0")
+            return ingest(model, received)
+
+        with patch.object(SendgridEvent, "_ingest", fail_on_b), mute_logger("odoo.sql_db"):
+            self.drain()
+        self.assertEqual([batch.state for batch in batches], ["done", "failed", "done"])
+        self.assertEqual([email.status for email in emails], ["delivered", "sent", "delivered"])
+        self.assertIn("division by zero", batches[1].error)
+        self.assertFalse(batches[1].event_ids)
+
+        batches[1].action_process_again()
+        self.assertBatch(batches[1], state="pending", error=False)
+        self.drain()
+        self.assertBatch(batches[1], state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertEqual(emails[1].status, "delivered")
+
+    def test_process_again(self):
+        """Test that a processed batch can be processed again: what is known is a duplicate, and nothing changes."""
+        email = self.create_email()
+        batch = self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 60)), 7)
+        before = self._figures(email)
+        batch.action_process_again()
+        self.drain()
+        self.assertBatch(batch, state="done", event_count=2, duplicate_count=1, rejected_count=1, unmatched_count=0)
+        self.assertEqual(self._figures(email), before)
+        self.assertEqual(len(email.event_ids), 1)
+
+    def test_concurrent_write_is_not_the_batch_s_fault(self):
+        """Test that a serialization failure marks no batch: the whole is to be tried again."""
+        email = self.create_email()
+        batch = self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))])
+        with (
+            patch.object(SendgridEvent, "_ingest", side_effect=SerializationFailure("concurrent update")),
+            self.assertRaises(SerializationFailure),
+        ):
+            self.Batch._drain()
+        self.assertBatch(batch, state="pending", error=False)
+
+
+@tagged("post_install", "-at_install")
+class TestCronDrain(SendgridCase):
+    """The drain as the cron runs it, which commits and rolls back: on a cursor that the test takes back."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(self.enter_registry_test_mode())
+        cursor = self.enterContext(self.registry.cursor())
+        self.cron_env = api.Environment(cursor, self.env.uid, {})
+        for name in ("LINGER", "LINGER_FOR_EARLY", "POLL_INTERVAL"):
+            self.enterContext(patch.object(sendgrid_event_batch, name, 0))
+
+    def _run(self):
+        self.env.flush_all()
+        self.cron_env["sendgrid.event.batch"]._cron_drain()
+        self.env.invalidate_all()
+
+    def test_until_nothing_is_left(self):
+        """Test that one run processes all that waits, also in more than one chunk."""
+        emails = [self.create_email(f"{name}@example.org") for name in "abcde"]
+        batches = [
+            self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))]) for email in emails
+        ]
+        with patch.object(sendgrid_event_batch, "CHUNK_BATCHES", 2):
+            self._run()
+        self.assertEqual({batch.state for batch in batches}, {"done"})
+        self.assertEqual({email.status for email in emails}, {"delivered"})
+
+    def test_chunk_of_bytes(self):
+        """Test that large bodies are processed a few at a time, and one that is larger than a chunk as well."""
+        for _number in range(3):
+            self.store([account_event(now(), type="x" * 1000, sg_event_id="y")])
+        with patch.object(sendgrid_event_batch, "CHUNK_BYTES", 3000):
+            self.assertEqual(len(self.Batch._get_next_pending()), 2)
+        with patch.object(sendgrid_event_batch, "CHUNK_BYTES", 10):
+            self.assertEqual(len(self.Batch._get_next_pending()), 1)
+            self._run()
+        self.assertFalse(self.Batch._count_pending())
+
+    def test_never_raises(self):
+        """Test that whatever happens, the cron's method ends well and says so: core forgets a failing one."""
+        batch = self.store([account_event(now())])
+        for error in (ValueError("broken"), psycopg2.OperationalError("gone"), KeyError("x"), MemoryError()):
+            with (
+                self.subTest(error),
+                patch.object(SendgridEventBatch, "_drain", side_effect=error),
+                self.assertLogs(LOGGER, "ERROR") as logs,
+            ):
+                self._run()
+            self.assertIn("the drain stopped", logs.output[0])
+        self.assertEqual(batch.state, "pending")
+        self._run()
+        self.assertEqual(batch.state, "done")
+
+    def test_serialization_failures(self):
+        """Test that the drain tries again when somebody else wrote the same, and gives up for now after some times."""
+        batch = self.store([account_event(now())])
+        drain = SendgridEventBatch._drain
+        with patch.object(
+            SendgridEventBatch, "_drain", autospec=True, side_effect=[SerializationFailure(), drain, 0]
+        ) as mocked:
+            mocked.side_effect = iter([SerializationFailure("x"), SerializationFailure("x"), 0])
+            self._run()
+            self.assertEqual(mocked.call_count, 3)
+        with (
+            patch.object(SendgridEventBatch, "_drain", side_effect=SerializationFailure("x")) as mocked,
+            self.assertLogs(LOGGER, "WARNING"),
+        ):
+            self._run()
+        self.assertEqual(mocked.call_count, sendgrid_event_batch.MAX_TRIES)
+        self.assertEqual(batch.state, "pending")
+
+    def test_stays_active(self):
+        """Test that the cron itself, run by core with a drain that fails, is still there, and so is its work."""
+        cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
+        batch = self.store([account_event(now())])
+        with patch.object(SendgridEventBatch, "_drain", side_effect=ValueError("broken")), mute_logger(LOGGER):
+            cron.method_direct_trigger()
+        self.assertTrue(cron.active)
+        self.env.invalidate_all()
+        self.assertEqual(batch.state, "pending")
+        cron.method_direct_trigger()
+        self.env.invalidate_all()
+        self.assertEqual(batch.state, "done")
+
+    def test_wake(self):
+        """Test that storing a batch wakes the cron, and that many at once wake it once."""
+        cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
+        Trigger = self.env["ir.cron.trigger"].sudo()
+        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        Trigger.search([("cron_id", "=", cron.id)]).unlink()
+        self.store([account_event(now())])
+        self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 1)
+        # As after the commit.
+        sendgrid_event_batch._last_wake[self.env.cr.dbname] = sendgrid_event_batch.time.monotonic()
+        for _number in range(10):
+            self.store([account_event(now())])
+        self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 1)
+        sendgrid_event_batch._last_wake[self.env.cr.dbname] -= 1
+        self.store([account_event(now())])
+        self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 2)
+
+
+@tagged("post_install", "-at_install")
+class TestNotify(SendgridCase):
+    def test_ids_only(self):
+        """Test that open pages are told once per drain which documents changed, and nothing about them."""
+        emails = self.create_email("a@example.org") | self.create_email("b@example.org")
+        untouched = self.create_email("c@example.org")
+        with patch.object(type(self.env["res.groups"]), "_bus_send", autospec=True) as sent:
+            self.receive(
+                *(self.relay(e).event("delivered", timestamp=self.after(e, 60)) for e in emails),
+                Relayed(["z@example.org"]).event("open"),
+            )
+        [call] = sent.call_args_list
+        group, name, payload = call.args
+        self.assertEqual(group, self.env.ref("base.group_user"))
+        self.assertEqual(
+            (name, set(payload), set(payload["ids"])), ("sendgrid.email/changed", {"ids"}, set(emails.ids))
+        )
+        self.assertNotIn("example.org", json.dumps(payload))
+        self.assertNotIn(untouched.id, payload["ids"])
