@@ -48,7 +48,16 @@ def source():
 
 def command(*arguments):
     """The command line of an Odoo process."""
-    return [str(paths.VENV_PYTHON), "-m", "odoo", *map(str, arguments)]
+    return [str(paths.VENV_PYTHON), *_program(), *map(str, arguments)]
+
+
+def _program():
+    """Odoo's own script where there is one: with workers it starts another process by the name it was started by."""
+    folder = source()
+    for script in (folder / "odoo-bin", folder.parents[2] / "bin" / "odoo"):  # a checkout's, an installed package's
+        if script.is_file():
+            return [str(script)]
+    return ["-m", "odoo"]
 
 
 def environment():
