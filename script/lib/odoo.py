@@ -54,10 +54,9 @@ def command(*arguments):
 def _program():
     """Odoo's own script where there is one: with workers it starts another process by the name it was started by."""
     folder = source()
-    for script in (folder / "odoo-bin", folder.parents[2] / "bin" / "odoo"):  # a checkout's, an installed package's
-        if script.is_file():
-            return [str(script)]
-    return ["-m", "odoo"]
+    installed = folder.name in ("dist-packages", "site-packages")
+    script = folder.parents[2] / "bin" / "odoo" if installed else folder / "odoo-bin"
+    return [str(script)] if script.is_file() else ["-m", "odoo"]
 
 
 def environment():
