@@ -1,0 +1,226 @@
+"""The user's walk in a real Chromium, with events that arrive while he looks.
+
+SCREENSHOTS=<folder> keeps a picture of each page, for the README.
+"""
+
+import os
+import resource
+import time
+from pathlib import Path
+
+import pytest
+from harness import OdooClient, wait_for
+from playwright.sync_api import expect, sync_playwright
+
+from script.lib import chromium
+
+SECONDS_TO_SEE = 10  # generous: a browser, two servers and other work on the machine; usually it is one
+BODY = (
+    "<p>Dear Ada,</p><p>thank you for your visit. The <a href='{shop}'>offer for the analytical engine</a> is ready; "
+    "it is valid until the end of the month.</p><p>Kind regards<br>Marc</p>"
+)
+# Of a browser that does not say that nobody sits before it.
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+# What comes within seconds of the delivery is taken for a machine's doing.
+A_PERSON_TAKES = 3
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The machine's Chromium, driven by Playwright."""
+    # Odoo, of which there is one in this process too, limits the address space; Chromium reserves more than that.
+    _soft, hard = limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        running = playwright.chromium.launch(executable_path=chromium.path(), args=options)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_browser(browser, stack):
+    """Open a window in which a user has logged in by the login page; errors of its pages fail the test."""
+    contexts, errors = [], []
+
+    def open_window(login, password):
+        context = browser.new_context(
+            base_url=stack.odoo.url,
+            viewport={"width": 1280, "height": 900},
+            timezone_id="Europe/Berlin",
+            locale="en-US",
+            user_agent=AGENT,
+        )
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto("/web/login")
+        page.fill("input[name=login]", login)
+        page.fill("input[name=password]", password)
+        page.click(".oe_login_form button[type=submit]")
+        page.wait_for_selector(".o_web_client .o_main_navbar")
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert not errors, "errors in the pages"
+
+
+@pytest.fixture
+def shop(stack):
+    """An address to link to that is there when it is followed."""
+    return f"{stack.odoo.url}/web/health?offer=7"
+
+
+def picture(page, name):
+    """Keep what the page shows, if anybody asked for it."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
+
+
+def open_contact(page, contact_id):
+    page.goto(f"/odoo/contacts/{contact_id}")
+    page.wait_for_selector(".o_form_view button[name=action_view_sendgrid_emails]")
+
+
+def open_tracking(page):
+    page.wait_for_selector(".o_sendgrid_email_form .o_sendgrid_journey")
+    page.click(".o_notebook .nav-link:has-text('Tracking')")
+
+
+def event_in(page, name):
+    return page.locator(f".o_sendgrid_event[data-event={name}]")
+
+
+def step_in(page, status):
+    return page.locator(f".o_sendgrid_step_done[data-status={status}]")
+
+
+def wait_for_a_person(odoo, address):
+    """Let the time pass that somebody needs to look into his mailbox."""
+
+    def is_over():
+        delivered = odoo.document_to(address).delivered_date
+        then = delivered and time.mktime(time.strptime(delivered, "%Y-%m-%d %H:%M:%S")) - time.timezone
+        return then and time.time() > then + A_PERSON_TAKES
+
+    wait_for(is_over, "delivered, and a moment later")
+
+
+def test_walk_of_the_administrator(odoo, sandbox, open_browser, shop):
+    """Contact, Documents, document, Tracking; then an open and a bounce appear on the open page by themselves."""
+    contact_id = odoo.contact("Ada Lovelace", "ada@browser.test")
+    odoo.compose(contact_id, "Your analytical engine", BODY.format(shop=shop), attachments=[("offer.txt", "Five.")])
+    message = sandbox.message_to("ada@browser.test")
+    wait_for(lambda: odoo.document_to("ada@browser.test").status == "delivered", "delivered")
+
+    page = open_browser("admin", "admin")
+    open_contact(page, contact_id)
+    expect(page.locator("button[name=action_view_sendgrid_emails] .o_stat_value")).to_have_text("1")
+    page.click(".o_notebook .nav-link:has-text('Documents')")
+    row = page.locator("[name=sendgrid_email_ids] .o_data_row")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("Your analytical engine")
+    expect(row.locator(".badge")).to_have_text("Delivered")
+    picture(page, "contact")
+
+    # Once by the button, once by the row: both lead to the document.
+    page.click("button[name=action_view_sendgrid_emails]")
+    page.click(".o_list_view .o_data_row td[name=subject]")
+    open_tracking(page)
+    page.go_back()
+    page.go_back()
+    page.wait_for_selector("button[name=action_view_sendgrid_emails]")
+    page.click(".o_notebook .nav-link:has-text('Documents')")
+    page.click("[name=sendgrid_email_ids] .o_data_row td[name=display_name]")
+    open_tracking(page)
+    expect(event_in(page, "processed")).to_have_count(1)
+    expect(event_in(page, "delivered")).to_have_count(1)
+    expect(step_in(page, "delivered")).to_be_visible()
+    expect(step_in(page, "opened")).to_have_count(0)
+
+    # From here on nobody touches the page.
+    page.evaluate("window.notReloaded = true")
+    sandbox.fire_by_person(message, "ada@browser.test", "open")
+    expect(event_in(page, "open")).to_be_visible(timeout=SECONDS_TO_SEE * 1000)
+    expect(step_in(page, "opened")).to_be_visible()
+    expect(event_in(page, "open")).to_contain_text("Chrome on Linux")
+    expect(event_in(page, "open")).to_contain_text("203.0.113.7")
+    sandbox.fire_by_person(message, "ada@browser.test", "click")
+    expect(event_in(page, "click")).to_be_visible(timeout=SECONDS_TO_SEE * 1000)
+    expect(event_in(page, "click").locator("[data-name=url]")).to_have_text(shop)
+    expect(step_in(page, "clicked")).to_be_visible()
+    picture(page, "tracking")
+    assert page.evaluate("window.notReloaded") is True
+
+    page.click(".o_notebook .nav-link:has-text('Content')")
+    content = page.frame_locator("iframe.o_sendgrid_content")
+    expect(content.locator("body")).to_contain_text("thank you for your visit")
+    expect(page.locator(".o_field_many2many_binary")).to_contain_text("offer.txt")
+    picture(page, "content")
+
+
+def test_walk_of_a_salesperson(odoo, sandbox, open_browser, stack, shop):
+    """Somebody of sales writes, then looks in the mailbox as the recipient would, in a second tab: it arrives live."""
+    odoo.user("Sally Sales", "sally", "sales_team.group_sale_salesman")
+    sally = OdooClient(stack.odoo, "sally", "sally")
+    contact_id = odoo.contact("Grace Hopper", "grace@browser.test")
+    sally.compose(contact_id, "The compiler you asked for", BODY.format(shop=shop))
+    message = sandbox.message_to("grace@browser.test")
+    document = sally.document_to("grace@browser.test")
+    wait_for_a_person(odoo, "grace@browser.test")
+
+    page = open_browser("sally", "sally")
+    open_contact(page, contact_id)
+    page.click(".o_notebook .nav-link:has-text('Documents')")
+    page.click("[name=sendgrid_email_ids] .o_data_row td[name=display_name]")
+    open_tracking(page)
+    expect(event_in(page, "delivered")).to_have_count(1)
+    expect(event_in(page, "open")).to_have_count(0)
+    page.evaluate("window.notReloaded = true")
+
+    inbox = page.context.new_page()
+    inbox.goto(sandbox.server.url)
+    inbox.click(f"a[href='/messages/{message['id']}/0'] >> nth=0")
+    mail = inbox.frame_locator("iframe")
+    expect(mail.locator("body")).to_contain_text("thank you for your visit")
+    picture(inbox, "inbox")
+    with page.context.expect_page() as followed:
+        mail.locator("a", has_text="offer for the analytical engine").click()
+    followed.value.wait_for_load_state()
+    assert followed.value.url == shop, "the tracked link leads to where the mail said"
+
+    page.bring_to_front()
+    expect(event_in(page, "open")).to_be_visible(timeout=SECONDS_TO_SEE * 1000)
+    expect(event_in(page, "click")).to_be_visible(timeout=SECONDS_TO_SEE * 1000)
+    expect(step_in(page, "opened")).to_be_visible()
+    expect(step_in(page, "clicked")).to_be_visible()
+    assert page.evaluate("window.notReloaded") is True
+    expect(page.locator(".o_sendgrid_event_name", has_text="Opened")).to_be_visible()
+    expect(page.locator(".o_sendgrid_event_name", has_text="Clicked")).to_be_visible()
+
+    # Another colleague, who has nothing to do with it, reads the same contact and so the same document.
+    [seen] = sally.documents(("id", "=", document.id), fields=["status"])
+    assert seen.status == "clicked"
+
+
+def test_failure_in_its_place(odoo, sandbox, open_browser, shop):
+    """A mail that bounces shows the reason in words of the server, and the step that it did not take."""
+    contact_id = odoo.contact("Nobody", "bounce@browser.test")
+    odoo.compose(contact_id, "To nobody", BODY.format(shop=shop))
+    wait_for(lambda: odoo.document_to("bounce@browser.test").status == "bounced", "bounced")
+    document = odoo.document_to("bounce@browser.test")
+    page = open_browser("admin", "admin")
+    open_contact(page, contact_id)
+    page.click("button[name=action_view_sendgrid_emails]")
+    expect(page.locator(".o_list_view .o_data_row .badge")).to_have_text("Bounced")
+    page.click(".o_list_view .o_data_row td[name=subject]")
+    open_tracking(page)
+    expect(page.locator(".alert-danger")).to_contain_text(document.status_reason)
+    expect(page.locator(".o_sendgrid_step_failed[data-status=bounced]")).to_be_visible()
+    expect(event_in(page, "bounce").locator("[data-name=reason]")).to_have_text(document.status_reason)
+    picture(page, "bounced")
