@@ -87,6 +87,12 @@ class TestPages(ShowMixin, HttpCase):
         self._create_quotation()
         self._start(self.customer, "sendgrid_contact_page")
 
+    def test_recipients_warning(self):
+        """Test that the chatter warns before writing to an address that bounced."""
+        self._create_email([(3, {"event": "bounce", "bounce_type": "bounce", "reason": "550 User unknown"})])
+        self.assertTrue(self.customer.email_bounced)
+        self._start(self.customer, "sendgrid_recipients_warning")
+
     def test_contact_without_documents(self):
         self._start(self.customer, "sendgrid_contact_without")
 

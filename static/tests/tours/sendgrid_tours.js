@@ -192,3 +192,20 @@ tours.add("sendgrid_many_events", {
         },
     ],
 });
+
+tours.add("sendgrid_recipients_warning", {
+    steps: () => [
+        {
+            content: "the contact says so itself",
+            trigger: ".o_form_view .alert:contains(bounced):contains(550 User unknown)",
+        },
+        {
+            trigger: ".o-mail-Chatter-sendMessage",
+            run: "click",
+        },
+        {
+            content: "and so does the chatter, before anything is written",
+            trigger: ".o_sendgrid_recipients_warning:contains(550 User unknown)",
+        },
+    ],
+});
