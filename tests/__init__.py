@@ -1,4 +1,5 @@
 from . import (
+    test_account,
     test_consequences,
     test_device,
     test_drain,
@@ -7,6 +8,7 @@ from . import (
     test_match,
     test_outbox,
     test_parsing,
+    test_sending,
     test_signature,
     test_smtpapi,
     test_ui,
