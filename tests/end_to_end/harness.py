@@ -180,6 +180,10 @@ class SandboxClient:
         """Have what is held or failing sent now; return the POSTs this made."""
         return self._call("POST", "/sandbox/webhook/flush").json()
 
+    def clear(self):
+        """Forget all messages, and the events that have not been sent."""
+        self._call("DELETE", "/sandbox/messages")
+
     def messages(self, subject=None):
         """The messages received, oldest first."""
         found = self._call("GET", "/sandbox/messages").json()[::-1]
