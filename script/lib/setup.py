@@ -8,11 +8,16 @@ from . import lock, odoo, paths, say, venv
 GIGABYTES_NEEDED = 4
 
 
-def prepare():
-    """Make what is missing of `.dev`: Odoo, its Python packages, the configuration."""
+def prepare(before=None):
+    """Make what is missing of `.dev`: Odoo, its Python packages, the configuration.
+
+    :param before: called before anything that takes long
+    """
     _make_folders()
     with lock.exclusive("setup"):
         if odoo.missing() or venv.missing():
+            if before:
+                before()
             _check_disk()
         odoo.ensure()
         venv.ensure()
