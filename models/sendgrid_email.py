@@ -322,17 +322,19 @@ class SendgridEmail(models.Model):
         is_admin = user.has_group("base.group_system")
         domain = Domain("author_id", "=", user.partner_id.id)
         if is_admin:
-            domain |= Domain("model", "=", False)
+            domain |= Domain("model", "=", False) | Domain("res_id", "in", [False, 0])
         for name in self._get_models_in_use():
             about = Domain("model", "=", name)
             Model = self.env.get(name)
-            if Model is not None and Model._auto and Model.has_access("read"):
+            has_records = Model is not None and Model._auto
+            if has_records:
                 Model = Model.with_context(active_test=False)
-                domain |= about & Domain("res_id", "in", Model._search(Domain.TRUE))
-                if is_admin:
-                    domain |= about & Domain("res_id", "not in", Model.sudo()._search(Domain.TRUE))
-            elif is_admin and Model is None:
-                domain |= about
+                if Model.has_access("read"):
+                    domain |= about & Domain("res_id", "in", Model._search(Domain.TRUE))
+            if is_admin:
+                domain |= (
+                    about & Domain("res_id", "not in", Model.sudo()._search(Domain.TRUE)) if has_records else about
+                )
         return domain
 
     @api.model
