@@ -1,4 +1,5 @@
 from . import (
+    test_access,
     test_account,
     test_consequences,
     test_device,
@@ -8,6 +9,7 @@ from . import (
     test_match,
     test_outbox,
     test_parsing,
+    test_partner,
     test_sending,
     test_signature,
     test_smtpapi,
