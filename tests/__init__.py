@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_account,
+    test_chatter,
     test_consequences,
     test_device,
     test_drain,

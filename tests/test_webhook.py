@@ -3,6 +3,7 @@ import logging
 from unittest.mock import patch
 
 from odoo.tests import HttpCase, mute_logger, tagged
+from odoo.tools import file_open
 from odoo.tools.urls import urljoin
 
 from ..controllers.webhook import MAX_BODY
@@ -144,6 +145,20 @@ class TestWebhook(SendgridMixin, HttpCase):
                 }
                 self.account.signature_max_age = 24
                 self.assertRefused(403, self.body, headers=headers)
+
+    def test_neutralized(self):
+        """Test that a copied database, neutralized, does not know its original's address and has no key to believe."""
+        old = self.account.webhook_token
+        self.env.flush_all()
+        with file_open("sendgrid_tracking/data/neutralize.sql") as script:
+            self.env.cr.execute(script.read())
+        self.env.invalidate_all()
+        self.env.registry.clear_cache()  # another process serves the copy
+        self.assertRefused(403, self.body)
+        response = self.opener.post(
+            f"{self.base_url()}/sendgrid/webhook/{old}", data=self.body, headers=self.signer.sign(self.body), timeout=20
+        )
+        self.assertEqual(response.status_code, 404)
 
     # ------------------------------------------------------------
     # ANSWERS
