@@ -148,7 +148,7 @@ class TestAccess(SendgridCase):
                 with self.assertRaises(AccessError):
                     record.read(["create_date"])
                 with self.assertRaises(AccessError):
-                    record.create_date  # noqa: B018
+                    getattr(record, "create_date")  # noqa: B009
             self.env.invalidate_all()
         domain = [("id", "in", records.ids)]
         if name not in EMPLOYEES:

@@ -289,7 +289,7 @@ class TestConsequences(ConsequenceCase):
         action = email.with_user(self.salesperson).action_send_again()
         self.assertEqual(action["res_model"], "mail.compose.message")
         composer = (
-            self.env["mail.compose.message"].with_user(self.salesperson).with_context(action["context"]).create({})
+            self.env["mail.compose.message"].with_user(self.salesperson).with_context(**action["context"]).create({})
         )
         self.assertEqual((composer.partner_ids, composer.subject), (partner, "Offer"))
         self.assertIn("Hello", composer.body)

@@ -33,7 +33,7 @@ class TestPartner(SendgridCase):
         domain = action["domain"]
         return (
             record.env[action["res_model"]]
-            .with_context(action["context"])
+            .with_context(**action["context"])
             .search(literal_eval(domain) if isinstance(domain, str) else domain)
         )
 

@@ -47,7 +47,7 @@ def build(header=None, **headers):
 def transmit(message):
     """The bytes that smtplib's own code puts on the wire."""
     sent = []
-    connection = smtplib.SMTP(local_hostname="localhost")
+    connection = smtplib.SMTP(local_hostname="localhost", timeout=10)
     connection.ehlo_or_helo_if_needed = lambda: None
     connection.sendmail = lambda sender, recipients, data, *args: sent.append(data)
     connection.send_message(message, "from@example.com", ["to@example.org"])

@@ -43,7 +43,8 @@ TYPES = {
 HEADER = {"unique_args": {"shop": "s1", "copy": "c1"}, "category": ["one", "two"], "asm_group_id": 7}
 
 
-def a_copy(header=HEADER, address="ada@example.org", index=0):
+def a_copy(header=None, address="ada@example.org", index=0):
+    header = HEADER if header is None else header
     raw = (
         f"Message-ID: <id@example.com>\r\nX-SMTPAPI: {json.dumps(header)}\r\nContent-Type: text/html\r\n\r\n"
         '<a href="http://a.example/first"><a href="http://a.example/second">'
