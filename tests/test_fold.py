@@ -32,6 +32,14 @@ events = st.builds(
     sg_machine_open=st.booleans(),
     asm_group_id=st.sampled_from([None, 1, 2]),
 )
+# What may be told otherwise of one and the same interaction.
+DETAILS = {
+    "user_agent": [BROWSER, "Barracuda/1.0"],
+    "sg_machine_open": [True, False],
+    "smtp_status": ["", "4.2.2", "5.1.1"],
+    "reason": ["", "Bounced Address", "552 full"],
+    "response": ["", "451 later"],
+}
 histories = st.lists(events, max_size=8)
 
 
@@ -71,6 +79,20 @@ class TestFold(BaseCase):
         random.shuffle(shuffled)
         self.assertEqual(fold(shuffled), fold(history))
         self.assertEqual(fold(iter(history)), fold(history))
+
+    @quick
+    @given(histories.filter(bool), st.data())
+    def test_order_of_variants(self, history, data):
+        """Test the same where one interaction is told in several ways, of which one counts."""
+        variants = [
+            dataclasses.replace(
+                data.draw(st.sampled_from(history)),
+                **{name: data.draw(st.sampled_from(values)) for name, values in DETAILS.items()},
+            )
+            for _number in range(data.draw(st.integers(1, 6)))
+        ]
+        told = history + variants
+        self.assertEqual(fold(data.draw(st.permutations(told))), fold(told))
 
     @quick
     @given(histories.filter(bool), st.data())
@@ -249,6 +271,13 @@ class TestFold(BaseCase):
         ):
             with self.subTest(name):
                 self.assertFolds([delivered, *history], status=status)
+
+    def test_group_at_the_same_second(self):
+        """Test that of leaving and coming back in one second leaving wins, whatever else the two say."""
+        for number in range(20):
+            leave = event("group_unsubscribe", number, asm_group_id=1)
+            back = event("group_resubscribe", number, asm_group_id=1)
+            self.assertFolds([leave, back], status="unsubscribed")
 
     def test_expired(self):
         """Test that our own "not within 72 hours" counts only while nothing shows that it arrived."""

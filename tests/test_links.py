@@ -174,7 +174,14 @@ class TestLinks(BaseCase):
     def test_stray_quote_before(self):
         """Test that a quote where none belongs hides no link behind it."""
         address = escape(SECRET["reset password"])
-        for stray in ("<a title=it's>x</a> ", "<a 'x>x</a> ", '<a title=5">x</a> ', "it's \" <b 'x>", "<a <a "):
+        for stray in (
+            "<a title=it's>x</a> ",
+            "<a 'x>x</a> ",
+            '<a title=5">x</a> ',
+            '<a title=a="b>x</a> ',
+            "it's \" <b 'x>",
+            "<a <a ",
+        ):
             with self.subTest(stray):
                 body, found = protect(f'{stray}<a href="{address}">x</a> it\'s "')
                 self.assertTrue(found)

@@ -123,6 +123,11 @@ class TestSmtpapi(BaseCase):
         with self.assertRaises(ValueError):
             json.loads(value)
 
+    def test_nothing_but_blanks(self):
+        """Test that a text of more blanks than a line holds leaves no line of nothing, and keeps their number."""
+        for text in (" " * 200, "a" + " " * 71 + "b", " " * 1000 + "\t" + " " * 1000, "\\" + " " * 200):
+            self.assertSurvives(smtpapi.merge([json.dumps({"a": text, text: "b"})], {}), {"a": text, text: "b"})
+
     def test_any_case(self):
         """Test that a header in any case, and several of them, are found and become one."""
         for names_ in (["X-SMTPAPI"], ["x-smtpapi"], ["X-SmtpApi"], ["X-Smtpapi", "x-SMTPAPI"]):
