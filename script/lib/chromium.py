@@ -26,3 +26,5 @@ def ensure():
         process.run(["sh", "-c", f"{UPDATE}; {INSTALL}"], "chromium.log", "Installing Chromium …", env=environment)
     except process.Failed as failure:
         raise say.Problem(f"Chromium could not be installed: {failure.lines[-1]} (see {failure.log})") from None
+    if not path():
+        raise say.Problem(f"Chromium is installed, but PATH does not lead to any of: {', '.join(NAMES)}.")
