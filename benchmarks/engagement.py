@@ -10,8 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from odoo.addons.sendgrid_tracking.tools.engagement import judge
-from odoo.addons.sendgrid_tracking.tools.event import Event
+from tools.engagement import judge
+from tools.event import Event
 
 HISTORIES = Path(__file__).parent / "engagement_histories.json"
 VERDICTS = ("human", "machine", "unknown")

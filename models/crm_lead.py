@@ -18,7 +18,7 @@ class CrmLead(models.Model):
     def _get_sendgrid_email_domain(self):
         """Return the domain of the e-mails about the lead, and of those to its address: it often has no contact yet."""
         self.ensure_one()
-        domain = Domain("model", "=", "crm.lead") & Domain("res_id", "=", self.id)
+        domain = Domain("model", "=", "crm.lead") & Domain("res_id", "=", self._origin.id)
         if self.email_normalized:
             domain |= Domain("recipient", "=", self.email_normalized)
         return domain
@@ -34,12 +34,6 @@ class CrmLead(models.Model):
             "context": {},
         }
 
-    @api.model_create_multi
-    def create(self, vals_list):
-        leads = super().create(vals_list)
-        leads._give_sendgrid_emails_to_contact()
-        return leads
-
     def write(self, vals):
         result = super().write(vals)
         if vals.get("partner_id"):
@@ -48,23 +42,16 @@ class CrmLead(models.Model):
 
     def _give_sendgrid_emails_to_contact(self):
         """Let the documents of a lead follow the contact that was made from it, as far as they went to its address."""
+        emails = (
+            self.env["sendgrid.email"]
+            .sudo()
+            .search([("model", "=", "crm.lead"), ("res_id", "in", self.ids), ("partner_id", "=", False)])
+        )
         for lead in self.filtered("partner_id"):
-            partner = lead.partner_id
-            emails = (
-                self.env["sendgrid.email"]
-                .sudo()
-                .search(
-                    [
-                        ("model", "=", "crm.lead"),
-                        ("res_id", "=", lead.id),
-                        ("partner_id", "=", False),
-                        ("recipient", "=", partner.email_normalized or lead.email_normalized),
-                    ]
-                )
-            )
-            if emails:
-                emails.write({"partner_id": partner.id})
-                emails.event_ids.write({"partner_id": partner.id})
+            address = lead.partner_id.email_normalized or lead.email_normalized
+            own = emails.filtered(lambda e, lead=lead, address=address: e.res_id == lead.id and e.recipient == address)
+            own.write({"partner_id": lead.partner_id.id})
+            own.event_ids.write({"partner_id": lead.partner_id.id})
 
     def _merge_dependences(self, opportunities):
         result = super()._merge_dependences(opportunities)

@@ -31,24 +31,39 @@ class MailMail(models.Model):
             outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), commits_each=auto_commit)
         if outbox or self.env.context.get("sendgrid_outbox"):
             self = self.with_context(sendgrid_outbox=outbox)
-        return super()._send(
-            auto_commit=auto_commit,
-            raise_exception=raise_exception,
-            smtp_session=smtp_session,
-            alias_domain_id=alias_domain_id,
-            mail_server=mail_server,
-            **kwargs,
-        )
+        try:
+            return super()._send(
+                auto_commit=auto_commit,
+                raise_exception=raise_exception,
+                smtp_session=smtp_session,
+                alias_domain_id=alias_domain_id,
+                mail_server=mail_server,
+                **kwargs,
+            )
+        except Exception:
+            # A lost connection: core leaves at once, but what was accepted before has left.
+            if outbox and (copies := outbox.close()):
+                Email = self.env["sendgrid.email"]
+                Email._write_lost(self.env.registry, Email._prepare_bare_rows(account.id, copies, outbox.about))
+            raise
 
     def _prepare_outgoing_list(self, mail_server=False, doc_to_followers=None):
         email_list = super()._prepare_outgoing_list(mail_server=mail_server, doc_to_followers=doc_to_followers)
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {address for email in email_list for address in email["email_to_normalized"]}
-            outbox.open(email_normalize(self.email_from) or "", self._get_colleagues(addresses))
+            about = {
+                "subject": self.subject or None,
+                "model": self.model or None,
+                "res_id": self.res_id or None,
+                "author_id": self.author_id.id or None,
+            }
+            outbox.open(email_normalize(self.email_from) or "", self._get_colleagues(addresses), about)
         return email_list
 
     def _get_colleagues(self, addresses):
         """Return those of the normalised addresses that are an internal user's."""
+        self.env["res.partner"].flush_model(["email_normalized"])
+        self.env["res.users"].flush_model(["partner_id", "active", "share"])
         rows = self.env.execute_query(
             SQL(
                 """SELECT partner.email_normalized

@@ -7,6 +7,8 @@ from odoo.tools import SQL, format_datetime
 class ResPartner(models.Model):
     _inherit = "res.partner"
 
+    # Whom a mail went to, and whose address bounced, is looked up by it.
+    email_normalized = fields.Char(index="btree_not_null")
     sendgrid_email_ids = fields.Many2many(
         "sendgrid.email",
         string="Documents",
@@ -19,12 +21,13 @@ class ResPartner(models.Model):
     )
     email_bounced = fields.Boolean(
         string="Address Bounced",
+        groups="base.group_user",
         readonly=True,
         copy=False,
         help="The e-mail address does not exist or refuses all mail.",
     )
-    email_bounce_reason = fields.Text(string="Bounce Reason", readonly=True, copy=False)
-    email_bounce_date = fields.Datetime(string="Bounced On", readonly=True, copy=False)
+    email_bounce_reason = fields.Text(string="Bounce Reason", groups="base.group_user", readonly=True, copy=False)
+    email_bounce_date = fields.Datetime(string="Bounced On", groups="base.group_user", readonly=True, copy=False)
 
     sendgrid_warning = fields.Text(
         compute="_compute_sendgrid_warning",
@@ -53,9 +56,11 @@ class ResPartner(models.Model):
             partner.sendgrid_email_count = counts[partner.id]
 
     @api.depends("email_normalized", "email_bounced", "email_bounce_reason", "email_bounce_date", "is_blacklisted")
-    @api.depends_context("lang", "tz")
+    @api.depends_context("uid", "lang", "tz")
     def _compute_sendgrid_warning(self):
         refusals = self.filtered("is_blacklisted")._get_refusals()
+        emails = self.env["sendgrid.email"].browse(email.id for email, *_rest in refusals.values())
+        visible = emails._filtered_access("read")
         for partner in self:
             lines = []
             if partner.email_bounced:
@@ -68,37 +73,44 @@ class ResPartner(models.Model):
                     )
                 )
             if refusal := partner.is_blacklisted and refusals.get(partner.email_normalized):
-                name, timestamp, subject = refusal
+                email, is_spam, timestamp = refusal
+                # Whoever may not see the e-mail does not learn its subject here either.
+                subject = email.sudo().subject if email in visible else ""
                 lines.append(
                     self.env._(
-                        "%(email)s %(what)s on %(date)s, with the e-mail “%(subject)s”",
+                        "%(email)s %(what)s on %(date)s %(subject)s",
                         email=partner.email,
-                        what=self.env._("reported spam") if name == "spamreport" else self.env._("unsubscribed"),
+                        what=self.env._("reported spam") if is_spam else self.env._("unsubscribed"),
                         date=format_datetime(self.env, timestamp),
-                        subject=subject or "",
-                    )
+                        subject=f"(“{subject}”)" if subject else "",
+                    ).strip()
                 )
             partner.sendgrid_warning = "\n".join(lines)
 
     def _get_refusals(self):
         """Return the last complaint or unsubscription of the contacts' addresses.
 
-        :return: (event, time, subject of the e-mail) by address
+        :return: (`sendgrid.email`, whether it was a complaint, time in UTC) by address
         """
         if not self:
             return {}
+        self.env["sendgrid.event"].flush_model()
         rows = self.env.execute_query(
             SQL(
-                """SELECT DISTINCT ON (email.recipient) email.recipient, event.event, event.timestamp, email.subject
+                """SELECT DISTINCT ON (email.recipient) email.recipient, email.id,
+                          event.event = 'spamreport' OR event.reason ILIKE 'spam reporting%%', event.timestamp
                      FROM sendgrid_email email
                      JOIN sendgrid_event event ON event.email_id = email.id
                     WHERE email.recipient = ANY(%s)
-                      AND event.event IN ('spamreport', 'unsubscribe', 'group_unsubscribe')
+                      AND (event.event IN ('spamreport', 'unsubscribe', 'group_unsubscribe')
+                           OR (event.event = 'dropped'
+                               AND (event.reason ILIKE 'spam reporting%%' OR event.reason ILIKE 'unsubscribed%%')))
                  ORDER BY email.recipient, event.timestamp DESC, event.id""",
                 [address for address in self.mapped("email_normalized") if address],
             )
         )
-        return {recipient: refusal for recipient, *refusal in rows}
+        Email = self.env["sendgrid.email"]
+        return {recipient: (Email.browse(id_), bool(is_spam), moment) for recipient, id_, is_spam, moment in rows}
 
     def write(self, vals):
         bounced = self.filtered("email_bounced") if "email" in vals else self.browse()

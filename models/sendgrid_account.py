@@ -1,12 +1,21 @@
+import logging
 import secrets
 import time
 
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import ormcache
 from odoo.tools.urls import urljoin
 
 from ..tools import signature
+from .undoable import undoable
+
+_logger = logging.getLogger(__name__)
+
+
+# What the webhook's path remembers between two calls.
+WEBHOOK_FIELDS = {"active", "webhook_token", "verification_key", "previous_verification_key", "signature_max_age"}
 
 
 class SendgridAccount(models.Model):
@@ -95,18 +104,30 @@ class SendgridAccount(models.Model):
         for vals in vals_list:
             self._normalize_keys(vals)
         accounts = super().create(vals_list)
-        self.env.registry.clear_cache()
+        self._forget_webhooks()
         return accounts
 
     def write(self, vals):
         self._normalize_keys(vals)
+        if vals.get("active") is False and self.mail_server_ids:
+            raise UserError(
+                self.env._("Mail servers still send through this account. Archive them first, or give them another.")
+            )
         result = super().write(vals)
-        self.env.registry.clear_cache()
+        if vals.keys() & WEBHOOK_FIELDS:
+            self._forget_webhooks()
         return result
 
     def unlink(self):
+        result = super().unlink()
+        self._forget_webhooks()
+        return result
+
+    @api.model
+    def _forget_webhooks(self):
+        """Forget the keys that the webhook remembers: now, and what another thread remembers before the commit."""
         self.env.registry.clear_cache()
-        return super().unlink()
+        self.env.cr.postcommit.add(self.env.registry.clear_cache)
 
     def action_new_webhook_token(self):
         """Give the webhook another address, when the old one got into the wrong hands."""
@@ -167,7 +188,7 @@ class SendgridAccount(models.Model):
 
         :param events: new `sendgrid.event` records; those about accounts count
         """
-        known = dict(self._fields["compliance_status"].selection)
+        known = dict(self._fields["compliance_status"]._description_selection(self.env))
         for account in self:
             about = events.filtered(
                 lambda e, account=account: e.account_id == account and e.match == "account" and e.bounce_type in known
@@ -177,7 +198,14 @@ class SendgridAccount(models.Model):
                 continue
             account.write({"compliance_status": last.bounce_type, "compliance_date": last.timestamp})
             if account.act_on_events:
-                account._warn_administrators(known[last.bounce_type])
+                try:
+                    with undoable(self.env.cr):
+                        account._warn_administrators(known[last.bounce_type])
+                except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                    raise
+                except Exception:
+                    # The banner on the account says it all the same.
+                    _logger.exception("SendGrid: no activity about account %s", account.id)
 
     def _warn_administrators(self, what):
         self.activity_unlink(["mail.mail_activity_data_warning"])

@@ -8,6 +8,7 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, html_escape
 
 from .sendgrid_email import to_datetime
+from .undoable import undoable
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class SendgridConsequence(models.AbstractModel):
             if "blocked" in before and not facts.keys() & set(FAILURES)
         ]
         self._run(self._recover_notification, recovered)
+        self._run(self._recover_traces, recovered)
         self._run(self._fail_notification, [item for fact in FAILURES[2:] for item in new[fact]])
         # Core handles one address at a time.
         for item in new["bounced"]:
@@ -59,7 +61,7 @@ class SendgridConsequence(models.AbstractModel):
         if not items:
             return
         try:
-            with self.env.cr.savepoint():
+            with undoable(self.env.cr):
                 consequence(items)
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             raise
@@ -215,9 +217,7 @@ class SendgridConsequence(models.AbstractModel):
     def _return_to_group(self, email, evidence):
         emails = self.env["sendgrid.email"].search([("recipient", "=", email.recipient)])
         ours = emails.filtered("is_blacklisted_by_group")
-        others = self.env["sendgrid.event"].search_count(
-            [("email_id", "in", emails.ids), ("event", "in", ("unsubscribe", "spamreport"))], limit=1
-        )
+        others = any(set(other.facts or ()) & set(UNWANTED) for other in emails)
         if ours and not others:
             message = self._explain(email, "returned_group", evidence)
             self.env["mail.blacklist"]._remove(email.recipient, message=message)
@@ -285,7 +285,11 @@ class SendgridConsequence(models.AbstractModel):
         reasons = {}
         for email, fact, evidence in items:
             for trace in by_message.get(email.message_id, ()) if email.mailing_res_id else ():
-                if not trace.email or trace.email.strip().lower() == email.recipient or len(traces) == 1:
+                if (
+                    not trace.email
+                    or trace.email.strip().lower() == email.recipient
+                    or len(by_message[email.message_id]) == 1
+                ):
                     chosen[fact] |= trace
                     reasons[trace] = evidence.reason
         chosen["delivered"].filtered(lambda t: t.trace_status in ("outgoing", "process", "pending")).set_sent()
@@ -305,3 +309,15 @@ class SendgridConsequence(models.AbstractModel):
                 trace.failure_reason = reasons[trace]
         for trace in chosen["dropped_bounced"]:
             trace.set_bounced(bounce_message=reasons[trace])
+
+    @api.model
+    def _recover_traces(self, items):
+        """Take back the failure of mass mailings that was only our giving up."""
+        emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
+        message_ids = emails.filtered("mailing_res_id").mapped("message_id")
+        if "mailing.trace" in self.env and message_ids:
+            traces = self.env["mailing.trace"].search(
+                [("message_id", "in", message_ids), ("trace_status", "=", "error"), ("failure_type", "=", "unknown")]
+            )
+            traces.set_sent()
+            traces.failure_reason = False

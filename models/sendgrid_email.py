@@ -13,6 +13,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
 from ..tools import links
+from ..tools.event import ENGAGEMENT_EVENTS
 from ..tools.fold import EXPIRED, FAILURES, fold
 
 _logger = logging.getLogger(__name__)
@@ -330,11 +331,9 @@ class SendgridEmail(models.Model):
             if has_records:
                 Model = Model.with_context(active_test=False)
                 if Model.has_access("read"):
-                    domain |= about & Domain("res_id", "in", Model._search(Domain.TRUE))
+                    domain |= about & self._get_exists_domain("res_id", Model)
             if is_admin:
-                domain |= (
-                    about & Domain("res_id", "not in", Model.sudo()._search(Domain.TRUE)) if has_records else about
-                )
+                domain |= about & ~self._get_exists_domain("res_id", Model.sudo()) if has_records else about
         return domain
 
     @api.model
@@ -376,11 +375,45 @@ class SendgridEmail(models.Model):
         :param is_kept: core keeps the mail, since something of it failed
         :param is_final: the transaction is about to be committed
         """
-        rows = self._prepare_sent_rows(mail, account_id, copies, success_partners, is_kept)
+        try:
+            with self.env.cr.savepoint():
+                rows = self._prepare_sent_rows(mail, account_id, copies, success_partners, is_kept)
+        except Exception:
+            _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
+            rows = self._prepare_bare_rows(account_id, copies)
         if rows:
             self._write_sent(rows)
-            if not is_final:
-                self._keep_over_rollback(rows)
+            self._keep_over_rollback(rows, is_final)
+
+    @api.model
+    def _prepare_bare_rows(self, account_id, copies, about=None):
+        """Return the rows of documents of which little more is known than that they left.
+
+        :param about: further columns, the same for all
+        """
+        now = fields.Datetime.now()
+        return [
+            {
+                **(about or {}),
+                "account_id": account_id,
+                "odoo_id": copy.odoo_id,
+                "message_id": copy.message_id,
+                "recipient": address,
+                "is_alone": len(copy.recipients) == 1,
+                "sent_date": now,
+                "status": "sent",
+                "open_count": 0,
+                "click_count": 0,
+                "machine_open_count": 0,
+                "machine_click_count": 0,
+                "create_uid": self.env.uid,
+                "create_date": now,
+                "write_uid": self.env.uid,
+                "write_date": now,
+            }
+            for copy in copies
+            for address in copy.tracked
+        ]
 
     @api.model
     def _write_sent(self, rows):
@@ -406,18 +439,15 @@ class SendgridEmail(models.Model):
         return [row for row in rows if row["recipient"] not in {copy.recipient for copy in known[row["odoo_id"]]}]
 
     @api.model
-    def _keep_over_rollback(self, rows):
-        """See to it, once the transaction is committed, that the documents are there.
+    def _keep_over_rollback(self, rows, is_final):
+        """See to it that the documents are there after the transaction, however it ends: the mail has left.
 
-        A mail that left inside a savepoint has left, even if that is rolled back: core sends a password's link in one
-        that always is.
+        Core sends a password's link in a savepoint that it always rolls back.
         """
-        postcommit = self.env.cr.postcommit
-        sent = postcommit.data.get("sendgrid_tracking.sent")
-        if sent is None:
-            sent = postcommit.data["sendgrid_tracking.sent"] = []
-            postcommit.add(functools.partial(self._write_lost, self.env.registry, sent))
-        sent += rows
+        write_lost = functools.partial(self._write_lost, self.env.registry, rows)
+        self.env.cr.postrollback.add(write_lost)
+        if not is_final:
+            self.env.cr.postcommit.add(write_lost)
 
     @staticmethod
     def _write_lost(registry, rows):
@@ -427,7 +457,7 @@ class SendgridEmail(models.Model):
                 for row in emails._without_known(rows):
                     # The mail and its message went with the savepoint.
                     emails._write_sent([{**row, "mail_message_id": None, "mail_id": None}])
-        except psycopg2.Error:
+        except Exception:
             _logger.exception("SendGrid: documents of sent mails not written after a rollback")
 
     @api.model
@@ -456,10 +486,8 @@ class SendgridEmail(models.Model):
         # What core is about to delete is not pointed to: setting it to null again would cost a look for each mail.
         is_going = mail.auto_delete and not is_kept
         message_stays = mail.is_notification or not is_going
-        now = fields.Datetime.now()
         mailing = mail.mailing_id if "mailing_id" in mail._fields else None
-        common = {
-            "account_id": account_id,
+        about = {
             "mail_message_id": (message_stays and message.id) or None,
             "mail_id": None if is_going else mail.id,
             "author_id": mail.author_id.id or None,
@@ -467,34 +495,17 @@ class SendgridEmail(models.Model):
             "model": mail.model or None,
             "res_id": mail.res_id or None,
             "mailing_res_id": mailing.id if mailing else None,
-            "sent_date": now,
-            "status": "sent",
-            "open_count": 0,
-            "click_count": 0,
-            "machine_open_count": 0,
-            "machine_click_count": 0,
-            "create_uid": self.env.uid,
-            "create_date": now,
-            "write_uid": self.env.uid,
-            "write_date": now,
         }
         if not mailing and not (message_stays and not is_html_empty(message.body)):
-            common["body"] = self._get_own_body(mail)
+            about["body"] = self._get_own_body(mail)
         partner_copies = len(copies) - len(success_partners)
         partners = [None] * partner_copies + list(success_partners)
         addresses = {address for copy in copies[:partner_copies] for address in copy.tracked}
         contacts = self._get_contacts(mail, account_id, addresses) if addresses else {}
         return [
-            {
-                **common,
-                "odoo_id": copy.odoo_id,
-                "message_id": copy.message_id,
-                "recipient": address,
-                "is_alone": len(copy.recipients) == 1,
-                "partner_id": partner.id if partner else contacts.get(address),
-            }
+            {**row, "partner_id": partner.id if partner else contacts.get(row["recipient"])}
             for copy, partner in zip(copies, partners, strict=True)
-            for address in copy.tracked
+            for row in self._prepare_bare_rows(account_id, [copy], about)
         ]
 
     @api.model
@@ -722,6 +733,7 @@ class SendgridEmail(models.Model):
 
         What is added is an event of our own; a real one that comes later corrects it.
         """
+        self = self.sudo().with_context(sendgrid_drain=True)  # see base.automation
         self.env["sendgrid.event"].flush_model()
         rows = self.env.execute_query(
             SQL(
@@ -729,8 +741,15 @@ class SendgridEmail(models.Model):
                      FROM sendgrid_email email
                      JOIN sendgrid_event event ON event.email_id = email.id AND event.event = 'deferred'
                     WHERE email.status = 'deferred'
+                      -- What a machine opened did arrive, and what was given up is.
+                      AND NOT EXISTS (
+                          SELECT 1 FROM sendgrid_event later
+                           WHERE later.email_id = email.id
+                             AND (later.bounce_type = %s OR later.event IN %s))
                  GROUP BY email.id HAVING min(event.timestamp) < %s
                  ORDER BY email.id LIMIT %s""",
+                EXPIRED,
+                ENGAGEMENT_EVENTS,
                 fields.Datetime.now() - TRIES_FOR,
                 EXPIRE_AT_ONCE,
             )
@@ -771,6 +790,8 @@ class SendgridEmail(models.Model):
         self.ensure_one()
         self.check_access("read")
         record = self.resource_ref
+        if self.mailing_res_id:
+            raise UserError(self.env._("This e-mail is part of a mass mailing: it is sent again from there."))
         if not record or not isinstance(record, self.env.registry["mail.thread"]):
             raise UserError(
                 self.env._("The e-mail is about no record from which it could be sent again. Write a new one.")
@@ -798,12 +819,16 @@ class SendgridEmail(models.Model):
         self.check_access("read")
         if not self.env.user.has_group("base.group_system"):
             raise AccessError(self.env._("Only administrators can run consequences again."))
-        emails = self.sudo().filtered("failed_facts")
+        emails = self.sudo().filtered("failed_facts").filtered("account_id.act_on_events")
         failed = {email: set(email.failed_facts) for email in emails}
         states, _stored = emails._fold_events({})
         emails.write({"failed_facts": False, "consequence_error": False})
         self.env["sendgrid.consequence"].sudo()._follow(
-            {email: (set(states[email.id].facts) - failed[email], states[email.id].facts) for email in emails}
+            {
+                # What failed is new once more; a recovery is what is no longer there.
+                email: (set(states[email.id].facts) ^ failed[email], states[email.id].facts)
+                for email in emails
+            }
         )
 
     def unlink(self):

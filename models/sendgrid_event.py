@@ -161,7 +161,7 @@ class SendgridEvent(models.Model):
     @api.model
     def _get_visible_domain(self):
         """Whoever may see the e-mail sees its events; those of no e-mail are the administrators'."""
-        domain = Domain("email_id", "in", self.env["sendgrid.email"]._search(Domain.TRUE))
+        domain = self._get_exists_domain("email_id", self.env["sendgrid.email"])
         if self.env.user.has_group("base.group_system"):
             domain |= Domain("email_id", "=", False)
         return domain
@@ -341,7 +341,7 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _match_early(self):
-        """Attach the events that arrived before their e-mail was committed; give up those that waited for a day.
+        """Attach the events that arrived before their e-mail was committed.
 
         :return: the e-mails that got events
         """
@@ -356,13 +356,23 @@ class SendgridEvent(models.Model):
         }
         Email._write_columns(keys)
         emails |= self._match_by_keys([values["sg_message_id"] for values in keys.values()])
+        # Of a copy that is there by now, a colleague's events are nobody's.
         self.env.cr.execute(
             SQL(
-                "UPDATE sendgrid_event SET match = 'gone' WHERE match = 'early' AND create_date < %s",
-                fields.Datetime.now() - EARLY_FOR,
+                """UPDATE sendgrid_event event SET match = 'untracked'
+                    WHERE match = 'early'
+                      AND EXISTS (SELECT 1 FROM sendgrid_email email WHERE email.odoo_id = event.odoo_id)"""
             )
         )
+        self.invalidate_model(["match"])
         return emails
+
+    @api.model
+    def _give_up_early(self):
+        """Say of events that waited for a day that their e-mail is gone."""
+        self.search([("match", "=", "early"), ("create_date", "<", fields.Datetime.now() - EARLY_FOR)]).write(
+            {"match": "gone"}
+        )
 
     @api.model
     def _match_by_keys(self, keys):
@@ -410,9 +420,9 @@ class SendgridEvent(models.Model):
     def action_match_again(self):
         """Look once more for the e-mails of unmatched events."""
         self._check_is_administrator()
-        events = self.sudo().filtered(lambda event: not event.email_id)
-        matches, _keys = self.sudo()._match([(event.account_id.id, event._to_parsed()) for event in events])
-        emails = self.env["sendgrid.email"].sudo()
+        events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)
+        matches, _keys = events._match([(event.account_id.id, event._to_parsed()) for event in events])
+        emails = events.email_id
         for event, (match, copy) in zip(events, matches, strict=True):
             if copy:
                 event.write({"email_id": copy.id, "partner_id": copy.partner_id, "match": match, "smtp_id": False})
@@ -439,10 +449,10 @@ class SendgridEvent(models.Model):
         :param email: `sendgrid.email` record
         """
         self._check_is_administrator()
-        events = self.sudo().filtered(lambda event: not event.email_id)
+        events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)
         events.write({"email_id": email.id, "partner_id": email.sudo().partner_id.id, "match": "attached"})
-        email.sudo()._refresh_state()
-        email.sudo()._notify_changed()
+        events.email_id._refresh_state()
+        events.email_id._notify_changed()
 
     def _check_is_administrator(self):
         if not self.env.user.has_group("base.group_system"):

@@ -8,6 +8,7 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_datetime
 
 from ..tools.parsing import BatchError, parse_batch
+from .undoable import undoable
 
 _logger = logging.getLogger(__name__)
 
@@ -117,13 +118,25 @@ class SendgridEventBatch(models.Model):
 
         Never raises: core forgets the wake-ups of a failing cron, and in the end switches it off.
         """
-        self = self.sudo()
-        Cron = self.env["ir.cron"]
-        tries = 0
-        last_work = time.monotonic()
+        self = self.sudo().with_context(sendgrid_drain=True)  # see base.automation
+        tries, last_work = 0, time.monotonic()
+        gives_up = True
         while True:
             try:
-                done = self._drain()
+                if gives_up:
+                    self.env["sendgrid.event"]._give_up_early()
+                    gives_up = False
+                if done := self._drain():
+                    last_work = time.monotonic()
+                    if not self.env["ir.cron"]._commit_progress(done, remaining=self._count_pending()):
+                        return
+                else:
+                    waits = LINGER_FOR_EARLY if self.env["sendgrid.event"]._has_early(LINGER_FOR_EARLY) else LINGER
+                    self.env["ir.cron"]._commit_progress(0, remaining=0)
+                    if time.monotonic() - last_work > waits:
+                        return
+                    time.sleep(POLL_INTERVAL)
+                tries = 0
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
                 # Somebody else wrote the same e-mail: again, on what is committed now.
                 self.env.cr.rollback()
@@ -132,42 +145,44 @@ class SendgridEventBatch(models.Model):
                     _logger.warning("SendGrid events: others keep writing the same e-mails, going on later")
                     return
                 time.sleep(POLL_INTERVAL * tries)
-                continue
             except Exception:
-                self.env.cr.rollback()
                 _logger.exception("SendGrid events: the drain stopped, it goes on at its next run")
+                self.env.cr.rollback()
                 return
-            tries = 0
-            if done:
-                last_work = time.monotonic()
-                if not Cron._commit_progress(done, remaining=self._count_pending()):
-                    return
-                continue
-            # Nothing was written: a new snapshot is all that is needed.
-            early = self.env["sendgrid.event"]._has_early(LINGER_FOR_EARLY)
-            self.env.cr.rollback()
-            if time.monotonic() - last_work > (LINGER_FOR_EARLY if early else LINGER):
-                return
-            time.sleep(POLL_INTERVAL)
 
     @api.model
     def _count_pending(self):
-        return self.search_count([("state", "=", "pending")])
+        """Return 1 if batches are waiting, else 0: how many they are nobody needs to know after each chunk."""
+        return self.search_count([("state", "=", "pending")], limit=1)
 
     @api.model
     def _drain(self):
         """Process the oldest waiting batches, and the events that came before their e-mail, in this transaction.
 
-        :return: how many batches and events were worked on; 0 when there is nothing to do
+        :return: how many batches and e-mails were worked on; 0 when there is nothing to do
         """
+        self = self.with_context(sendgrid_drain=True)
         batches = self._get_next_pending()
-        emails = self.env["sendgrid.event"]._match_early()
-        emails._refresh_state()
+        emails = self._match_early()
         early_count = len(emails)
         if batches:
             emails |= batches._process_or_isolate()
         emails._notify_changed()
         return len(batches) + early_count
+
+    @api.model
+    def _match_early(self):
+        try:
+            with undoable(self.env.cr):
+                emails = self.env["sendgrid.event"]._match_early()
+                emails._refresh_state()
+                return emails
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            raise
+        except Exception:
+            # Whatever is wrong with these, the batches behind them go on.
+            _logger.exception("SendGrid events: waiting events could not be attached")
+            return self.env["sendgrid.email"]
 
     @api.model
     def _get_next_pending(self):
@@ -192,7 +207,7 @@ class SendgridEventBatch(models.Model):
         :return: the e-mails (`sendgrid.email`) that changed
         """
         try:
-            with self.env.cr.savepoint():
+            with undoable(self.env.cr):
                 return self._process()
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             raise
@@ -207,7 +222,6 @@ class SendgridEventBatch(models.Model):
             return self.env["sendgrid.email"]
 
     def _process(self):
-        self = self.with_context(sendgrid_batch_ids=tuple(self.ids))  # see base.automation
         events, outcomes = [], {}
         for batch in self:
             try:
@@ -237,8 +251,9 @@ class SendgridEventBatch(models.Model):
             batches.write({**dict(outcome), "processed_date": now})
         return emails
 
+    @api.model
     def _note_failed_rule(self, rule, records, error):
-        """Note that an automation rule failed on ``records``, on the batches (which are processed together)."""
+        """Note that an automation rule failed on ``records``, on the batches that brought it about."""
         _logger.warning("SendGrid: automation rule %s failed on %s", rule.id, records, exc_info=error)
         line = self.env._(
             "Rule “%(rule)s” on %(record)s: %(error)s",
@@ -246,5 +261,13 @@ class SendgridEventBatch(models.Model):
             record=", ".join(f"{record._name} {record.id}" for record in records),
             error=error,
         )
-        for batch in self:
+        for batch in self.sudo()._get_batches(records):
             batch.failed_rules = f"{batch.failed_rules}\n{line}" if batch.failed_rules else line
+
+    @api.model
+    def _get_batches(self, records):
+        events = self.env["sendgrid.event"].sudo()
+        if records._name == events._name:
+            return records.sudo().batch_id
+        field = "email_id" if records._name == "sendgrid.email" else "partner_id"
+        return events.search([(field, "in", records.ids)], order="id desc", limit=1).batch_id

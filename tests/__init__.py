@@ -5,6 +5,7 @@ from . import (
     test_consequences,
     test_device,
     test_drain,
+    test_engagement,
     test_fold,
     test_links,
     test_match,

@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -76,6 +76,9 @@ class ConsequenceCase(HttpCase):
         batch = self.env["sendgrid.event.batch"].search([], limit=1)
         self.assertEqual(batch.state, "done", batch.error)
         return batch
+
+    def _odoo_db(self):
+        return self.env["sendgrid.email"]._get_odoo_db()
 
     def _is_blacklisted(self, address):
         return bool(self.env["mail.blacklist"].search_count([("email", "=", address)]))
@@ -268,6 +271,65 @@ class TestConsequences(ConsequenceCase):
         self._post(relayed.event("delivered", timestamp=now))
         self.assertEqual((email.status, notification.notification_status), ("delivered", "sent"))
 
+    def test_expiry_of_what_a_machine_opened(self):
+        """Test that a deferred e-mail with a prefetch is left alone, and stops the others' expiry at no run."""
+        email, relayed = self._sent(self._contact())
+        now = int(datetime.now().timestamp())
+        self._post(
+            relayed.event("deferred", timestamp=now - 80 * 3600),
+            relayed.event("machine_open", timestamp=now - 79 * 3600),
+        )
+        with patch.object(type(self.env["ir.cron"]), "_commit_progress", return_value=1.0):
+            for _run in range(2):
+                self.env["sendgrid.email"]._cron_expire()
+        self.assertEqual((email.status, len(email.event_ids)), ("deferred", 2))
+
+    def test_group_again(self):
+        """Test that leaving a group, returning and leaving again is followed each time."""
+        self.account.group_unsubscribe_action = "blacklist"
+        partner = self._contact()
+        _email, relayed = self._sent(partner)
+        for seconds, kind, blacklisted in (
+            (10, "group_unsubscribe", True),
+            (20, "group_resubscribe", False),
+            (30, "group_unsubscribe", True),
+        ):
+            self._post(relayed.event(kind, timestamp=SENT_SECONDS + seconds))
+            self.assertEqual(self._is_blacklisted(partner.email_normalized), blacklisted)
+
+    def test_warning_keeps_the_secret(self):
+        """Test that who may not see an e-mail reads of the refusal, and not the e-mail's subject."""
+        partner = self._contact()
+        secret = self.env["res.partner"].create({"name": "Secret", "company_id": False})
+        email, relayed = self._sent(partner, with_message=False, model=False, res_id=False, subject="SECRET")
+        other = new_test_user(self.env, "sendgrid_other", groups="base.group_user")
+        self._post(relayed.event("spamreport", timestamp=SENT_SECONDS + 9))
+        self.assertFalse(email.with_user(other).has_access("read"))
+        self.assertIn("reported spam", partner.with_user(other).sendgrid_warning)
+        self.assertNotIn("SECRET", partner.with_user(other).sendgrid_warning)
+        self.assertIn("SECRET", partner.with_user(self.salesperson).sendgrid_warning)
+        self.assertFalse(secret.sendgrid_warning)
+
+    def test_warning_of_drops(self):
+        """Test that a refusal known only from SendGrid's drop is on the contact too."""
+        partner = self._contact()
+        _email, relayed = self._sent(partner)
+        self._post(relayed.event("dropped", reason="Unsubscribed Address", timestamp=SENT_SECONDS + 9))
+        self.assertIn("unsubscribed", partner.sendgrid_warning)
+
+    def test_two_accounts_suspended(self):
+        """Test that two accounts suspended in the same second are both heard of."""
+        self._post(account_event(SENT_SECONDS), account_event(SENT_SECONDS))
+        self.assertEqual(self.env["sendgrid.event"].search_count([("match", "=", "account")]), 2)
+
+    def test_account_in_use(self):
+        """Test that an account through which mail is sent cannot be archived: its events would be refused."""
+        self.env["ir.mail_server"].create(
+            {"name": "Server", "smtp_host": "smtp.sendgrid.net", "sendgrid_account_id": self.account.id}
+        )
+        with self.assertRaises(UserError):
+            self.account.active = False
+
     def test_warning_in_composer(self):
         """Test that the full composer warns before writing to who bounced, and not before writing to others."""
         partner, other = self._contact(), self._contact()
@@ -380,3 +442,51 @@ class TestAutomationRules(ConsequenceCase):
         self.assertFalse(bad.comment)
         self.assertIn("not this one", batch.failed_rules)
         self.assertTrue(self._is_blacklisted(bad.email_normalized), "what else follows is not stopped")
+
+    @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_failing_rule_on_early_event(self):
+        """Test that a rule that raises on an event that waited for its e-mail does not stop the drain."""
+        rule = self._switch_on("unsubscribe")
+        rule.action_server_ids.code = "raise UserError('never')"
+        partner = self._contact()
+        relayed = Relayed([partner.email_normalized], {"odoo_db": self._odoo_db(), "odoo_id": "early-copy"})
+        early = self._post(relayed.event("unsubscribe"))
+        email, _relayed = self._sent(partner, odoo_id="early-copy")
+        _other, other_relayed = self._sent(self._contact())
+        batch = self._post(other_relayed.event("delivered"))
+        self.assertEqual((email.status, batch.state), ("unsubscribed", "done"))
+        self.assertIn("never", early.failed_rules)
+        self.assertFalse(batch.failed_rules)
+
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_failing_filter(self):
+        """Test that a rule whose filter raises is noted, and the batch lands."""
+        rule = self._switch_on("unsubscribe")
+        email, relayed = self._sent(self._contact())
+        rule.filter_domain = "[('status', '=', no_such_name)]"
+        batch = self._post(relayed.event("unsubscribe"))
+        self.assertEqual(email.status, "unsubscribed")
+        self.assertIn("no_such_name", batch.failed_rules)
+
+    @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_failing_rule_calls_once(self):
+        """Test that webhooks of a rule that failed on one record are called once for the others."""
+        rule = self._switch_on("spam")
+        rule.action_server_ids.webhook_url = "https://example.com/spam-report"
+        self.env["ir.actions.server"].create(
+            {
+                "name": "Fails on one",
+                "model_id": rule.model_id.id,
+                "base_automation_id": rule.id,
+                "usage": "base_automation",
+                "state": "code",
+                "code": "if record.recipient == 'bad@example.org': raise UserError('not this one')",
+            }
+        )
+        events = [self._sent(self._contact())[1].event("spamreport") for _number in range(2)]
+        events.append(self._sent(self._contact(email="bad@example.org"))[1].event("spamreport"))
+        with patch("requests.post") as call:
+            self._post(*events)
+            self.env.cr.flush()
+            self.env.cr.postcommit.run()
+        self.assertEqual(call.call_count, 2)

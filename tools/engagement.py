@@ -5,6 +5,7 @@ since delivery, the user agent, the order of things, which links. Each rule stan
 that applies decides. The verdict on one interaction depends on its neighbours: more events can change it.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ BURST = 2
 BURST_LINKS = 3
 # A scanner works on arrival; what is later and alone is rather a person whose program shows no images.
 ON_ARRIVAL = 60
+# A scanner that takes its time does not pause.
+SWEEP_PACE = 30
 # A program left open shows a new mail about as fast as a scanner does.
 OPEN_SOON = 10
 # A gateway that looks into a mail during the SMTP dialogue; an earlier open means an earlier try had been accepted.
@@ -35,9 +38,9 @@ SCANNER = re.compile(
     re.IGNORECASE,
 )
 PROGRAM = re.compile(
-    r"python|curl/|wget|go-http-client|java/|okhttp|apache-httpclient|libwww|node-fetch|axios|guzzle|headless|phantomjs|"
-    r"puppeteer|playwright|selenium|\b\w*bot\b(?<!cubot)|slackbot|crawler|spider|preview|facebookexternalhit|whatsapp/|"
-    r"skypeuripreview|linkexpanding|embedly|scanner|monitor",
+    r"python|curl/|wget|go-http-client|java/|apache-httpclient|libwww|node-fetch|axios|guzzle|headless|phantomjs|"
+    r"puppeteer|playwright|selenium|\b\w*bot\b(?<!cubot)|slackbot|crawler|spider|bingpreview|link ?preview|preview/|"
+    r"facebookexternalhit|whatsapp/|skypeuripreview|linkexpanding|embedly|scanner",
     re.IGNORECASE,
 )
 # What comes from a recipient's program can be of any length; what names it stands at the beginning.
@@ -78,19 +81,23 @@ class History:
             name: [e.timestamp for e in events if e.event == name] for name in ("processed", "deferred", "delivered")
         }
         self.first_deferred = min(named["deferred"], default=None)
-        # The delivered event can be lost or late: then the mail arrived about when SendGrid took it.
+        # The delivered event can be lost or late: then the mail arrived about when SendGrid took it. If that was not
+        # reported either, nobody knows.
         self.delivered = min(named["delivered"], default=None)
-        self.arrival = min(named["delivered"] or named["processed"] or [e.timestamp for e in events], default=0)
+        self.arrival = min(named["delivered"] or named["processed"], default=None)
         self.open_times = {e.timestamp for e in opens}
         self.links_by_time = defaultdict(set)
         for click in self.clicks:
             self.links_by_time[click.timestamp].add(link(click))
         shown = (e.timestamp for e in opens if not is_prefetch(e))
-        self._first_shown = min((moment for moment in shown if moment - self.arrival > OPEN_AT_ONCE), default=None)
+        self._first_shown = min(
+            (moment for moment in shown if self.arrival is None or moment - self.arrival > OPEN_AT_ONCE), default=None
+        )
         self._bursts = {}
 
     def after_arrival(self, interaction):
-        return interaction.timestamp - self.arrival
+        """Return the seconds since the mail arrived: without end if nobody knows when it did."""
+        return math.inf if self.arrival is None else interaction.timestamp - self.arrival
 
     def links_between(self, first, last):
         return set().union(*(self.links_by_time.get(moment, ()) for moment in range(first, last + 1)))
@@ -103,22 +110,31 @@ class History:
         return self._bursts[moment]
 
     def bursts_near(self, moment, seconds):
-        """Tell whether different links were followed at about the same time, some seconds from the moment."""
+        """Tell whether a machine followed different links some seconds from the moment."""
         return any(
-            self.burst(near) > 1 for near in range(moment - seconds, moment + seconds + 1) if near in self.links_by_time
+            self.burst(near) >= BURST_LINKS or (self.burst(near) > 1 and not self.shown_at(near))
+            for near in range(moment - seconds, moment + seconds + 1)
+            if near in self.links_by_time
         )
+
+    def shown_at(self, moment):
+        return self._first_shown is not None and self._first_shown <= moment
 
     def opened_before(self, interaction):
         """Tell whether the mail had been shown before: an open at the same second counts, a prefetch does not."""
-        return self._first_shown is not None and self._first_shown <= interaction.timestamp
+        return self.shown_at(interaction.timestamp)
 
     @cached_property
-    def sweep_links(self):
-        """How many different links were followed from arrival on, before anything was shown."""
-        first = self.clicks[0] if self.clicks else None
-        if not first or self.after_arrival(first) > ON_ARRIVAL:
-            return 0
-        return len({link(e) for e in self.clicks if not self.opened_before(e)})
+    def sweep(self):
+        """The clicks that follow each other closely from arrival on, before anything was shown."""
+        sweep = []
+        for click in self.clicks:
+            last = sweep[-1].timestamp if sweep else click.timestamp
+            if self.opened_before(click) or click.timestamp - last > SWEEP_PACE:
+                break
+            sweep.append(click)
+        on_arrival = sweep and self.after_arrival(sweep[0]) <= ON_ARRIVAL
+        return sweep if on_arrival and len({link(click) for click in sweep}) >= BURST_LINKS else []
 
 
 def link(click):
@@ -222,12 +238,7 @@ RULES = (
         "sweep",
         "The links were followed one after the other on arrival, before the e-mail was shown.",
         "SendGrid support on non-human interaction; AutoEmails: click without open",
-        lambda e, history: (
-            is_click(e)
-            and history.sweep_links >= BURST_LINKS
-            and not history.opened_before(e)
-            and history.after_arrival(e) <= 5 * ON_ARRIVAL
-        ),
+        lambda e, history: is_click(e) and bool(history.sweep) and e.timestamp <= history.sweep[-1].timestamp,
     ),
     Rule(
         MACHINE,

@@ -69,5 +69,7 @@ class Event:
             self.asm_group_id,
             # A message can be dropped for two reasons in one second.
             self.reason if self.event == "dropped" else "",
+            # Two accounts can be suspended in one second, and nothing else tells them apart.
+            self.sg_event_id if self.event == ACCOUNT_EVENT else "",
         )
         return hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).hexdigest()[:40]

@@ -42,12 +42,8 @@ EXPIRED = "expired"
 
 # Facts are what is true of an e-mail at once, where the status is only the strongest of it.
 CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "spam")
-EVENT_FACTS = {
-    "unsubscribe": "unsubscribed",
-    # Whether the recipient is out of a group is settled per address, over all its e-mails.
-    "group_unsubscribe": "left_group",
-    "group_resubscribe": "returned_group",
-}
+# Whether the recipient is out of a group is settled per address, over all its e-mails; here is each group's last word.
+GROUP_FACTS = {"group_unsubscribe": "left_group", "group_resubscribe": "returned_group"}
 # What SendGrid says when it drops a message for its address (Twilio docs: Event Webhook reference), as it begins in
 # lower case. Everything else is about the message.
 DROP_FACTS = (
@@ -103,7 +99,7 @@ def fold(events: Iterable) -> State:
     claims += [("opened", e) for e in people_opens]
     claims += [("clicked", e) for e in people_clicks]
     claims += [(PLAIN_STATUS[e.event], e) for e in events if e.event in PLAIN_STATUS]
-    claims += [("unsubscribed", e) for e in _unsubscribed_groups(events)]
+    claims += [("unsubscribed", e) for e in _last_words(events) if e.event == "group_unsubscribe"]
     arrived = any(e.event in ("delivered", *ENGAGEMENT_EVENTS) for e in events)
     claims += [
         (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
@@ -148,7 +144,8 @@ def _facts(events, claims):
     # In order of time, so that of several events of a kind the last is the evidence.
     named = [(status, e) for status, e in claims if status in CLAIMED_FACTS]
     named += [(drop_fact(e.reason), e) for e in events if e.event == "dropped"]
-    named += [(EVENT_FACTS[e.event], e) for e in events if e.event in EVENT_FACTS]
+    named += [("unsubscribed", e) for e in events if e.event == "unsubscribe"]
+    named += [(GROUP_FACTS[e.event], e) for e in _last_words(events)]
     return {fact: Evidence(e.timestamp, e.reason or e.response or "") for fact, e in named}
 
 
@@ -172,20 +169,20 @@ def bounce_status(bounce) -> str:
     return "bounced"
 
 
-def _unsubscribed_groups(events):
-    """Return, for each group that the recipient is out of, the event that took him out.
+def _last_words(events):
+    """Return, for each unsubscribe group, the event by which the recipient left it or came back last.
 
     Of leaving and coming back in the same second, leaving wins: writing to somebody who left is the worse mistake.
     """
     last = {}
     for e in events:
-        if e.event not in ("group_unsubscribe", "group_resubscribe"):
+        if e.event not in GROUP_FACTS:
             continue
         group = e.asm_group_id or 0  # the database keeps no other
         known = last.get(group)
         if known is None or _leaves_later(e, known):
             last[group] = e
-    return [e for e in last.values() if e.event == "group_unsubscribe"]
+    return list(last.values())
 
 
 def _leaves_later(e, known):

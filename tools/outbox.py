@@ -25,8 +25,12 @@ class Outbox:
         self.commits_each = commits_each
         self.open("", ())
 
-    def open(self, sender: str, colleagues: set[str]):
-        """Begin a mail: ``sender`` is its From address, ``colleagues`` the addresses of internal users."""
+    def open(self, sender: str, colleagues: set[str], about: dict | None = None):
+        """Begin a mail: ``sender`` is its From address, ``colleagues`` the addresses of internal users.
+
+        ``about`` is what its documents say of it if nothing more can be asked, for the connection was lost.
+        """
+        self.about = about or {}
         self._sender = sender
         self._colleagues = colleagues
         self._same = Counter()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
 
 MAX_TEXT = 64 * 1024
+# Ids are indexed; the longest seen has 73 characters, and a line of a mail's header 998.
+MAX_ID = 998
 # SendGrid began in 2009; what claims to be older, or from another century, is a mistake.
 FIRST_TIMESTAMP, LAST_TIMESTAMP = 1_230_768_000, 4_102_444_800
 # A Single Send sample of the docs prints milliseconds; real captures are seconds.
@@ -121,9 +123,9 @@ def _parse_event(element):
         event=name,
         timestamp=_timestamp(element),
         recipient="" if name == ACCOUNT_EVENT else recipient,
-        sg_event_id=_text(element, "sg_event_id"),
-        sg_message_id=_text(element, "sg_message_id"),
-        smtp_id=_text(element, "smtp-id"),
+        sg_event_id=_text(element, "sg_event_id", limit=MAX_ID),
+        sg_message_id=_text(element, "sg_message_id", limit=MAX_ID),
+        smtp_id=_text(element, "smtp-id", limit=MAX_ID),
         odoo_db=_argument(element, "odoo_db"),
         odoo_id=_argument(element, "odoo_id"),
         reason=_text(element, "reason"),

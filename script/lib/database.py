@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import psycopg2
+import psycopg2.errors
 from psycopg2 import sql
 
 from . import lock, odoo, paths, process, say, venv
@@ -19,6 +21,7 @@ NOT_INSTALLED = {"benchmarks", "docs", "sandbox", "script", "static", "tests"}
 INSTALLED_SUFFIXES = {".csv", ".po", ".py", ".sql", ".xml"}
 
 PREFIX = f"sendgrid_{hashlib.sha256(os.fsencode(paths.ROOT)).hexdigest()[:6]}"  # two checkouts may share a PostgreSQL
+DROP_TRIES = 30
 _numbers = itertools.count(1)
 
 
@@ -29,7 +32,15 @@ def exists(name):
 
 def drop(name):
     """Drop a database, whoever is connected to it, and its filestore."""
-    _execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+    for attempt in range(DROP_TRIES):
+        try:
+            _execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+            break
+        except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.QueryCanceled):
+            # PostgreSQL itself is at work in it (autovacuum), which our role may not end: it will not be long.
+            if attempt == DROP_TRIES - 1:
+                raise
+            time.sleep(1)
     shutil.rmtree(_filestore(name), ignore_errors=True)
 
 
@@ -165,6 +176,7 @@ def _names(prefix):
 
 def _execute(query, *names, values=None):
     with _server() as cursor:
+        cursor.execute("SET statement_timeout = '60s'")
         cursor.execute(sql.SQL(query).format(*map(sql.Identifier, names)), values)
 
 
