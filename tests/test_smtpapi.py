@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from odoo.tests import BaseCase, tagged
 
 from ..tools import smtpapi
-from .properties import quick
+from .properties import few, quick
 
 OUR_SETTINGS = smtpapi.unique_args("0d2a8c1e-6f0f-11ee-8c99-0242ac120002", "5f0c9a1e2b7d4f6e9d0c8a1b2c3d4e5f")
 
@@ -87,7 +87,7 @@ class TestSmtpapi(BaseCase):
         args = {**(args if isinstance(args, dict) else {}), **OUR_SETTINGS["unique_args"]}
         self.assertSurvives(merged, {**header, "unique_args": args})
 
-    @quick
+    @few
     @given(settings)
     def test_header_set_on_a_message(self, header):
         """Test the same with the header of a message built by Odoo, as text with all characters in it."""

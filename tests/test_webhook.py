@@ -172,6 +172,7 @@ class TestWebhook(SendgridMixin, HttpCase):
                     f"/sendgrid/webhook/{token}", data=self.body, headers=self.signer.sign(self.body)
                 )
                 self.assertEqual(response.status_code, 404)
+        self.account.mail_server_ids.active = False
         self.account.active = False
         self.assertRefused(404, self.body)
         self.account.active = True
