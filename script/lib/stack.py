@@ -9,6 +9,7 @@
 
 import contextlib
 import re
+import shutil
 import subprocess
 
 import psycopg2
@@ -93,11 +94,18 @@ def for_tests(workers=0, options=()):
     with database.for_tests() as name:
         logs = paths.LOG / name
         logs.mkdir(exist_ok=True)
+        _forget_old_logs()
         ports = [process.free_port() for _ in range(3)]
         configure(name, f"http://127.0.0.1:{ports[0]}", ports[1])
         with Stack(name, ports, logs, workers=workers, options=options) as stack:
             yield stack
             stack.odoo.kill()  # nobody needs what an orderly end would save
+
+
+def _forget_old_logs(keep=10):
+    folders = sorted(paths.LOG.glob(f"{database.PREFIX}_test_*"), key=lambda folder: folder.stat().st_mtime)
+    for folder in folders[:-keep]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def configure(name, url, smtp_port):
