@@ -72,7 +72,7 @@ def set_mark(name, text):
     _execute("COMMENT ON DATABASE {} IS %s", name, values=[text])
 
 
-def run_odoo(name, title, log, *arguments):
+def run_odoo(name, title, *arguments, log="install.log"):
     """Run Odoo on a database to install or update something; an error in its log (`.dev/log/<log>`) is a failure."""
     command = odoo.command("server", "-d", name, "--stop-after-init", "--no-http", "--max-cron-threads=0", *arguments)
     try:
@@ -127,12 +127,12 @@ def _ensure_template():
     if not exists(base):
         _drop_all(f"{PREFIX}_base_")
         dependencies = ",".join(_dependencies())
-        run_odoo(f"{base}_new", "Installing Odoo for the tests …", "test-base.log", "-i", dependencies)
+        run_odoo(f"{base}_new", "Installing Odoo for the tests …", "-i", dependencies, log="test-base.log")
         rename(f"{base}_new", base)
     if not exists(template):
         _drop_all(f"{PREFIX}_template_")
         clone(base, f"{template}_new")
-        run_odoo(f"{template}_new", "Installing the addon for the tests …", "test-template.log", "-i", paths.ADDON)
+        run_odoo(f"{template}_new", "Installing the addon for the tests …", "-i", paths.ADDON, log="test-template.log")
         rename(f"{template}_new", template)
     return template
 

@@ -16,12 +16,12 @@ def ensure():
     if not database.exists(NAME):
         new = f"{NAME}_new"
         database.drop(new)
-        database.run_odoo(new, "Installing Odoo with demo data …", "demo.log", "-i", paths.ADDON, "--with-demo")
+        database.run_odoo(new, "Installing Odoo with demo data …", "-i", paths.ADDON, "--with-demo", log="demo.log")
         stack.configure(new, url, smtp_port)
         database.rename(new, NAME)
     elif database.mark(NAME) != mark:
         if not str(database.mark(NAME)).startswith(addon):
-            database.run_odoo(NAME, "Updating the addon …", "demo.log", "-u", paths.ADDON)
+            database.run_odoo(NAME, "Updating the addon …", "-u", paths.ADDON, log="demo.log")
         stack.configure(NAME, url, smtp_port)
     database.set_mark(NAME, mark)
 
