@@ -32,5 +32,4 @@
         "web.assets_tests": ["sendgrid_tracking/static/tests/tours/**/*"],
     },
     "application": True,
-    "installable": True,
 }

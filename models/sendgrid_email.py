@@ -91,7 +91,6 @@ class SendgridEmail(models.Model):
     )
     mail_id = fields.Many2one(
         "mail.mail",
-        string="Mail",
         readonly=True,
         index="btree_not_null",
         ondelete="set null",

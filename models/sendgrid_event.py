@@ -579,152 +579,159 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _get_faces(self):
-        _ = self.env._
-        refused = _(
+        refused = self.env._(
             "If it shows as opened or clicked before that, a security scanner did so on the way: it did not arrive."
         )
         return {
             "processed": Face(
-                _("Processed"), "fa-cogs", "info", _("SendGrid has taken the e-mail and is about to deliver it.")
+                self.env._("Processed"),
+                "fa-cogs",
+                "info",
+                self.env._("SendGrid has taken the e-mail and is about to deliver it."),
             ),
             "deferred": Face(
-                _("Deferred"),
+                self.env._("Deferred"),
                 "fa-clock-o",
                 "warning",
-                _(
+                self.env._(
                     "The recipient's server did not take the e-mail for the moment: it may be busy, the mailbox may be "
                     "full, or it puts unknown senders off at first. SendGrid goes on trying for up to 72 hours; there "
                     "is nothing to do."
                 ),
             ),
             "delivered": Face(
-                _("Delivered"),
+                self.env._("Delivered"),
                 "fa-check",
                 "success",
-                _(
+                self.env._(
                     "The recipient's server has accepted the e-mail. Whether it is in the inbox or in the spam folder, "
                     "nobody can tell from here."
                 ),
             ),
             "open": Face(
-                _("Opened"),
+                self.env._("Opened"),
                 "fa-envelope-open-o",
                 "success",
-                _(
+                self.env._(
                     "The images of the e-mail were loaded. Most likely it was on somebody's screen; that it was read "
                     "is not proved. And since many mail programs block images, an e-mail that shows no opening may "
                     "have been read all the same."
                 ),
             ),
             "open_machine": Face(
-                _("Opened by a machine"),
+                self.env._("Opened by a machine"),
                 "fa-server",
                 "muted",
-                _(
+                self.env._(
                     "A program loaded the images, not a person: this does not count as opened. Whether anybody "
                     "has read the e-mail remains unknown."
                 ),
             ),
             "open_refused": Face(
-                _("Opened by a scanner"),
+                self.env._("Opened by a scanner"),
                 "fa-server",
                 "muted",
-                _(
+                self.env._(
                     "The e-mail was not delivered, so nobody can have read it: a security scanner on the way opened it "
                     "before it was refused."
                 ),
             ),
             "click": Face(
-                _("Clicked"),
+                self.env._("Clicked"),
                 "fa-mouse-pointer",
                 "success",
-                _(
+                self.env._(
                     "A link of the e-mail was followed. That is the surest sign that somebody has looked at it, "
                     "although some security scanners follow links as well."
                 ),
             ),
             "click_machine": Face(
-                _("Clicked by a machine"),
+                self.env._("Clicked by a machine"),
                 "fa-server",
                 "muted",
-                _("A program followed the link to check it, not a person: this does not count as clicked."),
+                self.env._("A program followed the link to check it, not a person: this does not count as clicked."),
             ),
             "click_refused": Face(
-                _("Clicked by a scanner"),
+                self.env._("Clicked by a scanner"),
                 "fa-server",
                 "muted",
-                _(
+                self.env._(
                     "The e-mail was not delivered, so nobody can have clicked: a security scanner on the way checked "
                     "the link before the e-mail was refused."
                 ),
             ),
             "bounced": Face(
-                _("Bounced"),
+                self.env._("Bounced"),
                 "fa-times",
                 "danger",
-                _(
+                self.env._(
                     "The recipient's server refused the e-mail for good: most often the address does not exist. Check "
                     "it, or ask the recipient by other means. SendGrid will not try this address again."
                 )
                 + f" {refused}",
             ),
             "blocked": Face(
-                _("Blocked"),
+                self.env._("Blocked"),
                 "fa-ban",
                 "danger",
-                _(
+                self.env._(
                     "The recipient's server refused this e-mail, but the address may be right: often its content or "
                     "the sender's reputation is the cause. Another e-mail may get through."
                 )
                 + f" {refused}",
             ),
             EXPIRED: Face(
-                _("Not delivered within 72 hours"),
+                self.env._("Not delivered within 72 hours"),
                 "fa-hourglass-end",
                 "danger",
-                _(
+                self.env._(
                     "The recipient's server kept putting the e-mail off, and SendGrid gave up after 72 hours. The "
                     "address may be right: try again later."
                 )
                 + f" {refused}",
             ),
             "dropped": Face(
-                _("Dropped"), "fa-trash-o", "danger", _("SendGrid did not even try to deliver the e-mail.")
+                self.env._("Dropped"),
+                "fa-trash-o",
+                "danger",
+                self.env._("SendGrid did not even try to deliver the e-mail."),
             ),
             "spamreport": Face(
-                _("Reported as spam"),
+                self.env._("Reported as spam"),
                 "fa-thumbs-down",
                 "danger",
-                _(
+                self.env._(
                     "The e-mail arrived, and the recipient marked it as spam. SendGrid will not deliver to this "
                     "address any more."
                 ),
             ),
             "unsubscribe": Face(
-                _("Unsubscribed"),
+                self.env._("Unsubscribed"),
                 "fa-bell-slash-o",
                 "warning",
-                _("The recipient does not want e-mails from you. SendGrid will not deliver to this address any more."),
+                self.env._(
+                    "The recipient does not want e-mails from you. SendGrid will not deliver to this address any more."
+                ),
             ),
             "group_unsubscribe": Face(
-                _("Unsubscribed from a group"),
+                self.env._("Unsubscribed from a group"),
                 "fa-bell-slash-o",
                 "warning",
-                _(
+                self.env._(
                     "The recipient does not want this kind of e-mail, such as a newsletter, any more. SendGrid still "
                     "delivers others."
                 ),
             ),
             "group_resubscribe": Face(
-                _("Subscribed to a group again"),
+                self.env._("Subscribed to a group again"),
                 "fa-bell-o",
                 "success",
-                _("The recipient wants this kind of e-mail again."),
+                self.env._("The recipient wants this kind of e-mail again."),
             ),
             ACCOUNT_EVENT: Face(
-                _("Account status changed"),
+                self.env._("Account status changed"),
                 "fa-exclamation-triangle",
                 "warning",
-                _("SendGrid changed the status of your account, for instance because of too many complaints."),
+                self.env._("SendGrid changed the status of your account, for instance because of too many complaints."),
             ),
         }

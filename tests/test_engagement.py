@@ -1,8 +1,11 @@
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 from odoo.tests import BaseCase, tagged
+
+_logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +19,6 @@ class TestEngagement(BaseCase):
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.engagement"], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        print(done.stdout)
+        _logger.info(done.stdout)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("held_out: 147 opens and clicks", done.stdout)

@@ -4,7 +4,7 @@ import email.policy
 import json
 import smtplib
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
@@ -93,9 +93,9 @@ class TestSmtpapi(BaseCase):
         """Test the same with the header of a message built by Odoo, as text with all characters in it."""
         text = json.dumps(header, ensure_ascii=False)
         # Python reads any header so: it refuses line ends, and decodes encoded-words.
-        assume(len(text.splitlines()) == 1 and "=?" not in text)
-        message = build(**{"x-smtpapi": text})
-        self.assertSurvives(smtpapi.merge(message.get_all(smtpapi.HEADER), {}), header)
+        if len(text.splitlines()) == 1 and "=?" not in text:
+            message = build(**{"x-smtpapi": text})
+            self.assertSurvives(smtpapi.merge(message.get_all(smtpapi.HEADER), {}), header)
 
     @quick
     @given(settings, settings)

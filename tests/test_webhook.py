@@ -248,14 +248,9 @@ class TestWebhook(SendgridMixin, HttpCase):
         execute = type(self.env.cr).execute
         for body in (self.body, to_wire([account_event(now())]), b"x" * 1_000_000):
             sendgrid_event_batch._last_wake[self.env.cr.dbname] = sendgrid_event_batch.time.monotonic()
-            queries = []
-
-            def watch(cursor, query, params=None, queries=queries, **kwargs):
-                queries.append(str(getattr(query, "code", query)))
-                return execute(cursor, query, params, **kwargs)
-
-            with patch.object(type(self.env.cr), "execute", watch):
+            with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
                 self.assertEqual(self.post(body).status_code, 204)
+            queries = [str(getattr(call.args[1], "code", call.args[1])) for call in watch.call_args_list]
             counts.append(len(queries))
             writes = [query for query in queries if query.lstrip().startswith(("INSERT", "UPDATE", "DELETE"))]
             self.assertEqual([query.split("(")[0].split()[2] for query in writes], ["sendgrid_event_batch"])
