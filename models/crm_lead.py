@@ -26,13 +26,7 @@ class CrmLead(models.Model):
     def action_view_sendgrid_emails(self):
         """Open the lead's documents: the e-mails about it or to its address, newest first."""
         self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
-        return {
-            **action,
-            "display_name": self.env._("Documents of %s", self.display_name),
-            "domain": list(self._get_sendgrid_email_domain()),
-            "context": {},
-        }
+        return self.env["sendgrid.email"]._get_action_about(self, self._get_sendgrid_email_domain())
 
     def write(self, vals):
         result = super().write(vals)

@@ -138,10 +138,4 @@ class ResPartner(models.Model):
     def action_view_sendgrid_emails(self):
         """Open the contact's documents: the e-mails sent to it, newest first."""
         self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
-        return {
-            **action,
-            "display_name": self.env._("Documents of %s", self.display_name),
-            "domain": self._get_sendgrid_email_domain(),
-            "context": {},
-        }
+        return self.env["sendgrid.email"]._get_action_about(self, self._get_sendgrid_email_domain())

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
 from ..tools import links
@@ -732,7 +733,16 @@ class SendgridEmail(models.Model):
 
         What is added is an event of our own; a real one that comes later corrects it.
         """
-        self = self.sudo().with_context(sendgrid_drain=True)  # see base.automation
+        try:
+            emails = self.sudo().with_context(sendgrid_drain=True)._expire()  # see base.automation
+        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+            self.env.cr.rollback()
+            _logger.info("SendGrid: the drain is writing the same e-mails, they are given up at the next run")
+            return
+        self.env["ir.cron"]._commit_progress(len(emails), remaining=int(len(emails) == EXPIRE_AT_ONCE))
+
+    @api.model
+    def _expire(self):
         self.env["sendgrid.event"].flush_model()
         rows = self.env.execute_query(
             SQL(
@@ -773,7 +783,8 @@ class SendgridEmail(models.Model):
         )
         emails._refresh_state()
         emails._notify_changed()
-        self.env["ir.cron"]._commit_progress(len(emails), remaining=int(len(emails) == EXPIRE_AT_ONCE))
+        self.env.flush_all()
+        return emails
 
     def _notify_changed(self):
         """Tell the employees' open pages which e-mails changed: ids only, each page asks for what it may see."""
@@ -783,6 +794,17 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
     # ACTIONS
     # ------------------------------------------------------------
+
+    @api.model
+    def _get_action_about(self, record, domain):
+        """Return the action that lists the documents of a contact or lead, newest first."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
+        return {
+            **action,
+            "display_name": self.env._("Documents of %s", record.display_name),
+            "domain": list(domain),
+            "context": {},
+        }
 
     def action_send_again(self):
         """Open the composer with the e-mail as it was, to the contact as it is now: a new mail, a new document."""
