@@ -77,6 +77,10 @@ def expected_problems():
     return []
 
 
+# Two windows of Discuss mark a channel as seen at once: core logs the conflict, on a table of its own, and tries again.
+CORES_OWN = r'(?s)UPDATE "discuss_channel_member".*could not serialize access'
+
+
 @pytest.fixture(autouse=True)
 def _nothing_else_in_the_log(request, expected_problems):
     """No error and no traceback in the servers' logs, whatever a test does, but those that it names."""
@@ -85,5 +89,6 @@ def _nothing_else_in_the_log(request, expected_problems):
     problems = [problem for log in logs for problem in log.problems()]
     missing = [one for one in expected_problems if not any(re.search(one, problem) for problem in problems)]
     assert not missing, f"expected in the log: {missing}"
-    problems = [problem for problem in problems if not any(re.search(one, problem) for one in expected_problems)]
+    known = [*expected_problems, CORES_OWN]
+    problems = [problem for problem in problems if not any(re.search(one, problem) for one in known)]
     assert not problems, "In the server's log:\n" + "\n".join(problems)
