@@ -8,7 +8,7 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import ormcache
 from odoo.tools.urls import urljoin
 
-from ..tools import signature
+from ..tools import client, signature
 from .undoable import undoable
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +34,12 @@ class SendgridAccount(models.Model):
         groups="base.group_system",
         copy=False,
         help="The key that SendGrid shows once, at its creation (SG.…). Only administrators can read it.",
+    )
+    region = fields.Selection(
+        [("global", "Global"), ("eu", "European Union")],
+        required=True,
+        default="global",
+        help="Where SendGrid keeps the account's data. Subusers of the European region have hosts of their own.",
     )
     webhook_token = fields.Char(
         default=lambda self: secrets.token_urlsafe(32),
@@ -178,6 +184,48 @@ class SendgridAccount(models.Model):
             if not is_number or abs(time.time() - int(timestamp)) > max_age * 3600:
                 return False
         return any(signature.verify(key, signed, timestamp, body) for key in keys)
+
+    # ------------------------------------------------------------
+    # CALLS OF SENDGRID
+    # ------------------------------------------------------------
+
+    def _get_client(self, patience=15):
+        """Return a `tools.client.Client` for the account.
+
+        :param float patience: seconds that the waiting of one call may last in all
+        :raise UserError: if there is no key
+        """
+        self.ensure_one()
+        account_sudo = self.sudo()
+        if not account_sudo.api_key:
+            raise UserError(self.env._("The account “%s” has no API key.", account_sudo.name))
+        # The parameter leads to a local stand-in, for development.
+        host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
+        return client.Client(account_sudo.api_key, host or client.HOSTS[account_sudo.region], patience)
+
+    @api.model
+    def _explain_api_error(self, error):
+        """Return what a person can do about a failed call.
+
+        :param tools.client.ApiError error: what the client raised
+        :rtype: str
+        """
+        explanations = {
+            "key": self.env._("SendGrid does not know this API key: it is mistyped, or was deleted. Create a new one."),
+            "scope": self.env._("The API key may not do this. Give it the permission at SendGrid, or use another key."),
+            "missing": self.env._("SendGrid does not have this any more."),
+            "size": self.env._("This is too large for SendGrid."),
+            "limit": self.env._("SendGrid got too many calls. Try again in a minute."),
+            "refused": self.env._("SendGrid refused this."),
+            "server": self.env._("SendGrid has a problem of its own. Try again later."),
+            "timeout": self.env._("SendGrid did not answer in time. Try again later."),
+            "unreachable": self.env._("SendGrid cannot be reached from this server. Check its way to the internet."),
+            "answer": self.env._("What answered is not SendGrid, or a proxy changed the answer."),
+        }
+        words = " ".join(filter(None, (one["message"] for one in error.errors)))
+        if not words:
+            return explanations[error.kind]
+        return self.env._("%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=words)
 
     # ------------------------------------------------------------
     # ACCOUNT STATUS

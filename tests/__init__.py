@@ -2,6 +2,7 @@ from . import (
     test_access,
     test_account,
     test_chatter,
+    test_client,
     test_consequences,
     test_device,
     test_drain,

@@ -1,0 +1,149 @@
+"""Calls of SendGrid's v3 API, through the client of the `sendgrid` package."""
+
+import json
+import logging
+import time
+import urllib.error
+from http.client import HTTPException
+from typing import NamedTuple
+from urllib.parse import quote
+
+from python_http_client.exceptions import HTTPError
+from sendgrid import SendGridAPIClient
+
+# Twilio docs: EU subusers have a host of their own.
+HOSTS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
+TIMEOUT = 10  # seconds; the package has none of its own
+TRIES = 4
+FIRST_PAUSE = 1  # seconds, then twice as long each time
+
+# At DEBUG the package logs the headers, and with them the key.
+logging.getLogger("python_http_client.client").addFilter(lambda record: record.levelno > logging.DEBUG)
+
+KINDS = {401: "key", 403: "scope", 404: "missing", 413: "size", 429: "limit"}
+
+
+class Answer(NamedTuple):
+    """What SendGrid answered: the JSON, or None; its headers, with names in lower case."""
+
+    status: int
+    body: object
+    headers: dict
+
+
+class ApiError(Exception):
+    """A call that failed.
+
+    ``kind`` says whose turn it is: `key` (refused), `scope` (the key may not do this), `missing` (no such thing),
+    `size`, `limit` (too many calls; ``wait`` seconds until the next), `refused` (any other 4xx), `server` (5xx),
+    `timeout`, `unreachable` (no connection: nothing was sent), `answer` (it cannot be read).
+    ``errors`` are SendGrid's own, a list of {"message": str, "field": str or None}. The key is in none of it.
+    """
+
+    def __init__(self, kind, status=None, errors=(), wait=None):
+        self.kind = kind
+        self.status = status
+        self.errors = list(errors)
+        self.wait = wait
+        words = "; ".join(filter(None, (error["message"] for error in self.errors)))
+        super().__init__(words or f"{kind} {status or ''}".strip())
+
+
+class Client:
+    """SendGrid's API for one key.
+
+    :param str api_key: the key
+    :param str host: one of `HOSTS`, or a local stand-in
+    :param float patience: for how many seconds all the waiting of one call may last, before it fails
+    :param str subuser: act for this subuser of the key's account
+    """
+
+    def __init__(self, api_key, host=HOSTS["global"], patience=15, subuser=None, sleep=time.sleep):
+        self._client = SendGridAPIClient(api_key, host=host.rstrip("/"), impersonate_subuser=subuser or None).client
+        self._patience = patience
+        self._sleep = sleep
+
+    def get(self, path, **params):
+        """Return the JSON of a GET; ``params`` that are None are left out."""
+        return self.call("get", path, params=params).body
+
+    def call(self, method, path, params=None, body=None, repeatable=None, timeout=TIMEOUT):
+        """Call, and try again what may succeed the next time.
+
+        :param str method: get, post, put, patch or delete
+        :param path: the segments after `/v3`, such as ("suppression", "bounces", address); they are quoted here
+        :param bool repeatable: whether a second call does no harm if the first one did reach SendGrid. By default all
+            but POST. What SendGrid has surely not acted on (429, no connection) is tried again in any case.
+        :rtype: Answer
+        :raise ApiError: when it failed, and trying again did not help or would last too long
+        """
+        if repeatable is None:
+            repeatable = method != "post"
+        pause, patience = FIRST_PAUSE, self._patience
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._call_once(method, path, params, body, timeout)
+            except ApiError as error:
+                untouched = error.kind in ("limit", "unreachable")
+                if attempt == TRIES or not (untouched or (repeatable and error.kind in ("server", "timeout"))):
+                    raise
+                wait = pause if error.wait is None else max(error.wait, FIRST_PAUSE)
+                if wait > patience:
+                    raise
+                patience -= wait
+                pause *= 2
+            self._sleep(wait)
+        raise AssertionError("unreachable")
+
+    def _call_once(self, method, path, params, body, timeout):
+        client = self._client
+        for segment in path:
+            client = client._(quote(str(segment), safe=""))
+        params = {name: value for name, value in (params or {}).items() if value is not None}
+        try:
+            response = getattr(client, method)(request_body=body, query_params=params or None, timeout=timeout)
+            status, raw, headers = response.status_code, response.body, response.headers
+        except HTTPError as error:
+            headers = _lower(error.headers)
+            raise ApiError(
+                KINDS.get(error.status_code) or ("server" if error.status_code >= 500 else "refused"),
+                error.status_code,
+                _read_errors(error.body),
+                _read_wait(headers) if error.status_code == 429 else None,
+            ) from None
+        except TimeoutError:
+            raise ApiError("timeout") from None
+        except urllib.error.URLError as error:
+            # Raised while connecting, but also when the connection broke before there was an answer.
+            if isinstance(error.reason, TimeoutError | ConnectionResetError | BrokenPipeError):
+                raise ApiError("timeout") from None
+            raise ApiError("unreachable", errors=[{"message": str(error.reason), "field": None}]) from None
+        except (OSError, HTTPException):
+            raise ApiError("timeout") from None
+        try:
+            return Answer(status, json.loads(raw) if raw else None, _lower(headers))
+        except ValueError:
+            raise ApiError("answer", status) from None
+
+
+def _lower(headers):
+    return {name.lower(): value for name, value in (headers.items() if headers else ())}
+
+
+def _read_wait(headers):
+    """Seconds until the limit is lifted (Twilio docs: X-RateLimit-Reset is Unix seconds), or None."""
+    reset = headers.get("x-ratelimit-reset") or ""
+    return max(0, int(reset) - time.time()) if reset.isascii() and reset.isdigit() and len(reset) < 12 else None
+
+
+def _read_errors(raw):
+    """Return SendGrid's errors out of a body that may be anything."""
+    try:
+        errors = json.loads(raw)["errors"]
+        return [
+            {"message": str(error.get("message") or ""), "field": error.get("field")}
+            for error in errors
+            if isinstance(error, dict)
+        ]
+    except (ValueError, TypeError, KeyError):
+        return []
