@@ -27,6 +27,12 @@ async def health(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
+@routes.post("/sandbox/reset")
+async def reset(request: web.Request) -> web.Response:
+    request.app[SANDBOX].reset()
+    return web.Response(status=204)
+
+
 @routes.get("/sandbox/public-key")
 async def public_key(request: web.Request) -> web.Response:
     return web.Response(text=request.app[SANDBOX].public_key)

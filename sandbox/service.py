@@ -111,6 +111,11 @@ class Sandbox:
         self.webhook.add(event)
         self.changed()
 
+    def reset(self) -> None:
+        """Be as at the start."""
+        self.webhook.reset()
+        self.clear()
+
     def clear(self) -> None:
         """Forget all messages, and all events that have not been sent."""
         for timer in self._timers:

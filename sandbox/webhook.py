@@ -90,12 +90,9 @@ class Webhook:
         self, key: ec.EllipticCurvePrivateKey, url: str | None, flush_seconds: float, changed: Callable[[], None]
     ):
         self.key = key
-        self.url = url or None
-        self.flush_seconds = flush_seconds
-        self.hold = False
-        self.shuffle = False
-        self.duplicate = False
-        self.max_events: int | None = None
+        self._first_url = url or None
+        self._first_flush_seconds = flush_seconds
+        self.reset()
         self.posts: deque[Post] = deque(maxlen=KEPT_POSTS)
         self.post_count = 0
         self._changed = changed
@@ -105,6 +102,15 @@ class Webhook:
         self._open: dict[Batch, asyncio.Task] = {}
         self._parallel = asyncio.Semaphore(PARALLEL_POSTS)
         self._session: aiohttp.ClientSession | None = None
+
+    def reset(self) -> None:
+        """The settings of the start."""
+        self.url = self._first_url
+        self.flush_seconds = self._first_flush_seconds
+        self.hold = False
+        self.shuffle = False
+        self.duplicate = False
+        self.max_events: int | None = None
 
     # --- the queue
 

@@ -1,0 +1,75 @@
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from odoo.tests.common import release_test_lock
+
+ROOT = Path(__file__).resolve().parents[1]
+API_KEY = "SG.sandbox"
+TIMEOUT = 30  # seconds, for a call of the sandbox's own
+
+
+class SandboxCase:
+    """A mixin: the local SendGrid (`sandbox/`), a process of its own for the tests of a class, empty before each.
+
+    Before Odoo's test class among the bases. What Odoo asks of SendGrid, and the mail servers that connecting makes,
+    go to it. It can POST to the webhook of an `HttpCase`.
+    """
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        command = [sys.executable, "-m", "sandbox", "--smtp-port", "0", "--http-port", "0", "--api-key", API_KEY]
+        command += ["--flush-seconds", "0.05"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        cls.addClassCleanup(cls._stop_sandbox, process)
+        line = process.stdout.readline()
+        ready = re.fullmatch(r"sandbox ready: smtp (\S+) http (http://\S+)\n", line)
+        assert ready, f"the sandbox did not start: {line}"
+        cls.sandbox_smtp, cls.sandbox_url = ready.groups()  # "host:port", and an address without a slash at its end
+        parameters = cls.env["ir.config_parameter"].sudo()
+        parameters.set_param("sendgrid_tracking.api_host", cls.sandbox_url)
+        parameters.set_param("sendgrid_tracking.smtp_host", cls.sandbox_smtp)
+
+    @classmethod
+    def _stop_sandbox(cls, process):
+        process.terminate()
+        process.wait(TIMEOUT)
+        process.stdout.close()
+
+    def setUp(self):
+        super().setUp()
+        self.http_request_allow_all = True  # the sandbox's POSTs have no cookie of the test's
+        self.sandbox("POST", "/sandbox/reset")
+
+    def sandbox(self, method, path, data=None):
+        """Call its control API (sandbox/README.md).
+
+        :param data: a JSON value, or None for no body
+        :return: the answer's JSON; its text if that is none; None if it is empty
+        :raise urllib.error.HTTPError: where the sandbox refuses
+        """
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(self.sandbox_url + path, body, method=method)
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            text = answer.read().decode()
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            return text
+
+    def flush_sandbox(self):
+        """Have it POST the waiting events to the webhook of this `HttpCase` now.
+
+        :return: the POSTs made, as in `GET /sandbox/deliveries`
+        """
+        self.env.flush_all()
+        with release_test_lock():
+            posts = self.sandbox("POST", "/sandbox/webhook/flush")
+        self.env.invalidate_all()
+        return posts
