@@ -13,6 +13,7 @@ from . import (
     test_outbox,
     test_parsing,
     test_partner,
+    test_security,
     test_sending,
     test_signature,
     test_smtpapi,

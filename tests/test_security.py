@@ -1,0 +1,595 @@
+"""Nobody gets in: every model, field, method, route and bus message against those who may not, from the registry.
+
+What is new and not in a table here fails the test.
+"""
+
+import ast
+import inspect
+import itertools
+import logging
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+from odoo import Command, models
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import HttpCase, mute_logger, new_test_user, tagged
+
+from ..models import sendgrid_event_batch
+from .common import SendgridCase, SendgridMixin
+from .simulator import Relayed, Signer, to_wire
+
+MODULE = "sendgrid_tracking"
+USERS = {
+    "salesperson": "base.group_user,sales_team.group_sale_salesman_all_leads",
+    "own leads only": "base.group_user,sales_team.group_sale_salesman",
+    "other company": "base.group_user,sales_team.group_sale_salesman_all_leads",
+    "portal": "base.group_portal",
+    "public": "base.group_public",
+    "administrator": "base.group_system",
+}
+EMPLOYEES = ("salesperson", "own leads only", "other company", "administrator")
+SALESPEOPLE = EMPLOYEES[:-1]
+ADMINISTRATORS = EMPLOYEES[-1:]
+EVERYBODY = (*EMPLOYEES, "portal", "public")
+OPERATIONS = ("read", "write", "create", "unlink")
+
+# Who may do what with the models of the addon. Which records: see DOCUMENTS.
+MODELS = {
+    "sendgrid.account": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.consequence": {},
+    "sendgrid.email": {"read": EMPLOYEES},
+    "sendgrid.event": {"read": EMPLOYEES},
+    "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.event.batch": {"read": ADMINISTRATORS},
+    "sendgrid.visibility.mixin": {},
+}
+# Who may read which of the addon's fields.
+FIELDS = {
+    "crm.lead": {SALESPEOPLE: "sendgrid_email_count"},
+    "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id"},
+    "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
+    "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
+    "res.partner": {
+        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced sendgrid_email_count sendgrid_email_ids
+            sendgrid_warning""",
+        # Core's: we have only given it an index.
+        EVERYBODY: "email_normalized",
+    },
+    "res.users": {
+        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced sendgrid_email_count sendgrid_email_ids
+            sendgrid_warning""",
+        EVERYBODY: "email_normalized",
+    },
+    "sendgrid.account": {
+        ADMINISTRATORS: """act_on_events active api_key company_id compliance_date compliance_status
+            group_unsubscribe_action mail_server_ids name previous_verification_key region signature_max_age
+            verification_key webhook_token webhook_url""",
+    },
+    "sendgrid.email": {
+        EMPLOYEES: """attachment_ids author_id body click_count content delivered_date engagement_summary event_ids
+            first_open_date is_alone journey last_open_date machine_click_count machine_open_count mail_message_id
+            mailing_res_id message_id model odoo_id open_count partner_id processed_date recipient res_id resource_ref
+            sent_date sg_message_id status status_reason subject""",
+        ADMINISTRATORS: "account_id consequence_error facts failed_facts is_blacklisted_by_group mail_id",
+    },
+    "sendgrid.event": {
+        EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
+            fingerprint icon ip is_machine machine_explanation machine_reason match name odoo_id partner_id reason
+            recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status timestamp tone url
+            url_offset user_agent verdict""",
+        ADMINISTRATORS: "account_id batch_id",
+    },
+    "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
+    "sendgrid.event.batch": {
+        ADMINISTRATORS: """account_id body duplicate_count error event_count event_ids failed_rules processed_date
+            rejected_count rejected_reasons state unmatched_count""",
+    },
+}
+# What whoever has it can act with: not to be copied, tracked or logged. See also `test_secrets_are_named`.
+SECRETS = {"sendgrid.account": {"api_key", "webhook_token", "webhook_url"}}
+# How each operation is tried: methods that a web client calls, and their arguments.
+WAYS = {
+    "read": (
+        ("search", []),
+        ("search_count", []),
+        ("search_read", [], ["id"]),
+        ("read", ["display_name"]),
+        ("web_read", {"display_name": {}}),
+        ("name_search", ""),
+        ("formatted_read_group", [], ["create_uid"], ["__count"]),
+        ("export_data", ["id"]),
+    ),
+    "write": (("write", {"create_date": False}), ("web_save", {}, {})),
+    "create": (("create", {}), ("copy",), ("load", ["id"], [["x"]])),
+    "unlink": (("unlink",),),
+}
+# Who may call which of the addon's public methods on a record that he may see.
+METHODS = {
+    "crm.lead": {"action_view_sendgrid_emails": SALESPEOPLE},
+    # The first for whoever may change a contact. The second is the address of a list: what is in it, the list decides.
+    "res.partner": {"action_email_is_valid": EMPLOYEES, "action_view_sendgrid_emails": EVERYBODY},
+    "sendgrid.account": {"action_new_webhook_token": ADMINISTRATORS},
+    "sendgrid.email": {
+        "action_open_record": EMPLOYEES,
+        "action_run_again": ADMINISTRATORS,
+        "action_send_again": EMPLOYEES,
+    },
+    "sendgrid.event": {"action_match_again": ADMINISTRATORS},
+    "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
+    "sendgrid.event.batch": {"action_process_again": ADMINISTRATORS},
+}
+# Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge.
+ROUTES = {("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False)}
+# The name of each bus message, and the channel that it goes to.
+MESSAGES = {"sendgrid.email/changed": "base.group_user"}
+# Who sees the documents about which record. Nobody outside the company sees any.
+DOCUMENTS = {
+    "own lead": {"salesperson", "own leads only"},
+    "colleague's lead": {"salesperson"},
+    "nobody's lead": {"salesperson", "own leads only"},
+    "other company's lead": {"other company"},
+    "shared contact": {"salesperson", "own leads only", "other company", "administrator"},
+    "other company's contact": {"other company"},
+    "nothing": {"administrator"},
+}
+
+
+def names(table, user):
+    """The names in a table of audiences that a user is meant by."""
+    return {name for audience, text in table.items() if user in audience for name in text.split()}
+
+
+class Outsiders:
+    """The users of the table, each of a kind."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.other_company = cls.env["res.company"].create({"name": "Another"})
+        cls.users = {
+            name: new_test_user(cls.env, f"sendgrid_{name.replace(' ', '_')}", groups=groups, email="x@example.org")
+            for name, groups in USERS.items()
+        }
+        cls.users["other company"].write(
+            {"company_ids": [Command.set(cls.other_company.ids)], "company_id": cls.other_company.id}
+        )
+
+
+def own_fields(Model):
+    """The names of the fields of a model that the addon has a hand in."""
+    return {
+        name
+        for name, field in Model._fields.items()
+        if MODULE in field._modules and name not in (*models.MAGIC_COLUMNS, "display_name")
+    }
+
+
+def own_methods(Model):
+    """The public methods of a model that nobody else but the addon defines."""
+    ours, others = set(), set()
+    for cls in type(Model).mro():
+        where = ours if cls.__module__.startswith(f"odoo.addons.{MODULE}.") else others
+        where.update(name for name, value in vars(cls).items() if inspect.isfunction(value))
+    return {name for name in ours - others if not name.startswith("_")}
+
+
+@tagged("post_install", "-at_install")
+class TestDoors(Outsiders, SendgridCase):
+    """The tables above, compared with the registry and tried out, door by door."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        lead = cls.env["crm.lead"].create({"name": "Nobody's", "user_id": False})
+        cls.email = cls.create_email(cls, partner_id=cls.contact.id, model="res.partner", res_id=cls.contact.id)
+        event = {"account_id": cls.account.id, "match": "odoo_id", "event": "open", "timestamp": "2026-11-24 06:01:00"}
+        cls.batch = cls.store(cls, [{}])
+        cls.event = cls.Event.create(
+            {**event, "email_id": cls.email.id, "fingerprint": "security", "batch_id": cls.batch.id}
+        )
+        # A record of each model for whoever may see one; but people see themselves.
+        cls.records = {
+            "crm.lead": lead,
+            "ir.mail_server": cls.server,
+            "mail.mail": cls.env["mail.mail"].create({"subject": "Mail"}),
+            "res.partner": cls.contact,
+            "sendgrid.account": cls.account,
+            "sendgrid.email": cls.email,
+            "sendgrid.event": cls.event,
+            "sendgrid.event.batch": cls.batch,
+        }
+
+    def _models(self):
+        return {name: Model for name, Model in self.env.items() if Model._original_module == MODULE}
+
+    def _as(self, user, model):
+        """A record of a model, as a user has it before him."""
+        person = self.users[user]
+        Model = self.env[model]
+        if Model._transient:
+            record = Model.with_user(person if Model.with_user(person).has_access("create") else self.env.user).create(
+                self._wizard_values(model)
+            )
+        elif model in ("res.partner", "res.users") and user in ("portal", "public"):
+            record = person if model == "res.users" else person.partner_id
+        else:
+            record = person if model == "res.users" else self.records[model]
+        self.env.flush_all()
+        self.env.invalidate_all()
+        return record.with_user(person).with_context(allowed_company_ids=person.company_ids.ids)
+
+    def _wizard_values(self, model):
+        return {
+            "sendgrid.event.attach": {"email_id": self.email.id, "event_ids": [Command.set(self.event.ids)]},
+        }.get(model, {})
+
+    def test_nothing_is_forgotten(self):
+        """Test that each model, field and method of the addon is in its table, and nothing else."""
+        self.assertEqual(set(self._models()), set(MODELS))
+        fields = {name: found for name, Model in self.env.items() if (found := own_fields(Model))}
+        self.assertEqual(
+            fields, {model: set(" ".join(table.values()).split()) for model, table in FIELDS.items()}, "fields"
+        )
+        methods = {name: found for name, Model in self.env.items() if (found := own_methods(Model))}
+        self.assertEqual(methods, {model: set(table) for model, table in METHODS.items()}, "methods")
+
+    def test_secrets_are_named(self):
+        """Test that what sounds like a secret is one, for administrators only, and neither copied nor tracked."""
+        for model, table in FIELDS.items():
+            for name in set(" ".join(table.values()).split()):
+                field = self.env[model]._fields[name]
+                if field.type in ("char", "text") and re.search("api_key|token|secret|passw", name):
+                    self.assertIn(name, SECRETS.get(model, ()), f"{model}.{name}")
+        for model, secrets in SECRETS.items():
+            for name in secrets:
+                field = self.env[model]._fields[name]
+                with self.subTest(model=model, name=name):
+                    self.assertEqual(field.groups, "base.group_system")
+                    self.assertFalse(field.copy)
+                    self.assertFalse(getattr(field, "tracking", None))
+                    self.assertFalse(field.compute_sudo)
+
+    def test_models(self):
+        """Test what each user may do with each model, by its rights and by trying."""
+        for (model, table), user in itertools.product(MODELS.items(), USERS):
+            Model = self.env[model].with_user(self.users[user])
+            for operation in OPERATIONS:
+                with self.subTest(model=model, user=user, operation=operation):
+                    self.assertEqual(Model.has_access(operation), user in table.get(operation, ()))
+            if Model._abstract:
+                continue
+            record = self._as(user, model)
+            for operation, ways in WAYS.items():
+                if user in table.get(operation, ()):
+                    continue
+                for method, *arguments in ways:
+                    with self.subTest(model=model, user=user, operation=operation, method=method):
+                        self.assertDenied(getattr(record, method), *arguments)
+
+    @mute_logger("odoo.addons.base.models.ir_rule", "odoo.addons.base.models.ir_model", "odoo.models")
+    def assertDenied(self, method, *arguments):
+        """Assert that a call is refused, or finds nothing."""
+        with self.env.cr.savepoint(flush=False) as savepoint:
+            try:
+                result = method(*arguments)
+            except UserError:  # what denies access is one
+                result = None
+            savepoint.rollback()
+        self.env.invalidate_all()
+        if isinstance(result, dict):  # the import tells in its answer what it refused
+            result = result["ids"]
+        self.assertFalse(result)
+
+    def test_fields(self):
+        """Test which field each user reads; one that he may not read he neither finds, sorts, groups nor exports by."""
+        for (model, table), user in itertools.product(FIELDS.items(), USERS):
+            readable = names(table, user)
+            record = self._as(user, model)
+            for name in set(" ".join(table.values()).split()):
+                field = record._fields[name]
+                with self.subTest(model=model, user=user, field=name):
+                    if name in readable:
+                        record.read([name])
+                        if record.has_access("read") and field.store and field.type != "binary":
+                            record.search([(name, "!=", False)], limit=1)
+                        continue
+                    ways = [("read", [name]), ("web_read", {name: {}}), ("__getitem__", name), ("export_data", [name])]
+                    if field.store:
+                        probe = {"char": ("=like", "%"), "text": ("=like", "%"), "many2one": ("in", [1])}
+                        ways += [
+                            ("search", [(name, *probe.get(field.type, ("!=", False)))]),
+                            ("search", [], 0, None, name),
+                            ("formatted_read_group", [], [name], ["__count"]),
+                            ("formatted_read_group", [], [], [f"{name}:count_distinct"]),
+                        ]
+                    for method, *arguments in ways:
+                        with self.subTest(method=method, arguments=arguments):
+                            self.assertDenied(getattr(record, method), *arguments)
+                    if self.env[model].with_user(self.users[user]).has_access("read"):
+                        self.assertNotIn(name, record.fields_get())
+
+    def test_no_way_around(self):
+        """Test that nobody finds out a secret along relations, from whatever model he may read."""
+        accounts = [
+            (name, field_name)
+            for name, Model in self.env.items()
+            if not Model._abstract
+            for field_name, field in Model._fields.items()
+            if field.relational and field.comodel_name == "sendgrid.account" and field._description_searchable
+        ]
+        self.assertGreater(len(accounts), 3)
+        paths = list(accounts)
+        for name, Model in self.env.items():
+            if Model._abstract:
+                continue
+            for field_name, field in Model._fields.items():
+                if field.relational and field._description_searchable:
+                    paths += [(name, f"{field_name}.{rest}") for via, rest in accounts if field.comodel_name == via]
+        self.assertIn(("mail.template", "mail_server_id.sendgrid_account_id"), paths)
+        for user in set(USERS) - set(ADMINISTRATORS):
+            for model, path in paths:
+                Model = self.env[model].with_user(self.users[user])
+                for secret in ("api_key", "webhook_token"):
+                    with self.subTest(user=user, model=model, path=path, secret=secret):
+                        self.assertDenied(Model.search, [(f"{path}.{secret}", "=like", "%")])
+                        self.assertDenied(Model.search, [(path, "any", [(secret, "=like", "%")])])
+                        self.assertDenied(self._export_all, Model, f"{path}.{secret}".replace(".", "/"))
+
+    def _export_all(self, Model, column):
+        return [cell for row in Model.search([]).export_data([column])["datas"] for cell in row if cell]
+
+    def test_methods(self):
+        """Test who may call which public method: others are refused, whatever they may see."""
+        for (model, table), user in itertools.product(METHODS.items(), USERS):
+            for name, audience in table.items():
+                with self.subTest(model=model, user=user, method=name):
+                    record = self._as(user, model)
+                    if user not in audience:
+                        with self.assertRaises(AccessError), mute_logger("odoo.addons.base.models.ir_model"):
+                            getattr(record, name)()
+                        continue
+                    with self.env.cr.savepoint(flush=False) as savepoint:
+                        try:
+                            getattr(record, name)()
+                        except UserError as error:  # there is nothing to do, or it is the wrong case for it
+                            self.assertNotIsInstance(error, AccessError)
+                        savepoint.rollback()
+                    self.env.invalidate_all()
+
+    def test_documents(self):
+        """Test who sees which documents and events, by every way in which records are read."""
+        person = self.users
+        leads = {
+            "own lead": {"user_id": person["own leads only"].id},
+            "colleague's lead": {"user_id": person["salesperson"].id},
+            "nobody's lead": {"user_id": False, "company_id": self.env.company.id},
+            "other company's lead": {"user_id": False, "team_id": False, "company_id": self.other_company.id},
+        }
+        about = {name: self.env["crm.lead"].create({"name": name, **values}) for name, values in leads.items()}
+        about["shared contact"] = self.contact
+        about["other company's contact"] = self.contact.create({"name": "O", "company_id": self.other_company.id})
+        about["nothing"] = self.env["res.partner"]
+        emails = {
+            name: self.create_email(
+                subject=f"security {name}",
+                author_id=False,
+                model=record._name if record else False,
+                res_id=record.id,
+            )
+            for name, record in about.items()
+        }
+        self.assertEqual(set(emails), set(DOCUMENTS))
+        for name, email in emails.items():
+            self.event.copy({"email_id": email.id, "fingerprint": f"security {name}", "reason": f"security {name}"})
+        self.env.flush_all()
+        self.env.invalidate_all()
+        for user in USERS:
+            expected = {f"security {name}" for name, seen_by in DOCUMENTS.items() if user in seen_by}
+            for model, field in (("sendgrid.email", "subject"), ("sendgrid.event", "reason")):
+                with self.subTest(user=user, model=model):
+                    Model = self.env[model].with_user(person[user])
+                    domain = [(field, "=like", "security %")]
+                    if user not in EMPLOYEES:
+                        self.assertDenied(Model.search, domain)
+                        continue
+                    found = Model.search(domain)
+                    self.assertEqual(set(found.mapped(field)), expected, "search")
+                    self.assertEqual(Model.search_count(domain), len(expected), "count")
+                    groups = Model.formatted_read_group(domain, [field], ["__count"])
+                    self.assertEqual({group[field] for group in groups}, expected, "groups")
+                    everything = Model.sudo().search(domain).sudo(False).with_user(person[user])
+                    for record in everything:
+                        name = record.sudo()[field]
+                        self.assertEqual(record.has_access("read"), name in expected, name)
+                        if name not in expected:
+                            self.assertDenied(record.read, [field])
+                            self.assertDenied(record.export_data, [field])
+                            self.assertDenied(record.web_read, {field: {}})
+
+    def test_bus(self):
+        """Test that each message that the addon sends is known, says ids only, and to employees only."""
+        sent = set()
+        root = Path(__file__).parents[1]
+        for folder in ("controllers", "models", "wizard"):
+            for path in (root / folder).glob("*.py"):
+                for node in ast.walk(ast.parse(path.read_text())):
+                    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("_bus_send", "_sendone"):
+                        sent.add(ast.literal_eval(node.args[0 if node.func.attr == "_bus_send" else 1]))
+        self.assertEqual(sent, set(MESSAGES))
+        for user, person in self.users.items():
+            # What the websocket subscribes a user to: his groups.
+            groups = person.all_group_ids
+            for name, channel in MESSAGES.items():
+                with self.subTest(user=user, message=name):
+                    self.assertEqual(self.env.ref(channel) in groups, user in EMPLOYEES)
+        with patch.object(type(self.env["bus.bus"]), "_sendone") as send:
+            self.receive(self.relay(self.email).event("open", reason="<b>reason</b>"))
+        [message] = [call.args for call in send.call_args_list if call.args[1] in MESSAGES]
+        self.assertEqual(message, (self.env.ref("base.group_user"), "sendgrid.email/changed", {"ids": self.email.ids}))
+
+
+@tagged("post_install", "-at_install")
+class TestRoutes(Outsiders, SendgridMixin, HttpCase):
+    """The routes, by the routing map."""
+
+    def test_nothing_is_forgotten(self):
+        """Test that each route of the addon is in its table, as it is there."""
+        IrHttp = self.env["ir.http"]
+        found = {
+            (url, routing["type"], routing["auth"], tuple(routing["methods"] or ()), routing.get("csrf", True))
+            for url, endpoint in IrHttp._generate_routing_rules(
+                sorted(self.env.registry._init_modules), IrHttp._get_converters()
+            )
+            if endpoint.original_endpoint.__module__.startswith(f"odoo.addons.{MODULE}.")
+            for routing in [endpoint.routing]
+        }
+        self.assertEqual(found, ROUTES)
+
+    @mute_logger("odoo.http", "odoo.addons.sendgrid_tracking.controllers.webhook")
+    def test_logged_in_makes_no_difference(self):
+        """Test that the webhook asks for the signature whoever is logged in, and that only POST is answered."""
+        body = to_wire([Relayed(["ada@example.org"]).event("open")])
+        url = f"{self.base_url()}/sendgrid/webhook/{self.account.webhook_token}"
+        for user, person in self.users.items():
+            with self.subTest(user):
+                if user != "public":
+                    self.authenticate(person.login, person.login)
+                before = self.Batch.search_count([])
+                self.assertEqual(self.opener.post(url, data=body, timeout=20).status_code, 403)
+                for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
+                    self.assertEqual(self.opener.request(method, url, data=body, timeout=20).status_code, 405, method)
+                self.assertEqual(self.post(body).status_code, 204)
+                self.assertEqual(self.Batch.search_count([]), before + 1)
+
+
+@tagged("post_install", "-at_install")
+class TestSignatures(SendgridCase):
+    """Forged, swapped and replayed. What HTTP adds to it: see `test_webhook`."""
+
+    def test_only_its_own(self):
+        """Test every mixture of two accounts, bodies and times: what belongs together is believed, and only that."""
+        signers = self.signer, Signer()
+        accounts = self.account, self.account.create({"name": "B", "verification_key": signers[1].public_key})
+        bodies, times = (b"[]", b"[] "), ("1795500000", "1795500001")
+        choices = list(itertools.product((0, 1), repeat=3))
+        believed = 0
+        for signed, sent in itertools.product(choices, repeat=2):
+            headers = signers[signed[0]].sign(bodies[signed[1]], times[signed[2]])
+            signature = headers["X-Twilio-Email-Event-Webhook-Signature"]
+            account, body, timestamp = accounts[sent[0]], bodies[sent[1]], times[sent[2]]
+            with self.subTest(signed=signed, sent=sent):
+                self.assertEqual(account._verify_webhook(signature, timestamp, body), signed == sent)
+            believed += signed == sent
+        self.assertEqual(believed, len(choices))
+
+    def test_replay(self):
+        """Test that the same POST once more, as SendGrid repeats it, adds nothing: neither events nor consequences."""
+        email = self.create_email()
+        body = to_wire([self.relay(email).event(kind) for kind in ("delivered", "open", "click", "bounce")])
+        self.store(body)
+        self.drain()
+
+        def state():
+            self.env.invalidate_all()
+            return (
+                email.read(["status", "open_count", "click_count", "status_reason", "facts"]),
+                self.Event.search_count([]),
+                self.contact.message_bounce,
+                self.contact.message_ids.ids,
+            )
+
+        once = state()
+        for _ in range(3):
+            batch = self.store(body)
+            self.drain()
+            self.assertBatch(batch, state="done", event_count=4, duplicate_count=4)
+            self.assertEqual(state(), once)
+
+    def test_nothing_to_time(self):
+        """Test that no check on the webhook's path takes a time that says something about a secret.
+
+        The token is looked up by its digest in a table: what is compared, a guesser cannot choose bit by bit. The
+        signature is verified with a public key over what the caller sent himself: there is no secret in it.
+        """
+        known = self.account._get_ids_by_webhook_token()
+        for digest in known:
+            self.assertIsInstance(digest, bytes)
+            self.assertEqual(len(digest), 32)
+            self.assertNotIn(digest, self.account.webhook_token.encode())
+        self.assertIn(self.account.id, known.values())
+        trust = self.account._get_webhook_trust()
+        self.assertEqual(trust, ((self.account.verification_key,), self.account.signature_max_age))
+        guesses = [self.account.webhook_token[:length] for length in (0, 1, 20, 42)] + ["é\ud800", "x" * 10_000]
+        with self.assertQueryCount(0):
+            for guess in guesses:
+                self.assertFalse(self.account._get_by_webhook_token(guess))
+            self.assertEqual(self.account._get_by_webhook_token(self.account.webhook_token), self.account)
+
+
+@tagged("post_install", "-at_install")
+class TestSecrets(SendgridMixin, HttpCase):
+    """Logs and error pages."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.account.api_key = "SG.never-to-be-seen"
+        self.body = to_wire([Relayed(["ada@example.org"]).event("open")])
+
+    def _answers(self):
+        """Answers of all kinds: taken, refused, too large, another method, a failure of our own."""
+        token = self.account.webhook_token
+        url = f"{self.base_url()}/sendgrid/webhook/{token}"
+        yield 204, self.post(self.body)
+        yield 403, self.post(self.body, headers={})
+        yield 404, self.opener.post(f"{url}x", data=self.body, timeout=20)
+        yield 404, self.opener.post(f"{url}/{token}", data=self.body, timeout=20)
+        yield 405, self.opener.get(url, timeout=20)
+        yield 413, self.post(b" " * (5 * 1024 * 1024))
+        for error in (ValueError(token), UserError(f"{token} {self.account.api_key}")):
+            with patch.object(type(self.Batch), "_receive", side_effect=type(error)("failed")):
+                answer = self.post(self.body)
+            self.assertGreaterEqual(answer.status_code, 400)
+            yield answer.status_code, answer
+
+    def test_error_pages_and_logs(self):
+        """Test that neither an answer nor a line of the log has the API key or the webhook's token in it."""
+        secrets = self.account.api_key, self.account.webhook_token
+        with self.assertLogs(level=logging.INFO) as logs, self.assertLogs("werkzeug", logging.INFO) as access:
+            for status, answer in self._answers():
+                with self.subTest(status):
+                    self.assertEqual(answer.status_code, status)
+                    for secret in secrets:
+                        self.assertNotIn(secret, answer.text)
+                        self.assertNotIn(secret, str(answer.headers))
+        self.assertEqual(len(access.output), 8)
+        self.assertTrue(all("/sendgrid/webhook/" in line for line in access.output))
+        said = "\n".join(logs.output + access.output)
+        for secret in secrets:
+            self.assertNotIn(secret, said)
+
+    def test_bad_signatures_are_cheap(self):
+        """Test that a POST with a bad signature or to a wrong address costs less of the database than a good one."""
+        self.enterContext(patch.object(sendgrid_event_batch, "WAKE_INTERVAL", 3600))
+        self.post(self.body)  # fills the caches, and wakes the drain
+        self.enterContext(mute_logger("odoo.addons.sendgrid_tracking.controllers.webhook"))
+        execute = type(self.env.cr).execute
+        url = f"{self.base_url()}/sendgrid/webhook/x"
+        queries = {}
+        for name, post in {
+            "first bad": lambda: self.post(self.body, signer=Signer()),
+            "bad": lambda: self.post(self.body, signer=Signer()),
+            "unsigned": lambda: self.post(self.body, headers={}),
+            "large": lambda: self.post(b" " * 4_000_000, headers={}),
+            "nowhere": lambda: self.opener.post(url, data=self.body, timeout=20),
+            "good": lambda: self.post(self.body),
+        }.items():
+            with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
+                post()
+            statements = (str(getattr(call.args[1], "code", call.args[1])) for call in watch.call_args_list)
+            queries[name] = [statement.split()[0] for statement in statements]
+        for name in ("bad", "unsigned", "large", "nowhere"):
+            with self.subTest(name):
+                self.assertLess(len(queries[name]), len(queries["good"]), queries)
+                self.assertFalse({"INSERT", "UPDATE", "DELETE"} & set(queries[name]))
