@@ -9,9 +9,12 @@
     "external_dependencies": {"python": ["cryptography", "lxml", "sendgrid", "ua-parser"]},
     "data": [
         "security/ir.model.access.csv",
+        "security/ir_rule.xml",
         "data/ir_cron.xml",
         "data/base_automation.xml",
         "wizard/mail_compose_message_views.xml",
+        "wizard/sendgrid_account_connect_views.xml",
+        "wizard/sendgrid_account_disconnect_views.xml",
         "wizard/sendgrid_event_attach_views.xml",
         "views/sendgrid_email_views.xml",
         "views/sendgrid_event_views.xml",
@@ -21,6 +24,7 @@
         "views/crm_lead_views.xml",
         "views/ir_mail_server_views.xml",
         "views/mail_mail_views.xml",
+        "views/res_config_settings_views.xml",
         "views/res_partner_views.xml",
     ],
     "demo": [

@@ -1,6 +1,22 @@
--- A copy of a database neither sends through SendGrid nor believes its webhooks.
+-- A copy of a database neither sends through SendGrid nor believes its webhooks nor calls its API.
 UPDATE sendgrid_account
    SET api_key = NULL,
        verification_key = NULL,
        previous_verification_key = NULL,
-       webhook_token = 'neutralized-' || id;
+       previous_verification_key_end = NULL,
+       webhook_token = 'neutralized-' || id,
+       previous_webhook_token = NULL,
+       webhook_id = NULL,
+       webhook_created = NULL,
+       previous_webhook_id = NULL,
+       connection_date = NULL,
+       tracking_settings_date = NULL;
+
+-- Switched on again by mistake, the servers still cannot send: the password is the key.
+UPDATE ir_mail_server
+   SET active = false,
+       smtp_pass = NULL
+ WHERE sendgrid_account_id IS NOT NULL;
+
+-- A dialog that was open may hold a key.
+UPDATE sendgrid_account_connect SET api_key = NULL;

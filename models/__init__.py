@@ -4,6 +4,7 @@ from . import (
     crm_lead,
     ir_mail_server,
     mail_mail,
+    res_config_settings,
     res_partner,
     sendgrid_account,
     sendgrid_consequence,

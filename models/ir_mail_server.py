@@ -20,6 +20,19 @@ class IrMailServer(models.Model):
         help="Set it if the server is SendGrid's: what is sent through it is tracked.",
     )
 
+    sendgrid_connection = fields.Selection(
+        [("created", "Made by connecting"), ("adopted", "Taken over by connecting")],
+        readonly=True,
+        copy=False,
+        help="What connecting the account did with the server, and disconnecting undoes. Empty: the account was chosen "
+        "by hand.",
+    )
+
+    _sendgrid_created_uniq = models.UniqueIndex(
+        "(sendgrid_account_id) WHERE sendgrid_connection = 'created'",
+        "Connecting makes one mail server for an account.",
+    )
+
     @api.onchange("smtp_host")
     def _onchange_smtp_host_sendgrid(self):
         if not self.sendgrid_account_id and (self.smtp_host or "").strip().lower() in SENDGRID_HOSTS:

@@ -2,6 +2,7 @@ import hashlib
 import logging
 import secrets
 import time
+from datetime import timedelta, timezone
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
@@ -9,14 +10,24 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import ormcache
 from odoo.tools.urls import urljoin
 
-from ..tools import client, signature
+from ..tools import client, event_webhook, signature
 from .undoable import undoable
 
 _logger = logging.getLogger(__name__)
 
 
 # What the webhook's path remembers between two calls.
-WEBHOOK_FIELDS = {"active", "webhook_token", "verification_key", "previous_verification_key", "signature_max_age"}
+WEBHOOK_FIELDS = {
+    "active",
+    "webhook_token",
+    "previous_webhook_token",
+    "verification_key",
+    "previous_verification_key",
+    "previous_verification_key_end",
+    "signature_max_age",
+}
+# SendGrid posts an event again for 24 hours: so long, and a little longer, a key that it used is of use.
+PREVIOUS_KEY_VALID = timedelta(hours=25)
 
 
 class SendgridAccount(models.Model):
@@ -67,6 +78,62 @@ class SendgridAccount(models.Model):
         copy=False,
         help="A second key that is accepted as well, while SendGrid changes from one to the other.",
     )
+    previous_verification_key_end = fields.Datetime(
+        string="Previous Key Valid until",
+        copy=False,
+        help="From then on the previous key is not accepted any more. Empty: it is accepted for good.",
+    )
+    webhook_id = fields.Char(
+        string="Webhook at SendGrid",
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="SendGrid's id of the webhook that connecting made or found. Empty: it was set up by hand.",
+    )
+    webhook_created = fields.Boolean(
+        readonly=True, copy=False, help="Connecting made the webhook at SendGrid, so that disconnecting deletes it."
+    )
+    previous_webhook_id = fields.Char(
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="SendGrid's id of the webhook that a new signing key replaced. It stays until the previous key ends.",
+    )
+    previous_webhook_token = fields.Char(
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="The secret part of that webhook's address, which is answered as well.",
+    )
+    connection_date = fields.Datetime(
+        string="Connected on",
+        readonly=True,
+        copy=False,
+        help="When SendGrid's test event arrived here, with a valid signature.",
+    )
+    connection_state = fields.Selection(
+        [
+            ("none", "Not connected"),
+            ("incomplete", "Incomplete"),
+            ("manual", "Set up by hand"),
+            ("connected", "Connected"),
+        ],
+        string="Connection",
+        compute="_compute_connection_state",
+    )
+    open_tracking = fields.Boolean(
+        readonly=True,
+        copy=False,
+        help="SendGrid's setting for the whole account: an invisible picture in each e-mail tells that it was opened.",
+    )
+    click_tracking = fields.Boolean(
+        readonly=True,
+        copy=False,
+        help="SendGrid's setting for the whole account: links lead over SendGrid, which tells that they were followed.",
+    )
+    tracking_settings_date = fields.Datetime(
+        readonly=True, copy=False, help="When the two settings were read from SendGrid."
+    )
     signature_max_age = fields.Integer(
         string="Signature Valid for (hours)",
         groups="base.group_system",
@@ -106,6 +173,17 @@ class SendgridAccount(models.Model):
         for account in self:
             account.webhook_url = urljoin(account.get_base_url(), f"sendgrid/webhook/{account.webhook_token}")
 
+    @api.depends("webhook_id", "verification_key", "connection_date")
+    def _compute_connection_state(self):
+        for account in self:
+            if account.connection_date:
+                state = "connected"
+            elif account.webhook_id:
+                state = "incomplete"
+            else:
+                state = "manual" if account.verification_key else "none"
+            account.connection_state = state
+
     @api.model_create_multi
     def create(self, vals_list):
         for vals in vals_list:
@@ -138,7 +216,7 @@ class SendgridAccount(models.Model):
 
     def action_new_webhook_token(self):
         """Give the webhook another address, when the old one got into the wrong hands."""
-        self.webhook_token = secrets.token_urlsafe(32)
+        self.write({"webhook_token": secrets.token_urlsafe(32), "connection_date": False})
 
     def _normalize_keys(self, vals):
         for name in ("verification_key", "previous_verification_key"):
@@ -154,6 +232,12 @@ class SendgridAccount(models.Model):
                     ) from error
 
     @api.model
+    def _get_ids_of_companies(self):
+        """Return the ids of the accounts of the user's companies and of all, archived ones included."""
+        domain = [("company_id", "in", [False, *self.env.companies.ids])]
+        return self.sudo().with_context(active_test=False).search(domain).ids
+
+    @api.model
     def _get_by_webhook_token(self, webhook_token):
         """Return the active account of a webhook's address, or none.
 
@@ -164,13 +248,21 @@ class SendgridAccount(models.Model):
     @ormcache()
     def _get_ids_by_webhook_token(self):
         # All at once: whoever guesses addresses neither gets to the database nor fills the cache.
-        return {_digest(account.webhook_token): account.id for account in self.search([])}
+        return {
+            _digest(token): account.id
+            for account in self.search([])
+            for token in (account.previous_webhook_token, account.webhook_token)
+            if token
+        }
 
     @ormcache("self.id")
     def _get_webhook_trust(self):
-        """Return what the webhook's path needs of the account, without a query: the keys, and the window in hours."""
-        keys = (self.verification_key, self.previous_verification_key)
-        return tuple(key for key in keys if key), self.signature_max_age
+        """Return what the webhook's path needs of the account, without a query: the keys, each with the Unix time until
+        which it is accepted, and the window in hours."""
+        end = self.previous_verification_key_end
+        until = end.replace(tzinfo=timezone.utc).timestamp() if end else float("inf")
+        keys = ((self.verification_key, float("inf")), (self.previous_verification_key, until))
+        return tuple(key for key in keys if key[0]), self.signature_max_age
 
     def _verify_webhook(self, signed, timestamp, body):
         """Tell whether SendGrid signed ``body`` for this account.
@@ -187,7 +279,109 @@ class SendgridAccount(models.Model):
             is_number = len(timestamp) < 20 and timestamp.isascii() and timestamp.isdigit()
             if not is_number or abs(time.time() - int(timestamp)) > max_age * 3600:
                 return False
-        return any(signature.verify(key, signed, timestamp, body) for key in keys)
+        now = time.time()
+        return any(now < until and signature.verify(key, signed, timestamp, body) for key, until in keys)
+
+    # ------------------------------------------------------------
+    # CONNECTION
+    # ------------------------------------------------------------
+
+    def action_connect(self):
+        """Open the dialog that connects this account."""
+        self.ensure_one()
+        return self.env["sendgrid.account.connect"]._open(self)
+
+    def action_rotate_key(self):
+        """Open the dialog that has SendGrid sign with a new key."""
+        self.ensure_one()
+        return self.env["sendgrid.account.connect"]._open(self, rotates_key=True)
+
+    def action_disconnect(self):
+        """Open the dialog that takes back what connecting made."""
+        self.ensure_one()
+        return self.env["sendgrid.account.disconnect"]._open(self)
+
+    def action_forget_previous_key(self):
+        """End the previous key now, and delete the webhook that signs with it."""
+        self.ensure_one()
+        try:
+            self._forget_previous_key()
+        except client.ApiError as error:
+            raise UserError(self._explain_api_error(error)) from error
+
+    def _forget_previous_key(self):
+        """Delete the webhook that a new signing key replaced, then forget its key and its address.
+
+        :raise client.ApiError: if SendGrid did not answer, or refused
+        """
+        self.ensure_one()
+        if self.previous_webhook_id:
+            event_webhook.delete(self._get_client(), self.previous_webhook_id, self.previous_webhook_token)
+        self.write(
+            {
+                "previous_verification_key": False,
+                "previous_verification_key_end": False,
+                "previous_webhook_id": False,
+                "previous_webhook_token": False,
+            }
+        )
+
+    @api.model
+    def _cron_forget_previous_keys(self):
+        """End the previous keys whose time is over; those whose SendGrid does not answer at the next run."""
+        accounts = self.search([("previous_verification_key_end", "<", fields.Datetime.now())])
+        for account in accounts:
+            try:
+                account._forget_previous_key()
+            except (client.ApiError, UserError) as error:
+                _logger.warning("SendGrid account %s: its previous webhook is still there: %s", account.id, error)
+            self.env["ir.cron"]._commit_progress(1)
+
+    # ------------------------------------------------------------
+    # TRACKING SETTINGS
+    # ------------------------------------------------------------
+
+    def action_read_tracking_settings(self):
+        """Ask SendGrid whether it tracks opens and clicks."""
+        self.ensure_one()
+        try:
+            self._read_tracking_settings()
+        except client.ApiError as error:
+            raise UserError(self._explain_api_error(error)) from error
+
+    def action_switch_open_tracking(self):
+        """Switch the account's open tracking at SendGrid."""
+        self._switch_tracking("open", not self.open_tracking)
+
+    def action_switch_click_tracking(self):
+        """Switch the account's click tracking at SendGrid."""
+        self._switch_tracking("click", not self.click_tracking)
+
+    def _switch_tracking(self, name, enabled):
+        self.ensure_one()
+        try:
+            self._get_client().call("patch", ("tracking_settings", name), body={"enabled": enabled})
+            self._read_tracking_settings()
+        except client.ApiError as error:
+            raise UserError(self._explain_api_error(error)) from error
+
+    def _read_tracking_settings(self):
+        """Note what SendGrid's tracking settings are.
+
+        :raise client.ApiError: if SendGrid did not answer, or refused
+        """
+        answer = self._get_client().get(("tracking_settings",))
+        rows = answer.get("result") if isinstance(answer, dict) else None
+        if not isinstance(rows, list):
+            raise client.ApiError("answer")
+        enabled = {row.get("name"): bool(row.get("enabled")) for row in rows if isinstance(row, dict)}
+        self.write(
+            {
+                "open_tracking": enabled.get("open", False),
+                "click_tracking": enabled.get("click", False),
+                "tracking_settings_date": fields.Datetime.now(),
+            }
+        )
 
     # ------------------------------------------------------------
     # CALLS OF SENDGRID

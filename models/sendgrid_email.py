@@ -318,12 +318,14 @@ class SendgridEmail(models.Model):
     @api.model
     def _get_visible_domain(self):
         """The author sees an e-mail, and whoever may read the record it is about. Administrators also see what is about
-        no record, or about one that is gone."""
+        no record, or about one that is gone, if it went through an account of their companies."""
         user = self.env.user
         is_admin = user.has_group("base.group_system")
         domain = Domain("author_id", "=", user.partner_id.id)
+        # Accounts are few, so that this is a list of ids.
+        own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies()) if is_admin else None
         if is_admin:
-            domain |= Domain("model", "=", False) | Domain("res_id", "in", [False, 0])
+            domain |= own & (Domain("model", "=", False) | Domain("res_id", "in", [False, 0]))
         for name in self._get_models_in_use():
             about = Domain("model", "=", name)
             Model = self.env.get(name)
@@ -333,7 +335,7 @@ class SendgridEmail(models.Model):
                 if Model.has_access("read"):
                     domain |= about & self._get_exists_domain("res_id", Model)
             if is_admin:
-                domain |= about & ~self._get_exists_domain("res_id", Model.sudo()) if has_records else about
+                domain |= own & (about & ~self._get_exists_domain("res_id", Model.sudo()) if has_records else about)
         return domain
 
     @api.model

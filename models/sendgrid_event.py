@@ -160,10 +160,12 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _get_visible_domain(self):
-        """Whoever may see the e-mail sees its events; those of no e-mail are the administrators'."""
+        """Whoever may see the e-mail sees its events; those of no e-mail are the administrators', each account's those of
+        its company."""
         domain = self._get_exists_domain("email_id", self.env["sendgrid.email"])
         if self.env.user.has_group("base.group_system"):
-            domain |= Domain("email_id", "=", False)
+            own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies())
+            domain |= Domain("email_id", "=", False) & own
         return domain
 
     # ------------------------------------------------------------

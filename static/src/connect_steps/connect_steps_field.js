@@ -1,0 +1,84 @@
+import { Component, onMounted, onWillUnmount, useState } from "@odoo/owl";
+import { browser } from "@web/core/browser/browser";
+import { _t } from "@web/core/l10n/translation";
+import { registry } from "@web/core/registry";
+import { useService } from "@web/core/utils/hooks";
+import { standardFieldProps } from "@web/views/fields/standard_field_props";
+
+const STATES = {
+    waiting: { title: _t("Waiting"), icon: "fa-circle-o text-muted" },
+    running: { title: _t("Running"), icon: "fa-circle-o-notch fa-spin text-info" },
+    done: { title: _t("Done"), icon: "fa-check-circle text-success" },
+    warning: { title: _t("Done, with a remark"), icon: "fa-exclamation-circle text-warning" },
+    skipped: { title: _t("Skipped"), icon: "fa-minus-circle text-muted" },
+    failed: { title: _t("Failed"), icon: "fa-times-circle text-danger" },
+};
+
+/** The steps of connecting an account. It has the server run one after the other, and shows how far it is. */
+export class ConnectStepsField extends Component {
+    static template = "sendgrid_tracking.ConnectStepsField";
+    static props = { ...standardFieldProps };
+
+    setup() {
+        this.orm = useService("orm");
+        this.state = useState({ isBusy: false });
+        this.states = STATES;
+        this.isClosed = false;
+        onMounted(() => this.run());
+        onWillUnmount(() => (this.isClosed = true));
+    }
+
+    get steps() {
+        return this.props.record.data[this.props.name].records.map(({ resId, data }) => ({ id: resId, ...data }));
+    }
+
+    /** A step that runs though nobody is running it was interrupted. */
+    canRepeat(step) {
+        return !this.state.isBusy && step.state !== "waiting";
+    }
+
+    /** Whether it is the one to look at: the others' buttons are quieter. */
+    isUrgent(step) {
+        return ["failed", "running"].includes(step.state);
+    }
+
+    async run() {
+        const { resModel, resId } = this.props.record;
+        this.state.isBusy = true;
+        try {
+            while (!this.isClosed) {
+                const pause = await this.orm.call(resModel, "run_next", [resId]);
+                if (this.isClosed) {
+                    return;
+                }
+                await this.props.record.load();
+                if (pause === false) {
+                    return;
+                }
+                await new Promise((resolve) => browser.setTimeout(resolve, pause * 1000));
+            }
+        } finally {
+            this.state.isBusy = false;
+        }
+    }
+
+    async repeat(step) {
+        const { resModel, resId } = this.props.record;
+        this.state.isBusy = true;
+        await this.orm.call(resModel, "repeat", [resId, step.id]);
+        await this.props.record.load();
+        await this.run();
+    }
+}
+
+registry.category("fields").add("sendgrid_connect_steps", {
+    component: ConnectStepsField,
+    displayName: _t("Steps of Connecting"),
+    supportedTypes: ["one2many"],
+    relatedFields: [
+        { name: "display_name", type: "char" },
+        { name: "name", type: "char" },
+        { name: "state", type: "char" },
+        { name: "message", type: "text" },
+    ],
+});

@@ -1,0 +1,115 @@
+"""SendGrid's side of an Event Webhook: its settings, through `tools.client` (Twilio docs: Event Webhook API).
+
+Several webhooks may be there, other programs' too. Ours has our token in its address: nobody else's can.
+"""
+
+from .client import ApiError
+
+# What connecting calls the webhooks that it makes. Only beside our own address does it tell anything.
+FRIENDLY_NAME = "Odoo SendGrid Email Tracking"
+EVENTS = (
+    "processed",
+    "dropped",
+    "deferred",
+    "delivered",
+    "bounce",
+    "open",
+    "click",
+    "spam_report",
+    "unsubscribe",
+    "group_unsubscribe",
+    "group_resubscribe",
+)
+SETTINGS = ("user", "webhooks", "event", "settings")
+# The part of our address before the token.
+PATH = "/sendgrid/webhook/"
+
+
+def list_all(client):
+    """Return the account's webhooks as SendGrid describes them, and how many its plan allows (None: it does not say).
+
+    :raise ApiError: as every call
+    """
+    answer = client.get((*SETTINGS, "all"))
+    if not isinstance(answer, dict) or not isinstance(answer.get("webhooks"), list):
+        raise ApiError("answer")
+    # Without any, the list may hold one empty object.
+    webhooks = [one for one in answer["webhooks"] if isinstance(one, dict) and one.get("id")]
+    return webhooks, answer.get("max_allowed") or None
+
+
+def find(webhooks, token, webhook_id):
+    """Return the one of ``webhooks`` that is ours, or None.
+
+    By the token in its address, so that it is found also when its id never got here. By ``webhook_id`` only while it
+    leads to some address of this addon: somebody may have given it to another program.
+    """
+    for webhook in webhooks:
+        if has_token(webhook, token):
+            return webhook
+    for webhook in webhooks:
+        if webhook_id and webhook["id"] == webhook_id and PATH in (webhook.get("url") or ""):
+            return webhook
+    return None
+
+
+def has_token(webhook, token):
+    """Tell whether a webhook leads to the address with this token."""
+    return bool(token) and PATH + token in (webhook.get("url") or "")
+
+
+def create(client, url):
+    """Make a webhook and return it as SendGrid describes it.
+
+    :raise ApiError: `refused`: the address is no URL, another webhook has it, or the plan allows no more
+    """
+    body = {"url": url, "enabled": True, "friendly_name": FRIENDLY_NAME, **dict.fromkeys(EVENTS, True)}
+    webhook = client.call("post", SETTINGS, body=body).body
+    if not isinstance(webhook, dict) or not webhook.get("id"):
+        raise ApiError("answer")
+    return webhook
+
+
+def update(client, webhook_id, url):
+    """Have a webhook post all events to ``url``, those about the account itself too (only this call takes these)."""
+    body = {"url": url, "enabled": True, **dict.fromkeys(EVENTS, True), "account_status_change": True}
+    client.call("patch", (*SETTINGS, webhook_id), body=body)
+
+
+def sign(client, webhook_id):
+    """Have a webhook sign what it posts, if it does not yet, and return the key to verify it with.
+
+    Switched on twice it keeps its key; only switching it off makes SendGrid forget it.
+    """
+    path = (*SETTINGS, "signed", webhook_id)
+    answer = client.get(path)
+    if not isinstance(answer, dict) or not answer.get("public_key"):
+        answer = client.call("patch", path, body={"enabled": True}).body
+    if not isinstance(answer, dict) or not isinstance(answer.get("public_key"), str):
+        raise ApiError("answer")
+    return answer["public_key"]
+
+
+def test(client, webhook_id, url):
+    """Have SendGrid post its sample events to ``url``, signed as the webhook signs.
+
+    Repeatable: a second test does no harm.
+    """
+    body = {"id": webhook_id, "url": url}
+    client.call("post", ("user", "webhooks", "event", "test"), body=body, repeatable=True)
+
+
+def delete(client, webhook_id, token):
+    """Delete a webhook, if it still leads to the address with this token.
+
+    :return: whether it is gone now; False when it leads elsewhere, so that it is somebody else's by now
+    """
+    try:
+        webhook = client.get((*SETTINGS, webhook_id))
+        if not isinstance(webhook, dict) or not has_token(webhook, token):
+            return False
+        client.call("delete", (*SETTINGS, webhook_id))
+    except ApiError as error:
+        if error.kind != "missing":
+            raise
+    return True

@@ -1,0 +1,131 @@
+from odoo import Command, api, fields, models
+
+CONNECT = ("key", "webhook", "signing", "server", "tracking", "test")
+ROTATE = ("second", "webhook", "signing", "test")
+
+
+class SendgridAccountConnect(models.TransientModel):
+    """The dialog that connects an account: a key is pasted, the rest is done step by step, each seen and repeatable."""
+
+    _name = "sendgrid.account.connect"
+    _description = "Connect a SendGrid Account"
+
+    account_id = fields.Many2one("sendgrid.account", readonly=True, help="Empty: a new one is made.")
+    name = fields.Char(required=True, default="SendGrid", help="How the account is called in Odoo.")
+    company_id = fields.Many2one("res.company", help="Empty: the account serves all companies.")
+    api_key = fields.Char(
+        string="API Key",
+        groups="base.group_system",
+        help="Made at SendGrid under Settings > API Keys, with Full Access or with the permissions that the first step "
+        "names. It is only kept once SendGrid knows it.",
+    )
+    region = fields.Selection(
+        selection=lambda self: self.env["sendgrid.account"]._fields["region"]._description_selection(self.env),
+        required=True,
+        default="global",
+    )
+    sending = fields.Selection(
+        [("login", "SMTP relay"), ("sendgrid_api", "Web API")],
+        string="Send by",
+        required=True,
+        default="login",
+        help="Both are tracked alike. The Web API is for hosts from where SMTP is blocked.",
+    )
+    rotates_key = fields.Boolean(readonly=True, help="It is about a new signing key only.")
+    step_ids = fields.One2many("sendgrid.account.connect.step", "connect_id", readonly=True)
+    is_done = fields.Boolean(compute="_compute_is_done")
+
+    @api.depends("step_ids.state")
+    def _compute_is_done(self):
+        for connect in self:
+            connect.is_done = connect.step_ids and all(step._is_passed() for step in connect.step_ids)
+
+    @api.model
+    def _open(self, account, rotates_key=False):
+        """Return the action that shows a new dialog for ``account``."""
+        is_api = "sendgrid_api" in account.mail_server_ids.mapped("smtp_authentication")
+        values = {
+            "account_id": account.id,
+            "name": account.name,
+            "company_id": account.company_id.id,
+            "region": account.region,
+            "sending": "sendgrid_api" if is_api else "login",
+            "rotates_key": rotates_key,
+        }
+        return self.create(values)._reopen()
+
+    def _reopen(self):
+        self.ensure_one()
+        title = self.env._("New Signing Key") if self.rotates_key else self.env._("Connect SendGrid")
+        return {
+            "type": "ir.actions.act_window",
+            "name": title,
+            "res_model": self._name,
+            "res_id": self.id,
+            "views": [[False, "form"]],
+            "target": "new",
+        }
+
+    def action_start(self):
+        """Show the steps; the dialog runs them one by one."""
+        self.api_key = (self.api_key or "").strip()
+        names = ROTATE if self.rotates_key else CONNECT
+        self.step_ids = [Command.clear(), *(Command.create({"name": name}) for name in names)]
+        self._mark_next()
+        return self._reopen()
+
+    def action_back(self):
+        """Show the first page again, to correct what was entered."""
+        self.step_ids = [Command.clear()]
+        return self._reopen()
+
+    def action_open_account(self):
+        """Show the account."""
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "sendgrid.account",
+            "res_id": self.account_id.id,
+            "views": [[False, "form"]],
+        }
+
+    def run_next(self):
+        """Run the step whose turn it is, in this transaction, which is short.
+
+        :return: seconds after which to call again, or False when nothing is left to run
+        """
+        self.ensure_one()
+        if step := self._mark_next():
+            step._run()
+        step = self._mark_next()
+        return step._get_pause() if step else False
+
+    def repeat(self, step_id):
+        """Have a step run again, and after it those that had not passed."""
+        self.ensure_one()
+        step = self.step_ids.filtered(lambda step: step.id == step_id)
+        (step | self.step_ids.filtered(lambda other: not other._is_passed()))._reset()
+        self._mark_next()
+
+    def _mark_next(self):
+        """Return the step that is running, else the first that can: it is running from now on."""
+        step = self.step_ids.filtered(lambda step: step.state == "running")[:1]
+        if not step:
+            step = self.step_ids.filtered(lambda step: step.state == "waiting" and step._can_run())[:1]
+            step.state = "running"
+        return step
+
+    def _get_client(self):
+        """Return a client for the key that was entered, else for the account's."""
+        entered = {"name": self.name, "region": self.region, "api_key": self.api_key or self.account_id.sudo().api_key}
+        return self.env["sendgrid.account"].new(entered)._get_client(patience=5)
+
+    def _save_account(self):
+        """Keep what was entered, now that SendGrid knows the key. Here the key is forgotten."""
+        values = {"name": self.name, "region": self.region, "company_id": self.company_id.id}
+        if self.api_key:
+            values["api_key"] = self.api_key
+        if self.account_id:
+            self.account_id.write(values)
+        else:
+            self.account_id = self.account_id.create(values)
+        self.api_key = False

@@ -1,0 +1,451 @@
+import ipaddress
+import secrets
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
+
+from ..models.ir_mail_server import SENDGRID_HOSTS
+from ..models.sendgrid_account import PREVIOUS_KEY_VALID
+from ..models.sendgrid_event import TEST_RECIPIENT
+from ..tools import event_webhook
+from ..tools.client import ApiError
+
+# Of each step, those without which it is of no use.
+NEEDS = {
+    "webhook": ("key", "second"),
+    "signing": ("webhook",),
+    "server": ("key",),
+    "tracking": ("key",),
+    "test": ("signing",),
+}
+POLL = 1.5  # seconds between two looks whether the test has arrived
+PATIENCE = timedelta(seconds=60)  # how long it may take: SendGrid needs some seconds
+
+
+class SendgridAccountConnectStep(models.TransientModel):
+    """One step of connecting, and what became of it.
+
+    Each can run any number of times: it looks what is there already. So it does no harm if the process dies between
+    SendGrid's answer and the commit, or if two windows run the same step.
+    """
+
+    _name = "sendgrid.account.connect.step"
+    _description = "Step of Connecting"
+
+    connect_id = fields.Many2one("sendgrid.account.connect", required=True, ondelete="cascade", index=True)
+    name = fields.Selection(
+        [
+            ("key", "API key and its permissions"),
+            ("second", "Room for a second webhook"),
+            ("webhook", "Event webhook"),
+            ("signing", "Signature"),
+            ("server", "Outgoing mail server"),
+            ("tracking", "Open and click tracking"),
+            ("test", "SendGrid's test event"),
+        ],
+        required=True,
+    )
+    state = fields.Selection(
+        [
+            ("waiting", "Waiting"),
+            ("running", "Running"),
+            ("done", "Done"),
+            ("warning", "Done, with a remark"),
+            ("skipped", "Skipped"),
+            ("failed", "Failed"),
+        ],
+        required=True,
+        default="waiting",
+    )
+    message = fields.Text(help="What happened, or what to do.")
+    last_batch_id = fields.Integer(help="The test's batch comes after this one. 0: the test has not been sent.")
+    test_date = fields.Datetime(help="When the test was sent.")
+
+    @api.depends("name")
+    @api.depends_context("lang")
+    def _compute_display_name(self):
+        labels = dict(self._fields["name"]._description_selection(self.env))
+        for step in self:
+            step.display_name = labels.get(step.name)
+
+    def _is_passed(self):
+        return self.state in ("done", "warning", "skipped")
+
+    def _can_run(self):
+        others = self.connect_id.step_ids.filtered(lambda other: other.name in NEEDS.get(self.name, ()))
+        return all(other.state in ("done", "warning") for other in others)
+
+    def _reset(self):
+        self.write({"state": "waiting", "message": False, "last_batch_id": 0, "test_date": False})
+
+    def _get_pause(self):
+        return POLL if self.last_batch_id else 0
+
+    def _run(self):
+        """Run the step; what fails is told in its message, with what to do."""
+        try:
+            with self.env.cr.savepoint():
+                state, message = getattr(self, f"_run_{self.name}")()
+        except ApiError as error:
+            state, message = "failed", self._explain(error)
+        except UserError as error:
+            state, message = "failed", str(error)
+        self.write({"state": state, "message": message})
+
+    def _explain(self, error):
+        message = self.env["sendgrid.account"]._explain_api_error(error)
+        if error.wait:
+            message += "\n" + self.env._("It takes calls again in %s seconds.", round(error.wait) + 1)
+        return message
+
+    def _get_account(self):
+        return self.connect_id.account_id
+
+    # ------------------------------------------------------------
+    # KEY
+    # ------------------------------------------------------------
+
+    def _get_scopes(self):
+        """Return {scope: what it is for}: those that connecting cannot do without, and the others.
+
+        Names: Twilio docs, API key permissions.
+        """
+        needed = {
+            "mail.send": self.env._("send e-mails"),
+            "user.webhooks.event.settings.read": self.env._("find the event webhook"),
+            "user.webhooks.event.settings.update": self.env._("set up the event webhook and its signature"),
+        }
+        useful = {
+            "user.webhooks.event.test.create": self.env._("have SendGrid send a test event"),
+            "tracking_settings.read": self.env._("show whether opens and clicks are tracked"),
+            "tracking_settings.open.update": self.env._("switch open tracking"),
+            "tracking_settings.click.update": self.env._("switch click tracking"),
+            "suppression.read": self.env._("fetch bounces, unsubscribes and complaints that the webhook missed"),
+            "suppression.delete": self.env._("clear an address at SendGrid that is valid again"),
+            "asm.groups.read": self.env._("fetch who left an unsubscribe group"),
+            "email_activity.read": self.env._("fetch events that the webhook missed"),
+        }
+        return needed, useful
+
+    def _run_key(self):
+        answer = self.connect_id._get_client().get(("scopes",))
+        scopes = answer.get("scopes") if isinstance(answer, dict) else None
+        if not isinstance(scopes, list):
+            raise ApiError("answer")
+        missing, useful = (
+            [
+                self.env._("%(scope)s, to %(purpose)s", scope=scope, purpose=purpose)
+                for scope, purpose in wanted.items()
+                if scope not in scopes
+            ]
+            for wanted in self._get_scopes()
+        )
+        if missing:
+            return "failed", "\n".join(
+                [
+                    self.env._("SendGrid knows the key, but the key may not do what is needed. It lacks:"),
+                    *(f"• {line}" for line in missing),
+                    *(f"• {line} " + self.env._("(not necessary)") for line in useful),
+                    self.env._("Add these under Settings > API Keys at SendGrid, or make a key with Full Access."),
+                ]
+            )
+        self.connect_id._save_account()
+        if useful:
+            return "warning", "\n".join(
+                [
+                    self.env._("The key is good. For these it lacks the permission, and they will not work:"),
+                    *(f"• {line}" for line in useful),
+                ]
+            )
+        return "done", self.env._("The key is good, and has every permission that is used.")
+
+    # ------------------------------------------------------------
+    # WEBHOOK
+    # ------------------------------------------------------------
+
+    def _run_second(self):
+        """Move the present webhook aside, so that the next step makes one beside it.
+
+        A webhook has one pair of keys, and switching its signature off and on leaves a moment without. Two webhooks
+        deliver everything twice for a day, which counts once.
+        """
+        account = self._get_account()
+        if account.previous_webhook_token and not account.webhook_id:
+            return "done", self.env._("The present webhook has been put aside already.")
+        if account.previous_webhook_token or account.previous_verification_key:
+            raise UserError(
+                self.env._(
+                    "The last change of keys has not ended yet. End it first: “Forget Previous Key” on the account."
+                )
+            )
+        webhooks, allowed = event_webhook.list_all(account._get_client(patience=5))
+        own = event_webhook.find(webhooks, account.webhook_token, account.webhook_id)
+        if not own:
+            raise UserError(
+                self.env._("SendGrid has no webhook for this account. Connect it: that gives a new key too.")
+            )
+        if allowed and len(webhooks) >= allowed:
+            raise UserError(
+                self.env._(
+                    "To change the key without losing an event, a second webhook is needed for a day, and the plan allows "
+                    "no more: %(names)s. Delete one at SendGrid that nobody needs, or ask for a larger plan.",
+                    names=self._name_webhooks(webhooks),
+                )
+            )
+        account.write(
+            {
+                "previous_webhook_id": own["id"],
+                "previous_webhook_token": account.webhook_token,
+                "webhook_id": False,
+                "webhook_token": secrets.token_urlsafe(32),
+            }
+        )
+        return "done", self.env._("The present webhook goes on beside the new one until the old key ends.")
+
+    def _run_webhook(self):
+        account = self._get_account()
+        client, url = account._get_client(patience=5), account.webhook_url
+        webhooks, allowed = event_webhook.list_all(client)
+        own = event_webhook.find(webhooks, account.webhook_token, account.webhook_id)
+        created = False
+        try:
+            if not own:
+                if allowed and len(webhooks) >= allowed:
+                    raise UserError(
+                        self.env._(
+                            "The plan allows no more webhooks than there are: %(names)s. Delete one at SendGrid "
+                            "(Settings > Mail Settings > Event Webhooks) that nobody needs, then repeat this step.",
+                            names=self._name_webhooks(webhooks),
+                        )
+                    )
+                own, created = event_webhook.create(client, url), True
+            event_webhook.update(client, own["id"], url)
+        except ApiError as error:
+            if error.kind == "refused":
+                raise UserError(self._explain_refusal(error, url)) from error
+            raise
+        if own["id"] != account.webhook_id:
+            account.write(
+                {
+                    "webhook_id": own["id"],
+                    # Made by us, though the id never got here: our name beside our address tells.
+                    "webhook_created": created or own.get("friendly_name") == event_webhook.FRIENDLY_NAME,
+                }
+            )
+        message = (
+            self.env._("Made at SendGrid, for all events.")
+            if created
+            else self.env._("It was there. It sends all events to this address.")
+        )
+        doubt = self._doubt_url(url)
+        return ("warning", f"{message}\n{doubt}") if doubt else ("done", message)
+
+    @api.model
+    def _name_webhooks(self, webhooks):
+        # Not the whole address: it may hold somebody's secret.
+        return ", ".join(
+            f"“{one.get('friendly_name') or urlsplit(one.get('url') or '').hostname or one['id']}”" for one in webhooks
+        )
+
+    def _explain_refusal(self, error, url):
+        words = str(error)
+        if "already exists" in words.lower():
+            return self.env._(
+                "Another webhook has this address already, but this key does not see it: it may belong to a parent "
+                "account or a subuser. Delete it there, or give the account a new webhook address. SendGrid said: “%s”",
+                words,
+            )
+        if "maximum" in words.lower():
+            return self.env._(
+                "The plan allows no more webhooks. Delete one at SendGrid (Settings > Mail Settings > Event Webhooks) "
+                "that nobody needs, then repeat this step. SendGrid said: “%s”",
+                words,
+            )
+        return self.env._(
+            "SendGrid does not take the address %(host)s…: it has to be the one under which the internet reaches this "
+            "Odoo, best with https. It is the system parameter web.base.url. SendGrid said: “%(words)s”",
+            host=url.partition("/sendgrid/")[0],
+            words=words,
+        )
+
+    def _doubt_url(self, url):
+        """Return why SendGrid may not reach an address, or None. Whether it does only the test tells."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        try:
+            is_local = not ipaddress.ip_address(host).is_global
+        except ValueError:
+            is_local = "." not in host or host.endswith((".local", ".internal", ".localhost", ".test"))
+        if is_local:
+            return self.env._(
+                "SendGrid cannot reach %s over the internet: it is an address of this machine or network. The system "
+                "parameter web.base.url has to be the public one.",
+                host,
+            )
+        if parts.scheme != "https":
+            return self.env._("The address does not begin with https: events travel unencrypted, signed all the same.")
+        return None
+
+    def _run_signing(self):
+        account = self._get_account()
+        if not account.webhook_id:
+            raise UserError(self.env._("There is no webhook yet: repeat that step first."))
+        old = account.verification_key
+        account.verification_key = event_webhook.sign(account._get_client(patience=5), account.webhook_id)
+        if not old or account.verification_key == old:
+            return "done", self.env._("SendGrid signs every event, and the key to check it with is stored.")
+        end = fields.Datetime.now() + PREVIOUS_KEY_VALID
+        account.write({"previous_verification_key": old, "previous_verification_key_end": end})
+        return "done", self.env._("SendGrid signs with a new key. The old one is accepted for another day.")
+
+    # ------------------------------------------------------------
+    # SENDING
+    # ------------------------------------------------------------
+
+    def _run_server(self):
+        account, sending = self._get_account(), self.connect_id.sending
+        Server = self.env["ir.mail_server"]
+        if sending not in dict(Server._fields["smtp_authentication"]._description_selection(self.env)):
+            raise UserError(self.env._("This Odoo cannot send through the Web API."))
+        servers = Server.with_context(active_test=False).search([("sendgrid_account_id", "=", account.id)])
+        created = servers.filtered(lambda server: server.sendgrid_connection == "created")
+        others = (servers - created).filtered(lambda server: server.active and server.smtp_authentication == sending)
+        if others:
+            server, message = others[:1], self.env._("Mails leave through “%s”, as before.", others[0].name)
+        elif adopted := self._find_adoptable(sending) if not created else None:
+            adopted.write({"sendgrid_account_id": account.id, "sendgrid_connection": "adopted"})
+            names = ", ".join(adopted.mapped("name"))
+            server, message = adopted[:1], self.env._("“%s” was there, and is tracked from now on.", names)
+        else:
+            values = self._get_server_values(account, sending)
+            if created:
+                created.write(values)
+            else:
+                created = Server.create({**values, "name": account.name, "sendgrid_connection": "created"})
+            server, message = created, self.env._("“%s” is ready to send.", created.name)
+        first = Server.search([("from_filter", "in", [False, ""])], order="sequence, id", limit=1)
+        if first and first != server and not server.from_filter:
+            return "warning", "\n".join(
+                [
+                    message,
+                    self.env._(
+                        "Odoo sends through the first mail server of the list, and that is “%s”. Move this one up in "
+                        "Settings > Technical > Outgoing Mail Servers to send through it.",
+                        first.name,
+                    ),
+                ]
+            )
+        return "done", message
+
+    def _find_adoptable(self, sending):
+        """Return the mail servers that lead to SendGrid for no account: those with this key, or any if there is only
+        this account to which they can belong."""
+        if sending != "login":
+            return None
+        account = self._get_account()
+        servers = self.env["ir.mail_server"].search(
+            [("sendgrid_account_id", "=", False), ("smtp_host", "in", SENDGRID_HOSTS), ("smtp_user", "=", "apikey")]
+        )
+        same_key = servers.filtered(lambda server: server.sudo().smtp_pass == account.sudo().api_key)
+        is_alone = not self.env["sendgrid.account"].sudo().search_count([("id", "!=", account.id)], limit=1)
+        return same_key or (servers if is_alone else None)
+
+    def _get_server_values(self, account, sending):
+        values = {"sendgrid_account_id": account.id, "smtp_authentication": sending, "active": True}
+        if sending != "login":
+            return {**values, "smtp_host": False, "smtp_user": False, "smtp_pass": False, "smtp_encryption": "none"}
+        host, port, encryption = SENDGRID_HOSTS[account.region == "eu"], 587, "starttls"
+        # The parameter leads to a local stand-in, for development.
+        if stand_in := self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.smtp_host"):
+            host, _colon, port = stand_in.rpartition(":")
+            encryption = "none"
+        return {
+            **values,
+            "smtp_host": host,
+            "smtp_port": int(port),
+            "smtp_encryption": encryption,
+            "smtp_user": "apikey",
+            "smtp_pass": account.sudo().api_key,
+        }
+
+    def _run_tracking(self):
+        account = self._get_account()
+        try:
+            account._read_tracking_settings()
+        except ApiError as error:
+            if error.kind != "scope":
+                raise
+            return "skipped", self.env._(
+                "The key may not read these settings: Settings > Tracking at SendGrid shows them."
+            )
+        off = [
+            name
+            for name, enabled in (
+                (self.env._("opens"), account.open_tracking),
+                (self.env._("clicks"), account.click_tracking),
+            )
+            if not enabled
+        ]
+        if not off:
+            return "done", self.env._("SendGrid tracks opens and clicks.")
+        return "warning", self.env._(
+            "SendGrid does not track: %s. Switch it on at the account, if you want it and may.", ", ".join(off)
+        )
+
+    # ------------------------------------------------------------
+    # TEST
+    # ------------------------------------------------------------
+
+    def _run_test(self):
+        """Send the test, and at the next calls look for it: each in a transaction of its own, which sees what came."""
+        account = self._get_account()
+        if not self.last_batch_id:
+            last = self.env["sendgrid.event.batch"].sudo().search([("account_id", "=", account.id)], limit=1)
+            try:
+                event_webhook.test(account._get_client(patience=5), account.webhook_id, account.webhook_url)
+            except ApiError as error:
+                if error.kind != "scope":
+                    raise
+                return "skipped", self.env._(
+                    "The key may not do this. Press “Test Integration” at the webhook's page at SendGrid, and look under "
+                    "Configuration > Event Batches whether something arrives."
+                )
+            self.write({"last_batch_id": last.id or -1, "test_date": fields.Datetime.now()})
+            return "running", self.env._("SendGrid has been asked for it.")
+        if self._has_arrived(account):
+            account.connection_date = fields.Datetime.now()
+            return "done", self.env._(
+                "It has arrived, and its signature is valid: what happens to your e-mails shows up."
+            )
+        if fields.Datetime.now() - self.test_date < PATIENCE:
+            return "running", self.message
+        reasons = [
+            self._doubt_url(account.webhook_url),
+            self.env._("Is this Odoo reachable from the internet under that address, with a valid certificate?"),
+            self.env._("Does a proxy or firewall in front of it hold back or change what SendGrid posts?"),
+            self.env._("With several databases, does the host name decide which one answers (--db-filter)?"),
+        ]
+        return "failed", "\n".join(
+            [
+                self.env._(
+                    "It has not arrived within a minute, at %s…", account.webhook_url.partition("/sendgrid/")[0]
+                ),
+                *(f"• {reason}" for reason in reasons if reason),
+            ]
+        )
+
+    def _has_arrived(self, account):
+        """Tell whether SendGrid's test is among what came since: only what was signed is stored."""
+        query = SQL(
+            """SELECT 1 FROM sendgrid_event_batch
+                WHERE account_id = %s AND id > %s
+                  AND position(%s::bytea IN decode(convert_from(body, 'LATIN1'), 'base64')) > 0
+                LIMIT 1""",
+            account.id,
+            self.last_batch_id,
+            TEST_RECIPIENT.encode(),
+        )
+        return bool(self.env.execute_query(query))

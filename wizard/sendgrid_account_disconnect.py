@@ -1,0 +1,126 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..tools import event_webhook
+from ..tools.client import ApiError
+
+
+class SendgridAccountDisconnect(models.TransientModel):
+    """Ask before an account is disconnected, saying what will go; and tell what went, and what is left to do."""
+
+    _name = "sendgrid.account.disconnect"
+    _description = "Disconnect a SendGrid Account"
+
+    account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
+    plan = fields.Text(compute="_compute_plan", help="What will go, and what stays.")
+    done = fields.Text(readonly=True, help="What went.")
+    remains = fields.Text(readonly=True, help="What is left to do by hand.")
+
+    @api.depends("account_id")
+    def _compute_plan(self):
+        for wizard in self:
+            account = wizard.account_id
+            servers = account.with_context(active_test=True).mail_server_ids
+            lines = []
+            if account.previous_webhook_id or (account.webhook_id and account.webhook_created):
+                lines.append(self.env._("The webhook that connecting made is deleted at SendGrid."))
+            elif account.webhook_id:
+                lines.append(self.env._("The webhook stays at SendGrid: it was there before."))
+            lines.append(self.env._("The signing key is forgotten: no event is accepted any more."))
+            lines.append(self.env._("The API key is forgotten here. At SendGrid it stays, until you delete it there."))
+            for server in servers:
+                if server.sendgrid_connection == "created":
+                    lines.append(self.env._("The mail server “%s”, which connecting made, is archived.", server.name))
+                elif server.sendgrid_connection == "adopted":
+                    lines.append(
+                        self.env._("The mail server “%s” stays. Its e-mails are not tracked any more.", server.name)
+                    )
+                else:
+                    lines.append(self.env._("The mail server “%s” stays as you set it up.", server.name))
+            lines.append(self.env._("The e-mails and what happened to them stay."))
+            wizard.plan = "\n".join(f"• {line}" for line in lines)
+
+    @api.model
+    def _open(self, account):
+        """Return the action that asks about ``account``."""
+        return self.create({"account_id": account.id})._reopen()
+
+    def _reopen(self):
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Disconnect SendGrid"),
+            "res_model": self._name,
+            "res_id": self.id,
+            "views": [[False, "form"]],
+            "target": "new",
+        }
+
+    def action_disconnect(self):
+        """Take back what connecting made, and nothing else; also if SendGrid does not answer."""
+        self.ensure_one()
+        done, remains = self._delete_webhooks()
+        for server in self.account_id.with_context(active_test=True).mail_server_ids:
+            if server.sendgrid_connection == "created":
+                try:
+                    with self.env.cr.savepoint():
+                        server.write({"active": False, "smtp_pass": False})
+                except UserError as error:
+                    remains.append(str(error))
+                else:
+                    done.append(self.env._("The mail server “%s” is archived.", server.name))
+            elif server.sendgrid_connection == "adopted":
+                server.write({"sendgrid_account_id": False, "sendgrid_connection": False})
+                done.append(self.env._("The e-mails of the mail server “%s” are not tracked any more.", server.name))
+        self.account_id.write(
+            {
+                "api_key": False,
+                "verification_key": False,
+                "previous_verification_key": False,
+                "previous_verification_key_end": False,
+                "previous_webhook_id": False,
+                "previous_webhook_token": False,
+                "webhook_id": False,
+                "webhook_created": False,
+                "connection_date": False,
+                "tracking_settings_date": False,
+            }
+        )
+        done.append(self.env._("The signing key and the API key are forgotten."))
+        self.write({"done": self._to_list(done), "remains": self._to_list(remains)})
+        return self._reopen()
+
+    def _delete_webhooks(self):
+        """Delete at SendGrid what connecting made there, before anything is written here: no lock is held meanwhile.
+
+        :return: what was done and what remains to be done, two lists of sentences
+        """
+        account = self.account_id
+        webhooks = [(account.previous_webhook_id, account.previous_webhook_token)]
+        if account.webhook_created:
+            webhooks.append((account.webhook_id, account.webhook_token))
+        done, remains = [], []
+        for webhook_id, token in webhooks:
+            if not webhook_id:
+                continue
+            try:
+                gone = event_webhook.delete(account._get_client(patience=5), webhook_id, token)
+            except (ApiError, UserError) as error:
+                why = account._explain_api_error(error) if isinstance(error, ApiError) else str(error)
+                remains.append(
+                    self.env._(
+                        "Delete the webhook at SendGrid under Settings > Mail Settings > Event Webhooks (its id is "
+                        "%(id)s). It could not be done from here. %(why)s",
+                        id=webhook_id,
+                        why=why,
+                    )
+                )
+                continue
+            if gone:
+                done.append(self.env._("The webhook is deleted at SendGrid."))
+            else:
+                done.append(self.env._("The webhook at SendGrid leads elsewhere by now, and was left alone."))
+        return done, remains
+
+    @api.model
+    def _to_list(self, sentences):
+        return "\n".join(f"• {sentence}" for sentence in sentences)
