@@ -160,8 +160,8 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _get_visible_domain(self):
-        """Whoever may see the e-mail sees its events; those of no e-mail are the administrators', each account's those of
-        its company."""
+        """Whoever may see the e-mail sees its events; those of no e-mail are for the administrators of the account's
+        company."""
         domain = self._get_exists_domain("email_id", self.env["sendgrid.email"])
         if self.env.user.has_group("base.group_system"):
             own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies())

@@ -190,8 +190,8 @@ class SendgridAccountConnectStep(models.TransientModel):
         if allowed and len(webhooks) >= allowed:
             raise UserError(
                 self.env._(
-                    "To change the key without losing an event, a second webhook is needed for a day, and the plan allows "
-                    "no more: %(names)s. Delete one at SendGrid that nobody needs, or ask for a larger plan.",
+                    "To change the key without losing an event, a second webhook is needed for a day, and the plan "
+                    "allows no more: %(names)s. Delete one at SendGrid that nobody needs, or ask for a larger plan.",
                     names=self._name_webhooks(webhooks),
                 )
             )
@@ -410,8 +410,8 @@ class SendgridAccountConnectStep(models.TransientModel):
                 if error.kind != "scope":
                     raise
                 return "skipped", self.env._(
-                    "The key may not do this. Press “Test Integration” at the webhook's page at SendGrid, and look under "
-                    "Configuration > Event Batches whether something arrives."
+                    "The key may not do this. Press “Test Integration” on the webhook's page at SendGrid, and look "
+                    "under Configuration > Event Batches whether something arrives."
                 )
             self.write({"last_batch_id": last.id or -1, "test_date": fields.Datetime.now()})
             return "running", self.env._("SendGrid has been asked for it.")
