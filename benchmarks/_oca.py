@@ -28,5 +28,7 @@ def fresh_database(*modules):
     """The name of a fresh database without our addon, with modules of OCA's instead; dropped at the end."""
     path = f"--addons-path={addons()}"
     with database.for_tests(with_addon=False) as name:
-        database.run_odoo(name, f"Installing {', '.join(modules)} …", path, f"--init={','.join(modules)}", log="oca.log")
+        database.run_odoo(
+            name, f"Installing {', '.join(modules)} …", path, f"--init={','.join(modules)}", log="oca.log"
+        )
         yield name

@@ -304,6 +304,7 @@ class SendgridAccount(models.Model):
     def action_forget_previous_key(self):
         """End the previous key now, and delete the webhook that signs with it."""
         self.ensure_one()
+        self.check_access("write")
         try:
             self._forget_previous_key()
         except client.ApiError as error:
@@ -344,6 +345,7 @@ class SendgridAccount(models.Model):
     def action_read_tracking_settings(self):
         """Ask SendGrid whether it tracks opens and clicks."""
         self.ensure_one()
+        self.check_access("write")
         try:
             self._read_tracking_settings()
         except client.ApiError as error:
@@ -359,6 +361,7 @@ class SendgridAccount(models.Model):
 
     def _switch_tracking(self, name, enabled):
         self.ensure_one()
+        self.check_access("write")
         try:
             self._get_client().call("patch", ("tracking_settings", name), body={"enabled": enabled})
             self._read_tracking_settings()

@@ -37,6 +37,9 @@ OPERATIONS = ("read", "write", "create", "unlink")
 # Who may do what with the models of the addon. Which records: see DOCUMENTS.
 MODELS = {
     "sendgrid.account": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.account.connect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.account.connect.step": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
     "sendgrid.email": {"read": EMPLOYEES},
     "sendgrid.event": {"read": EMPLOYEES},
@@ -47,9 +50,10 @@ MODELS = {
 # Who may read which of the addon's fields.
 FIELDS = {
     "crm.lead": {SALESPEOPLE: "sendgrid_email_count"},
-    "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id"},
+    "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
     "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
+    "res.config.settings": {ADMINISTRATORS: "sendgrid_account_ids"},
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced sendgrid_email_count sendgrid_email_ids
             sendgrid_warning""",
@@ -62,10 +66,17 @@ FIELDS = {
         EVERYBODY: "email_normalized",
     },
     "sendgrid.account": {
-        ADMINISTRATORS: """act_on_events active api_key company_id compliance_date compliance_status
-            group_unsubscribe_action mail_server_ids name previous_verification_key region signature_max_age
-            verification_key webhook_token webhook_url""",
+        ADMINISTRATORS: """act_on_events active api_key click_tracking company_id compliance_date compliance_status
+            connection_date connection_state group_unsubscribe_action mail_server_ids name open_tracking
+            previous_verification_key previous_verification_key_end previous_webhook_id previous_webhook_token region
+            signature_max_age tracking_settings_date verification_key webhook_created webhook_id webhook_token
+            webhook_url""",
     },
+    "sendgrid.account.connect": {
+        ADMINISTRATORS: "account_id api_key company_id is_done name region rotates_key sending step_ids",
+    },
+    "sendgrid.account.connect.step": {ADMINISTRATORS: "connect_id last_batch_id message name state test_date"},
+    "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.email": {
         EMPLOYEES: """attachment_ids author_id body click_count content delivered_date engagement_summary event_ids
             first_open_date is_alone journey last_open_date machine_click_count machine_open_count mail_message_id
@@ -87,7 +98,10 @@ FIELDS = {
     },
 }
 # What whoever has it can act with: not to be copied, tracked or logged. See also `test_secrets_are_named`.
-SECRETS = {"sendgrid.account": {"api_key", "webhook_token", "webhook_url"}}
+SECRETS = {
+    "sendgrid.account": {"api_key", "previous_webhook_token", "webhook_token", "webhook_url"},
+    "sendgrid.account.connect": {"api_key"},
+}
 # How each operation is tried: methods that a web client calls, and their arguments.
 WAYS = {
     "read": (
@@ -109,7 +123,24 @@ METHODS = {
     "crm.lead": {"action_view_sendgrid_emails": SALESPEOPLE},
     # The first for whoever may change a contact. The second is the address of a list: what is in it, the list decides.
     "res.partner": {"action_email_is_valid": EMPLOYEES, "action_view_sendgrid_emails": EVERYBODY},
-    "sendgrid.account": {"action_new_webhook_token": ADMINISTRATORS},
+    "sendgrid.account": dict.fromkeys(
+        (
+            "action_connect",
+            "action_disconnect",
+            "action_forget_previous_key",
+            "action_new_webhook_token",
+            "action_read_tracking_settings",
+            "action_rotate_key",
+            "action_switch_click_tracking",
+            "action_switch_open_tracking",
+        ),
+        ADMINISTRATORS,
+    ),
+    "sendgrid.account.connect": dict.fromkeys(
+        ("action_back", "action_open_account", "action_start", "run_next"), ADMINISTRATORS
+    ),
+    "sendgrid.account.connect.step": {"action_repeat": ADMINISTRATORS},
+    "sendgrid.account.disconnect": {"action_disconnect": ADMINISTRATORS},
     "sendgrid.email": {
         "action_open_record": EMPLOYEES,
         "action_run_again": ADMINISTRATORS,
@@ -221,6 +252,11 @@ class TestDoors(Outsiders, SendgridCase):
 
     def _wizard_values(self, model):
         return {
+            "sendgrid.account.connect.step": {
+                "connect_id": self.env["sendgrid.account.connect"].create({}).id,
+                "name": "key",
+            },
+            "sendgrid.account.disconnect": {"account_id": self.account.id},
             "sendgrid.event.attach": {"email_id": self.email.id, "event_ids": [Command.set(self.event.ids)]},
         }.get(model, {})
 
@@ -341,6 +377,7 @@ class TestDoors(Outsiders, SendgridCase):
 
     def test_methods(self):
         """Test who may call which public method: others are refused, whatever they may see."""
+        self.account.api_key = False  # so that none of them calls SendGrid
         for (model, table), user in itertools.product(METHODS.items(), USERS):
             for name, audience in table.items():
                 with self.subTest(model=model, user=user, method=name):
@@ -519,7 +556,7 @@ class TestSignatures(SendgridCase):
             self.assertNotIn(digest, self.account.webhook_token.encode())
         self.assertIn(self.account.id, known.values())
         trust = self.account._get_webhook_trust()
-        self.assertEqual(trust, ((self.account.verification_key,), self.account.signature_max_age))
+        self.assertEqual(trust, (((self.account.verification_key, float("inf")),), self.account.signature_max_age))
         guesses = [self.account.webhook_token[:length] for length in (0, 1, 20, 42)] + ["é\ud800", "x" * 10_000]
         with self.assertQueryCount(0):
             for guess in guesses:

@@ -16,6 +16,7 @@ class SendgridAccountConnect(models.TransientModel):
     api_key = fields.Char(
         string="API Key",
         groups="base.group_system",
+        copy=False,
         help="Made at SendGrid under Settings > API Keys, with Full Access or with the permissions that the first step "
         "names. It is only kept once SendGrid knows it.",
     )
@@ -98,13 +99,6 @@ class SendgridAccountConnect(models.TransientModel):
             step._run()
         step = self._mark_next()
         return step._get_pause() if step else False
-
-    def repeat(self, step_id):
-        """Have a step run again, and after it those that had not passed."""
-        self.ensure_one()
-        step = self.step_ids.filtered(lambda step: step.id == step_id)
-        (step | self.step_ids.filtered(lambda other: not other._is_passed()))._reset()
-        self._mark_next()
 
     def _mark_next(self):
         """Return the step that is running, else the first that can: it is running from now on."""

@@ -78,8 +78,12 @@ class SendgridAccountConnectStep(models.TransientModel):
         others = self.connect_id.step_ids.filtered(lambda other: other.name in NEEDS.get(self.name, ()))
         return all(other.state in ("done", "warning") for other in others)
 
-    def _reset(self):
-        self.write({"state": "waiting", "message": False, "last_batch_id": 0, "test_date": False})
+    def action_repeat(self):
+        """Have the step run again, and after it those that have not passed. The dialog runs them."""
+        self.ensure_one()
+        steps = self | self.connect_id.step_ids.filtered(lambda other: not other._is_passed())
+        steps.write({"state": "waiting", "message": False, "last_batch_id": 0, "test_date": False})
+        self.connect_id._mark_next()
 
     def _get_pause(self):
         return POLL if self.last_batch_id else 0

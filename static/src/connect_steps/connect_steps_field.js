@@ -63,9 +63,8 @@ export class ConnectStepsField extends Component {
     }
 
     async repeat(step) {
-        const { resModel, resId } = this.props.record;
         this.state.isBusy = true;
-        await this.orm.call(resModel, "repeat", [resId, step.id]);
+        await this.orm.call("sendgrid.account.connect.step", "action_repeat", [step.id]);
         await this.props.record.load();
         await this.run();
     }
