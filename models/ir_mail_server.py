@@ -1,12 +1,18 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
 from odoo.tools import email_normalize
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..tools import links, smtpapi
+from ..tools.api_session import ApiSession
+from ..tools.client import ApiError
+from ..tools.v3_mail import V3MailError
 
 # SendGrid's SMTP relay, global and EU (Twilio docs: Integrating with the SMTP API).
 SENDGRID_HOSTS = ("smtp.sendgrid.net", "smtp.eu.sendgrid.net")
+# What "Detect Max Limit" finds for the Web API, in MB: its limit, less what core's estimate of a mail leaves out.
+API_MAX_EMAIL_SIZE = 29
 
 
 class IrMailServer(models.Model):
@@ -18,6 +24,10 @@ class IrMailServer(models.Model):
         ondelete="restrict",
         index="btree_not_null",
         help="Set it if the server is SendGrid's: what is sent through it is tracked.",
+    )
+    smtp_authentication = fields.Selection(
+        selection_add=[("sendgrid_api", "SendGrid Web API")],
+        ondelete={"sendgrid_api": "set default"},
     )
 
     sendgrid_connection = fields.Selection(
@@ -35,8 +45,97 @@ class IrMailServer(models.Model):
 
     @api.onchange("smtp_host")
     def _onchange_smtp_host_sendgrid(self):
-        if not self.sendgrid_account_id and (self.smtp_host or "").strip().lower() in SENDGRID_HOSTS:
+        if (self.smtp_host or "").strip().lower() in SENDGRID_HOSTS:
+            self._suggest_sendgrid_account()
+
+    @api.onchange("smtp_authentication")
+    def _onchange_smtp_authentication_sendgrid(self):
+        if self.smtp_authentication == "sendgrid_api":
+            self._suggest_sendgrid_account()
+
+    def _suggest_sendgrid_account(self):
+        if not self.sendgrid_account_id:
             self.sendgrid_account_id = self.env["sendgrid.account"].search([], limit=1)
+
+    @api.constrains("smtp_authentication", "sendgrid_account_id")
+    def _check_sendgrid_account(self):
+        for server in self._filter_sendgrid_api():
+            if not server.sendgrid_account_id:
+                raise ValidationError(
+                    self.env._("Choose the SendGrid account whose API key “%s” is to send with.", server.name)
+                )
+
+    @api.depends("smtp_authentication")
+    def _compute_smtp_authentication_info(self):
+        servers = self._filter_sendgrid_api()
+        servers.smtp_authentication_info = self.env._(
+            "Send by HTTPS instead of SMTP, with the API key of the SendGrid account. \n"
+            "The way for hosts where SMTP is blocked. The key needs the permission Mail Send."
+        )
+        return super(IrMailServer, self - servers)._compute_smtp_authentication_info()
+
+    def _filter_sendgrid_api(self):
+        return self.filtered(lambda server: server.smtp_authentication == "sendgrid_api")
+
+    # ------------------------------------------------------------
+    # CONNECT
+    # ------------------------------------------------------------
+
+    def _connect__(self, host=None, *args, smtp_from=None, mail_server_id=None, allow_archived=False, **kwargs):  # noqa: PLW3201
+        session = None
+        if not self._disable_send():
+            session = self._connect_sendgrid_api(host, smtp_from, mail_server_id, allow_archived)
+        return session or super()._connect__(
+            host,
+            *args,
+            smtp_from=smtp_from,
+            mail_server_id=mail_server_id,
+            allow_archived=allow_archived,
+            **kwargs,
+        )
+
+    def _connect_sendgrid_api(self, host, smtp_from, mail_server_id, allow_archived):
+        """Return an `ApiSession` if the server that core would choose sends by the Web API."""
+        server = None
+        if mail_server_id:
+            server = self.sudo().browse(mail_server_id)
+        elif not host:
+            server, smtp_from = self.sudo()._find_mail_server(smtp_from)
+        if not server or server.smtp_authentication != "sendgrid_api":
+            return None
+        if mail_server_id:
+            self._check_forced_mail_server(server, allow_archived, smtp_from)
+        return ApiSession(server.sendgrid_account_id._get_client(), server.from_filter, smtp_from)
+
+    def test_smtp_connection(self, autodetect_max_email_size=False):
+        servers = self._filter_sendgrid_api()
+        for server in servers:
+            server._test_sendgrid_api()
+        result = super(IrMailServer, self - servers).test_smtp_connection(autodetect_max_email_size)
+        if servers and autodetect_max_email_size:
+            servers.max_email_size = API_MAX_EMAIL_SIZE
+            result["params"]["message"] = self.env._("Email maximum size updated: %s MB.", API_MAX_EMAIL_SIZE)
+        return result
+
+    def _test_sendgrid_api(self):
+        account = self.sendgrid_account_id
+        try:
+            scopes = account._get_client().get(("scopes",))["scopes"]
+        except ApiError as error:
+            raise UserError(account._explain_api_error(error)) from error
+        except (TypeError, KeyError) as error:
+            raise UserError(account._explain_api_error(ApiError("answer"))) from error
+        if "mail.send" not in scopes:
+            raise UserError(
+                self.env._(
+                    "The API key of “%s” may not send. At SendGrid, give it the permission Mail Send, or use another.",
+                    account.name,
+                )
+            )
+
+    # ------------------------------------------------------------
+    # SEND
+    # ------------------------------------------------------------
 
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
         """Keep secret links out of SendGrid's click tracking.
@@ -62,10 +161,34 @@ class IrMailServer(models.Model):
         return smtp_from, smtp_to_list, message
 
     def send_email(self, message, *args, **kwargs):
-        result = super().send_email(message, *args, **kwargs)
+        try:
+            result = super().send_email(message, *args, **kwargs)
+        except MailDeliveryException as error:
+            # Core tells of an SMTP server, and names the exception.
+            if reason := self._explain_sendgrid_api_failure(error.__context__):
+                raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+            raise
         if outbox := self.env.context.get("sendgrid_outbox"):
-            outbox.accept()
+            outbox.accept(getattr(kwargs.get("smtp_session"), "sg_message_id", None))
         return result
+
+    def _explain_sendgrid_api_failure(self, error):
+        """Return why the Web API did not take a message, in words for a person; None if it was not the Web API."""
+        if isinstance(error, V3MailError):
+            return self.env._("SendGrid's Web API would not take this message. %s", error)
+        if not isinstance(error, ApiError):
+            return None
+        said = str(error)
+        if error.kind == "scope" and any(one.get("field") == "from" for one in error.errors):
+            return self.env._("SendGrid does not know this sender: verify the address or its domain there. “%s”", said)
+        if error.kind == "key" and "credits" in said.lower():
+            return self.env._("All e-mails of SendGrid's plan are used up. “%s”", said)
+        if error.kind == "timeout":
+            return self.env._(
+                "SendGrid did not answer in time. It may have taken the message: if so, its events arrive within "
+                "minutes. It is not sent again by itself."
+            )
+        return self.env["sendgrid.account"]._explain_api_error(error)
 
     def _set_smtpapi(self, message, settings):
         try:

@@ -400,6 +400,7 @@ class SendgridEmail(models.Model):
                 "account_id": account_id,
                 "odoo_id": copy.odoo_id,
                 "message_id": copy.message_id,
+                "sg_message_id": copy.sg_message_id,
                 "recipient": address,
                 "is_alone": len(copy.recipients) == 1,
                 "sent_date": now,

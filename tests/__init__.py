@@ -18,5 +18,6 @@ from . import (
     test_signature,
     test_smtpapi,
     test_ui,
+    test_v3_mail,
     test_webhook,
 )

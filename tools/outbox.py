@@ -2,17 +2,21 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One SMTP transaction or API call. ``recipients`` are all its addresses, ``tracked`` those that get a document."""
+    """One SMTP transaction or API call. ``recipients`` are all its addresses, ``tracked`` those that get a document.
+
+    ``sg_message_id`` is SendGrid's id where its answer gave one: the Web API's does.
+    """
 
     odoo_id: str
     message_id: str
     recipients: tuple[str, ...]
     tracked: tuple[str, ...]
+    sg_message_id: str | None = None
 
 
 class Outbox:
@@ -54,10 +58,10 @@ class Outbox:
         )
         return self._last
 
-    def accept(self):
-        """Note that the server took the copy stamped last."""
+    def accept(self, sg_message_id: str | None = None):
+        """Note that the server took the copy stamped last, and what id SendGrid gave it."""
         if self._last:
-            self._accepted.append(self._last)
+            self._accepted.append(replace(self._last, sg_message_id=sg_message_id))
             self._last = None
 
     def close(self) -> list[Copy]:

@@ -40,6 +40,19 @@ def merge(headers: list[str], settings: dict) -> SmtpapiHeader:
     :param settings: e.g. ``{"unique_args": {"odoo_id": "…"}}``; objects are merged, other values replaced
     :raise SmtpapiError: one of ``headers`` is not a JSON object, or has a word that no line can hold
     """
+    # ASCII only, with blanks between the elements: the places to fold at. Of two blanks in a text one is escaped, or a
+    # fold between them would leave a line of nothing.
+    header = SmtpapiHeader(json.dumps(_merge(read(headers), settings)).replace("  ", " \\u0020"))
+    if max(map(len, header.split(" "))) > LONGEST_WORD:
+        raise SmtpapiError(f"{HEADER} has a word of more than {LONGEST_WORD} characters, which no line can hold.")
+    return header
+
+
+def read(headers: list[str]) -> dict:
+    """Return what the headers of a message say, the later ones above the earlier.
+
+    :raise SmtpapiError: one of them is not a JSON object
+    """
     merged = {}
     for header in headers:
         try:
@@ -49,12 +62,7 @@ def merge(headers: list[str], settings: dict) -> SmtpapiHeader:
         if not isinstance(value, dict):
             raise SmtpapiError(f"{HEADER} is not a JSON object.")
         merged = _merge(merged, value)
-    # ASCII only, with blanks between the elements: the places to fold at. Of two blanks in a text one is escaped, or a
-    # fold between them would leave a line of nothing.
-    header = SmtpapiHeader(json.dumps(_merge(merged, settings)).replace("  ", " \\u0020"))
-    if max(map(len, header.split(" "))) > LONGEST_WORD:
-        raise SmtpapiError(f"{HEADER} has a word of more than {LONGEST_WORD} characters, which no line can hold.")
-    return header
+    return merged
 
 
 def unique_args(odoo_db: str, odoo_id: str | None) -> dict:

@@ -1,0 +1,61 @@
+"""What Odoo takes for an SMTP connection, and is SendGrid's Web API."""
+
+import math
+from functools import cached_property
+
+from . import v3_mail
+from .client import ApiError, Client
+
+TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
+# So many failures of a kind in a row, and the next message would only wait for the same: it fails at once.
+HOPELESS_AFTER = {"key": 1, "unreachable": 1, "timeout": 3}
+
+
+class ApiSession:
+    """A stand-in for `smtplib.SMTP`, as far as `ir.mail_server` and `mail.mail` use a connection."""
+
+    def __init__(self, client: Client, from_filter=False, smtp_from=False):
+        """:param from_filter: the mail server's, which decides on the From header
+        :param smtp_from: the sender for whom the mail server was chosen
+        """
+        self._client = client
+        self._failures = []
+        self.from_filter = from_filter
+        self.smtp_from = smtp_from
+        self.sg_message_id = None
+        """SendGrid's id of the message sent last."""
+
+    def send_message(self, message, smtp_from, smtp_to_list):
+        """Send a message, once: whether one that got no answer was taken, nobody knows.
+
+        ``smtp_from`` is where bounces would go; SendGrid puts its own address there, as it does with SMTP.
+
+        :raise tools.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
+        :raise tools.client.ApiError: SendGrid refused it, or cannot be reached
+        """
+        self.sg_message_id = None
+        if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):
+            raise self._failures[-1]
+        payload = v3_mail.build(message, smtp_to_list, lambda: self._is_click_tracked)
+        try:
+            answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT)
+        except ApiError as error:
+            self._failures = [one for one in self._failures if one.kind == error.kind] + [error]
+            raise
+        self._failures = []
+        self.sg_message_id = answer.headers.get("x-message-id") or None
+        return {}
+
+    @cached_property
+    def _is_click_tracked(self):
+        """Whether the account follows clicks, where a message leaves that to it."""
+        try:
+            return bool(self._client.get(("tracking_settings", "click"))["enabled"])
+        except (ApiError, TypeError, KeyError):
+            # The key may not read it. Rather not followed than followed against somebody's will.
+            return False
+
+    def quit(self):
+        """Do nothing: each message has a connection of its own."""
+
+    close = quit
