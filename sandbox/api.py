@@ -27,12 +27,6 @@ async def health(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-@routes.post("/sandbox/reset")
-async def reset(request: web.Request) -> web.Response:
-    request.app[SANDBOX].reset()
-    return web.Response(status=204)
-
-
 @routes.get("/sandbox/public-key")
 async def public_key(request: web.Request) -> web.Response:
     return web.Response(text=request.app[SANDBOX].public_key)
@@ -43,7 +37,7 @@ async def public_key(request: web.Request) -> web.Response:
 
 @routes.get("/sandbox/webhook")
 async def get_webhook(request: web.Request) -> web.Response:
-    return web.json_response(request.app[SANDBOX].webhook.summary())
+    return web.json_response(request.app[SANDBOX].webhooks.summary())
 
 
 @routes.put("/sandbox/webhook")
@@ -54,19 +48,19 @@ async def put_webhook(request: web.Request) -> web.Response:
             raise bad_request(f"{name}: unknown setting, or a value of the wrong type")
     if settings.get("max_events", 1) is not None and settings.get("max_events", 1) < 1:
         raise bad_request("max_events: at least 1")
-    webhook = request.app[SANDBOX].webhook
-    webhook.set(**settings)
-    return web.json_response(webhook.summary())
+    webhooks = request.app[SANDBOX].webhooks
+    webhooks.set(**settings)
+    return web.json_response(webhooks.summary())
 
 
 @routes.post("/sandbox/webhook/flush")
 async def flush(request: web.Request) -> web.Response:
-    return web.json_response([asdict(post) for post in await request.app[SANDBOX].webhook.flush()])
+    return web.json_response([asdict(post) for post in await request.app[SANDBOX].webhooks.flush()])
 
 
 @routes.get("/sandbox/deliveries")
 async def deliveries(request: web.Request) -> web.Response:
-    return web.json_response([asdict(post) for post in request.app[SANDBOX].webhook.posts])
+    return web.json_response([asdict(post) for post in request.app[SANDBOX].webhooks.posts])
 
 
 # --- events

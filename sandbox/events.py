@@ -4,6 +4,8 @@ A *kind* is a wire name (`open`) or a variant of one (`machine-open` is an `open
 `build` turns a kind into the flat JSON object that is posted; nothing here has side effects.
 """
 
+import time
+
 from sandbox import ids
 from sandbox.message import Copy
 
@@ -83,6 +85,34 @@ def build_account(status: str, timestamp: int, details: dict | None = None) -> d
     } | (details or {})
 
 
+def sample() -> list[dict]:
+    """The events of SendGrid's "Test Your Integration": each kind once, about a recipient that never was."""
+    now = int(time.time())
+    common = {
+        "email": "example@test.com",
+        "timestamp": now,
+        "smtp-id": "<14c5d75ce93.dfd.64b469@ismtpd-555>",
+        "category": ["cat facts"],
+        "sg_message_id": "14c5d75ce93.dfd.64b469.filter0001.16648.5515E0B88.0",
+    }
+    reader = {"useragent": "Mozilla/4.0 (compatible; MSIE 6.1; Windows XP)", "ip": "255.255.255.255"}
+    group = {"url": "http://www.sendgrid.com/", "asm_group_id": 10}
+    own = {
+        "processed": {},
+        "deferred": {"response": "400 try again later", "attempt": "5"},
+        "delivered": {"response": "250 OK"},
+        "open": reader,
+        "click": {**reader, "url": "http://www.sendgrid.com/"},
+        "bounce": {"reason": "500 unknown recipient", "status": "5.0.0"},  # really without a `type`
+        "dropped": {"reason": "Bounced Address", "status": "5.0.0"},
+        "spamreport": {},
+        "unsubscribe": {},
+        "group_unsubscribe": {**reader, **group},
+        "group_resubscribe": {**reader, **group},
+    }
+    return [{**common, "event": name, "sg_event_id": f"{ids.random_id()}==", **more} for name, more in own.items()]
+
+
 def again(wire: dict) -> dict:
     """The same event once more, as a redelivery under another `sg_event_id`."""
     return wire | {"sg_event_id": ids.random_id()}
@@ -92,7 +122,7 @@ def _common(name: str, copy: Copy, timestamp: int) -> dict:
     message, options = copy.message, copy.message.options
     wire = {"email": copy.address, "event": name, "timestamp": timestamp}
     if name in DELIVERY:
-        wire["sg_event_id"] = ids.delivery_event_id(name, message.id, copy.index, copy.attempts)
+        wire["sg_event_id"] = ids.delivery_event_id(name, message.sg_id, copy.number, copy.attempts)
     else:
         wire["sg_event_id"] = ids.random_id()
     wire["sg_message_id"] = copy.sg_message_id

@@ -94,7 +94,7 @@ def _page(request: web.Request, copy: Copy | None) -> web.Response:
     page = _templates.get_template("inbox.html").render(
         messages=sandbox.mailbox.newest_first()[:SHOWN_MESSAGES],
         total=len(sandbox.mailbox),
-        webhook=sandbox.webhook.summary(),
+        webhook=sandbox.webhooks.summary(),
         account_events=sandbox.account_events,
         public_key=sandbox.public_key,
         smtp_address=sandbox.smtp_address,

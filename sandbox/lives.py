@@ -34,6 +34,12 @@ _OUT_OF_ORDER = (Step("open", at=1, sent=1), Step("delivered", at=0, sent=1.6), 
 ORDINARY = Life("", "processed, delivered", _ARRIVES)
 HEADER_DROPPED = Life("", "dropped: Invalid SMTPAPI header", (Step("dropped-header"),))
 
+
+def dropped(kind: str) -> Life:
+    """Of an address on a suppression list."""
+    return Life("", "dropped", (Step(kind),))
+
+
 LIVES = (
     Life("bounce", "processed, then refused for good (550, hard bounce)", (Step("processed"), Step("bounce"))),
     Life("blocked", "processed, then refused for now (mailbox full)", (Step("processed"), Step("blocked"))),

@@ -44,7 +44,12 @@ class Copy:
 
     @property
     def sg_message_id(self) -> str:
-        return f"{self.message.id}.{self.message.server}.{self.index}"
+        return f"{self.message.sg_id}.{self.message.server}.{self.number}"
+
+    @property
+    def number(self) -> int:
+        """The place among all recipients of the call or transaction."""
+        return self.message.first_number + self.index
 
     @property
     def token(self) -> str:
@@ -76,25 +81,39 @@ class Copy:
 
 
 class Message:
-    """One accepted message. `received` is the DATA as it came, `raw` the same without X-SMTPAPI headers."""
+    """One accepted message. `received` is the DATA as it came, `raw` the same without X-SMTPAPI headers.
 
-    def __init__(self, received: bytes, recipients: list[str], sender: str):
-        self.id = ids.random_id()
+    Without `options`, what its X-SMTPAPI header says. The messages of one API call share `sg_id`; `first_number`
+    counts the recipients of those before.
+    """
+
+    def __init__(
+        self,
+        received: bytes,
+        recipients: list[str],
+        sender: str,
+        options: smtpapi.Options | None = None,
+        sg_id: str | None = None,
+        first_number: int = 0,
+    ):
+        self.id = ids.random_id() if first_number or not sg_id else sg_id
+        self.sg_id = sg_id or self.id
+        self.first_number = first_number
         self.server = ids.server_suffix()
         self.time = time.time()
         self.received = received
         self.envelope_from = sender
-        self.options = smtpapi.read(self.smtpapi)
+        self.options = options or smtpapi.read(smtpapi.values(received))
         self.raw = mime.without_field(received, "X-SMTPAPI")
         self.message_id = mime.header(self.raw, "Message-ID")
         if not self.message_id:  # as SendGrid, which makes one
-            self.message_id = f"<{self.id}@geopod-ismtpd-16>"
+            self.message_id = f"<{self.sg_id}@geopod-ismtpd-16>"
             self.raw = f"Message-ID: {self.message_id}\r\n".encode() + self.raw
         self.copies = [Copy(self, index, address) for index, address in enumerate(recipients)]
 
     @property
     def smtpapi(self) -> list[bytes]:
-        return [value for name, value in mime.fields(self.received) if name.lower() == "x-smtpapi"]
+        return smtpapi.values(self.received)
 
     @cached_property
     def links(self) -> list[rewrite.Link]:

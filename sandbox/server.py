@@ -8,13 +8,16 @@ from pathlib import Path
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sandbox import api, inbox, keys, relay, tracking
+from sandbox import api, control, inbox, keys, relay, tracking
 from sandbox.service import Sandbox
 from sandbox.site import SANDBOX
-from sandbox.webhook import Webhook
+from sandbox.v3 import email_activity, groups, logs, mail_send, scopes, suppressions, tracking_settings, webhooks
+from sandbox.v3.gate import gate
+from sandbox.webhooks import Webhooks
 
-ROOMS = (tracking, api, inbox)
-"""Modules with `routes`. SendGrid's v3 API will be another."""
+V3 = (scopes, webhooks, tracking_settings, suppressions, groups, mail_send, logs, email_activity)
+ROOMS = (tracking, api, control, inbox, *V3)
+"""Modules with `routes`."""
 STATIC = Path(__file__).parent / "static"
 
 
@@ -35,7 +38,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sandbox = Sandbox(settings.api_key, keys.public_text(settings.key))
-    sandbox.webhook = Webhook(settings.key, settings.webhook_url, settings.flush_seconds, sandbox.changed)
+    sandbox.webhooks = Webhooks(settings.key, settings.webhook_url, settings.flush_seconds, sandbox.changed)
     runner = web.AppRunner(web_site(sandbox), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
@@ -47,12 +50,12 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
         smtp.close()
     finally:
-        await sandbox.webhook.close()
+        await sandbox.webhooks.close()
         await runner.cleanup()
 
 
 def web_site(sandbox: Sandbox) -> web.Application:
-    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[gate])
     app[SANDBOX] = sandbox
     for room in ROOMS:
         app.add_routes(room.routes)

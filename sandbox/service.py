@@ -4,9 +4,11 @@ import asyncio
 import logging
 import time
 
-from sandbox import events, lives
+from sandbox import events, ids, lives, smtpapi
+from sandbox.account import Account
+from sandbox.compose import Composed
 from sandbox.message import Copy, Event, Mailbox, Message
-from sandbox.webhook import Webhook
+from sandbox.webhooks import Webhooks
 
 _logger = logging.getLogger("sandbox")
 
@@ -23,7 +25,8 @@ class Sandbox:
         self.base_url = ""
         """Where recipients reach the sandbox; known once the HTTP server listens."""
         self.smtp_address = ""
-        self.webhook: Webhook | None = None
+        self.webhooks: Webhooks | None = None
+        self.account = Account(api_key)
         self.mailbox = Mailbox()
         self.account_events: list[Event] = []
         self.version = 0
@@ -34,16 +37,36 @@ class Sandbox:
         self.version += 1
 
     def accept(self, content: bytes, recipients: list[str], sender: str) -> Message:
-        """Take a message in; what becomes of each copy is in `lives`."""
-        message = Message(content, recipients, sender)
+        """Take a message of the relay in."""
+        options = smtpapi.read(smtpapi.values(content), self.account.tracking)
+        return self._begin(Message(content, recipients, sender, options))
+
+    def accept_mail(self, composed: list[Composed]) -> str:
+        """Take the messages of one call of the API in; their common id."""
+        message_id, count = ids.random_id(), 0
+        for one in composed:
+            self._begin(Message(one.content, one.recipients, one.sender, one.options, message_id, count))
+            count += len(one.recipients)
+        return message_id
+
+    def _begin(self, message: Message) -> Message:
         self.mailbox.add(message)
-        _logger.info("queued as %s for %d recipient(s)", message.id, len(recipients))
+        _logger.info("queued as %s for %d recipient(s)", message.sg_id, len(message.copies))
         for copy in message.copies:
-            life = lives.life_of(copy.address) if message.options.valid else lives.HEADER_DROPPED
+            life = self._life(copy)
             copy.doubled = life.doubled
             self._live(copy, life.steps)
         self.changed()
         return message
+
+    def _life(self, copy: Copy) -> lives.Life:
+        """What becomes of a copy. Magic addresses have theirs whatever list they are on."""
+        options = copy.message.options
+        if not options.valid:
+            return lives.HEADER_DROPPED
+        life = lives.life_of(copy.address)
+        drop = self.account.suppressions.drop(copy.address, options.asm_group_id)
+        return lives.dropped(drop) if drop and life is lives.ORDINARY else life
 
     def _live(self, copy: Copy, steps: tuple[lives.Step, ...]) -> None:
         now = time.time()
@@ -77,6 +100,7 @@ class Sandbox:
         sent = [wire, events.again(wire)] if copy.doubled else [wire]
         for one in sent:
             self._record(copy.trail, one)
+        self.account.suppressions.learn(wire)
         return sent
 
     def fire_account(self, status: str, details: dict | None = None) -> dict:
@@ -108,13 +132,14 @@ class Sandbox:
     def _record(self, trail: list[Event], wire: dict) -> None:
         event = Event(wire)
         trail.append(event)
-        self.webhook.add(event)
+        self.webhooks.add(event)
         self.changed()
 
     def reset(self) -> None:
         """Be as at the start."""
-        self.webhook.reset()
+        self.account = Account(self.api_key)
         self.clear()
+        self.webhooks.reset()
 
     def clear(self) -> None:
         """Forget all messages, and all events that have not been sent."""
@@ -123,5 +148,5 @@ class Sandbox:
         self._timers.clear()
         self.account_events.clear()
         self.mailbox.clear()
-        self.webhook.clear()
+        self.webhooks.clear()
         self.changed()

@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass, field
 
+from sandbox import mime
+
 MAX_LINE = 1000
 """Characters in one line of the header."""
 MAX_UNIQUE_ARGS = 10_000
@@ -38,12 +40,24 @@ class Options:
     """Text in the body that the unsubscribe address replaces; empty: a line is appended."""
 
 
-def read(values: list[bytes]) -> Options:
-    """Options from the raw values of all X-SMTPAPI headers of a message, still folded. The first one wins."""
-    if not values:
-        return Options()
+DEFAULTS = Options()
+"""Of a new account."""
+
+
+def values(content: bytes) -> list[bytes]:
+    """The raw values of all X-SMTPAPI headers of a message, still folded."""
+    return [value for name, value in mime.fields(content) if name.lower() == "x-smtpapi"]
+
+
+def read(found: list[bytes], defaults: Options = DEFAULTS) -> Options:
+    """Options from the raw values of all X-SMTPAPI headers of a message, still folded. The first one wins.
+
+    `defaults` hold where it does not say otherwise.
+    """
+    if not found:
+        return defaults
     try:
-        return _options(_parse(values[0]))
+        return _options(_parse(found[0]), defaults)
     except InvalidHeader:
         return Options(valid=False)
 
@@ -62,7 +76,7 @@ def _parse(value: bytes) -> dict:
     return data
 
 
-def _options(data: dict) -> Options:
+def _options(data: dict, defaults: Options) -> Options:
     filters = _dict(data.get("filters"))
     click = _dict(_dict(filters.get("clicktrack")).get("settings"))
     opened = _dict(_dict(filters.get("opentrack")).get("settings"))
@@ -73,14 +87,14 @@ def _options(data: dict) -> Options:
         asm_group_id=_int(data.get("asm_group_id")),
         send_at=_int(data.get("send_at")) or 0,
         ip_pool=_text(data.get("ip_pool")),
-        click=_on(click, "enable", True),
-        click_text=_on(click, "enable_text", False),
-        open=_on(opened, "enable", True),
-        open_tag=_text(opened.get("replace")),
-        subscription=_on(subscription, "enable", False),
-        subscription_html=_text(subscription.get("text/html")),
-        subscription_text=_text(subscription.get("text/plain")),
-        subscription_tag=_text(subscription.get("replace")),
+        click=_on(click, "enable", defaults.click),
+        click_text=_on(click, "enable_text", defaults.click_text),
+        open=_on(opened, "enable", defaults.open),
+        open_tag=_text(opened.get("replace", defaults.open_tag)),
+        subscription=_on(subscription, "enable", defaults.subscription),
+        subscription_html=_text(subscription.get("text/html", defaults.subscription_html)),
+        subscription_text=_text(subscription.get("text/plain", defaults.subscription_text)),
+        subscription_tag=_text(subscription.get("replace", defaults.subscription_tag)),
     )
 
 

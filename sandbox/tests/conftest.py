@@ -30,11 +30,10 @@ def receiver():
 @pytest.fixture
 def program(running_program, receiver):
     """The sandbox, empty, posting to `receiver`."""
-    running_program.http("DELETE", "/sandbox/messages")
-    settings = {"hold": False, "shuffle": False, "duplicate": False, "max_events": None, "flush_seconds": 0.05}
-    running_program.http("PUT", "/sandbox/webhook", {"url": receiver.url, **settings})
+    running_program.http("POST", "/sandbox/reset")
+    running_program.http("PUT", "/sandbox/webhook", {"url": receiver.url})
     yield running_program
-    running_program.http("DELETE", "/sandbox/messages")
+    running_program.http("POST", "/sandbox/reset")
 
 
 @pytest.fixture

@@ -1,0 +1,75 @@
+"""What SendGrid remembers of the messages: one record for each recipient, for the Email Logs and the Email Activity."""
+
+import time
+from dataclasses import dataclass
+
+from sandbox.message import Copy, Mailbox
+
+_STATUS = {
+    "processed": "processed",
+    "dropped": "dropped",
+    "deferred": "deferred",
+    "delivered": "delivered",
+    "open": "delivered",
+    "click": "delivered",
+}
+"""From an event to the status it gives (the vendor's description of the Email Logs); others give none."""
+
+
+def iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+@dataclass(frozen=True)
+class Record:
+    copy: Copy
+    events: list[dict]
+    """As on the wire, oldest first. A bounce that came back without ids belongs to no message."""
+
+    @property
+    def status(self) -> str:
+        """processed, deferred, dropped, delivered, bounced or blocked."""
+        status = "processed"
+        for event in self.events:
+            if event["event"] == "bounce":
+                status = "blocked" if event.get("type") == "blocked" else "bounced"
+            else:
+                status = _STATUS.get(event["event"], status)
+        return status
+
+    @property
+    def created(self) -> int:
+        return int(self.copy.message.time)
+
+    @property
+    def last_event(self) -> int:
+        return max((event["timestamp"] for event in self.events), default=self.created)
+
+    @property
+    def reason(self) -> str:
+        """Of the latest event that gives one."""
+        words = [event.get("reason") or event.get("response") or "" for event in self.events]
+        return next((one for one in reversed(words) if one), "")
+
+    @property
+    def summary(self) -> dict:
+        message = self.copy.message
+        return {"from_email": message.envelope_from, "subject": message.subject, "to_email": self.copy.address}
+
+
+def record(copy: Copy) -> Record:
+    events = [event.wire for event in copy.trail if event.wire.get("sg_message_id") == copy.sg_message_id]
+    return Record(copy, sorted(events, key=lambda event: event["timestamp"]))
+
+
+def records(mailbox: Mailbox) -> list[Record]:
+    """Of all copies, newest first."""
+    return [record(copy) for message in mailbox.newest_first() for copy in reversed(message.copies)]
+
+
+def find(mailbox: Mailbox, sg_message_id: str) -> Record | None:
+    for message in mailbox.newest_first():
+        for copy in message.copies:
+            if copy.sg_message_id == sg_message_id:
+                return record(copy)
+    return None

@@ -1,0 +1,113 @@
+"""The account's suppression lists: who is on them, what puts an address there, and what comes of it at the next send.
+
+Facts: Twilio docs, Suppressions overview. Addresses compare without regard to case. Blocks suppress nothing.
+"""
+
+import time
+
+from sandbox.events import DEFAULT_GROUP
+
+LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes")
+_DEFAULTS = {
+    "bounces": {"reason": "550 5.1.1 The email account that you tried to reach does not exist", "status": "5.1.1"},
+    "blocks": {"reason": "552 5.2.2 mailbox over quota", "status": "5.2.2"},
+    "invalid_emails": {"reason": "Mail domain mentioned in email address is unknown"},
+    "spam_reports": {"ip": "203.0.113.7"},
+    "unsubscribes": {},
+}
+"""What an entry says besides `email` and `created`, unless it was given."""
+_DROPS = (
+    ("invalid_emails", "dropped-invalid"),
+    ("spam_reports", "dropped-spam"),
+    ("unsubscribes", "dropped-unsubscribed"),
+    ("bounces", "dropped"),
+)
+
+
+class Group:
+    """An unsubscribe group. `members`: from the address to when it left (Unix seconds)."""
+
+    def __init__(self, group_id: int, name: str, description: str, is_default: bool):
+        self.id = group_id
+        self.name = name
+        self.description = description
+        self.is_default = is_default
+        self.members: dict[str, int] = {}
+
+
+class Suppressions:
+    def __init__(self):
+        self.lists: dict[str, dict[str, dict]] = {name: {} for name in LISTS}
+        self.groups: dict[int, Group] = {}
+        self._sorted: dict[str, list[dict]] = {}
+        self.add_group("Newsletter", "What the tests send", True, DEFAULT_GROUP)
+
+    # --- lists
+
+    def add(self, name: str, email: str, **fields) -> None:
+        """Put an address on a list, or renew its entry; `fields` left out or None get a plausible value."""
+        given = {key: value for key, value in fields.items() if value is not None}
+        own = {key: given.get(key, value) for key, value in _DEFAULTS[name].items()}
+        self.lists[name][email.lower()] = {"created": given.get("created", int(time.time())), "email": email, **own}
+        self._sorted.pop(name, None)
+
+    def remove(self, name: str, emails: list[str]) -> None:
+        for email in emails:
+            self.lists[name].pop(email.lower(), None)
+        self._sorted.pop(name, None)
+
+    def remove_all(self, name: str) -> None:
+        self.lists[name].clear()
+        self._sorted.pop(name, None)
+
+    def get(self, name: str, email: str) -> dict | None:
+        return self.lists[name].get(email.lower())
+
+    def newest_first(self, name: str) -> list[dict]:
+        if name not in self._sorted:
+            self._sorted[name] = sorted(
+                self.lists[name].values(), key=lambda entry: (-entry["created"], entry["email"].lower())
+            )
+        return self._sorted[name]
+
+    # --- groups
+
+    def add_group(self, name: str, description: str, is_default: bool, group_id: int | None = None) -> Group:
+        group = Group(group_id or max(self.groups, default=DEFAULT_GROUP) + 1, name, description, is_default)
+        self.groups[group.id] = group
+        return group
+
+    def leave_group(self, group_id: int, email: str, created: int | None = None) -> None:
+        """Take an address out of a group; of one that is not there: out of everything, as SendGrid does."""
+        if group_id in self.groups:
+            self.groups[group_id].members[email.lower()] = created or int(time.time())
+        else:
+            self.add("unsubscribes", email, created=created)
+
+    # --- what happens to messages
+
+    def learn(self, wire: dict) -> None:
+        """Put the recipient on the list where this event belongs."""
+        name, email = wire.get("event"), wire.get("email")
+        fields = {key: wire.get(key) for key in ("reason", "status")} | {"created": wire.get("timestamp")}
+        if name == "bounce":
+            self.add("blocks" if wire.get("type") == "blocked" else "bounces", email, **fields)
+        elif name == "dropped" and wire.get("reason") == "Invalid" and not self.get("invalid_emails", email):
+            self.add("invalid_emails", email, created=wire.get("timestamp"))
+        elif name == "spamreport":
+            self.add("spam_reports", email, created=wire.get("timestamp"))
+        elif name == "unsubscribe":
+            self.add("unsubscribes", email, created=wire.get("timestamp"))
+        elif name == "group_unsubscribe":
+            self.leave_group(wire.get("asm_group_id"), email, wire.get("timestamp"))
+        elif name == "group_resubscribe" and wire.get("asm_group_id") in self.groups:
+            self.groups[wire["asm_group_id"]].members.pop(email.lower(), None)
+
+    def drop(self, email: str, group_id: int | None) -> str | None:
+        """The kind of `dropped` event that a message of this group to the address ends in; None: it is sent."""
+        for name, kind in _DROPS:
+            if self.get(name, email):
+                return kind
+        if group_id in self.groups and email.lower() in self.groups[group_id].members:
+            return "dropped-unsubscribed"
+        return None

@@ -1,0 +1,157 @@
+"""What every call of the API passes: noted, met by a fault, the key and its scopes, the rate limit, the description."""
+
+import asyncio
+import json
+import time
+from http import HTTPStatus
+
+from aiohttp import web
+
+from sandbox.account import Account, Call, Fault, Window
+from sandbox.description import operations
+from sandbox.site import SANDBOX
+from sandbox.v3.refusal import Refusal, refuse
+from sandbox.v3.scopes import NEEDED
+
+LIMIT = 600
+"""Calls a minute of one operation. SendGrid publishes no numbers; this one was seen on /v3/scopes."""
+ACTIVITY_LIMIT = 6
+"""Of both calls of the Email Activity together (Twilio docs: Email Activity)."""
+MAX_KEPT_BODY = 100_000
+"""Bytes of a call's body that is remembered."""
+
+
+@web.middleware
+async def gate(request: web.Request, handler) -> web.StreamResponse:
+    if not request.path.startswith("/v3/"):
+        return await handler(request)
+    account = request.app[SANDBOX].account
+    call = Call(time.time(), request.method, request.path, dict(request.query), request.headers.get("on-behalf-of", ""))
+    account.calls.append(call)
+    fault = account.fault(request.method, request.path)
+    if fault and not fault.after:
+        await _remember_body(request, call)
+        response = await _break(request, fault)
+    else:
+        response = await _answer(request, handler, account, call)
+        if fault:
+            response = await _break(request, fault)
+    call.status = response.status
+    return response
+
+
+async def _break(request: web.Request, fault: Fault) -> web.Response:
+    """Do what a fault says; where that is no answer, the connection ends."""
+    if fault.action == "hang":
+        await asyncio.sleep(fault.seconds)
+    if fault.action != "status":
+        request.transport.abort()
+        raise ConnectionResetError
+    limit = Window(LIMIT, int(time.time() + fault.reset), LIMIT) if fault.status == 429 else None
+    words = fault.message or ("too many requests" if limit else HTTPStatus(fault.status).phrase)
+    return _refused(refuse(fault.status, words), limit)
+
+
+async def _answer(request: web.Request, handler, account: Account, call: Call) -> web.Response:
+    limit = None
+    try:
+        await _remember_body(request, call)
+        key = _key(request, account)
+        path = _template(request)
+        limit = _limit(account, key, request.method, path)
+        needed = NEEDED.get((request.method, path), ())
+        if needed and not account.keys[key].intersection(needed):
+            raise refuse(403, "access forbidden")
+        request["scopes"] = account.keys[key]
+        _check_request(request, path)
+        response = await handler(request)
+        _check_answer(request.method, path, response)
+    except Refusal as refusal:
+        return _refused(refusal, limit)
+    except web.HTTPRequestEntityTooLarge:
+        return _refused(refuse(413, "The request is too large."), limit)
+    _tell(response, limit)
+    return response
+
+
+def _key(request: web.Request, account: Account) -> str:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise refuse(401, "authorization required")
+    if key not in account.keys:
+        raise refuse(401, "The provided authorization grant is invalid, expired, or revoked")
+    return key
+
+
+def _template(request: web.Request) -> str:
+    """The path with its parameters' names."""
+    info = request.match_info
+    if info.http_exception is not None:
+        raise refuse(info.http_exception.status, str(info.http_exception.reason).lower())
+    return info.route.resource.canonical
+
+
+def _limit(account: Account, key: str, method: str, path: str) -> Window | None:
+    """Count the call. Sending has no limit."""
+    if path == "/v3/mail/send":
+        return None
+    if path.startswith("/v3/messages"):
+        window = account.count((key, "/v3/messages"), ACTIVITY_LIMIT)
+    else:
+        window = account.count((key, method, path), LIMIT)
+    if window.count > window.limit:
+        raise TooMany(window)
+    return window
+
+
+class TooMany(Refusal):
+    """A rate limit."""
+
+    def __init__(self, window: Window):
+        super().__init__(429, {"field": None, "message": "too many requests"})
+        self.window = window
+
+
+async def _remember_body(request: web.Request, call: Call) -> None:
+    raw = await request.read()
+    try:
+        request["body"] = json.loads(raw) if raw else None
+    except (ValueError, RecursionError):
+        return
+    if len(raw) <= MAX_KEPT_BODY:
+        call.body = request["body"]
+
+
+def _check_request(request: web.Request, path: str) -> None:
+    """Refuse what the description does not allow."""
+    if "body" not in request:
+        raise refuse(400, "Bad Request: the body is not JSON")
+    operation = operations()[request.method, path]
+    error = operation.query_error(request.query)
+    if not error and request["body"] is not None:
+        error = operation.body_error(request["body"])
+    elif not error and request.method in ("POST", "PATCH"):
+        error = "", "a body is required"
+    if error:
+        raise refuse(400, error[1], error[0] or None)
+
+
+def _check_answer(method: str, path: str, response: web.Response) -> None:
+    """Our own mistakes are loud: an answer that SendGrid would not give is a 500."""
+    body = json.loads(response.body) if response.body else None
+    error = operations()[method, path].answer_error(response.status, body)
+    if error:
+        raise refuse(500, f"sandbox: the answer of {method} {path} deviates from the description: {error}")
+
+
+def _refused(refusal: Refusal, limit: Window | None) -> web.Response:
+    response = web.json_response(refusal.body, status=refusal.status)
+    _tell(response, getattr(refusal, "window", limit))
+    return response
+
+
+def _tell(response: web.Response, limit: Window | None) -> None:
+    if limit:
+        response.headers["X-RateLimit-Limit"] = str(limit.limit)
+        response.headers["X-RateLimit-Remaining"] = str(max(limit.limit - limit.count, 0))
+        response.headers["X-RateLimit-Reset"] = str(limit.reset)

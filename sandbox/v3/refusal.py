@@ -1,0 +1,15 @@
+"""How SendGrid says no."""
+
+
+class Refusal(Exception):
+    """An answer with `{"errors": […]}`; each error has at least a `message`."""
+
+    def __init__(self, status: int, *errors: dict):
+        super().__init__(status, errors)
+        self.status = status
+        self.body = {"errors": list(errors)}
+
+
+def refuse(status: int, message: str, field: str | None = None) -> Refusal:
+    """One error about a field of the request, or about all of it."""
+    return Refusal(status, {"message": message, "field": field})

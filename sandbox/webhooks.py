@@ -1,0 +1,166 @@
+"""All event webhooks: the one of the command line, and those configured through the API (`v3/webhooks.py`)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sandbox import events, keys
+from sandbox.message import Event
+from sandbox.poster import Post, Poster
+from sandbox.webhook import Conduct, Webhook, wire_body, wire_headers, wire_object
+
+FLAGS = {"spam_report" if name == "spamreport" else name: name for name in events.NAMES}
+"""From the settings' name of an event to its name on the wire."""
+MAX_ALLOWED = 5
+"""Webhooks of a Pro plan; disabled ones count."""
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(eq=False)
+class Configured:
+    """A webhook of the API. `settings` holds `url`, `enabled`, `friendly_name`, the flags and the OAuth fields."""
+
+    settings: dict
+    webhook: Webhook
+    id: str = field(default_factory=lambda: str(uuid4()))
+    created: str = field(default_factory=_now)
+    updated: str = field(default_factory=_now)
+
+    def change(self, settings: dict) -> None:
+        self.settings |= settings
+        self.updated = _now()
+        self.webhook.move(self.settings["url"] if self.settings["enabled"] else None)
+
+    def sign(self, enabled: bool) -> None:
+        """Off deletes the pair of keys; on makes one, unless there is one."""
+        if not enabled:
+            self.webhook.key = None
+        elif self.webhook.key is None:
+            self.webhook.key = keys.generate()
+
+    @property
+    def public_key(self) -> str:
+        return keys.public_text(self.webhook.key) if self.webhook.key else ""
+
+    def wants(self, event: Event) -> bool:
+        flag = next((flag for flag, name in FLAGS.items() if name == event.wire.get("event")), None)
+        return self.settings["enabled"] and (flag is None or self.settings[flag])
+
+
+class Webhooks:
+    """Where events go."""
+
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey, url: str | None, flush_seconds: float, changed: Callable[[], None]
+    ):
+        self._changed = changed
+        self._start = (url or None, flush_seconds)
+        self._poster = Poster(changed)
+        self._tests: set[asyncio.Task] = set()
+        self.conduct = Conduct(flush_seconds)
+        self.configured: dict[str, Configured] = {}
+        self.max_allowed = MAX_ALLOWED
+        self.main = Webhook(self._poster, self.conduct, key, url)
+        """The one of the command line."""
+
+    @property
+    def posts(self) -> list[Post]:
+        return list(self._poster.posts)
+
+    def _all(self) -> list[Webhook]:
+        return [self.main, *(one.webhook for one in self.configured.values())]
+
+    def add(self, event: Event) -> None:
+        """Give an event to every webhook that wants it."""
+        takers = [one.webhook for one in self.configured.values() if one.wants(event)]
+        if self.main.url:
+            takers.append(self.main)
+        if not takers:
+            event.outcome = "lost"
+        for webhook in takers:
+            webhook.add(event)
+
+    # --- those of the API
+
+    def configure(self, settings: dict) -> Configured:
+        one = Configured({}, Webhook(self._poster, self.conduct, None, None))
+        one.change(settings)
+        self.configured[one.id] = one
+        return one
+
+    def remove(self, one: Configured) -> None:
+        one.webhook.clear()
+        del self.configured[one.id]
+
+    def post_test(self, url: str, key: ec.EllipticCurvePrivateKey | None) -> None:
+        """POST the sample of all events once, without waiting for what comes of it."""
+        body = wire_body([wire_object(event) for event in events.sample()])
+        post = self._poster.post(url, body, wire_headers(key, body), len(events.sample()))
+        task = asyncio.get_running_loop().create_task(post)
+        self._tests.add(task)
+        task.add_done_callback(self._tests.discard)
+
+    # --- control
+
+    def set(self, **settings) -> None:
+        """Change the `url` of the command line's, and the conduct of all."""
+        if "url" in settings:
+            self.main.move(settings.pop("url"))
+        for name, value in settings.items():
+            setattr(self.conduct, name, value)
+        if not self.conduct.hold:
+            for webhook in self._all():
+                webhook.send_pending()
+        self._changed()
+
+    async def flush(self) -> list[Post]:
+        """Send what is pending, also when held, and retry what failed, now. The POSTs made meanwhile."""
+        before = self._poster.count
+        await asyncio.gather(*(webhook.flush() for webhook in self._all()), *self._tests)
+        self._changed()
+        return [post for post in self.posts if post.id > before]
+
+    def clear(self) -> None:
+        """Forget everything that waits, and the list of POSTs."""
+        for webhook in self._all():
+            webhook.clear()
+        self._poster.posts.clear()
+        self._changed()
+
+    def reset(self) -> None:
+        """The settings of the start, no webhook of the API."""
+        self.clear()
+        self.configured.clear()
+        self.max_allowed = MAX_ALLOWED
+        url, flush_seconds = self._start
+        vars(self.conduct).update(asdict(Conduct(flush_seconds)))
+        self.main.move(url)
+
+    async def close(self) -> None:
+        for task in self._tests:
+            task.cancel()
+        await asyncio.gather(*(webhook.close() for webhook in self._all()), *self._tests, return_exceptions=True)
+        await self._poster.close()
+
+    def summary(self) -> dict:
+        """State for people and tests. `failing` is why the last POST that failed was refused, while any waits."""
+        retrying = sum(webhook.retrying for webhook in self._all())
+        posts = self._poster.posts
+        failed = next((post for post in reversed(posts) if not post.ok), None) if retrying else None
+        return {
+            "url": self.main.url,
+            "urls": [webhook.url for webhook in self._all() if webhook.url],
+            **asdict(self.conduct),
+            "pending": sum(webhook.pending for webhook in self._all()),
+            "retrying": retrying,
+            "failing": f"{failed.status or 'no answer'}: {failed.error}" if failed else "",
+            "last": asdict(posts[-1]) if posts else None,
+            "posts": self._poster.count,
+        }
