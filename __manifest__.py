@@ -20,6 +20,7 @@
         "views/sendgrid_event_views.xml",
         "views/sendgrid_event_batch_views.xml",
         "views/sendgrid_account_views.xml",
+        "views/sendgrid_account_health_views.xml",
         "views/sendgrid_tracking_menus.xml",
         "views/crm_lead_views.xml",
         "views/ir_mail_server_views.xml",
@@ -29,6 +30,7 @@
     ],
     "demo": [
         "demo/sendgrid_account_demo.xml",
+        "demo/sendgrid_account_day_demo.xml",
         "demo/sendgrid_email_demo.xml",
     ],
     "assets": {

@@ -1,10 +1,6 @@
-import logging
-
 from odoo.http import Controller, Response, request, route
 
 from ..tools.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
-
-_logger = logging.getLogger(__name__)
 
 # SendGrid sends a batch when it has 768 KB of events; that is a threshold, not a promise.
 MAX_BODY = 4 * 1024 * 1024
@@ -38,8 +34,9 @@ class SendgridWebhook(Controller):
             # Of a body without announced length werkzeug reads as much as is allowed, and leaves the rest.
             return Response(status=413)
         headers = request.httprequest.headers
-        if not account_sudo._verify_webhook(headers.get(SIGNATURE_HEADER), headers.get(TIMESTAMP_HEADER), body):
-            _logger.warning("SendGrid webhook of account %s: wrong or missing signature, not stored", account_sudo.id)
+        signed, timestamp = headers.get(SIGNATURE_HEADER), headers.get(TIMESTAMP_HEADER)
+        if not account_sudo._verify_webhook(signed, timestamp, body):
+            account_sudo._note_refusal(signed, timestamp, body, headers.get("Content-Encoding"))
             return Response(status=403)
         request.env["sendgrid.event.batch"].sudo()._receive(account_sudo, body)
         return Response(status=204)

@@ -7,8 +7,12 @@ from . import (
     res_config_settings,
     res_partner,
     sendgrid_account,
+    sendgrid_account_check,
+    sendgrid_account_day,
+    sendgrid_account_health,
     sendgrid_consequence,
     sendgrid_email,
     sendgrid_event,
     sendgrid_event_batch,
+    sendgrid_rejection,
 )

@@ -273,14 +273,27 @@ class SendgridAccount(models.Model):
         """
         self.ensure_one()
         keys, max_age = self._get_webhook_trust()
-        if not signed or not timestamp:
+        if not signed or not timestamp or not self._is_in_time(timestamp, max_age):
             return False
-        if max_age:
-            is_number = len(timestamp) < 20 and timestamp.isascii() and timestamp.isdigit()
-            if not is_number or abs(time.time() - int(timestamp)) > max_age * 3600:
-                return False
         now = time.time()
         return any(now < until and signature.verify(key, signed, timestamp, body) for key, until in keys)
+
+    @api.model
+    def _is_in_time(self, timestamp, max_age):
+        if not max_age:
+            return True
+        is_number = len(timestamp) < 20 and timestamp.isascii() and timestamp.isdigit()
+        return is_number and abs(time.time() - int(timestamp)) <= max_age * 3600
+
+    def _note_refusal(self, signed, timestamp, body, encoding):
+        """Count a POST that did not verify, with the likely cause.
+
+        :param encoding: the Content-Encoding header, or None; the rest as for `_verify_webhook`
+        """
+        keys, max_age = self._get_webhook_trust()
+        is_in_time = self._is_in_time(timestamp or "", max_age)
+        hint = signature.guess_cause(keys, signed, timestamp, body, is_in_time, encoding)
+        self.env["sendgrid.rejection"]._count(self, hint)
 
     # ------------------------------------------------------------
     # CONNECTION
@@ -449,24 +462,12 @@ class SendgridAccount(models.Model):
             if account.act_on_events:
                 try:
                     with undoable(self.env.cr):
-                        account._warn_administrators(known[last.bounce_type])
+                        account._warn_administrators(account._is_restricted())
                 except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
                     raise
                 except Exception:
                     # The banner on the account says it all the same.
                     _logger.exception("SendGrid: no activity about account %s", account.id)
-
-    def _warn_administrators(self, what):
-        self.activity_unlink(["mail.mail_activity_data_warning"])
-        if self.compliance_status == "reactivate":
-            return
-        for user in self.env.ref("base.group_system").all_user_ids.filtered(lambda u: u.active and not u.share):
-            self.activity_schedule(
-                "mail.mail_activity_data_warning",
-                summary=self.env._("SendGrid account “%s”", self.name),
-                note=what,
-                user_id=user.id,
-            )
 
 
 def _digest(token):

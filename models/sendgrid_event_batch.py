@@ -58,6 +58,7 @@ class SendgridEventBatch(models.Model):
     event_ids = fields.One2many("sendgrid.event", "batch_id", readonly=True)
 
     _pending_idx = models.Index("(id) WHERE state = 'pending'")
+    _failed_idx = models.Index("(id) WHERE state = 'failed'")
 
     @api.depends("create_date")
     @api.depends_context("lang", "tz")
@@ -222,6 +223,8 @@ class SendgridEventBatch(models.Model):
             return self.env["sendgrid.email"]
 
     def _process(self):
+        # Processed again, a batch is on its day already.
+        uncounted = self.filtered(lambda batch: not batch.event_count)
         events, outcomes = [], {}
         for batch in self:
             try:
@@ -249,6 +252,11 @@ class SendgridEventBatch(models.Model):
         now = fields.Datetime.now()
         for outcome, batches in by_outcome.items():
             batches.write({**dict(outcome), "processed_date": now})
+        latest = dict.fromkeys(uncounted.filtered(lambda batch: batch.state == "done"))
+        for batch, event in events:
+            if batch in latest:
+                latest[batch] = max(latest[batch] or 0, event.timestamp)
+        self.env["sendgrid.account.day"]._add(latest)
         return emails
 
     @api.model

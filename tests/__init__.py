@@ -8,6 +8,7 @@ from . import (
     test_drain,
     test_engagement,
     test_fold,
+    test_health,
     test_links,
     test_match,
     test_outbox,

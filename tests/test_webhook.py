@@ -7,12 +7,12 @@ from odoo.tools import file_open
 from odoo.tools.urls import urljoin
 
 from ..controllers.webhook import MAX_BODY
-from ..models import sendgrid_event_batch
+from ..models import sendgrid_event_batch, sendgrid_rejection
 from .common import SendgridMixin, now
 from .simulator import Relayed, Signer, account_event, to_wire
 
 HOUR = 3600
-CONTROLLER = "odoo.addons.sendgrid_tracking.controllers.webhook"
+REJECTION = "odoo.addons.sendgrid_tracking.models.sendgrid_rejection"
 
 
 @tagged("post_install", "-at_install")
@@ -21,6 +21,7 @@ class TestWebhook(SendgridMixin, HttpCase):
         super().setUp()
         # So that it makes no difference whether a test before this one has woken the drain.
         self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.enterContext(patch.dict(sendgrid_rejection._last_flush, clear=True))
         self.body = to_wire(
             [Relayed(["ada@example.org"]).event("open", useragent="secret-of-the-body"), {"x": "é\x7f"}]
         )
@@ -32,7 +33,7 @@ class TestWebhook(SendgridMixin, HttpCase):
     def assertRefused(self, status, *args, **kwargs):
         """Assert that a POST is answered with a status, and leaves nothing behind."""
         before = self._batches()
-        with mute_logger(CONTROLLER):
+        with mute_logger(REJECTION):
             response = self.post(*args, **kwargs)
         self.assertEqual(response.status_code, status)
         self.assertNotIn(b"secret-of-the-body", response.content)
@@ -213,7 +214,7 @@ class TestWebhook(SendgridMixin, HttpCase):
         """Test that neither what is taken nor what is refused leaves anything of the body in the log."""
         for headers in (None, {}, self.signer.sign(b"")):
             with self.subTest(headers), self.assertLogs(level=logging.DEBUG) as logs:
-                logging.getLogger(CONTROLLER).debug("something, or assertLogs complains")
+                logging.getLogger(REJECTION).debug("something, or assertLogs complains")
                 self.post(self.body, headers=headers)
             said = "\n".join(logs.output)
             self.assertNotIn("secret-of-the-body", said)
@@ -221,7 +222,7 @@ class TestWebhook(SendgridMixin, HttpCase):
 
     def test_refusal_is_logged(self):
         """Test that a refusal is logged, with the account and without its token: it is how a wrong key shows."""
-        with self.assertLogs(CONTROLLER, "WARNING") as logs:
+        with self.assertLogs(REJECTION, "WARNING") as logs:
             self.post(self.body, headers={})
         self.assertIn(f"account {self.account.id}", logs.output[0])
         self.assertNotIn(self.account.webhook_token, logs.output[0])

@@ -58,6 +58,31 @@ def has_token(webhook, token):
     return bool(token) and PATH + token in (webhook.get("url") or "")
 
 
+def judge(webhook, url, keys):
+    """Say what is wrong with our webhook, worst first.
+
+    :param webhook: as SendGrid describes it, or None
+    :param url: the address that it should lead to
+    :param keys: the verification keys that are accepted
+    :return: state, finding and detail, as `sendgrid.account.check` keeps them
+    """
+    if not webhook:
+        return "problem", "webhook_gone", None
+    if not webhook.get("enabled"):
+        return "problem", "webhook_disabled", None
+    # Shown only of a webhook that signs (Twilio docs: Event Webhook API).
+    if not isinstance(public_key := webhook.get("public_key"), str) or not public_key:
+        return "problem", "webhook_unsigned", None
+    if "".join(public_key.split()) not in keys:
+        return "problem", "webhook_key", None
+    if webhook["url"] != url:
+        # Without its secret path.
+        return "warning", "webhook_address", webhook["url"].partition(PATH)[0]
+    if missing := [name for name in EVENTS if not webhook.get(name)]:
+        return "warning", "webhook_partial", ", ".join(missing)
+    return "ok", "webhook_ready", None
+
+
 def create(client, url):
     """Make a webhook and return it as SendGrid describes it.
 

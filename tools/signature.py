@@ -46,6 +46,28 @@ def verify(key: str, signature: str, timestamp: str, body: bytes) -> bool:
     return True
 
 
+def guess_cause(keys, signature, timestamp, body: bytes, is_in_time: bool, encoding: str | None) -> str:
+    """Say why a signature may be wrong, at the price of a look at both ends of the body.
+
+    :param keys: the verification keys that were tried
+    :param signature: the signature header, or None
+    :param timestamp: the timestamp header, or None
+    :param is_in_time: whether the timestamp is within the account's window
+    :param encoding: the Content-Encoding of the request, which SendGrid does not use (captured 2025)
+    :return: ``unsigned``, ``no_key``, ``age``, ``body`` (something on the way changed it) or ``key``
+    """
+    if not signature or not timestamp:
+        return "unsigned"
+    if not keys:
+        return "no_key"
+    if not is_in_time:
+        return "age"
+    # SendGrid writes `[{…},\r\n{…}]\r\n` (three signed captures); what parses and writes it again does not.
+    if encoding or not (body.startswith(b"[{") and body.endswith(b"}]\r\n")):
+        return "body"
+    return "key"
+
+
 def _load(key: str) -> ec.EllipticCurvePublicKey:
     try:
         public_key = load_der_public_key(base64.b64decode(key, validate=True))

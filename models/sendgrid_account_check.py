@@ -1,0 +1,153 @@
+from odoo import api, fields, models
+
+
+class SendgridAccountCheck(models.Model):
+    """What the last look at one side of an account found.
+
+    Rows of their own: whoever inserts an event or a document points to the account, and would meet each write to it.
+    """
+
+    _name = "sendgrid.account.check"
+    _description = "Health Check of a SendGrid Account"
+    _order = "id"
+    _rec_name = "subject"
+    _log_access = False
+    _allow_sudo_commands = False
+
+    account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
+    subject = fields.Selection(
+        [
+            ("arrivals", "Events Arrive"),
+            ("signatures", "Signatures"),
+            ("batches", "Processing"),
+            ("key", "API Key"),
+            ("webhook", "Webhook at SendGrid"),
+            ("clock", "Clock"),
+        ],
+        string="Check",
+        required=True,
+        readonly=True,
+    )
+    state = fields.Selection(
+        [("ok", "Well"), ("unknown", "Not Known"), ("warning", "To Look At"), ("problem", "Problem")],
+        required=True,
+        readonly=True,
+        help="Of a problem the administrators are told by an activity.",
+    )
+    finding = fields.Char(required=True, readonly=True, help="What was found, as a name.")
+    detail = fields.Char(readonly=True, help="What the words need besides: a number, or what SendGrid said.")
+    message = fields.Char(compute="_compute_message", string="Finding", help="What was found, and what to do about it.")
+    date = fields.Datetime(string="Checked", required=True, readonly=True)
+    since = fields.Datetime(required=True, readonly=True, help="Since when it has been found so.")
+
+    _account_subject_uniq = models.UniqueIndex("(account_id, subject)", "The account has this check already.")
+
+    @api.depends("finding", "detail")
+    @api.depends_context("lang")
+    def _compute_message(self):
+        messages = self._get_messages()
+        for check in self:
+            message = messages.get(check.finding, check.finding)
+            check.message = message.replace("{}", check.detail or "")
+
+    @api.model
+    def _get_messages(self):
+        """Return the words by finding; ``{}`` stands for the detail."""
+        cause = self.env._("{} POSTs were refused within the hour.") + " "
+        return {
+            "arriving": self.env._("Events come back for what is sent."),
+            "quiet": self.env._("No e-mail waits for its events."),
+            "silent": self.env._(
+                "E-mails have gone out, and for an hour or longer no event has come back: {} was the first. See below "
+                "whether the webhook is in order; if it is, SendGrid cannot reach this server."
+            ),
+            "silent_no_key": self.env._(
+                "E-mails go out, but the account has no verification key: every event is refused. Connect it again."
+            ),
+            "signed": self.env._("No event was refused within the hour."),
+            "unsigned": cause
+            + self.env._(
+                "They carry no signature: switch the Signed Event Webhook on at SendGrid, or let your proxy pass its "
+                "headers on. Nothing is lost if that is mended within 24 hours."
+            ),
+            "no_key": cause
+            + self.env._("The account has no verification key. Nothing is lost if it is entered within 24 hours."),
+            "age": cause
+            + self.env._(
+                "They were signed too long ago, or the clocks differ. Set this server's clock, or accept any age."
+            ),
+            "body": cause
+            + self.env._(
+                "Most likely a proxy or firewall changes the body on its way: it has to pass the webhook's address on "
+                "byte for byte, unread and not compressed. Nothing is lost if that is mended within 24 hours."
+            ),
+            "key": cause
+            + self.env._(
+                "Most likely SendGrid signs with another key than the one stored here: connect the account again, or "
+                "copy the verification key anew. Nothing is lost if that is mended within 24 hours."
+            ),
+            "processed": self.env._("What was received is processed."),
+            "stuck": self.env._(
+                "Received events have waited for {} minutes. Look whether the scheduled action “SendGrid: process "
+                "received events” is active, and whether this server runs scheduled actions."
+            ),
+            "failed": self.env._(
+                "{} batches could not be processed: open them, read the reason, and process them again."
+            ),
+            "key_valid": self.env._("SendGrid accepts the key, and it may send."),
+            "key_none": self.env._("No API key is stored here: SendGrid cannot be asked."),
+            "key_refused": self.env._(
+                "SendGrid refuses the API key: it was deleted or replaced there. Create a new one and connect again."
+            ),
+            "key_cannot_send": self.env._("The API key may not send (permission mail.send is missing)."),
+            "no_answer": self.env._("Could not be checked: {}"),
+            "webhook_ready": self.env._("Switched on, signed with our key, and leads here."),
+            "webhook_unknown": self.env._("Without a valid API key nobody can tell."),
+            "webhook_unreadable": self.env._(
+                "The API key may not read the webhook's settings (permission user.webhooks.event.settings.read)."
+            ),
+            "webhook_gone": self.env._(
+                "SendGrid has no webhook that leads here: it was deleted or given another address. Connect again."
+            ),
+            "webhook_address": self.env._(
+                "It leads to {}, which is not the address shown here. Events arrive as long as that one leads here too."
+            ),
+            "webhook_disabled": self.env._("It is switched off at SendGrid: no event comes. Connect again."),
+            "webhook_unsigned": self.env._(
+                "Its signature is switched off at SendGrid, so that every event is refused. Connect again."
+            ),
+            "webhook_key": self.env._(
+                "SendGrid signs with another key than the one stored here, so that events are refused. Connect again."
+            ),
+            "webhook_partial": self.env._("It does not report everything: {} is switched off. Connect again."),
+            "clock_right": self.env._("This server's clock agrees with SendGrid's."),
+            "clock_wrong": self.env._(
+                "This server's clock and SendGrid's differ by {} seconds: times shown are not right. Let a time "
+                "service (NTP) set it."
+            ),
+            "clock_unknown": self.env._("Compared when SendGrid answers."),
+        }
+
+    @api.model
+    def _note(self, account, findings):
+        """Keep what a look at an account found.
+
+        :param findings: {subject: (state, finding, detail)}; what is not in it stays as it was
+        :return: whether anything is found otherwise than before, and whether a problem came up
+        """
+        now = fields.Datetime.now()
+        known = {check.subject: check for check in self.search([("account_id", "=", account.id)])}
+        is_changed = has_new = False
+        for subject, (state, finding, detail) in findings.items():
+            values = {"state": state, "finding": finding, "detail": detail or False, "date": now}
+            check = known.get(subject)
+            if not check or check.finding != finding:
+                values["since"] = now
+                is_changed = True
+                has_new |= state == "problem"
+            if check:
+                check.write(values)
+            else:
+                self.create({"account_id": account.id, "subject": subject, **values})
+        account.invalidate_recordset(["check_ids"])
+        return is_changed, has_new

@@ -1,0 +1,94 @@
+from collections import defaultdict
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from .sendgrid_email import to_datetime
+
+COUNTS = ("event_count", "duplicate_count", "unmatched_count", "rejected_count")
+
+
+class SendgridAccountDay(models.Model):
+    """What one account received on one day (UTC): a look at a month reads thirty rows, and outlasts the batches."""
+
+    _name = "sendgrid.account.day"
+    _description = "Day of a SendGrid Account"
+    _order = "date desc, id desc"
+    _rec_name = "date"
+    _log_access = False
+    _allow_sudo_commands = False
+
+    account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
+    date = fields.Date(required=True, readonly=True, help="The day (UTC) on which the events were received.")
+    batch_count = fields.Integer(string="Batches", readonly=True)
+    event_count = fields.Integer(string="Events", readonly=True, help="Duplicates included.")
+    duplicate_count = fields.Integer(string="Duplicates", readonly=True, help="Events that were known already.")
+    unmatched_count = fields.Integer(string="Unmatched", readonly=True, help="New events that found no e-mail.")
+    rejected_count = fields.Integer(
+        string="Not Understood", readonly=True, help="Elements of batches that could not be understood."
+    )
+    received_date = fields.Datetime(string="Last Received", readonly=True, help="When the day's last batch came.")
+    last_event_date = fields.Datetime(string="Last Event", readonly=True, help="When the latest event happened.")
+    lag = fields.Integer(
+        readonly=True, help="Seconds from the latest event of the last batch to the moment when Odoo had it processed."
+    )
+
+    _account_date_uniq = models.UniqueIndex("(account_id, date)", "The account has this day already.")
+
+    @api.model
+    def _add(self, received):
+        """Add processed batches to the days on which they came: one query, however many they are.
+
+        :param received: {`sendgrid.event.batch` record: Unix seconds (UTC) of its latest event, or None}
+        """
+        now = fields.Datetime.now()
+        days = defaultdict(dict)
+        for batch, latest in sorted(received.items(), key=lambda item: item[0].id):
+            day = days[batch.account_id.id, batch.create_date.date()]
+            day["batch_count"] = day.get("batch_count", 0) + 1
+            for name in COUNTS:
+                day[name] = day.get(name, 0) + batch[name]
+            day["received_date"] = batch.create_date
+            if latest is not None:
+                # A clock that is ahead, here or there, must not hide what comes later.
+                happened = min(to_datetime(latest), now)
+                day["last_event_date"] = max(day.get("last_event_date", happened), happened)
+                day["lag"] = int((now - happened).total_seconds())
+        if not days:
+            return
+        columns = ("batch_count", *COUNTS, "received_date", "last_event_date", "lag")
+        self.env.cr.execute(
+            SQL(
+                """INSERT INTO sendgrid_account_day AS day (account_id, date, %(columns)s) VALUES %(rows)s
+                   ON CONFLICT (account_id, date) DO UPDATE
+                      SET %(sums)s,
+                          received_date = GREATEST(day.received_date, EXCLUDED.received_date),
+                          last_event_date = GREATEST(day.last_event_date, EXCLUDED.last_event_date),
+                          lag = CASE WHEN EXCLUDED.received_date < day.received_date THEN day.lag
+                                     ELSE COALESCE(EXCLUDED.lag, day.lag) END""",
+                columns=SQL(", ").join(map(SQL.identifier, columns)),
+                rows=SQL(", ").join(
+                    SQL("%s", (account_id, date, *(day.get(name) for name in columns)))
+                    for (account_id, date), day in days.items()
+                ),
+                sums=SQL(", ").join(
+                    SQL("%(name)s = day.%(name)s + EXCLUDED.%(name)s", name=SQL.identifier(name))
+                    for name in ("batch_count", *COUNTS)
+                ),
+            )
+        )
+        self.invalidate_model()
+
+    @api.model
+    def _get_month(self, accounts):
+        """Return the last thirty days of the accounts, today included.
+
+        :return: {account id: {date: `sendgrid.account.day` record}}
+        """
+        days = self.search([("account_id", "in", accounts.ids), ("date", ">", self._today() - timedelta(days=30))])
+        return {account.id: {day.date: day for day in days if day.account_id == account} for account in accounts}
+
+    @api.model
+    def _today(self):
+        return fields.Datetime.now().date()

@@ -1,0 +1,360 @@
+import json
+import logging
+import time
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL, format_date
+
+from ..tools import client, event_webhook
+from .undoable import undoable
+
+_logger = logging.getLogger(__name__)
+
+SILENT_AFTER = timedelta(hours=1)
+# Who was silent yesterday is known to be silent; the look for it stays short.
+SILENT_WITHIN = timedelta(days=1)
+REFUSED_WITHIN = timedelta(hours=1)
+STUCK_AFTER = timedelta(minutes=15)
+CLOCK_TOLERANCE = 30  # seconds
+# Of one call: the cron has others to ask, and a person waits at the button.
+PATIENCE = 1
+
+STATES = ("ok", "unknown", "warning", "problem")
+
+
+class SendgridAccount(models.Model):
+    """Whether mails go out, events come back, and SendGrid agrees with what is stored here."""
+
+    _inherit = "sendgrid.account"
+
+    check_ids = fields.One2many("sendgrid.account.check", "account_id", string="Checks", readonly=True)
+    health = fields.Selection(
+        [("ok", "Well"), ("unknown", "Not Known"), ("warning", "To Look At"), ("problem", "Problem")],
+        compute="_compute_health",
+        help="The worst of what the last checks found.",
+    )
+    last_event_date = fields.Datetime(
+        string="Last Event", compute="_compute_arrivals", help="When the latest event of the last 30 days happened."
+    )
+    event_lag = fields.Char(
+        string="Lag",
+        compute="_compute_arrivals",
+        help="From an event to the moment when Odoo had it processed, as of the last batch.",
+    )
+    today_event_count = fields.Integer(
+        string="Events Today", compute="_compute_arrivals", help="Received since midnight (UTC), duplicates included."
+    )
+    event_count = fields.Integer(string="Events", compute="_compute_arrivals", help="Received within 30 days.")
+    duplicate_count = fields.Integer(
+        string="Duplicates", compute="_compute_arrivals", help="Suppressed within 30 days: they were known already."
+    )
+    unmatched_count = fields.Integer(
+        string="Unmatched", compute="_compute_arrivals", help="Within 30 days: new events that found no e-mail."
+    )
+    rejected_count = fields.Integer(
+        string="Not Understood", compute="_compute_arrivals", help="Within 30 days: kept in their batch, see there."
+    )
+    event_graph = fields.Text(
+        string="Events of 30 Days", compute="_compute_arrivals", help="Events received by day, for the graph."
+    )
+    pending_batch_count = fields.Integer(
+        string="Pending", compute="_compute_batch_counts", help="Batches that are received and not processed yet."
+    )
+    failed_batch_count = fields.Integer(
+        string="Failed", compute="_compute_batch_counts", help="Batches that could not be processed."
+    )
+    refused_count = fields.Integer(
+        string="Refused",
+        compute="_compute_refused",
+        help="POSTs of the last 24 hours with a wrong or missing signature.",
+    )
+    refused_hint = fields.Selection(
+        selection=lambda self: self.env["sendgrid.rejection"]._fields["hint"]._description_selection(self.env),
+        string="Likely Cause",
+        compute="_compute_refused",
+        help="Why most of them were refused.",
+    )
+
+    @api.depends("check_ids.state", "compliance_status")
+    def _compute_health(self):
+        for account in self:
+            states = account.check_ids.mapped("state") or ["unknown"]
+            if account._is_restricted():
+                states.append("problem")
+            account.health = max(states, key=STATES.index)
+
+    def _compute_arrivals(self):
+        months = self.env["sendgrid.account.day"]._get_month(self)
+        today = self.env["sendgrid.account.day"]._today()
+        dates = [today - timedelta(days=ago) for ago in range(29, -1, -1)]
+        for account in self:
+            days = months.get(account._origin.id, {})
+            latest = max(days.values(), key=lambda day: day.date, default=self.env["sendgrid.account.day"])
+            account.last_event_date = max(
+                (d.last_event_date for d in days.values() if d.last_event_date), default=False
+            )
+            account.event_lag = account.last_event_date and self._format_seconds(latest.lag)
+            account.today_event_count = days[today].event_count if today in days else 0
+            for name in ("event_count", "duplicate_count", "unmatched_count", "rejected_count"):
+                account[name] = sum(day[name] for day in days.values())
+            account.event_graph = json.dumps(
+                [
+                    {
+                        "key": self.env._("Events"),
+                        "values": [
+                            {
+                                "label": format_date(self.env, date, date_format="d MMM"),
+                                "value": days[date].event_count if date in days else 0,
+                                # The widget's names of its colours.
+                                "type": "future" if date == today else "past",
+                            }
+                            for date in dates
+                        ],
+                    }
+                ]
+            )
+
+    @api.model
+    def _format_seconds(self, seconds):
+        if seconds < 120:
+            return self.env._("%s s", seconds)
+        if seconds < 7200:
+            return self.env._("%s min", seconds // 60)
+        return self.env._("%s h", seconds // 3600)
+
+    def _compute_batch_counts(self):
+        counts = {
+            state: dict(
+                self.env["sendgrid.event.batch"]._read_group([("state", "=", state)], ["account_id"], ["__count"])
+            )
+            for state in ("pending", "failed")
+        }
+        for account in self:
+            account.pending_batch_count = counts["pending"].get(account._origin, 0)
+            account.failed_batch_count = counts["failed"].get(account._origin, 0)
+
+    def _compute_refused(self):
+        since = fields.Datetime.now() - timedelta(hours=24)
+        counts = self.env["sendgrid.rejection"]._get_counts(self._origin, since)
+        for account in self:
+            causes = counts.get(account._origin.id, {})
+            account.refused_count = sum(causes.values())
+            account.refused_hint = max(causes, key=causes.get, default=False)
+
+    # ------------------------------------------------------------
+    # CHECK
+    # ------------------------------------------------------------
+
+    def action_check_health(self):
+        """Look now, as the scheduled action does, and show what was found."""
+        self.check_access("write")
+        for account in self:
+            account._check_health()
+
+    @api.model
+    def _cron_check_health(self):
+        """Look at each account; what fails of one is tried again at the next run."""
+        accounts = self.search([("active", "=", True)])
+        for number, account in enumerate(accounts, 1):
+            try:
+                with undoable(self.env.cr):
+                    account._check_health()
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                self.env.cr.rollback()
+                _logger.info("SendGrid: somebody else writes account %s, it is checked at the next run", account.id)
+            except Exception:
+                _logger.exception("SendGrid: account %s could not be checked", account.id)
+            if not self.env["ir.cron"]._commit_progress(1, remaining=len(accounts) - number):
+                return
+
+    def _check_health(self):
+        """Look at what goes out and comes in, ask SendGrid about key and webhook, and warn of what is wrong."""
+        self.ensure_one()
+        findings = {
+            "arrivals": self._check_arrivals(),
+            "signatures": self._check_signatures(),
+            "batches": self._check_batches(),
+            **self._check_remote(),
+        }
+        is_changed, has_new = self.env["sendgrid.account.check"].sudo()._note(self, findings)
+        if is_changed:
+            self._warn_administrators(has_new)
+
+    def _check_arrivals(self):
+        """Tell whether events come back: anything received after the last e-mail but those of the last hour will do.
+
+        Some index look-ups, and at most the documents of one day.
+        """
+        known = self.check_ids.filtered(lambda check: check.subject == "arrivals")
+        now = fields.Datetime.now()
+        self.env.flush_all()
+        [(received,)] = self.env.execute_query(
+            SQL(
+                """SELECT GREATEST(
+                       (SELECT max(received_date) FROM sendgrid_account_day WHERE account_id = %(id)s),
+                       (SELECT max(create_date) FROM sendgrid_event_batch
+                         WHERE state = 'pending' AND account_id = %(id)s))""",
+                id=self.id,
+            )
+        )
+        if known.state == "problem" and (not received or received < known.since):
+            return "problem", self._name_silence(), known.detail
+        since = max(received or now - SILENT_WITHIN, now - SILENT_WITHIN)
+        waiting = self.env.execute_query(
+            SQL(
+                """SELECT sent_date FROM sendgrid_email
+                    WHERE account_id = %s AND sent_date > %s AND sent_date < %s
+                 ORDER BY sent_date LIMIT 1""",
+                self.id,
+                since,
+                now - SILENT_AFTER,
+            )
+        )
+        if waiting:
+            return "problem", self._name_silence(), fields.Datetime.to_string(waiting[0][0]) + " (UTC)"
+        return "ok", "arriving" if received and received > now - SILENT_WITHIN else "quiet", None
+
+    def _name_silence(self):
+        return "silent" if self._get_webhook_trust()[0] else "silent_no_key"
+
+    def _check_signatures(self):
+        since = fields.Datetime.now() - REFUSED_WITHIN
+        causes = self.env["sendgrid.rejection"].sudo()._get_counts(self, since)[self.id]
+        if not causes:
+            return "ok", "signed", None
+        return "problem", max(causes, key=causes.get), str(causes.total())
+
+    def _check_batches(self):
+        now = fields.Datetime.now()
+        Batch = self.env["sendgrid.event.batch"].sudo()
+        # What is processed again waits since somebody asked for it.
+        [(oldest,)] = self.env.execute_query(
+            SQL(
+                """SELECT min(COALESCE(write_date, create_date)) FROM sendgrid_event_batch
+                    WHERE state = 'pending' AND account_id = %s""",
+                self.id,
+            )
+        )
+        if oldest and oldest < now - STUCK_AFTER:
+            return "problem", "stuck", str(int((now - oldest).total_seconds() // 60))
+        if failed := Batch.search_count([("state", "=", "failed"), ("account_id", "=", self.id)]):
+            return "problem", "failed", str(failed)
+        return "ok", "processed", None
+
+    # ------------------------------------------------------------
+    # ASK SENDGRID
+    # ------------------------------------------------------------
+
+    def _check_remote(self):
+        """Ask SendGrid about the key and the webhook; from its answer the clocks are compared.
+
+        :return: findings; where SendGrid cannot be asked, what was a problem stays one
+        """
+        try:
+            api = self._get_client(PATIENCE)
+        except UserError:
+            return {
+                "key": ("unknown", "key_none", None),
+                "webhook": ("unknown", "webhook_unknown", None),
+                "clock": ("unknown", "clock_unknown", None),
+            }
+        try:
+            answer = api.call("get", ("scopes",))
+        except client.ApiError as error:
+            if error.kind == "key":
+                return {
+                    "key": ("problem", "key_refused", None),
+                    "webhook": ("unknown", "webhook_unknown", None),
+                }
+            if error.kind != "scope":
+                return self._keep_problems(dict.fromkeys(("key", "webhook"), self._no_answer(error)))
+            # A key without any permission is refused here too.
+            return {
+                "key": ("problem", "key_cannot_send", None),
+                "webhook": ("unknown", "webhook_unreadable", None),
+            }
+        scopes = answer.body.get("scopes") if isinstance(answer.body, dict) else None
+        may_send = "mail.send" in (scopes or ())
+        return {
+            "key": ("ok", "key_valid", None) if may_send else ("problem", "key_cannot_send", None),
+            **self._keep_problems({"webhook": self._check_webhook(api)}),
+            "clock": self._compare_clocks(answer.headers.get("date")),
+        }
+
+    def _check_webhook(self, api):
+        account_sudo = self.sudo()
+        try:
+            webhooks, _max_allowed = event_webhook.list_all(api)
+        except client.ApiError as error:
+            if error.kind == "scope":
+                return "unknown", "webhook_unreadable", None
+            return self._no_answer(error)
+        webhook = event_webhook.find(webhooks, account_sudo.webhook_token, account_sudo.webhook_id)
+        return event_webhook.judge(
+            webhook, account_sudo.webhook_url, {account_sudo.verification_key, account_sudo.previous_verification_key}
+        )
+
+    def _no_answer(self, error):
+        return "unknown", "no_answer", self._explain_api_error(error)
+
+    def _keep_problems(self, findings):
+        """Leave out what is not known now and was a problem: that SendGrid does not answer mends nothing."""
+        problems = self.check_ids.filtered(lambda check: check.state == "problem").mapped("subject")
+        return {
+            subject: finding
+            for subject, finding in findings.items()
+            if not (finding[0] == "unknown" and subject in problems)
+        }
+
+    def _compare_clocks(self, date):
+        """Compare this server's clock with the Date header of SendGrid's answer."""
+        try:
+            difference = round(time.time() - parsedate_to_datetime(date).timestamp())
+        except (TypeError, ValueError, OverflowError):
+            return "unknown", "clock_unknown", None
+        if abs(difference) > CLOCK_TOLERANCE:
+            return "warning", "clock_wrong", str(difference)
+        return "ok", "clock_right", None
+
+    # ------------------------------------------------------------
+    # WARN
+    # ------------------------------------------------------------
+
+    def _is_restricted(self):
+        return bool(self.compliance_status and self.compliance_status != "reactivate")
+
+    def _get_problems(self):
+        """Return what is wrong, as sentences in the language of the context."""
+        restrictions = dict(self._fields["compliance_status"]._description_selection(self.env))
+        problems = [restrictions[self.compliance_status]] if self._is_restricted() and self.act_on_events else []
+        return problems + self.check_ids.filtered(lambda check: check.state == "problem").mapped("message")
+
+    def _warn_administrators(self, has_new):
+        """Give each administrator one activity that says all that is wrong, and take it away when all is well.
+
+        :param bool has_new: whether something came up; else who has done with it is left in peace
+        """
+        warning = "mail.mail_activity_data_warning"
+        if not self._get_problems():
+            self.activity_unlink([warning])
+            return
+        activities = self.activity_search([warning])
+        for user in self.env.ref("base.group_system").all_user_ids.filtered(lambda u: u.active and not u.share):
+            account = self.with_context(lang=user.lang)
+            lines = Markup().join(Markup("<li>%s</li>") % problem for problem in account._get_problems())
+            note = Markup("<ul>%s</ul>") % lines
+            if mine := activities.filtered(lambda activity, user=user: activity.user_id == user):
+                mine.write({"note": note})
+            elif has_new:
+                account.activity_schedule(
+                    warning,
+                    summary=account.env._("SendGrid account “%s”", account.name),
+                    note=note,
+                    user_id=user.id,
+                )

@@ -1,0 +1,344 @@
+import gzip
+import json
+import logging
+from datetime import timedelta
+from unittest.mock import patch
+
+from odoo.tests import HttpCase, new_test_user, tagged
+from odoo.tools import mute_logger
+
+from ..models import sendgrid_event_batch, sendgrid_rejection
+from ..models.sendgrid_event_batch import SendgridEventBatch
+from .common import SendgridMixin, now
+from .sandbox_case import SandboxCase
+from .simulator import Relayed, Signer, account_event, to_wire
+
+WARNING = "mail.mail_activity_data_warning"
+LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_rejection"
+
+
+@tagged("post_install", "-at_install")
+class TestHealth(SandboxCase, SendgridMixin, HttpCase):
+    def setUp(self):
+        super().setUp()
+        self.account.api_key = False  # SendGrid is not asked, but where a test says so
+        self.administrator = new_test_user(
+            self.env, "sendgrid_test_admin", groups="base.group_system", email="admin@example.com"
+        )
+        self.body = to_wire([Relayed(["ada@example.org"]).event("delivered")])
+        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.enterContext(patch.dict(sendgrid_rejection._counts, clear=True))
+        self.enterContext(patch.dict(sendgrid_rejection._last_flush, clear=True))
+
+    def _check(self, account=None):
+        """Run the scheduled action; return the states by subject."""
+        self.env.flush_all()
+        with patch.object(type(self.env["ir.cron"]), "_commit_progress", return_value=1.0):
+            self.env["sendgrid.account"]._cron_check_health()
+        self.env.invalidate_all()
+        return {check.subject: check for check in (account or self.account).check_ids}
+
+    def _activities(self, user=None):
+        return self.account.activity_search([WARNING], user_id=(user or self.administrator).id)
+
+    def _refuse(self, *args, **kwargs):
+        with mute_logger(LOGGER):
+            self.assertEqual(self.post(*args, **kwargs).status_code, 403)
+        self.env.invalidate_all()
+
+    def _rejections(self):
+        self.env.invalidate_all()
+        rows = self.env["sendgrid.rejection"].search([("account_id", "=", self.account.id)], order="id")
+        return [(row.hint, row.count) for row in rows]
+
+    def _age(self, model, ago, *columns):
+        """Have the rows of the account in a table lie longer back."""
+        self.env.flush_all()
+        for column in columns:
+            self.env.cr.execute(
+                f"UPDATE {self.env[model]._table} SET {column} = {column} - %s WHERE account_id = %s",
+                [ago, self.account.id],
+            )
+        self.env.invalidate_all()
+
+    # ------------------------------------------------------------
+    # FIGURES
+    # ------------------------------------------------------------
+
+    def test_figures(self):
+        """Test what the account shows of signed POSTs that were drained."""
+        email = self.create_email()
+        relayed = self.relay(email)
+        happened = now() - 40
+        delivered = relayed.event("delivered", timestamp=happened)
+        self.assertEqual(self.post([delivered, relayed.event("processed", timestamp=happened - 5)]).status_code, 204)
+        self.assertEqual(self.account.pending_batch_count, 1)
+        self.drain()
+        self.post([delivered, Relayed(["x@example.org"]).event("open", timestamp=happened - 9), {"x": 1}])
+        self.post(b"no JSON")
+        with mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"):
+            self.drain()
+        self.assertRecordValues(
+            self.account,
+            [
+                {
+                    "today_event_count": 5,
+                    "event_count": 5,
+                    "duplicate_count": 1,
+                    "unmatched_count": 1,
+                    "rejected_count": 1,
+                    "pending_batch_count": 0,
+                    "failed_batch_count": 1,
+                    "refused_count": 0,
+                }
+            ],
+        )
+        self.assertEqual(self.account.last_event_date, email.delivered_date)
+        self.assertRegex(self.account.event_lag, r"^\d+ s$")
+        [graph] = json.loads(self.account.event_graph)
+        self.assertEqual([bar["value"] for bar in graph["values"]], [0] * 29 + [5])
+
+    def test_processed_again(self):
+        """Test that a batch that is processed again is not counted on its day twice, and a mended one is, once."""
+        batch = self.receive(Relayed(["x@example.org"]).event("open"))
+        batch.action_process_again()
+        self.drain()
+        self.assertEqual((self.account.event_count, self.account.duplicate_count), (1, 0))
+        email = self.create_email()
+        with (
+            patch.object(type(self.Event), "_ingest", side_effect=ValueError("not today")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"),
+        ):
+            failed = self.receive(self.relay(email).event("delivered"))
+        self.assertEqual((failed.state, self.account.event_count), ("failed", 1))
+        failed.action_process_again()
+        self.drain()
+        self.assertEqual((failed.state, self.account.event_count), ("done", 2))
+
+    def test_outlasts_batches(self):
+        """Test that the figures stay when the batches and the events are gone."""
+        self.receive(*(Relayed(["x@example.org"]).event("open") for _ in range(3)))
+        self.Event.search([]).unlink()
+        self.Batch.search([]).unlink()
+        self.env.invalidate_all()
+        self.assertEqual(self.account.event_count, 3)
+
+    def test_cost_of_days(self):
+        """Test that the day costs a drain one query, however many batches and events it has."""
+        counts = []
+        execute = type(self.env.cr).execute
+        for size in (1, 20):
+            for _ in range(size):
+                self.store([Relayed(["x@example.org"]).event("open") for _ in range(size)])
+            with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
+                self.drain()
+            queries = [str(getattr(call.args[1], "code", call.args[1])) for call in watch.call_args_list]
+            counts.append(len([query for query in queries if "sendgrid_account_day" in query]))
+        self.assertEqual(counts, [1, 1])
+
+    def test_figures_of_many(self):
+        """Test that a list of accounts costs the same queries as one account."""
+        accounts = self.account | self.env["sendgrid.account"].create([{"name": f"A{n}"} for n in range(10)])
+        names = ["health", "event_graph", "pending_batch_count", "refused_count", "last_event_date"]
+        accounts.read(names)  # fills the caches
+        queries = []
+        execute = type(self.env.cr).execute
+        for some in (self.account, accounts):
+            self.env.invalidate_all()
+            with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
+                some.read(names)
+            queries.append([str(getattr(call.args[1], "code", call.args[1])) for call in watch.call_args_list])
+        self.assertEqual(*map(len, queries), queries[1])
+
+    # ------------------------------------------------------------
+    # REFUSED
+    # ------------------------------------------------------------
+
+    def test_hints(self):
+        """Test that a refusal names its likely cause, and that the account shows it."""
+        signed = self.signer.sign(self.body)
+        changed = json.dumps(json.loads(self.body)).encode()
+        for hint, body, arguments in (
+            ("key", self.body, {"signer": Signer()}),
+            ("unsigned", self.body, {"headers": {}}),
+            ("unsigned", self.body, {"headers": {**signed, "X-Twilio-Email-Event-Webhook-Signature": ""}}),
+            ("body", changed, {"headers": signed}),
+            ("body", self.body.replace(b"\r\n", b"\n"), {"headers": signed}),
+            ("body", self.body.strip(), {"headers": signed}),
+            ("body", gzip.compress(self.body), {"headers": {**signed, "Content-Encoding": "gzip"}}),
+            ("body", b"", {"headers": signed}),
+        ):
+            with self.subTest(hint, body=body[:20]):
+                sendgrid_rejection._last_flush.clear()
+                self._refuse(body, **arguments)
+                self.assertEqual(self._rejections()[-1], (hint, 1))
+        self.account.signature_max_age = 1
+        sendgrid_rejection._last_flush.clear()
+        self._refuse(self.body, timestamp=now() - 7200)
+        self.assertEqual(self._rejections()[-1], ("age", 1))
+        self.account.write({"verification_key": False, "signature_max_age": 0})
+        sendgrid_rejection._last_flush.clear()
+        self._refuse(self.body)
+        self.assertEqual(self._rejections()[-1], ("no_key", 1))
+        self.assertEqual((self.account.refused_count, self.account.refused_hint), (10, "body"))
+
+    def test_flood(self):
+        """Test that many refusals write and log once, and that none of them is forgotten."""
+        with self.assertLogs(LOGGER, logging.WARNING) as logs:
+            for _ in range(5):
+                self.assertEqual(self.post(self.body, headers={}).status_code, 403)
+        self.assertEqual(len(logs.output), 1)
+        self.assertEqual(self._rejections(), [("unsigned", 1)])
+        sendgrid_rejection._last_flush.clear()
+        self._refuse(self.body, signer=Signer())
+        self.assertEqual(sorted(self._rejections()), [("key", 1), ("unsigned", 1), ("unsigned", 4)])
+
+    def test_cost_of_refusal(self):
+        """Test that a refusal between two writes costs no query beyond what Odoo asks for any request."""
+        self.post(self.body)
+        self._refuse(self.body, headers={})
+        execute = type(self.env.cr).execute
+        counts = []
+        for arguments in ({}, {"headers": {}}, {"signer": Signer()}):
+            sendgrid_event_batch._last_wake[self.env.cr.dbname] = sendgrid_event_batch.time.monotonic()
+            with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
+                self.post(self.body, **arguments)
+            counts.append(watch.call_count)
+        good, *refused = counts
+        self.assertEqual(refused, [good - 1] * 2)
+
+    def test_deleted_account(self):
+        """Test that what was counted for an account that is gone does not stand in the way of others."""
+        other = self.env["sendgrid.account"].create({"name": "Other"})
+        self._refuse(self.body, headers={})
+        self._refuse(self.body, account=other, headers={})
+        other.unlink()
+        self.env.flush_all()
+        sendgrid_rejection._last_flush.clear()
+        self._refuse(self.body, headers={})
+        self.assertEqual(self._rejections(), [("unsigned", 1), ("unsigned", 1)])
+
+    # ------------------------------------------------------------
+    # CHECKS AND WARNINGS
+    # ------------------------------------------------------------
+
+    def test_silence(self):
+        """Test that mails without events warn the administrators once, until an event comes back."""
+        self.assertEqual(self._check()["arrivals"].finding, "quiet")
+        self.create_email(ago=timedelta(minutes=59))
+        self.assertEqual(self._check()["arrivals"].finding, "quiet", "events may still come")
+        email = self.create_email(ago=timedelta(minutes=61))
+        check = self._check()["arrivals"]
+        self.assertEqual((check.state, check.finding), ("problem", "silent"))
+        self.assertIn(str(email.sent_date), check.message)
+        self.assertEqual(self.account.health, "problem")
+        activity = self._activities()
+        self.assertEqual(len(activity), 1)
+        self.assertIn("cannot reach", activity.note)
+        self.assertFalse(self._activities(self.salesperson))
+        self._check()
+        self.assertEqual(self._activities(), activity, "one, not one per run")
+        # A week later nothing is sent any more, and nothing is better.
+        self._age("sendgrid.email", timedelta(days=7), "sent_date")
+        self.assertEqual(self._check()["arrivals"].state, "problem")
+        self._age("sendgrid.account.check", timedelta(hours=1), "since")
+        self.post([self.relay(email).event("delivered")])
+        self.assertEqual(self._check()["arrivals"].finding, "arriving", "received is enough")
+        self.assertFalse(self._activities())
+        self.assertFalse(self.account.activity_search([WARNING]))
+
+    def test_events_keep_coming(self):
+        """Test that an e-mail is not waited for when something was received after it."""
+        self.create_email(ago=timedelta(hours=3))
+        self.receive(Relayed(["x@example.org"]).event("open"))
+        self.assertEqual(self._check()["arrivals"].finding, "arriving")
+        self._age("sendgrid.event.batch", timedelta(hours=4), "create_date")
+        self._age("sendgrid.account.day", timedelta(hours=4), "received_date")
+        self.assertEqual(self._check()["arrivals"].finding, "silent")
+
+    def test_done_is_done(self):
+        """Test that an administrator who marked the warning as done gets it again only when something else is wrong."""
+        self.create_email(ago=timedelta(hours=2))
+        self._check()
+        self._activities().action_done()
+        self._check()
+        self.assertFalse(self._activities())
+        self._refuse(self.body, headers={})
+        self._check()
+        self.assertEqual(len(self._activities()), 1)
+
+    def test_signatures(self):
+        """Test that refused events warn, with the cause and in the reader's language, until an hour has gone by."""
+        self._refuse(self.body, signer=Signer())
+        check = self._check()["signatures"]
+        self.assertEqual((check.state, check.finding, check.detail), ("problem", "key", "1"))
+        self.assertIn("another key", self._activities().note)
+        self._age("sendgrid.rejection", timedelta(hours=2), "create_date")
+        self.assertEqual(self._check()["signatures"].state, "ok")
+        self.assertFalse(self._activities())
+
+    def test_batches(self):
+        """Test that batches which nobody processes, or which failed, warn until they are processed."""
+        batch = self.store([Relayed(["x@example.org"]).event("open")])
+        self.assertEqual(self._check()["batches"].state, "ok")
+        self._age("sendgrid.event.batch", timedelta(minutes=16), "create_date")
+        self.assertEqual(self._check()["batches"].finding, "stuck")
+        self.assertEqual(len(self._activities()), 1)
+        with (
+            patch.object(SendgridEventBatch, "_process", side_effect=ValueError("not today")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"),
+        ):
+            self.drain()
+        self.assertEqual(self._check()["batches"].finding, "failed")
+        batch.action_process_again()
+        self.assertEqual(self._check()["batches"].finding, "processed", "it waits only since now")
+        self.drain()
+        self.assertEqual(self._check()["batches"].finding, "processed")
+        self.assertFalse(self._activities())
+
+    def test_compliance(self):
+        """Test that what SendGrid did to the account and what else is wrong share one activity."""
+        self.receive(account_event(now() - 60))
+        self.assertEqual((len(self._activities()), self.account.health), (1, "problem"))
+        self._refuse(self.body, headers={})
+        self._check()
+        note = self._activities().note
+        self.assertIn("Suspended", note)
+        self.assertIn("no signature", note)
+        self._age("sendgrid.rejection", timedelta(hours=2), "create_date")
+        self._check()
+        self.assertIn("Suspended", self._activities().note)
+        self.assertNotIn("no signature", self._activities().note)
+        self.receive(account_event(now() - 30, type="reactivate"))
+        self.assertFalse(self._activities())
+
+    def test_account_is_not_written(self):
+        """Test that a check leaves the account's row alone: each event and document that is inserted points to it."""
+        self.create_email(ago=timedelta(hours=2))
+        self.env.flush_all()
+
+        def version():
+            self.env.cr.execute("SELECT ctid::text, xmin::text FROM sendgrid_account WHERE id = %s", [self.account.id])
+            return self.env.cr.fetchone()
+
+        before = version()
+        self._check()
+        self.env.flush_all()
+        self.assertEqual(version(), before)
+
+    def test_one_does_not_stop_the_others(self):
+        """Test that an account that cannot be checked does not keep another from it."""
+        other = self.env["sendgrid.account"].create({"name": "A, before"})
+        check_batches = type(self.account)._check_batches
+
+        def fail(account):
+            if account == other:
+                raise ValueError("not today")
+            return check_batches(account)
+
+        with (
+            patch.object(type(self.account), "_check_batches", fail),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_account_health"),
+        ):
+            self.assertIn("batches", self._check())
+        self.assertFalse(other.check_ids)
