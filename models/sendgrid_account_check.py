@@ -11,7 +11,6 @@ class SendgridAccountCheck(models.Model):
     _description = "Health Check of a SendGrid Account"
     _order = "id"
     _rec_name = "subject"
-    _log_access = False
     _allow_sudo_commands = False
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")

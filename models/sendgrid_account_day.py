@@ -16,7 +16,6 @@ class SendgridAccountDay(models.Model):
     _description = "Day of a SendGrid Account"
     _order = "date desc, id desc"
     _rec_name = "date"
-    _log_access = False
     _allow_sudo_commands = False
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")

@@ -37,14 +37,17 @@ OPERATIONS = ("read", "write", "create", "unlink")
 # Who may do what with the models of the addon. Which records: see DOCUMENTS.
 MODELS = {
     "sendgrid.account": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.account.check": {"read": ADMINISTRATORS},
     "sendgrid.account.connect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.account.connect.step": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.account.day": {"read": ADMINISTRATORS},
     "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
     "sendgrid.email": {"read": EMPLOYEES},
     "sendgrid.event": {"read": EMPLOYEES},
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
+    "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.visibility.mixin": {},
 }
 # Who may read which of the addon's fields.
@@ -66,16 +69,23 @@ FIELDS = {
         EVERYBODY: "email_normalized",
     },
     "sendgrid.account": {
-        ADMINISTRATORS: """act_on_events active api_key click_tracking company_id compliance_date compliance_status
-            connection_date connection_state group_unsubscribe_action mail_server_ids name open_tracking
-            previous_verification_key previous_verification_key_end previous_webhook_id previous_webhook_token region
-            signature_max_age tracking_settings_date verification_key webhook_created webhook_id webhook_token
+        ADMINISTRATORS: """act_on_events active api_key check_ids click_tracking company_id compliance_date
+            compliance_status connection_date connection_state duplicate_count event_count event_graph event_lag
+            failed_batch_count group_unsubscribe_action health last_event_date mail_server_ids name open_tracking
+            pending_batch_count previous_verification_key previous_verification_key_end previous_webhook_id
+            previous_webhook_token refused_count refused_hint region rejected_count signature_max_age today_event_count
+            tracking_settings_date unmatched_count verification_key webhook_created webhook_id webhook_token
             webhook_url""",
     },
+    "sendgrid.account.check": {ADMINISTRATORS: "account_id date detail finding message since state subject"},
     "sendgrid.account.connect": {
         ADMINISTRATORS: "account_id api_key company_id is_done name region rotates_key sending step_ids",
     },
     "sendgrid.account.connect.step": {ADMINISTRATORS: "connect_id last_batch_id message name state test_date"},
+    "sendgrid.account.day": {
+        ADMINISTRATORS: """account_id batch_count date duplicate_count event_count lag last_event_date received_date
+            rejected_count unmatched_count""",
+    },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.email": {
         EMPLOYEES: """attachment_ids author_id body click_count content delivered_date engagement_summary event_ids
@@ -96,6 +106,7 @@ FIELDS = {
         ADMINISTRATORS: """account_id body duplicate_count error event_count event_ids failed_rules processed_date
             rejected_count rejected_reasons state unmatched_count""",
     },
+    "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
 }
 # What whoever has it can act with: not to be copied, tracked or logged. See also `test_secrets_are_named`.
 SECRETS = {
@@ -125,6 +136,7 @@ METHODS = {
     "res.partner": {"action_email_is_valid": EMPLOYEES, "action_view_sendgrid_emails": EVERYBODY},
     "sendgrid.account": dict.fromkeys(
         (
+            "action_check_health",
             "action_connect",
             "action_disconnect",
             "action_forget_previous_key",
@@ -226,9 +238,23 @@ class TestDoors(Outsiders, SendgridCase):
             "mail.mail": cls.env["mail.mail"].create({"subject": "Mail"}),
             "res.partner": cls.contact,
             "sendgrid.account": cls.account,
+            "sendgrid.account.check": cls.env["sendgrid.account.check"].create(
+                {
+                    "account_id": cls.account.id,
+                    "subject": "key",
+                    "state": "ok",
+                    "finding": "key_valid",
+                    "date": "2026-11-24",
+                    "since": "2026-11-24",
+                }
+            ),
+            "sendgrid.account.day": cls.env["sendgrid.account.day"].create(
+                {"account_id": cls.account.id, "date": "2026-11-24"}
+            ),
             "sendgrid.email": cls.email,
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,
+            "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
         }
 
     def _models(self):
