@@ -49,21 +49,19 @@ def _create(folder):
 
 
 def _install(folder):
-    install(folder / "bin" / "python", LOCK_FILE, "packages.log", "Installing the Python packages (a minute or two) …")
-
-
-def install(python, lock_file, log, title, *options):
-    """Install what a lock file names, with its hashes checked, by uv or pip, whichever is there.
-
-    :param options: those that both know, such as ``--target``
-    """
+    python = folder / "bin" / "python"
     if shutil.which("uv"):
         command = ["uv", "pip", "install", "--python", python]
     else:
         command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile", "--no-input"]
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     try:
-        process.run([*command, *options, "--require-hashes", "-r", lock_file], log, title, env=environment)
+        process.run(
+            [*command, "--require-hashes", "-r", LOCK_FILE],
+            "packages.log",
+            "Installing the Python packages (a minute or two) …",
+            env=environment,
+        )
     except process.Failed as failure:
         reason = next((line for line in reversed(failure.lines) if "error" in line.lower()), failure.lines[-1])
         raise say.Problem(f"The Python packages cannot be had: {reason.strip()} (see {failure.log})") from None
