@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_account,
+    test_api_sending,
     test_chatter,
     test_client,
     test_consequences,

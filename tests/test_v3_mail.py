@@ -193,11 +193,12 @@ class TestV3Mail(BaseCase):
             min_size=1,
             max_size=7,
         ),
+        listed=st.booleans(),
     )
     @quick
-    def test_the_envelope_decides(self, to, cc, recipients):
+    def test_the_envelope_decides(self, to, cc, recipients, listed):
         """Test that all of the envelope gets it, each once, and nobody else; shown is whom the headers show."""
-        payload = build(compose(To=", ".join(to), Cc=", ".join(cc) or None), recipients)
+        payload = build(compose(To=to if listed else ", ".join(to), Cc=cc or None), recipients)
         found = get_recipients(payload)
         everybody = [address.lower() for kinds in found for kind in kinds for address in kind]
         self.assertEqual(sorted(everybody), sorted({address.lower() for address in recipients}))

@@ -101,7 +101,7 @@ def _check(payload):
 
 
 def _get_sender(message):
-    addresses = message["From"].addresses if message["From"] else ()
+    addresses = _get_addresses(message, "From")
     if not addresses:
         raise V3MailError("It has no sender.")
     address = _to_ascii(addresses[0].addr_spec)
@@ -112,11 +112,10 @@ def _get_sender(message):
 
 def _get_replies(message):
     replies = {}
-    for header in message.get_all("Reply-To", []):
-        for address in header.addresses:
-            if address.domain:
-                spec = _to_ascii(address.addr_spec)
-                replies.setdefault(spec.lower(), _entry(helpers.ReplyTo, spec, address.display_name))
+    for address in _get_addresses(message, "Reply-To"):
+        if address.domain:
+            spec = _to_ascii(address.addr_spec)
+            replies.setdefault(spec.lower(), _entry(helpers.ReplyTo, spec, address.display_name))
     return list(replies.values())
 
 
@@ -151,12 +150,16 @@ def _personalization(tos, ccs=(), bccs=()):
 def _get_shown(message, header_name):
     """Return the names of whom a header shows, by address in lower case."""
     names = {}
-    for header in message.get_all(header_name, []):
-        for address in header.addresses:
-            names.setdefault(_to_key(address.addr_spec), address.display_name)
-        for address in ADDRESS.findall(str(header)):
-            names.setdefault(_to_key(address), "")
+    for address in _get_addresses(message, header_name):
+        names.setdefault(_to_key(address.addr_spec), address.display_name)
+    for address in ADDRESS.findall(str(message[header_name] or "")):
+        names.setdefault(_to_key(address), "")
     return names
+
+
+def _get_addresses(message, header_name):
+    # Parsed again: a header that was set to a list of texts, as Odoo does, gives these back as its addresses.
+    return message.policy.header_factory(header_name, str(message[header_name] or "")).addresses
 
 
 def _entry(kind, address, name):

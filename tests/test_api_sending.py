@@ -1,0 +1,465 @@
+import base64
+import re
+import socket
+from contextlib import contextmanager
+from email import message_from_string, policy
+from unittest.mock import patch
+
+from odoo.exceptions import UserError, ValidationError
+from odoo.tests import Form, tagged
+from odoo.tools import mute_logger
+
+from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
+
+from ..tools import client
+from .common import SendgridCase
+from .sandbox_case import API_KEY, SandboxCase
+
+SEND = "/v3/mail/send"
+SECRET = "https://odoo.example.com/my/orders/7?access_token=5f0c9a1e-2b7d-4f6e-9d0c-8a1b2c3d4e5f"
+PLAIN = "https://shop.example.com/cheese?kind=blue&n=2"
+LINKS = f'<p>See <a href="{PLAIN.replace("&", "&amp;")}">the cheese</a> and <a href="{SECRET}">your order</a></p>'
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+refused = mute_logger("odoo.addons.mail.models.mail_mail")
+
+
+class ApiSendingCase(SandboxCase, SendgridCase):
+    """Mails that really leave, to the local SendGrid."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.account.api_key = API_KEY
+        cls.server.smtp_authentication = "sendgrid_api"
+
+    @contextmanager
+    def leaving(self):
+        """Let mails leave, without waiting between two tries. Gives the pauses."""
+        pauses = []
+        account_class = self.env.registry["sendgrid.account"]
+
+        def get_client(account, patience=15):
+            return client.Client(account.sudo().api_key, self.get_host(), patience, sleep=pauses.append)
+
+        with (
+            patch.object(IrMail_Server, "_disable_send", lambda server: False),
+            patch.object(account_class, "_get_client", get_client),
+        ):
+            yield pauses
+
+    def get_host(self):
+        return self.env["ir.config_parameter"].get_param("sendgrid_tracking.api_host")
+
+    def create_mail(self, **values):
+        """A mail to the contact."""
+        return self.env["mail.mail"].create(
+            {
+                "subject": "Your quotation",
+                "body_html": "<p>Hello</p>",
+                "email_from": '"Sally" <salesperson@example.com>',
+                "author_id": self.salesperson.partner_id.id,
+                "mail_server_id": self.server.id,
+                "auto_delete": False,
+                **({} if "email_to" in values else {"recipient_ids": self.contact.ids}),
+                **values,
+            }
+        )
+
+    def send(self, **values):
+        """Send a mail; it and its documents, by recipient."""
+        mail = self.create_mail(**values)
+        with self.leaving():
+            mail.send()
+        return mail, self.find_emails(mail.message_id)
+
+    def messages(self):
+        """What SendGrid has taken, oldest first."""
+        return self.sandbox("GET", "/sandbox/messages")[::-1]
+
+    def calls(self, path=SEND):
+        return [call for call in self.sandbox("GET", "/sandbox/calls") if call["path"] == path]
+
+    def fault(self, path=SEND, **values):
+        self.sandbox("POST", "/sandbox/faults", {"path": path, **values})
+
+    def assertFailed(self, mails, words):
+        for mail in mails:
+            self.assertEqual(mail.state, "exception")
+            self.assertIn(words, mail.failure_reason)
+            self.assertNotIn(API_KEY, mail.failure_reason)
+            self.assertFalse(self.find_emails(mail.message_id), "a copy that failed has no document")
+
+
+@tagged("post_install", "-at_install")
+class TestApiSending(ApiSendingCase):
+    # ------------------------------------------------------------
+    # SENT
+    # ------------------------------------------------------------
+
+    def test_document(self):
+        """Test that a mail has its document, with SendGrid's id, and that its events find it."""
+        mail, email = self.send(model="res.partner", res_id=self.contact.id)
+        [message] = self.messages()
+        self.assertEqual((mail.state, mail.failure_reason), ("sent", False))
+        self.assertEmail(
+            email,
+            recipient="ada@example.org",
+            partner_id=self.contact,
+            sg_message_id=message["id"],
+            message_id=message["message_id"],
+            status="sent",
+        )
+        self.assertEqual(
+            message["smtpapi"]["unique_args"], {"odoo_db": self.Email._get_odoo_db(), "odoo_id": email.odoo_id}
+        )
+        self.assertNotIn("x-smtpapi", [name.lower() for name, _value in message["headers"]])
+        self.receive(*message["recipients"][0]["events"])
+        self.assertEmail(email, status="delivered")
+        self.assertEvents(email, [("processed", "odoo_id"), ("delivered", "odoo_id")])
+
+    def test_matched_by_the_id_of_the_answer(self):
+        """Test that an event without our arguments and without a Message-ID finds its e-mail."""
+        _mail, email = self.send()
+        [message] = self.messages()
+        event = {"sg_message_id": message["recipients"][0]["sg_message_id"], "email": "ada@example.org"}
+        batch = self.receive({"event": "open", "timestamp": self.after(email, 3600), "sg_event_id": "x", **event})
+        self.assertEqual(self.event_of(batch).match, "sg_message_id")
+        self.assertEqual(batch.event_ids.email_id, email)
+
+    def test_recipients(self):
+        """Test that To, Cc and each contact get what they get by SMTP, and the same documents are there."""
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        mail, emails = self.send(
+            email_to='Eve <eve@example.org>, "Ä, X" <x@example.net>',
+            email_cc="cc@example.org",
+            recipient_ids=bob.ids,
+        )
+        self.assertEqual(mail.state, "sent")
+        self.assertEqual(
+            [[recipient["address"] for recipient in message["recipients"]] for message in self.messages()],
+            [["eve@example.org", "x@example.net", "cc@example.org"], ["bob@example.org"]],
+        )
+        self.assertEqual(
+            {email.recipient for email in emails},
+            {"eve@example.org", "x@example.net", "cc@example.org", "bob@example.org"},
+        )
+        self.assertEqual(set(emails.mapped("sg_message_id")), {message["id"] for message in self.messages()})
+
+    def test_by_the_sender(self):
+        """Test that whoever names no server gets the one of his sender, as always."""
+        self.server.from_filter = "example.com"
+        _mail, email = self.send(mail_server_id=False)
+        self.assertEqual(email.account_id, self.account)
+        with self.leaving():
+            message = self.env["ir.mail_server"]._build_email__(
+                "salesperson@example.com", ["ada@example.org"], "No mail.mail", "Text"
+            )
+            self.env["ir.mail_server"].send_email(message)
+        self.assertEqual([message["subject"] for message in self.messages()], ["Your quotation", "No mail.mail"])
+
+    def test_secret_links(self):
+        """Test that secret links are not followed, and others as the account has it."""
+        for enabled in (True, False):
+            self.sandbox("POST", "/sandbox/reset")
+            host, key = self.get_host(), self.account.api_key
+            client.Client(key, host).call("patch", ("tracking_settings", "click"), body={"enabled": enabled})
+            self.send(body_html=LINKS)
+            self.send(body_html=LINKS.replace(SECRET, PLAIN))
+            secret, plain = self.messages()
+            self.assertEqual([link["url"] for link in secret["links"]], [PLAIN] * enabled)
+            self.assertEqual([link["url"] for link in plain["links"]], [PLAIN, PLAIN] * enabled)
+
+    def test_secret_links_where_the_key_may_not_read(self):
+        """Test that with a key that cannot say what the account has, mails with a secret link are not followed."""
+        self.sandbox("PUT", "/sandbox/keys/SG.sender", ["mail.send"])
+        self.account.api_key = "SG.sender"
+        mail, _email = self.send(body_html=LINKS)
+        self.assertEqual(mail.state, "sent")
+        self.assertEqual(self.messages()[0]["links"], [])
+
+    # ------------------------------------------------------------
+    # FAILED
+    # ------------------------------------------------------------
+
+    @refused
+    def test_bad_key(self):
+        """Test that with a key that SendGrid does not know every mail fails with the reason, after one call."""
+        self.account.api_key = "SG.unknown"
+        mails = self.create_mail() | self.create_mail(email_to="eve@example.org")
+        with self.leaving():
+            mails.send()
+        self.assertFailed(mails, "SendGrid does not know this API key")
+        self.assertEqual(len(self.calls()), 1)
+
+    @refused
+    def test_no_key(self):
+        """Test that without a key every mail fails with the reason."""
+        self.account.api_key = False
+        mails = self.create_mail() | self.create_mail()
+        with patch.object(IrMail_Server, "_disable_send", lambda server: False):
+            mails.send()
+        self.assertFailed(mails, "has no API key")
+
+    @refused
+    def test_a_refusal_is_of_one_mail(self):
+        """Test that what SendGrid refuses fails with its words, and the next mail goes."""
+        self.fault(status=403, message="The from address does not match a verified Sender Identity.")
+        self.fault(status=500)
+        mails = self.create_mail() | self.create_mail() | self.create_mail()
+        with self.leaving():
+            mails.send()
+        self.assertFailed(mails[0], "does not match a verified Sender Identity")
+        self.assertFailed(mails[1], "SendGrid has a problem of its own")
+        self.assertEqual(mails[2].state, "sent")
+        self.assertEqual(len(self.calls()), 3, "what may have been taken is not sent again")
+
+    @refused
+    def test_one_too_large(self):
+        """Test that what does not fit fails before it is sent, and its neighbours go, in their order."""
+        self.server.max_email_size = 100
+        attachment = self.env["ir.attachment"].create({"name": "film.bin", "raw": bytes(23 * 1024 * 1024)})
+        mails = self.env["mail.mail"]
+        for number in range(5):
+            mails |= self.create_mail(subject=f"Number {number}")
+        mails[2].attachment_ids = attachment
+        mails[3].headers = repr({"X-SMTPAPI": '{"category": ["%s"]}' % ("x" * 256)})
+        with self.leaving():
+            mails.send()
+        self.assertFailed(mails[2], "too large")
+        self.assertFailed(mails[3], "more than 255 characters")
+        self.assertEqual([message["subject"] for message in self.messages()], ["Number 0", "Number 1", "Number 4"])
+        self.assertEqual(len(self.calls()), 3)
+
+    def test_a_limit_is_waited_for(self):
+        self.fault(status=429, reset=5)
+        mail = self.create_mail()
+        with self.leaving() as pauses:
+            mail.send()
+        self.assertEqual((mail.state, len(pauses), len(self.messages())), ("sent", 1, 1))
+
+    @refused
+    def test_a_limit_that_lasts(self):
+        """Test that the mail fails with the reason, and goes when it is tried again."""
+        self.fault(status=429, reset=900)
+        mail = self.create_mail()
+        with self.leaving() as pauses:
+            mail.send()
+        self.assertFailed(mail, "SendGrid got too many calls")
+        self.assertFalse(pauses)
+        mail.state = "outgoing"
+        with self.leaving():
+            mail.send()
+        self.assertEqual(len(self.find_emails(mail.message_id)), 1)
+
+    @refused
+    def test_no_answer(self):
+        """Test that a mail of which nobody knows whether it left is not sent twice; sent again, it is the same."""
+        self.fault(action="cut", after=True)
+        mails = self.create_mail() | self.create_mail()
+        with self.leaving():
+            mails.send()
+        self.assertFailed(mails[0], "It may have taken the message")
+        self.assertEqual(mails[1].state, "sent")
+        [taken, _other] = self.messages()
+        batch = self.receive(*taken["recipients"][0]["events"])
+        self.assertFalse(batch.event_ids.email_id)
+        mails[0].state = "outgoing"
+        with self.leaving():
+            mails[0].send()
+        email = self.find_emails(mails[0].message_id)
+        self.assertEqual(email.odoo_id, taken["smtpapi"]["unique_args"]["odoo_id"])
+
+    @refused
+    def test_nobody_there(self):
+        """Test that without a way to SendGrid all mails fail with the reason, and only the first one waits."""
+        mails = self.create_mail() | self.create_mail() | self.create_mail()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # and does not listen
+            address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            self.env["ir.config_parameter"].set_param("sendgrid_tracking.api_host", address)
+            with self.leaving() as pauses:
+                mails.send()
+        self.assertFailed(mails, "SendGrid cannot be reached")
+        self.assertEqual(len(pauses), client.TRIES - 1)
+
+    @refused
+    def test_raised(self):
+        """Test that who wants to know gets the reason as Odoo's exception."""
+        self.fault(status=400, message="Bad Request")
+        with self.leaving(), self.assertRaises(MailDeliveryException) as caught:
+            self.create_mail().send(raise_exception=True)
+        self.assertIn("SendGrid refused this. It said: “Bad Request”", caught.exception.args[1])
+
+    # ------------------------------------------------------------
+    # THE MAIL SERVER
+    # ------------------------------------------------------------
+
+    def test_connection(self):
+        """Test the button of the mail server's form."""
+        with self.leaving():
+            self.assertEqual(self.server.test_smtp_connection()["params"]["type"], "success")
+            self.server.action_retrieve_max_email_size()
+            self.assertEqual(self.server.max_email_size, 29)
+            self.sandbox("PUT", "/sandbox/keys/SG.reader", ["suppression.read"])
+            for key, words in (("SG.reader", "permission Mail Send"), ("SG.unknown", "does not know this API key")):
+                self.account.api_key = key
+                with self.assertRaisesRegex(UserError, words):
+                    self.server.test_smtp_connection()
+        self.account.api_key = False
+        with self.assertRaisesRegex(UserError, "no API key"):
+            self.server.test_smtp_connection()
+        self.assertEqual(self.messages(), [], "nothing was sent")
+
+    def test_form(self):
+        """Test that the form asks for the account and for nothing of SMTP."""
+        form = Form(self.env["ir.mail_server"])
+        form.name = "Web API"
+        form.smtp_authentication = "sendgrid_api"
+        self.assertEqual(form.sendgrid_account_id, self.account)
+        self.assertIn("HTTPS", form.smtp_authentication_info)
+        server = form.save()
+        self.assertFalse(server.smtp_host)
+        self.assertTrue((server | self.other_server).mapped("smtp_authentication_info"))
+        with self.assertRaises(ValidationError):
+            server.sendgrid_account_id = False
+        # And back: SMTP has its account no longer by force.
+        server.write({"smtp_authentication": "login", "sendgrid_account_id": False})
+
+
+@tagged("post_install", "-at_install")
+class TestBothWays(ApiSendingCase):
+    """One mail by SMTP and by the Web API arrives the same, and is tracked the same."""
+
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        host, port = cls.sandbox_smtp.split(":")
+        cls.smtp_server = cls.env["ir.mail_server"].create(
+            {
+                "name": "SMTP",
+                "smtp_host": host,
+                "smtp_port": port,
+                "smtp_user": "apikey",
+                "smtp_pass": API_KEY,
+                "smtp_encryption": "none",
+                "sendgrid_account_id": cls.account.id,
+            }
+        )
+
+    def send_everything(self, server):
+        """Send a mail with everything in it.
+
+        :return: its documents, and the message as SendGrid has it
+        """
+        known = {message["id"] for message in self.messages()}
+        build_email = IrMail_Server._build_email__
+
+        def build_with_image(self, *args, **kwargs):
+            # As addons do that put the images of a body into the mail.
+            message = build_email(self, *args, **kwargs)
+            html = message.get_body(("html",))
+            html.add_related(PNG, "image", "png", cid="<logo@example.com>", filename="logö.png", disposition="inline")
+            return message
+
+        files = [
+            ("Angebot „Käse“.pdf", b"%PDF-1.4\n\x00\xff"),
+            ("notes.txt", "é\r\nline\n".encode()),
+            ("e.eml", b"a: b\n\nc"),
+        ]
+        with patch.object(IrMail_Server, "_build_email__", build_with_image):
+            _mail, emails = self.send(
+                subject="Größe & Preis: 価格表 🧀 " * 5,
+                body_html=f'<div><h1>Käse 🧀</h1><img src="cid:logo@example.com"/>{LINKS}<pre>a\n  b\n</pre></div>',
+                email_to='"Ädä, the \\"first\\"" <ada@example.org>, Bob <BOB@example.org>',
+                email_cc="Çem <cc@example.org>",
+                reply_to='"Sally & Co." <sally+reply@example.com>',
+                email_from='"Sally Ö." <salesperson@example.com>',
+                references="<a@example.com> <b@example.com>",
+                headers=repr(
+                    {
+                        "X-Custom": "Zoë says hello",
+                        "List-Unsubscribe": f"<https://example.com/unsubscribe/{'x' * 120}>",
+                        "X-SMTPAPI": '{"category": ["sale", "käse"]}',
+                    }
+                ),
+                attachment_ids=[(0, 0, {"name": name, "raw": raw}) for name, raw in files],
+                mail_server_id=server.id,
+            )
+        [message] = [message for message in self.messages() if message["id"] not in known]
+        return emails, message
+
+    def read(self, message, recipient, email):
+        """What a recipient has got, apart from what is another one in each message: headers, and parts as a tree."""
+        raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/{recipient}/raw")
+        parsed = message_from_string(raw, policy=policy.default)
+        own = {email.message_id: "<own>", message["id"]: "own"}
+
+        def plain(text):
+            for word, name in own.items():
+                text = text.replace(word, name)
+            return text
+
+        def tree(part):
+            about = (part.get_content_type(), part.get_content_disposition(), part.get_filename(), part["Content-ID"])
+            if part.is_multipart() and part.get_content_maintype() == "multipart":
+                return about, [tree(inner) for inner in part.iter_parts()]
+            if part.get_content_maintype() == "text" and not part.get_filename():
+                return about, plain(part.get_content()).replace("\r\n", "\n")
+            if not part.is_multipart():
+                return about, part.get_content()
+            content = part.get_payload(0).as_bytes().replace(b"\r\n", b"\n")
+            # RFC 2046 allows no encoding of a message in the message, and SendGrid encodes whatever is attached.
+            is_encoded = part["Content-Transfer-Encoding"] == "base64"
+            return about, base64.b64decode(content).replace(b"\r\n", b"\n") if is_encoded else content
+
+        headers = {
+            name.lower(): plain(re.sub(r"\s+", " ", str(value)))
+            for name, value in parsed.items()
+            if value and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date")
+        }
+        self.assertTrue(parsed["Date"])
+        return headers, tree(parsed)
+
+    def test_equal(self):
+        """Test a mail with everything in it, header by header and part by part, and what its events lead to."""
+        by_smtp, smtp_message = self.send_everything(self.smtp_server)
+        by_api, api_message = self.send_everything(self.server)
+        self.assertEqual(len(self.calls()), 1)
+        self.assertEqual(len(by_api), 3)
+        for name in ("from", "subject", "smtpapi", "links", "attachments"):
+            one, other = smtp_message[name], api_message[name]
+            if name == "smtpapi":
+                self.assertNotEqual(one["unique_args"].pop("odoo_id"), other["unique_args"].pop("odoo_id"))
+            self.assertEqual(one, other, name)
+        self.assertEqual([link["url"] for link in api_message["links"]], [PLAIN], "not the secret one")
+        self.assertEqual(len(api_message["attachments"]), 4)
+        for recipient in by_api.mapped("recipient"):
+            smtp_copy = self.read(smtp_message, recipient, by_smtp[0])
+            api_copy = self.read(api_message, recipient, by_api[0])
+            self.assertEqual(smtp_copy[0], api_copy[0])
+            self.assertEqual(smtp_copy[1], api_copy[1])
+
+        fields = ("recipient", "status", "is_alone", "subject", "partner_id", "author_id", "model", "res_id", "body")
+        fields += ("open_count", "click_count", "machine_open_count", "machine_click_count")
+        for emails, message in ((by_smtp, smtp_message), (by_api, api_message)):
+            self.live(emails, message)
+        self.assertEqual(*([[email[name] for name in fields] for email in emails] for emails in (by_smtp, by_api)))
+        self.assertEqual(*([email.event_ids.mapped("event") for email in emails] for emails in (by_smtp, by_api)))
+        self.assertEqual(by_api.mapped("status"), ["clicked", "bounced", "opened"])
+
+    def live(self, emails, message):
+        """Let the recipients act, and tell Odoo."""
+        later = {"timestamp": self.after(emails[0], 7200), "useragent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
+        for recipient, event in (
+            ("ada@example.org", {"event": "open"}),
+            ("ada@example.org", {"event": "click", "link": 0}),
+            ("bob@example.org", {"event": "bounce"}),
+            ("cc@example.org", {"event": "open"}),
+        ):
+            self.sandbox("POST", f"/sandbox/messages/{message['id']}/{recipient}/events", {**later, **event})
+        message = self.sandbox("GET", f"/sandbox/messages/{message['id']}")
+        self.receive(*(event for recipient in message["recipients"] for event in recipient["events"]))
