@@ -55,6 +55,7 @@ def check(mail: dict) -> None:
     _check_headers(mail.get("headers", {}), "headers")
     _check_send_at(mail, "send_at")
     _check_content(mail)
+    _check_tracking(mail.get("tracking_settings", {}))
     for number, attachment in enumerate(mail.get("attachments", [])):
         _check_attachment(attachment, f"attachments.{number}")
 
@@ -118,6 +119,13 @@ def _check_content(mail: dict) -> None:
         )
     if len(set(kinds)) < len(kinds) or not all(re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind) for kind in kinds):
         raise Unacceptable("Each type of content may be provided once.", "content")
+
+
+def _check_tracking(settings: dict) -> None:
+    # Not in the description; said by SendGrid (sendgrid/sendgrid-python, issue 189).
+    for name, values in settings.items():
+        if "enable" not in values:
+            raise Unacceptable(f"The {name} enable parameter is required.", f"tracking_settings.{name}.enable")
 
 
 def _check_attachment(attachment: dict, field: str) -> None:

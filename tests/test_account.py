@@ -122,6 +122,9 @@ class TestNeutralize(SendgridCase):
     def test_neutralize(self):
         """Test that a copied database, neutralized, sends nothing, believes nobody and has no keys."""
         other = self.env["sendgrid.account"].create({"name": "Other", "api_key": "SG.other"})
+        self.env["ir.mail_server"].create(
+            {"name": "Web API", "smtp_authentication": "sendgrid_api", "sendgrid_account_id": other.id}
+        )
         accounts = self.account | other
         tokens = accounts.mapped("webhook_token")
         body = to_wire([])

@@ -292,6 +292,18 @@ class TestApiSending(ApiSendingCase):
             self.create_mail().send(raise_exception=True)
         self.assertIn("SendGrid refused this. It said: “Bad Request”", caught.exception.args[1])
 
+    def test_words(self):
+        """Test what a person reads where SendGrid's status alone would say the wrong thing."""
+        from_error = {"message": "The from address does not match a verified Sender Identity.", "field": "from"}
+        for error, words in (
+            (client.ApiError("scope", 403, [from_error]), "SendGrid does not know this sender"),
+            (client.ApiError("scope", 403), "The API key may not do this"),
+            (client.ApiError("key", 401, [{"message": "Maximum credits exceeded", "field": None}]), "are used up"),
+            (client.ApiError("size", 413), "This is too large"),
+        ):
+            self.assertIn(words, self.server._explain_sendgrid_api_failure(error))
+        self.assertIsNone(self.server._explain_sendgrid_api_failure(OSError("SMTP")))
+
     # ------------------------------------------------------------
     # THE MAIL SERVER
     # ------------------------------------------------------------

@@ -312,8 +312,6 @@ class SendgridAccountConnectStep(models.TransientModel):
     def _run_server(self):
         account, sending = self._get_account(), self.connect_id.sending
         Server = self.env["ir.mail_server"]
-        if sending not in dict(Server._fields["smtp_authentication"]._description_selection(self.env)):
-            raise UserError(self.env._("This Odoo cannot send through the Web API."))
         servers = Server.with_context(active_test=False).search([("sendgrid_account_id", "=", account.id)])
         created = servers.filtered(lambda server: server.sendgrid_connection == "created")
         others = (servers - created).filtered(lambda server: server.active and server.smtp_authentication == sending)

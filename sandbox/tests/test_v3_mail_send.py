@@ -180,6 +180,7 @@ def personalization(**changes):
         ({"attachments": [{"content": PNG}]}, "attachments.0"),
         ({"send_at": int(time.time()) + 73 * 3600}, "send_at"),
         ({"template_id": "d-1"}, "template_id"),
+        ({"tracking_settings": {"click_tracking": {"enable_text": False}}}, "tracking_settings.click_tracking.enable"),
     ],
 )
 def test_what_is_refused(program, changes, field):
