@@ -404,7 +404,7 @@ class TestBothWays(ApiSendingCase):
         [message] = [message for message in self.messages() if message["id"] not in known]
         return emails, message
 
-    def read(self, message, recipient, email):
+    def read_copy(self, message, recipient, email):
         """What a recipient has got, apart from what is another one in each message: headers, and parts as a tree."""
         raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/{recipient}/raw")
         parsed = message_from_string(raw, policy=policy.default)
@@ -450,8 +450,8 @@ class TestBothWays(ApiSendingCase):
         self.assertEqual([link["url"] for link in api_message["links"]], [PLAIN], "not the secret one")
         self.assertEqual(len(api_message["attachments"]), 4)
         for recipient in by_api.mapped("recipient"):
-            smtp_copy = self.read(smtp_message, recipient, by_smtp[0])
-            api_copy = self.read(api_message, recipient, by_api[0])
+            smtp_copy = self.read_copy(smtp_message, recipient, by_smtp[0])
+            api_copy = self.read_copy(api_message, recipient, by_api[0])
             self.assertEqual(smtp_copy[0], api_copy[0])
             self.assertEqual(smtp_copy[1], api_copy[1])
 
