@@ -326,7 +326,7 @@ class TestParsing(BaseCase):
         events = [event for name in sample_names() for event in parse(*sample(name))[0]]
         self.assertEqual(len({event.fingerprint for event in events}), len(events))
         for event in events:
-            self.assertRegex(event.fingerprint, r"^[0-9a-f]{40}$")
+            self.assertRegex(event.fingerprint, r"^[\w-]{22}$")
 
     def test_no_ids(self):
         """Test that a bounce without ids and a word about the account are understood."""
