@@ -17,7 +17,11 @@ label = "Local SendGrid (sandbox)"
 
 account = ensure(
     env.ref(f"{module}.{name}", raise_if_not_found=False) or env["sendgrid.account"],
-    {"name": label, "verification_key": os.environ["SANDBOX_PUBLIC_KEY"]},
+    {
+        "name": label,
+        "api_key": os.environ["SANDBOX_API_KEY"],
+        "verification_key": os.environ["SANDBOX_PUBLIC_KEY"],
+    },
 )
 ensure(
     env["ir.model.data"].search([("module", "=", module), ("name", "=", name)]),
@@ -36,6 +40,9 @@ ensure(
         "sendgrid_account_id": account.id,
     },
 )
-env["ir.config_parameter"].set_param("web.base.url", os.environ["ODOO_URL"])
-env["ir.config_parameter"].set_param("web.base.url.freeze", "True")
+parameters = env["ir.config_parameter"]
+parameters.set_param("sendgrid_tracking.api_host", os.environ["SANDBOX_URL"])
+parameters.set_param("sendgrid_tracking.smtp_host", f"127.0.0.1:{os.environ['SANDBOX_SMTP_PORT']}")
+parameters.set_param("web.base.url", os.environ["ODOO_URL"])
+parameters.set_param("web.base.url.freeze", "True")
 env.cr.commit()

@@ -91,4 +91,6 @@ def _event(record: Record, wire: dict) -> dict:
         and args.get(name) != value
         and not (name in ("sg_machine_open", "tls") and not value)
     }
+    if wire["event"] == "unsubscribe":
+        event["date"] = iso(wire["timestamp"])[:10]
     return event | ({"custom_args": args} if args else {})

@@ -9,20 +9,20 @@ NAME = "sendgrid_demo"
 
 def ensure():
     """Have it, up to date. Call it with the lock `in_use` held."""
-    url, smtp_port = f"http://127.0.0.1:{ports.number(ports.ODOO)}", ports.number(ports.SMTP)
-    surroundings = "\n".join([url, str(smtp_port), stack.public_key(), stack.SETTINGS.read_text()])
+    numbers = [ports.number(port) for port in (ports.ODOO, ports.SMTP, ports.INBOX)]
+    surroundings = "\n".join([*map(str, numbers), stack.public_key(), stack.SETTINGS.read_text()])
     addon, settings = database.addon_hash(), hashlib.sha256(surroundings.encode()).hexdigest()[:12]
     mark = f"{addon} {settings}"
     if not database.exists(NAME):
         new = f"{NAME}_new"
         database.drop(new)
         database.run_odoo(new, "Installing Odoo with demo data …", "-i", paths.ADDON, "--with-demo", log="demo.log")
-        stack.configure(new, url, smtp_port)
+        stack.configure(new, *numbers)
         database.rename(new, NAME)
     elif database.mark(NAME) != mark:
         if not str(database.mark(NAME)).startswith(addon):
             database.run_odoo(NAME, "Updating the addon …", "-u", paths.ADDON, log="demo.log")
-        stack.configure(NAME, url, smtp_port)
+        stack.configure(NAME, *numbers)
     database.set_mark(NAME, mark)
 
 

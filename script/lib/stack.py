@@ -96,7 +96,7 @@ def for_tests(workers=0, options=()):
         logs.mkdir(exist_ok=True)
         _forget_old_logs()
         ports = [process.free_port() for _ in range(3)]
-        configure(name, f"http://127.0.0.1:{ports[0]}", ports[1])
+        configure(name, *ports)
         with Stack(name, ports, logs, workers=workers, options=options) as stack:
             yield stack
             stack.odoo.kill()  # nobody needs what an orderly end would save
@@ -108,12 +108,16 @@ def _forget_old_logs(keep=10):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def configure(name, url, smtp_port):
-    """Make the account and the mail server that lead to the local SendGrid, and fix Odoo's own address."""
+def configure(name, odoo_port, smtp_port, inbox_port):
+    """Make the account and the mail server that lead to the local SendGrid, and fix Odoo's own address.
+
+    What is connected later goes there too: two parameters stand for SendGrid's hosts.
+    """
     database.run_script(
         name,
         SETTINGS.read_text(),
-        ODOO_URL=url,
+        ODOO_URL=f"http://127.0.0.1:{odoo_port}",
+        SANDBOX_URL=f"http://127.0.0.1:{inbox_port}",
         SANDBOX_SMTP_PORT=str(smtp_port),
         SANDBOX_API_KEY=API_KEY,
         SANDBOX_PUBLIC_KEY=public_key(),

@@ -27,7 +27,7 @@ def large_stack():
         logs.mkdir(exist_ok=True)
         databases.run_odoo(name, "Installing mass mailing …", "--init=mass_mailing")
         ports = [process.free_port() for _ in range(3)]
-        stacks.configure(name, f"http://127.0.0.1:{ports[0]}", ports[1])
+        stacks.configure(name, *ports)
         with stacks.Stack(name, ports, logs, workers=2, options=["--max-cron-threads=1"]) as running:
             yield running
 
