@@ -124,3 +124,24 @@ def test_calls_are_remembered_without_their_key(program):
 @pytest.mark.parametrize("fault", [{"colour": "red"}, {"action": "explode"}, {"status": 200}, {"times": "two"}, []])
 def test_bad_faults(program, fault):
     assert program.http("POST", "/sandbox/faults", fault).status == 400
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "body", "deviates"),
+    [
+        (("GET", "/v3/scopes"), 200, {"scopes": ["a"]}, False),
+        (("GET", "/v3/scopes"), 200, {"scopes": "a"}, True),
+        (("GET", "/v3/scopes"), 200, {}, True),
+        (("GET", "/v3/scopes"), 200, {"scopes": [], "more": 1}, True),
+        (("GET", "/v3/scopes"), 200, None, True),
+        (("GET", "/v3/scopes"), 204, None, True),
+        (("GET", "/v3/scopes"), 403, {"errors": [{"message": "no"}]}, False),
+        (("GET", "/v3/scopes"), 403, {"error": "no"}, True),
+        (("POST", "/v3/mail/send"), 202, None, False),
+        (("POST", "/v3/mail/send"), 202, {}, True),
+        (("GET", "/v3/suppression/bounces"), 200, [{"email": "a", "created": "today"}], True),
+        (("GET", "/v3/asm/suppressions/global/{email}"), 200, {}, False),
+    ],
+)
+def test_an_answer_that_deviates_is_found(operation, status, body, deviates):
+    assert bool(operations()[operation].answer_error(status, body)) == deviates

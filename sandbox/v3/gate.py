@@ -45,7 +45,8 @@ async def _break(request: web.Request, fault: Fault) -> web.Response:
     if fault.action == "hang":
         await asyncio.sleep(fault.seconds)
     if fault.action != "status":
-        request.transport.abort()
+        if request.transport:  # None: the caller has gone
+            request.transport.abort()
         raise ConnectionResetError
     limit = Window(LIMIT, int(time.time() + fault.reset), LIMIT) if fault.status == 429 else None
     words = fault.message or ("too many requests" if limit else HTTPStatus(fault.status).phrase)
