@@ -272,6 +272,17 @@ class TestApiSending(ApiSendingCase):
         self.assertEqual(email.odoo_id, taken["smtpapi"]["unique_args"]["odoo_id"])
 
     @refused
+    def test_no_answer_again_and_again(self):
+        """Test that a batch does not wait for each of its mails; what was not tried is not said to have left."""
+        self.fault(action="cut", times=9)
+        mails = self.env["mail.mail"].union(*(self.create_mail() for _number in range(5)))
+        with self.leaving():
+            mails.send()
+        self.assertFailed(mails[:3], "It may have taken the message")
+        self.assertFailed(mails[3:], "SendGrid cannot be reached")
+        self.assertEqual(len(self.calls()), 3)
+
+    @refused
     def test_nobody_there(self):
         """Test that without a way to SendGrid all mails fail with the reason, and only the first one waits."""
         mails = self.create_mail() | self.create_mail() | self.create_mail()

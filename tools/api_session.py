@@ -35,7 +35,8 @@ class ApiSession:
         """
         self.sg_message_id = None
         if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):
-            raise self._failures[-1]
+            # Of this one it is known that it was not sent.
+            raise ApiError("unreachable") if self._failures[-1].kind == "timeout" else self._failures[-1]
         payload = v3_mail.build(message, smtp_to_list, lambda: self._is_click_tracked)
         try:
             answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT)

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from harness import OdooError, PlainServer, html_of, wait_for
 
+from script.lib.stack import API_KEY
+
 LONG_SUBJECT = "Größenänderung für „Käse & Überraschungen“ — 価格表 🧀 " * 6
 TOKEN_LINKS = (
     "https://shop.example.com/my/orders/7?access_token=5f0c9a1e-2b7d-4f6e-9d0c-8a1b2c3d4e5f",
@@ -239,6 +241,35 @@ def test_mail_queue(odoo, sandbox):
     assert all("our cheese" in document.content for document in documents), "core has deleted the mails"
     ids = {one["smtpapi"]["unique_args"]["odoo_id"] for one in sandbox.messages("Queued")}
     assert ids == {document.odoo_id for document in documents}
+
+
+def test_mail_queue_by_the_web_api(odoo, sandbox, expected_problems):
+    """The same by HTTPS: one that SendGrid does not take stops none, and the events find the documents."""
+    expected_problems.append("failed sending mail")
+    odoo.call("ir.config_parameter", "set_param", "sendgrid_tracking.api_host", sandbox.server.url)
+    [account] = odoo.find("sendgrid.account", fields=["name"])
+    odoo.write("sendgrid.account", account.id, api_key=API_KEY)
+    addresses = [f"queued{number}@api.test" for number in range(6)]
+    common = {"subject": "By the Web API", "body_html": BODY, "email_from": "odoo@example.com", "auto_delete": True}
+    with server(odoo, 25, smtp_authentication="sendgrid_api") as server_id:
+        common["mail_server_id"] = server_id
+        broken = {"email_to": "broken@api.test", "headers": repr({"X-SMTPAPI": '{"sub": {"%a%": ["b"]}}'})}
+        mails = [{**common, **broken}, *({**common, "email_to": address} for address in addresses)]
+        ids = odoo.call("mail.mail", "create", mails)
+        odoo.call("ir.cron", "method_direct_trigger", [odoo.ref("mail.ir_cron_mail_scheduler_action")])
+        documents = wait_for(
+            lambda: (
+                len(found := odoo.documents(("recipient", "in", addresses), ("status", "=", "delivered"))) == 6
+                and found
+            ),
+            "six documents, delivered",
+        )
+    messages = {one["id"]: one["smtpapi"]["unique_args"]["odoo_id"] for one in sandbox.messages("By the Web API")}
+    assert {document.sg_message_id: document.odoo_id for document in documents} == messages
+    assert [one.id for one in odoo.find("mail.mail", ("id", "in", ids), fields=["state"])] == ids[:1], (
+        "the rest is sent"
+    )
+    assert "sub" in odoo.read("mail.mail", ids[0], "failure_reason").failure_reason
 
 
 def test_colleagues_have_no_documents(odoo, sandbox):
