@@ -4,6 +4,7 @@ from . import (
     crm_lead,
     ir_mail_server,
     mail_mail,
+    res_company,
     res_config_settings,
     res_partner,
     sendgrid_account,
@@ -15,4 +16,5 @@ from . import (
     sendgrid_event,
     sendgrid_event_batch,
     sendgrid_rejection,
+    sendgrid_retention,
 )

@@ -56,6 +56,7 @@ class StoredEvent(NamedTuple):
     user_agent: str | None
     verdict: str | None
     machine_reason: str | None
+    is_final: bool
 
 
 class SendgridEmail(models.Model):
@@ -674,7 +675,7 @@ class SendgridEmail(models.Model):
                 SQL(
                     """SELECT id, email_id, fingerprint, event, EXTRACT(EPOCH FROM timestamp)::bigint, reason, response,
                               COALESCE(smtp_status, ''), bounce_type, asm_group_id, COALESCE(sg_machine_open, FALSE),
-                              url, url_offset, user_agent, verdict, machine_reason
+                              url, url_offset, user_agent, verdict, machine_reason, COALESCE(is_final, FALSE)
                          FROM sendgrid_event WHERE email_id = ANY(%s)""",
                     list(self.ids),
                 )

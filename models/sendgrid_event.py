@@ -111,6 +111,11 @@ class SendgridEvent(models.Model):
         string="By a Machine", readonly=True, help="Not a person's doing: it does not count as opened or clicked."
     )
     machine_reason = fields.Char(readonly=True)
+    is_final = fields.Boolean(
+        string="Details Removed",
+        readonly=True,
+        help="Address, agent and the links' queries were removed after the company's period: the verdict is final.",
+    )
     machine_explanation = fields.Char(compute="_compute_machine_explanation")
     sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
     sg_message_id = fields.Char(

@@ -2,6 +2,7 @@ import base64
 import logging
 import time
 from collections import Counter, defaultdict
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
@@ -23,6 +24,10 @@ LINGER_FOR_EARLY = 10.0
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
+# Received batches are kept for so long; those that failed or were not understood in full longer, to be mended.
+KEEP_DONE = timedelta(days=7)
+KEEP_UNDONE = timedelta(days=30)
+FORGET_EVENTS = 5000
 
 _last_wake = {}  # monotonic seconds by database
 
@@ -258,6 +263,49 @@ class SendgridEventBatch(models.Model):
                 latest[batch] = max(latest[batch] or 0, event.timestamp)
         self.env["sendgrid.account.day"]._add(latest)
         return emails
+
+    # ------------------------------------------------------------
+    # FORGET
+    # ------------------------------------------------------------
+
+    @api.model
+    def _forget_done(self):
+        """Delete what has been done for 7 days, and what nobody mended within 30; see `sendgrid.retention`.
+
+        :return: a generator of how many were deleted, for a commit after each
+        """
+        now = fields.Datetime.now()
+        last_id = 0
+        while True:
+            # In the order in which they came, up to the first that is too young: no index is needed for that.
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT id, COALESCE(event_count, 0), create_date < %s,
+                              (state = 'done' AND COALESCE(rejected_count, 0) = 0)
+                              OR (state != 'pending' AND create_date < %s)
+                         FROM sendgrid_event_batch WHERE id > %s ORDER BY id LIMIT %s""",
+                    now - KEEP_DONE,
+                    now - KEEP_UNDONE,
+                    last_id,
+                    CHUNK_BATCHES,
+                )
+            )
+            ids, events = [], 0
+            for id_, event_count, is_old, is_due in rows:
+                if not is_old or events > FORGET_EVENTS:
+                    break
+                last_id = id_
+                if is_due:
+                    ids.append(id_)
+                    # Each of them is written: it lets go of its batch.
+                    events += event_count
+            else:
+                is_old = bool(rows)
+            if ids:
+                self.browse(ids).unlink()
+                yield len(ids)
+            if not is_old:
+                return
 
     @api.model
     def _note_failed_rule(self, rule, records, error):

@@ -15,6 +15,7 @@ from . import (
     test_outbox,
     test_parsing,
     test_partner,
+    test_retention,
     test_security,
     test_sending,
     test_signature,

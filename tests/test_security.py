@@ -48,6 +48,7 @@ MODELS = {
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
+    "sendgrid.retention": {"read": ADMINISTRATORS},
     "sendgrid.visibility.mixin": {},
 }
 # Who may read which of the addon's fields.
@@ -56,7 +57,8 @@ FIELDS = {
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
     "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
-    "res.config.settings": {ADMINISTRATORS: "sendgrid_account_ids"},
+    "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
+    "res.config.settings": {ADMINISTRATORS: "sendgrid_account_ids sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced sendgrid_email_count sendgrid_email_ids
             sendgrid_warning""",
@@ -96,8 +98,8 @@ FIELDS = {
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
-            fingerprint icon ip is_machine machine_explanation machine_reason match name odoo_id partner_id reason
-            recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status timestamp tone url
+            fingerprint icon ip is_final is_machine machine_explanation machine_reason match name odoo_id partner_id
+            reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status timestamp tone url
             url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id",
     },
@@ -107,6 +109,7 @@ FIELDS = {
             rejected_count rejected_reasons state unmatched_count""",
     },
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
+    "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
 }
 # What whoever has it can act with: not to be copied, tracked or logged. See also `test_secrets_are_named`.
 SECRETS = {
@@ -236,6 +239,7 @@ class TestDoors(Outsiders, SendgridCase):
             "crm.lead": lead,
             "ir.mail_server": cls.server,
             "mail.mail": cls.env["mail.mail"].create({"subject": "Mail"}),
+            "res.company": cls.env.company,
             "res.partner": cls.contact,
             "sendgrid.account": cls.account,
             "sendgrid.account.check": cls.env["sendgrid.account.check"].create(
@@ -255,6 +259,7 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
+            "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
         }
 
     def _models(self):

@@ -45,6 +45,8 @@ PROGRAM = re.compile(
 )
 # What comes from a recipient's program can be of any length; what names it stands at the beginning.
 MAX_AGENT = 512
+# The reasons, as in `RULES`, that need no look at the neighbours.
+BY_ITSELF = ("apple_privacy", "gmail_prefetch", "scanner", "program")
 BARE_AGENT = re.compile(r"(?:Mozilla/\d\.\d)?")
 
 
@@ -153,6 +155,8 @@ def says(pattern, user_agent):
 
 def is_prefetch(interaction):
     """Tell what by itself, without its neighbours, is known to be no person."""
+    if interaction.is_final:
+        return interaction.machine_reason in BY_ITSELF
     return bool(
         interaction.sg_machine_open
         or says(GMAIL_PREFETCH, agent(interaction))
@@ -342,7 +346,8 @@ REASONS = {rule.reason: rule.words for rule in RULES if rule.reason}
 def judge(events: Iterable) -> dict[str, Verdict]:
     """Judge each open and click of one e-mail.
 
-    :param events: all events of the e-mail (anything with the attributes of ``Event``), in any order
+    :param events: all events of the e-mail (anything with the attributes of ``Event``), in any order. Of those that
+        have lost their details (``is_final``) the former ``verdict`` and ``machine_reason`` hold.
     :return: a verdict by fingerprint, for opens and clicks only
     """
     events = sorted(events, key=lambda e: (e.timestamp, e.fingerprint))
@@ -354,6 +359,8 @@ def judge(events: Iterable) -> dict[str, Verdict]:
 
 
 def _judge_one(interaction, history):
+    if interaction.is_final and interaction.verdict:
+        return Verdict(interaction.verdict, interaction.machine_reason or "")
     for rule in RULES:
         if rule.applies(interaction, history):
             return Verdict(rule.verdict, rule.reason)

@@ -41,6 +41,9 @@ class Event:
     sg_machine_open: bool = False
     asm_group_id: int | None = None
 
+    # Without annotation, as it is no field: what was said just now has its details. See `engagement.judge`.
+    is_final = False
+
     @property
     def message_key(self) -> str:
         """The part of ``sg_message_id`` that all recipients of one message share, or ``""``.

@@ -1,0 +1,157 @@
+import logging
+import time
+from functools import partial
+from itertools import takewhile
+
+from dateutil.relativedelta import relativedelta
+
+from odoo import api, fields, models
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+from .sendgrid_event_batch import MAX_TRIES, POLL_INTERVAL
+
+_logger = logging.getLogger(__name__)
+
+# Of one transaction.
+CHUNK_EVENTS = 2000
+CHUNK_EMAILS = 200
+
+
+class SendgridRetention(models.Model):
+    """How far the details and the documents of an account are forgotten: the next run goes on from there.
+
+    Events and documents are found by where the last run stopped, in the order in which they came, so that what is due
+    is found without an index of its own and without a look at what is kept. What is forgotten meets the drain only if
+    an event comes for an e-mail of months ago: then one of the two tries again.
+    """
+
+    _name = "sendgrid.retention"
+    _description = "Retention of a SendGrid Account"
+    _rec_name = "account_id"
+    _allow_sudo_commands = False
+
+    account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
+    last_event_id = fields.Integer(
+        string="Details Removed up to Event", readonly=True, aggregator=None, help="The id of the event."
+    )
+    documents_date = fields.Datetime(
+        string="Documents Deleted up to", readonly=True, help="Those that were sent before are gone."
+    )
+
+    _account_uniq = models.UniqueIndex("(account_id)", "The account has this already.")
+
+    @api.model
+    def _cron_forget(self):
+        """Forget batches that are done, and what the companies' periods say, in small transactions.
+
+        Never raises: what could not be done is done at the next run.
+        """
+        self = self.sudo()
+        Batch = self.env["sendgrid.event.batch"]
+        tasks = [Batch._forget_done]
+        for account in self.env["sendgrid.account"].with_context(active_test=False).search([("id", "!=", False)]):
+            tasks += [partial(self._forget_details, account), partial(self._forget_documents, account)]
+        for task in tasks:
+            if not self._run(task):
+                return
+        self.env["ir.cron"]._commit_progress(0, remaining=0)
+
+    @api.model
+    def _run(self, task):
+        """Run a generator of :meth:`_cron_forget`, and commit each time it yields how many rows it has seen.
+
+        :return: whether there is time for more
+        """
+        tries = 0
+        while tries < MAX_TRIES:
+            try:
+                for done in task():
+                    if not self.env["ir.cron"]._commit_progress(done, remaining=1):
+                        return False
+                    tries = 0
+                return True
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                # The drain wrote the same rows: again, from what is committed.
+                self.env.cr.rollback()
+                tries += 1
+                time.sleep(POLL_INTERVAL * tries)
+            except Exception:
+                _logger.exception("SendGrid: what is old could not be forgotten, it is tried again at the next run")
+                self.env.cr.rollback()
+                return True
+        _logger.info("SendGrid: others keep writing what is to be forgotten, going on at the next run")
+        return True
+
+    @api.model
+    def _get(self, account):
+        return self.search([("account_id", "=", account.id)]) or self.create({"account_id": account.id})
+
+    @api.model
+    def _get_cutoff(self, account, period):
+        """Return the moment before which everything is due by a company's field, or None: nothing is.
+
+        What all companies share follows the strictest of them.
+        """
+        companies = account.company_id or self.env["res.company"].with_context(active_test=False).search([])
+        months = min((company[period] for company in companies if company[period] > 0), default=0)
+        return fields.Datetime.now() - relativedelta(months=months) if months else None
+
+    def _forget_details(self, account):
+        """Remove address, agent and the links' queries from the events of an account that came long enough ago.
+
+        What is judged stays so for good: without the details nobody could judge it again.
+        """
+        cutoff = self._get_cutoff(account, "sendgrid_detail_months")
+        if not cutoff:
+            return
+        progress = self._get(account)
+        self.env.flush_all()
+        while True:
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT id, account_id, create_date FROM sendgrid_event
+                        WHERE id > %s ORDER BY id LIMIT %s""",
+                    progress.last_event_id,
+                    CHUNK_EVENTS,
+                )
+            )
+            due = list(takewhile(lambda row: row[2] < cutoff, rows))
+            if not due:
+                return
+            self.env.cr.execute(
+                SQL(
+                    """UPDATE sendgrid_event
+                          SET ip = NULL, user_agent = NULL, is_final = TRUE,
+                              url = split_part(split_part(url, '?', 1), '#', 1)
+                        WHERE id = ANY(%s)
+                          AND (event IN ('open', 'click') OR ip IS NOT NULL OR user_agent IS NOT NULL
+                               OR url LIKE '%%?%%' OR url LIKE '%%#%%')""",
+                    [id_ for id_, account_id, _date in due if account_id == account.id],
+                )
+            )
+            self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
+            progress.last_event_id = due[-1][0]
+            self.env.flush_all()
+            yield len(due)
+
+    def _forget_documents(self, account):
+        """Delete the documents of an account that were sent long enough ago, with their events."""
+        cutoff = self._get_cutoff(account, "sendgrid_document_months")
+        if not cutoff:
+            return
+        progress = self._get(account)
+        while emails := self.env["sendgrid.email"].search(
+            [
+                ("account_id", "=", account.id),
+                ("sent_date", "<", cutoff),
+                *([("sent_date", ">=", progress.documents_date)] if progress.documents_date else []),
+            ],
+            order="sent_date, id",
+            limit=CHUNK_EMAILS,
+        ):
+            progress.documents_date = emails[-1].sent_date
+            self.env["sendgrid.event"].search([("email_id", "in", emails.ids)]).unlink()
+            emails.unlink()
+            yield len(emails)
+        progress.documents_date = cutoff

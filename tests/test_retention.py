@@ -1,0 +1,281 @@
+from contextlib import suppress
+from datetime import timedelta
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg2 import IntegrityError
+from psycopg2.errors import SerializationFailure
+
+from odoo.fields import Datetime
+from odoo.tests import Form, mute_logger, tagged
+
+from ..models import sendgrid_event_batch, sendgrid_retention
+from ..models.sendgrid_retention import SendgridRetention
+from .common import SendgridCase
+from .properties import in_database
+from .simulator import BROWSER, KINDS, Relayed
+
+FIGURES = (
+    "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
+    "machine_open_count machine_click_count facts"
+).split()
+VERDICT = ("event", "timestamp", "verdict", "is_machine", "machine_reason", "reason", "response", "fingerprint")
+AGENTS = (
+    BROWSER,
+    "Mozilla/5.0",
+    "Barracuda Sentinel (EE)",
+    "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+    None,
+)
+URLS = ("https://a.example.com/?token=1", "https://a.example.com/?token=2", "https://b.example.com/x#y", None)
+YEAR = "13 months"
+
+
+class Undo(Exception):
+    """Ends an example without leaving anything of it."""
+
+
+@tagged("post_install", "-at_install")
+class TestRetention(SendgridCase):
+    def setUp(self):
+        super().setUp()
+        self.company = self.env.company
+        self.env["res.company"].search([]).write({"sendgrid_detail_months": 0, "sendgrid_document_months": 0})
+        self.company.sendgrid_detail_months = 12
+
+    def _forget(self, seconds=1.0):
+        """Run the scheduled action; return how many transactions it took."""
+        self.env.flush_all()
+        with patch.object(type(self.env["ir.cron"]), "_commit_progress", return_value=seconds) as commit:
+            self.env["sendgrid.retention"]._cron_forget()
+        self.env.flush_all()
+        self.env.invalidate_all()
+        return commit.call_count - 1
+
+    def _age(self, model, by, column="create_date"):
+        self.env.flush_all()
+        self.env.cr.execute(
+            f"UPDATE {self.env[model]._table} SET {column} = {column} - %s::interval WHERE id = ANY(%s)",
+            [by, self.env[model].search([]).ids],
+        )
+        self.env.invalidate_all()
+
+    def _figures(self, emails):
+        return (
+            [[email[name] for name in FIGURES] for email in emails],
+            [[event[name] for name in VERDICT] for event in emails.event_ids.sorted("id")],
+        )
+
+    # ------------------------------------------------------------
+    # DETAILS
+    # ------------------------------------------------------------
+
+    @in_database
+    @given(st.data())
+    def test_nothing_else_changes(self, data):
+        """Test that status, dates, counts, verdicts and evidence are the same without the details; that what is told
+        again is still known; and that a late event changes nothing but what it says itself."""
+        with suppress(Undo), self.env.cr.savepoint():
+            email = self.create_email()
+            message = self.relay(email)
+            kinds = data.draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=8))
+            events = [
+                message.event(
+                    kind,
+                    timestamp=self.after(email, data.draw(st.sampled_from([1, 2, 3, 5, 30, 3600]))),
+                    **(
+                        {"useragent": data.draw(st.sampled_from(AGENTS))}
+                        if KINDS[kind]["event"] in ("open", "click")
+                        else {}
+                    ),
+                    **({"url": data.draw(st.sampled_from(URLS))} if kind == "click" else {}),
+                )
+                for kind in kinds
+            ]
+            self.receive(*events)
+            before = self._figures(email)
+            self._age("sendgrid.event", YEAR)
+            self._age("sendgrid.event.batch", YEAR)
+            self._forget()
+            self.assertFalse(any(event.ip or event.user_agent for event in email.event_ids))
+            self.assertFalse(any("?" in (event.url or "") or "#" in (event.url or "") for event in email.event_ids))
+            self.assertEqual(self._figures(email), before)
+            batch = self.receive(*events)
+            self.assertEqual((batch.event_count, batch.duplicate_count), (len(events), len(events)))
+            email._refresh_state()
+            self.assertEqual(self._figures(email), before)
+            late = message.event("open", timestamp=self.after(email, 90000), useragent=BROWSER)
+            self.receive(late)
+            self.assertEqual(self._figures(email)[1][: len(before[1])], before[1], "verdicts are final")
+            opens, machines = before[0][0][FIGURES.index("open_count")], email.machine_open_count
+            self.assertEqual(email.open_count, opens + 1)
+            self.assertEqual(machines, before[0][0][FIGURES.index("machine_open_count")])
+            raise Undo
+        self.env.invalidate_all()
+
+    def test_period(self):
+        """Test that details stay until the company's period is over, and forever where it has none."""
+        email = self.create_email()
+        self.receive(self.relay(email).event("click", url="https://a.example.com/?token=secret"))
+        event = email.event_ids
+        self._forget()
+        self.assertTrue(event.ip and event.user_agent)
+        self._age("sendgrid.event", YEAR)
+        self.company.sendgrid_detail_months = 14
+        self._forget()
+        self.assertTrue(event.ip)
+        self.company.sendgrid_detail_months = 0
+        self._forget()
+        self.assertTrue(event.ip)
+        self.company.sendgrid_detail_months = 13
+        self._forget()
+        self.assertRecordValues(
+            event, [{"ip": False, "user_agent": False, "url": "https://a.example.com/", "is_final": True}]
+        )
+
+    def test_companies(self):
+        """Test that an account follows its company, and one of all companies the strictest of them."""
+        other = self.env["res.company"].create({"name": "Other", "sendgrid_detail_months": 24})
+        theirs = self.env["sendgrid.account"].create({"name": "Theirs", "company_id": other.id})
+        self.receive(Relayed(["x@example.org"]).event("open"))
+        self.receive(Relayed(["x@example.org"]).event("open"), account=theirs)
+        ours, foreign = self.Event.search([], order="id")[-2:]
+        self._age("sendgrid.event", YEAR)
+        self._forget()
+        self.assertEqual((bool(ours.ip), bool(foreign.ip)), (False, True))
+        self._age("sendgrid.event", "24 months")
+        self._forget()
+        self.assertFalse(foreign.ip)
+
+    def test_goes_on(self):
+        """Test that it works in small transactions, stops when its time is over, and goes on where it stopped, without
+        looking at what is done."""
+        self.receive(*(Relayed(["x@example.org"]).event("open") for _ in range(7)))
+        events = self.Event.search([], order="id")
+        self._age("sendgrid.event", YEAR)
+        with patch.object(sendgrid_retention, "CHUNK_EVENTS", 3):
+            self._forget(seconds=0)
+            self.assertEqual(events.mapped("is_final").count(True), 3)
+            self.assertEqual(self._forget(), 2)
+        self.assertTrue(all(events.mapped("is_final")))
+        self.env.cr.execute("UPDATE sendgrid_event SET ip = 'x' WHERE id = %s", [events[0].id])
+        self.assertEqual(self._forget(), 0)
+        self.assertEqual(events[0].ip, "x", "it is not looked at again")
+
+    def test_cost(self):
+        """Test that the queries do not depend on how many events and batches there are to forget."""
+        counts = []
+        for number in (1, 60):
+            self.receive(*(Relayed(["x@example.org"]).event("open") for _ in range(number)))
+            for _ in range(number):
+                self.store([])
+            self.drain()
+            self._age("sendgrid.event", YEAR)
+            self._age("sendgrid.event.batch", YEAR)
+            before = self.env.cr.sql_log_count
+            self._forget()
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertLessEqual(counts[1], counts[0] + 2)
+
+    def test_conflict(self):
+        """Test that whoever writes the same rows at once does not make it lose anything: it is tried again."""
+        self.receive(Relayed(["x@example.org"]).event("open"))
+        event = self.Event.search([], limit=1)
+        self._age("sendgrid.event", YEAR)
+        forget, failures = SendgridRetention._forget_details, [SerializationFailure(), SerializationFailure()]
+
+        def conflict(retention, account):
+            if failures:
+                raise failures.pop()
+            yield from forget(retention, account)
+
+        with (
+            patch.object(SendgridRetention, "_forget_details", conflict),
+            patch.object(sendgrid_retention, "POLL_INTERVAL", 0),
+            patch.object(self.env.cr, "rollback"),
+        ):
+            self._forget()
+        self.assertTrue(event.is_final)
+
+    # ------------------------------------------------------------
+    # BATCHES
+    # ------------------------------------------------------------
+
+    def test_batches(self):
+        """Test that batches go 7 days after they were done, and what failed or was not understood after 30."""
+        event = Relayed(["x@example.org"]).event("open")
+        done = self.receive(event)
+        rejected = self.receive({"x": 1})
+        failed = self.store(b"no JSON")
+        self.drain()
+        pending = self.store([event])
+        everything = done | rejected | failed | pending
+        for days, remaining in ((6, everything), (2, everything - done), (20, everything - done), (3, pending)):
+            self._age("sendgrid.event.batch", timedelta(days=days))
+            self._forget()
+            self.assertEqual(everything.exists(), remaining, days)
+        self.assertTrue(self.Event.search([("recipient", "=", "x@example.org")]), "what they said stays")
+
+    def test_mended_batch(self):
+        """Test that a batch with rejected events goes once it is mended."""
+        batch = self.receive({"x": 1})
+        self._age("sendgrid.event.batch", timedelta(days=8))
+        self._forget()
+        self.assertTrue(batch.exists())
+        batch.body = self.store([Relayed(["x@example.org"]).event("open")]).body
+        batch.action_process_again()
+        self._forget()
+        self.assertTrue(batch.exists(), "it waits")
+        self.drain()
+        self._forget()
+        self.assertFalse(batch.exists())
+
+    def test_many_batches(self):
+        """Test that many batches go in small transactions, also past many that stay."""
+        for number in range(8):
+            self.store([{"x": 1}] if number % 2 else [Relayed(["x@example.org"]).event("open")] * 3)
+        self.drain()
+        batches = self.Batch.search([])
+        self._age("sendgrid.event.batch", timedelta(days=8))
+        with (
+            patch.object(sendgrid_event_batch, "CHUNK_BATCHES", 2),
+            patch.object(sendgrid_event_batch, "FORGET_EVENTS", 2),
+        ):
+            self.assertGreater(self._forget(), 3)
+        self.assertEqual(len(batches.exists()), 4)
+
+    # ------------------------------------------------------------
+    # DOCUMENTS
+    # ------------------------------------------------------------
+
+    def test_documents(self):
+        """Test that documents stay, unless the company has a period for them; then they go with all their events."""
+        old, young = self.create_email(ago=timedelta(days=800)), self.create_email()
+        for email in (old, young):
+            self.receive(self.relay(email).event("bounce", timestamp=self.after(email, 5)))
+        self._forget()
+        self.assertTrue(old.exists())
+        self.company.sendgrid_document_months = 24
+        events = old.event_ids
+        with patch.object(sendgrid_retention, "CHUNK_EMAILS", 1):
+            self._forget()
+        self.assertFalse(old.exists() | self.Email.search([("sent_date", "<", Datetime.now() - timedelta(days=799))]))
+        self.assertFalse(events.exists())
+        self.assertEqual((young.status, len(young.event_ids)), ("bounced", 1))
+
+    # ------------------------------------------------------------
+    # SETTINGS
+    # ------------------------------------------------------------
+
+    def test_settings(self):
+        """Test that an administrator sets the periods in the settings, and that a negative one is refused."""
+        with Form(self.env["res.config.settings"]) as form:
+            self.assertEqual(form.sendgrid_detail_months, 12)
+            form.sendgrid_detail_months = 6
+            form.sendgrid_document_months = 36
+        form.record.execute()
+        self.assertEqual((self.company.sendgrid_detail_months, self.company.sendgrid_document_months), (6, 36))
+        with mute_logger("odoo.sql_db"), self.assertRaises(IntegrityError), self.env.cr.savepoint():
+            self.company.sendgrid_detail_months = -1
+            self.env.flush_all()
