@@ -93,7 +93,7 @@ class SendgridRetention(models.Model):
 
         What all companies share follows the strictest of them.
         """
-        companies = account.company_id or self.env["res.company"].with_context(active_test=False).search([])
+        companies = account.company_id or self.env["res.company"].search([("active", "=", True)])
         months = min((company[period] for company in companies if company[period] > 0), default=0)
         return fields.Datetime.now() - relativedelta(months=months) if months else None
 
