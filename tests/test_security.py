@@ -54,7 +54,7 @@ MODELS = {
 # Who may read which of the addon's fields.
 FIELDS = {
     "crm.lead": {SALESPEOPLE: "sendgrid_email_count"},
-    "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection"},
+    "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
     "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
