@@ -2,6 +2,7 @@ from . import sendgrid_visibility_mixin  # isort: skip: the models that inherit 
 from . import (
     base_automation,
     crm_lead,
+    ir_actions_server,
     ir_mail_server,
     mail_mail,
     res_company,

@@ -1,7 +1,10 @@
+import json
 from collections import Counter
 
 from odoo import api, fields, models
 from odoo.tools import SQL, format_datetime
+
+from .sendgrid_email import to_datetime
 
 
 class ResPartner(models.Model):
@@ -128,6 +131,30 @@ class ResPartner(models.Model):
             partner._message_reset_bounce(partner.email_normalized)
             partner.message_post(body=self.env._("%s is valid again.", partner.email))
         self._clear_bounce()
+
+    def _flag_bounced(self, bounces):
+        """Flag contacts whose address bounced: automation rules watch the flag.
+
+        :param bounces: `tools.fold.Evidence` by contact id
+        """
+        if not self:
+            return
+        # What differs from contact to contact at once, in SQL; then the flag, through the ORM, with one write for all.
+        self.flush_recordset(["email_bounce_reason", "email_bounce_date"])
+        rows = [
+            {"id": id_, "email_bounce_reason": bounce.reason, "email_bounce_date": to_datetime(bounce.timestamp)}
+            for id_, bounce in bounces.items()
+        ]
+        self.env.cr.execute(
+            SQL(
+                """UPDATE res_partner
+                      SET email_bounce_reason = new.email_bounce_reason, email_bounce_date = new.email_bounce_date
+                     FROM json_populate_recordset(NULL::res_partner, %s) new WHERE new.id = res_partner.id""",
+                json.dumps(rows, default=str),
+            )
+        )
+        self.invalidate_recordset(["email_bounce_reason", "email_bounce_date"])
+        self.write({"email_bounced": True})
 
     def _clear_bounce(self):
         self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})

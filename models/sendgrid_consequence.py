@@ -47,9 +47,7 @@ class SendgridConsequence(models.AbstractModel):
         self._run(self._recover_notification, recovered)
         self._run(self._recover_traces, recovered)
         self._run(self._fail_notification, [item for fact in FAILURES[2:] for item in new[fact]])
-        # Core handles one address at a time.
-        for item in new["bounced"]:
-            self._run(self._handle_bounce, [item])
+        self._run(self._handle_bounce, new["bounced"])
         self._run(self._note_known_bounce, new["dropped_bounced"])
         self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])
         self._run(self._settle_groups, [item for fact in GROUPS for item in new[fact]])
@@ -81,14 +79,17 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _handle_bounce(self, items):
         """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
+        self._prefetch_bounced([email for email, _fact, _evidence in items])
+        # Core takes one bounce at a time, and of the contact it only writes the counter.
+        thread = self.env["mail.thread"].with_context(sendgrid_written="message_bounce")
         for email, _fact, evidence in items:
-            self.env["mail.thread"]._routing_handle_bounce(
+            thread._routing_handle_bounce(
                 None,
                 {
                     "bounced_email": email.recipient,
-                    "bounced_partner": email.partner_id,
+                    "bounced_partner": email.partner_id.with_env(thread.env),
                     "bounced_msg_ids": [email.message_id] if email.message_id else [],
-                    "bounced_message": email.mail_message_id,
+                    "bounced_message": email.mail_message_id.with_env(thread.env),
                     "body": html_escape(evidence.reason),
                     "email_from": email.recipient,
                     "to": "",
@@ -97,6 +98,19 @@ class SendgridConsequence(models.AbstractModel):
             )
         self._flag_contacts(items)
         self._tell_senders([email for email, _fact, _evidence in items])
+
+    @api.model
+    def _prefetch_bounced(self, emails):
+        """Read at once what core reads for each bounce."""
+        partners = (
+            self.env["res.partner"]
+            .sudo()
+            .search_fetch([("email_normalized", "in", [email.recipient for email in emails])], ["message_bounce"])
+        )
+        partners.mapped("user_ids")
+        partners.mapped("child_ids")
+        notifications = self._get_notifications(emails).values()
+        self.env["mail.notification"].union(*notifications).fetch(["failure_type"])
 
     @api.model
     def _note_known_bounce(self, items):
@@ -110,14 +124,7 @@ class SendgridConsequence(models.AbstractModel):
         partners = self.env["res.partner"].search(
             [("email_normalized", "in", list(bounces)), ("email_bounced", "=", False)]
         )
-        for address, contacts in partners.grouped("email_normalized").items():
-            contacts.write(
-                {
-                    "email_bounced": True,
-                    "email_bounce_reason": bounces[address].reason,
-                    "email_bounce_date": to_datetime(bounces[address].timestamp),
-                }
-            )
+        partners._flag_bounced({partner.id: bounces[partner.email_normalized] for partner in partners})
 
     @api.model
     def _fail_notification(self, items):

@@ -1,4 +1,5 @@
 import functools
+import json
 import logging
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
@@ -700,29 +701,21 @@ class SendgridEmail(models.Model):
     def _write_columns(self, values_by_id):
         """Write differing values to many e-mails in one query.
 
-        :param values_by_id: {id: {column: value}}, the same columns for all
+        :param values_by_id: {id: {column: value}}, the same columns for all; False and None are NULL
         """
         if not values_by_id:
             return
         columns = list(next(iter(values_by_id.values())))
-        types = {name: self._fields[name].column_type[1] for name in columns}
-
-        def to_column(name, value):
-            return None if value is False else self._fields[name].convert_to_column(value, self)
-
-        rows = SQL(", ").join(
-            SQL("%s", (id_, *(to_column(name, values[name]) for name in columns)))
+        rows = [
+            {"id": id_, **{name: None if value is False else value for name, value in values.items()}}
             for id_, values in values_by_id.items()
-        )
+        ]
         self.env.cr.execute(
             SQL(
-                "UPDATE sendgrid_email SET %s FROM (VALUES %s) AS new (id, %s) WHERE sendgrid_email.id = new.id",
-                SQL(", ").join(
-                    SQL("%s = new.%s::%s", SQL.identifier(name), SQL.identifier(name), SQL(types[name]))
-                    for name in columns
-                ),
-                rows,
-                SQL(", ").join(SQL.identifier(name) for name in columns),
+                """UPDATE sendgrid_email SET %s
+                     FROM json_populate_recordset(NULL::sendgrid_email, %s) new WHERE sendgrid_email.id = new.id""",
+                SQL(", ").join(SQL("%s = new.%s", SQL.identifier(name), SQL.identifier(name)) for name in columns),
+                json.dumps(rows, default=str),
             )
         )
         self.browse(values_by_id).invalidate_recordset(columns)

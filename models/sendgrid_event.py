@@ -1,3 +1,4 @@
+import json
 from collections import Counter, defaultdict
 from datetime import timedelta, timezone
 from typing import NamedTuple
@@ -184,7 +185,8 @@ class SendgridEvent(models.Model):
         The number of queries does not depend on the number of events.
 
         :param received: list of (`sendgrid.event.batch` record, `tools.event.Event`)
-        :return: the new events; how many were known, as a `Counter` by batch; and the e-mails that got events
+        :return: `Counter`s by batch of the new events without an e-mail, and of those that were known; and the e-mails
+            that got events
         """
         known = self._get_known_fingerprints([event.fingerprint for _batch, event in received])
         new, duplicates = [], Counter()
@@ -203,15 +205,43 @@ class SendgridEvent(models.Model):
         emails |= emails.browse(added)
         # Folded before they are created, so that an event is born with its verdict: automation rules watch it.
         states, stored = emails._fold_events(added)
-        events = self.create(
-            [
-                self._prepare_vals(batch, event, match, copy, copy and states[copy.id].verdicts.get(event.fingerprint))
-                for (batch, event), (match, copy) in zip(new, matches, strict=True)
-            ]
-        )
+        rows = [
+            self._prepare_row(batch, event, match, copy, copy and states[copy.id].verdicts.get(event.fingerprint))
+            for (batch, event), (match, copy) in zip(new, matches, strict=True)
+        ]
+        events = self._insert(rows)
         emails._apply_states(states, stored)
-        events.filtered(lambda event: event.match == "account").account_id._follow_account_events(events)
-        return events, duplicates, emails
+        about_account = [id_ for id_, row in zip(events.ids, rows, strict=True) if row["match"] == "account"]
+        events = events.browse(about_account)
+        events.account_id._follow_account_events(events)
+        unmatched = Counter(batch for (batch, _event), (_match, copy) in zip(new, matches, strict=True) if not copy)
+        return unmatched, duplicates, emails
+
+    @api.model
+    def _insert(self, rows):
+        """Create events in SQL: the ORM needs five times as long. Automation rules run as if it had been the ORM.
+
+        :param rows: dicts, each with the same columns
+        :return: the events, in the order of ``rows``
+        """
+        if not rows:
+            return self.browse()
+        columns = SQL(", ").join(map(SQL.identifier, rows[0]))
+        inserted = self.env.execute_query(
+            SQL(
+                """INSERT INTO sendgrid_event (%s, create_uid, create_date)
+                   SELECT %s, %s, %s FROM json_populate_recordset(NULL::sendgrid_event, %s) RETURNING id""",
+                columns,
+                columns,
+                self.env.uid,
+                self.env.cr.now(),
+                json.dumps(rows, default=str),
+            )
+        )
+        events = self.browse(sorted(id_ for (id_,) in inserted))
+        self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
+        self.env["base.automation"]._run_on_create(events)
+        return events
 
     @api.model
     def _get_known_fingerprints(self, fingerprints):
@@ -222,40 +252,41 @@ class SendgridEvent(models.Model):
         return {fingerprint for (fingerprint,) in rows}
 
     @api.model
-    def _prepare_vals(self, batch, event, match, copy, verdict):
+    def _prepare_row(self, batch, event, match, copy, verdict):
+        """Return the columns of an event. What is not said is NULL, which takes no room."""
         return {
-            "email_id": copy.id if copy else False,
-            "partner_id": copy.partner_id if copy else False,
+            "email_id": copy.id if copy else None,
+            "partner_id": copy.partner_id if copy else None,
             "account_id": batch.account_id.id,
             "batch_id": batch.id,
             "match": match,
             "event": event.event,
             "timestamp": to_datetime(event.timestamp),
-            "recipient": event.recipient,
-            "reason": event.reason,
-            "response": event.response,
-            "smtp_status": event.smtp_status,
+            "recipient": event.recipient or None,
+            "reason": event.reason or None,
+            "response": event.response or None,
+            "smtp_status": event.smtp_status or None,
             "attempt": event.attempt,
-            "bounce_type": event.bounce_type,
-            "bounce_classification": event.bounce_classification,
-            "url": event.url,
-            "url_offset": event.url_offset,
-            "ip": event.ip,
-            "user_agent": event.user_agent,
+            "bounce_type": event.bounce_type or None,
+            "bounce_classification": event.bounce_classification or None,
+            "url": event.url or None,
+            "url_offset": event.url_offset or None,
+            "ip": event.ip or None,
+            "user_agent": event.user_agent or None,
             "asm_group_id": event.asm_group_id,
-            "sg_machine_open": event.sg_machine_open,
-            **self._prepare_verdict_vals(verdict),
-            "sg_event_id": event.sg_event_id,
-            "sg_message_id": event.message_key,
-            "smtp_id": False if copy else event.smtp_id,
-            "odoo_id": event.odoo_id,
+            "sg_machine_open": event.sg_machine_open or None,
+            "verdict": verdict.verdict if verdict else None,
+            "is_machine": verdict.is_machine if verdict else None,
+            "machine_reason": (verdict.reason or None) if verdict else None,
+            "sg_event_id": event.sg_event_id or None,
+            "sg_message_id": event.message_key or None,
+            "smtp_id": None if copy else event.smtp_id or None,
+            "odoo_id": event.odoo_id or None,
             "fingerprint": event.fingerprint,
         }
 
     @api.model
     def _prepare_verdict_vals(self, verdict):
-        if not verdict:
-            return {}
         return {"verdict": verdict.verdict, "is_machine": verdict.is_machine, "machine_reason": verdict.reason}
 
     # ------------------------------------------------------------

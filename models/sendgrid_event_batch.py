@@ -1,7 +1,7 @@
 import base64
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -247,8 +247,7 @@ class SendgridEventBatch(models.Model):
                     self.env._("Event %(number)s: %(reason)s", number=r.index + 1, reason=r.reason) for r in rejected
                 ),
             }
-        new_events, duplicates, emails = self.env["sendgrid.event"]._ingest(events)
-        unmatched = Counter(event.batch_id for event in new_events if not event.email_id)
+        unmatched, duplicates, emails = self.env["sendgrid.event"]._ingest(events)
         by_outcome = defaultdict(self.browse)
         for batch, outcome in outcomes.items():
             if outcome["state"] == "done":

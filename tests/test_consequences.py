@@ -444,6 +444,24 @@ class TestAutomationRules(ConsequenceCase):
         self.assertTrue(self._is_blacklisted(bad.email_normalized), "what else follows is not stopped")
 
     @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_rule_for_many(self):
+        """Test that code that speaks of many records runs once for all of a drain, and if that fails for each."""
+        rule = self._switch_on("unsubscribe")
+        rule.action_server_ids.code = (
+            "if 'bad' in records.partner_id.mapped('name'): raise UserError('not this one')\n"
+            "records.partner_id.write({'comment': str(len(records))})"
+        )
+        good = [self._contact(), self._contact()]
+        self._post(*(self._sent(partner)[1].event("unsubscribe") for partner in good))
+        self.assertEqual([partner.comment for partner in good], ["<span>2</span>", "<span>2</span>"])
+
+        good, bad = self._contact(), self._contact(name="bad")
+        batch = self._post(*(self._sent(partner)[1].event("unsubscribe") for partner in (good, bad)))
+        self.assertEqual(good.comment, "<span>1</span>")
+        self.assertFalse(bad.comment)
+        self.assertIn("not this one", batch.failed_rules)
+
+    @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
     def test_failing_rule_on_early_event(self):
         """Test that a rule that raises on an event that waited for its e-mail does not stop the drain."""
         rule = self._switch_on("unsubscribe")

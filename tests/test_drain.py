@@ -476,7 +476,8 @@ class TestDrain(SendgridCase):
 
     def test_number_of_queries(self):
         """Test that a thousand events take as many queries as ten."""
-        self._count_queries(8)  # fills the caches
+        for _time in range(2):
+            self._count_queries(8)  # fills the caches; what is told to open pages waits for the next one
         self.assertEqual(self._count_queries(1_000), self._count_queries(12))
 
     def test_number_of_queries_of_many_posts(self):

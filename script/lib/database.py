@@ -106,10 +106,13 @@ def _telling(lines):
 
 
 @contextlib.contextmanager
-def for_tests():
-    """The name of a fresh copy of the template, dropped at the end. Clears away what killed runs have left."""
+def for_tests(with_addon=True):
+    """The name of a fresh copy of the template, dropped at the end. Clears away what killed runs have left.
+
+    :param with_addon: False for Odoo with nothing but what the addon depends on
+    """
     with lock.exclusive("template"):
-        template = _ensure_template()
+        template = _ensure_template() if with_addon else _ensure_base()
         for left in _names(f"{PREFIX}_test_"):
             if not _is_alive(int(left.split("_")[-2])):
                 drop(left)
@@ -123,18 +126,24 @@ def for_tests():
 
 def _ensure_template():
     """Odoo with the addon, made anew when the sources have changed, out of Odoo with what the addon depends on."""
-    base, template = f"{PREFIX}_base_{_base_hash()}", f"{PREFIX}_template_{addon_hash()}"
-    if not exists(base):
-        _drop_all(f"{PREFIX}_base_")
-        dependencies = ",".join(_dependencies())
-        run_odoo(f"{base}_new", "Installing Odoo for the tests …", "-i", dependencies, log="test-base.log")
-        rename(f"{base}_new", base)
+    base, template = _ensure_base(), f"{PREFIX}_template_{addon_hash()}"
     if not exists(template):
         _drop_all(f"{PREFIX}_template_")
         clone(base, f"{template}_new")
         run_odoo(f"{template}_new", "Installing the addon for the tests …", "-i", paths.ADDON, log="test-template.log")
         rename(f"{template}_new", template)
     return template
+
+
+def _ensure_base():
+    """Odoo with what the addon depends on."""
+    base = f"{PREFIX}_base_{_base_hash()}"
+    if not exists(base):
+        _drop_all(f"{PREFIX}_base_")
+        dependencies = ",".join(_dependencies())
+        run_odoo(f"{base}_new", "Installing Odoo for the tests …", "-i", dependencies, log="test-base.log")
+        rename(f"{base}_new", base)
+    return base
 
 
 def addon_hash():

@@ -27,7 +27,7 @@ def ensure():
         if old != current or old == folder:
             shutil.rmtree(old)
     _create(folder)
-    _install(folder)
+    install(LOCK_FILE, "Installing the Python packages (a minute or two) …", folder / "bin" / "python")
     link = paths.DEV / "venv.new"
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
@@ -48,18 +48,20 @@ def _create(folder):
         )
 
 
-def _install(folder):
-    python = folder / "bin" / "python"
+def install(lock_file, title, python=paths.VENV_PYTHON, target=None):
+    """Install the packages of a lock file beside a Python, or into a folder of their own."""
     if shutil.which("uv"):
         command = ["uv", "pip", "install", "--python", python]
     else:
         command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile", "--no-input"]
+    if target:
+        command += ["--no-deps", "--target", target]
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     try:
         process.run(
-            [*command, "--require-hashes", "-r", LOCK_FILE],
+            [*command, "--require-hashes", "-r", lock_file],
             "packages.log",
-            "Installing the Python packages (a minute or two) …",
+            title,
             env=environment,
         )
     except process.Failed as failure:

@@ -1,0 +1,74 @@
+"""Clients that post bodies made and signed beforehand: little work of their own beside the server's."""
+
+import socket
+import threading
+import time
+from urllib.parse import urlsplit
+
+from sandbox import keys
+from script.lib import paths
+
+AGENT = "SendGrid Event API"
+
+
+def signed_request(url, body):
+    """The bytes of one POST, as SendGrid makes it."""
+    key = keys.load_or_create(str(paths.SANDBOX_KEY))
+    timestamp = str(int(time.time()))
+    parts = urlsplit(url)
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: {AGENT}\r\nConnection: close\r\n"
+        f"Content-Type: application/json;charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"X-Twilio-Email-Event-Webhook-Signature: {keys.sign(key, timestamp, body)}\r\n"
+        f"X-Twilio-Email-Event-Webhook-Timestamp: {timestamp}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def send(address, request):
+    """Post one and return the status and the seconds until the answer."""
+    start = time.perf_counter()
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(request)
+        answer = connection.recv(65536)
+        while b"\r\n" not in answer and (more := connection.recv(65536)):
+            answer += more
+    return int(answer.split(b" ", 2)[1]), time.perf_counter() - start
+
+
+def post_all(url, requests, clients=4):
+    """Post all requests, by some clients at once.
+
+    :return: seconds in all, and the seconds of each POST; every answer is a 2xx
+    """
+    parts = urlsplit(url)
+    address, waiting = (parts.hostname, parts.port), iter(requests)
+    lock, latencies, failures = threading.Lock(), [], []
+
+    def work():
+        while True:
+            with lock:
+                request = next(waiting, None)
+            if request is None:
+                return
+            status, seconds = send(address, request)
+            latencies.append(seconds)
+            if not 200 <= status < 300:
+                failures.append(status)
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - start
+    if failures or len(latencies) != len(requests):
+        raise RuntimeError(f"{len(latencies)} of {len(requests)} answered, wrong answers: {failures[:5]}")
+    return seconds, latencies
+
+
+def percentile(values, percent):
+    """The value that so many percent do not exceed."""
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * percent / 100))]

@@ -1,0 +1,23 @@
+"""OCA's mail tracking, from PyPI, in a folder of its own."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from script.lib import lock, paths, venv
+
+LOCK_FILE = Path(__file__).with_name("peer-requirements.txt")
+FOLDER = paths.DEV / f"oca-{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:12]}"
+ADDONS = FOLDER / "odoo" / "addons"
+ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
+TRACKING, MAILGUN = "mail_tracking", "mail_tracking_mailgun"
+
+
+def ensure():
+    """Have it. The folder appears complete or not at all."""
+    with lock.exclusive("oca"):
+        if not FOLDER.exists():
+            unfinished = FOLDER.with_name("oca.new")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            venv.install(LOCK_FILE, "Installing OCA's mail tracking …", target=unfinished)
+            unfinished.rename(FOLDER)

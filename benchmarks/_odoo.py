@@ -1,0 +1,37 @@
+"""Odoo inside this process, on a database of its own: for what is measured without HTTP."""
+
+import contextlib
+import logging
+import sys
+
+from script.lib import database, odoo, paths
+
+ADDONS = paths.ROOT / "benchmarks" / "addons"
+FLOOR = "sendgrid_bench_floor"
+ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
+
+
+@contextlib.contextmanager
+def fresh_database(*modules):
+    """The name of a fresh database with the addon, and with further modules; dropped at the end."""
+    with database.for_tests() as name:
+        if modules:
+            database.run_odoo(name, f"Installing {', '.join(modules)} …", ADDONS_PATH, f"--init={','.join(modules)}")
+        yield name
+
+
+@contextlib.contextmanager
+def environment(name, addons_path=ADDONS_PATH):
+    """An environment of the superuser on a database; what is not committed is lost. One a process."""
+    if str(odoo.source()) not in sys.path:
+        sys.path.insert(0, str(odoo.source()))
+    from odoo import SUPERUSER_ID, api
+    from odoo.modules.registry import Registry
+    from odoo.tools import config
+
+    arguments = [f"--config={paths.CONFIG}", f"--database={name}", addons_path, "--no-http", "--log-level=error"]
+    config.parse_config(arguments, setup_logging=True)
+    logging.getLogger("odoo").setLevel(logging.ERROR)
+    with Registry(name).cursor() as cr:
+        yield api.Environment(cr, SUPERUSER_ID, {})
+        cr.rollback()

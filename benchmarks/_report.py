@@ -1,0 +1,64 @@
+"""The rows of the table, and a benchmark as a program."""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a figure held against its floor. ``absolute`` is for reading only."""
+
+    what: str
+    figure: str
+    floor: str
+    ratio: float
+    must: str
+    reached: bool
+    absolute: str = ""
+
+
+def at_least(what, figure, floor, limit, unit, absolute=""):
+    """The row of something that has to be many: ``figure`` is at least ``limit`` times ``floor``."""
+    ratio = figure / floor
+    return Row(what, f"{figure:,.0f} {unit}", f"{floor:,.0f} {unit}", ratio, f"≥ {limit}", ratio >= limit, absolute)
+
+
+def at_most(what, figure, floor, limit, unit, absolute=""):
+    """The row of something that has to be little: ``figure`` is at most ``limit`` times ``floor``."""
+    ratio = figure / floor
+    return Row(what, f"{figure:,.3g} {unit}", f"{floor:,.3g} {unit}", ratio, f"≤ {limit}", ratio <= limit, absolute)
+
+
+def table(rows):
+    """The rows as a table in Markdown."""
+    head = ("what", "figure", "floor", "ratio", "must reach", "", "absolute, for reading only")
+    lines = [
+        (row.what, row.figure, row.floor, f"{row.ratio:.2f}", row.must, "reached" if row.reached else "not reached",
+         row.absolute)
+        for row in rows
+    ]  # fmt: skip
+    widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
+
+    def line(cells):
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, lines)])
+
+
+def run(measure, description):
+    """Be the program of a benchmark: measure, print the table, and tell `script/bench` the rows if it asks.
+
+    :param measure: takes the scale (1 is what the table asks for), returns rows
+    :return: the exit code: 0 if every row is reached
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--scale", type=float, default=1.0, help="how much of it; less than 1 is for development only")
+    parser.add_argument("--rows", type=Path, help="a file for the rows, as JSON")
+    options = parser.parse_args()
+    rows = measure(options.scale)
+    print(table(rows))
+    if options.rows:
+        options.rows.write_text(json.dumps([asdict(row) for row in rows]))
+    return 0 if all(row.reached for row in rows) else 1

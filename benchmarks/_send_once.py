@@ -1,0 +1,65 @@
+"""Send mails from one database through an SMTP server, and print the CPU seconds that it took Odoo and PostgreSQL.
+
+A process of its own, since what one set of addons has changed in Odoo's classes stays.
+"""
+
+import argparse
+import json
+
+from script.lib import postgres
+
+from . import _odoo
+from ._clock import Clock
+
+
+def create_mails(env, count, server):
+    """Mails to as many contacts, as a campaign of salespeople leaves them in the queue."""
+    partners = env["res.partner"].create(
+        [{"name": f"Contact {number}", "email": f"contact{number}@bench.example.com"} for number in range(count)]
+    )
+    return env["mail.mail"].create(
+        [
+            {
+                "subject": f"Your quotation {partner.id}",
+                "body_html": "<p>Dear customer,</p><p>please find <a href='https://www.example.com/'>our quotation</a> "
+                "attached.</p>" * 10,
+                "email_from": '"Sally" <sales@example.com>',
+                "recipient_ids": [(6, 0, partner.ids)],
+                "mail_server_id": server.id,
+                "model": "res.partner",
+                "res_id": partner.id,
+                "auto_delete": True,
+            }
+            for partner in partners
+        ]
+    )
+
+
+def main():
+    """Print the seconds of each round."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("database")
+    parser.add_argument("addons_path")
+    parser.add_argument("port", type=int)
+    parser.add_argument("count", type=int)
+    options = parser.parse_args()
+    with postgres.running(), _odoo.environment(options.database, options.addons_path) as env:
+        env["ir.config_parameter"].set_param("web.base.url", "http://127.0.0.1:8069")
+        values = {"name": "Null", "smtp_host": "127.0.0.1", "smtp_port": options.port, "smtp_encryption": "none"}
+        if "sendgrid.account" in env:
+            values["sendgrid_account_id"] = env["sendgrid.account"].create({"name": "Benchmark"}).id
+        server = env["ir.mail_server"].create(values)
+        create_mails(env, 20, server).send()  # warms up
+        mails = create_mails(env, options.count, server)
+        env.cr.commit()
+        env.invalidate_all()
+        with Clock(env.cr) as clock:
+            mails.send()
+            env.cr.commit()
+        if "sendgrid.account" in env:
+            assert env["sendgrid.email"].search_count([]) == options.count + 20
+        print(json.dumps(clock.cpu))
+
+
+if __name__ == "__main__":
+    main()

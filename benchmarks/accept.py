@@ -1,0 +1,99 @@
+"""How many signed POSTs a second the webhook takes, beside a bare controller on the same server.
+
+Posts of 1 and of 1,700 events, two workers, four clients; the same while a drain works. The bare controller
+(`addons/sendgrid_bench_floor`) reads the body, verifies it and inserts one row. Both take turns in short rounds, and
+the medians of the rounds are compared.
+"""
+
+import statistics
+import sys
+import time
+
+from . import _client, _events, _report, _stack
+
+ROUNDS = 9
+SIZES = {1: 400, 1_700: 60}  # events in a POST: POSTs in a round
+STILL_BUSY = "SELECT FROM sendgrid_event_batch WHERE state = 'pending' AND error = %s LIMIT 1"
+BACKLOG_NOTE = "backlog"
+BACKLOG = 150  # batches of 1,700 events that the drain has to work off meanwhile
+
+
+class Rounds:
+    """Posts per second and the 99th percentile of the latency, round by round."""
+
+    def __init__(self, url):
+        self.url = url
+        self.rates, self.p99s = [], []
+
+    def run(self, body, count):
+        """Post the body so many times."""
+        requests = [_client.signed_request(self.url, body)] * count
+        seconds, latencies = _client.post_all(self.url, requests)
+        self.rates.append(count / seconds)
+        self.p99s.append(_client.percentile(latencies, 99))
+
+
+def compare(stack, relay, size, count, what):
+    """The two rows of one size of POSTs."""
+    [body] = _events.bodies(relay.mixed(size, size), size)
+    floor, ours = Rounds(f"{stack.odoo.url}/sendgrid_bench/floor"), Rounds(stack.webhook_url())
+    for number in range(ROUNDS + 1):
+        for rounds in (floor, ours) if number % 2 else (ours, floor):
+            rounds.run(body, count)
+    for rounds in (floor, ours):  # the first warms up
+        del rounds.rates[0], rounds.p99s[0]
+    rates = statistics.median(ours.rates), statistics.median(floor.rates)
+    p99s = statistics.median(ours.p99s) * 1000, statistics.median(floor.p99s) * 1000
+    return [
+        _report.at_least(f"accept, {what}", *rates, 0.8, "posts/s"),
+        _report.at_most(f"accept, {what}: p99", *p99s, 1.5, "ms"),
+    ]
+
+
+def add_backlog(name, relay, count):
+    """Store batches for the drain, and wake it."""
+    for body in _events.bodies(relay.mixed(1_700 * count, 20_000, seed=count), 1_700):
+        _stack.query(
+            name,
+            """INSERT INTO sendgrid_event_batch (account_id, body, error, state, create_uid, create_date)
+               SELECT min(id), convert_to(encode(%s, 'base64'), 'UTF8'), %s, 'pending', 1, now() AT TIME ZONE 'UTC'
+                 FROM sendgrid_account""",
+            body,
+            BACKLOG_NOTE,
+        )
+
+
+def give_key(name):
+    """The bare controller's key is that of the account."""
+    _stack.query(
+        name,
+        """INSERT INTO ir_config_parameter (key, value)
+           SELECT 'sendgrid_bench_floor.key', verification_key FROM sendgrid_account WHERE verification_key IS NOT NULL
+            LIMIT 1""",
+    )
+
+
+def measure(scale):
+    """The rows of the table."""
+    rows = []
+    relay = _events.Relay("bench", 20_000, int(time.time()) - 86_400)
+    with _stack.running(_stack.NO_CRON, prepare=give_key) as stack:
+        for size, count in SIZES.items():
+            rows += compare(stack, relay, size, max(int(count * scale), 8), f"{size:,} events")
+
+    def prepare(name):
+        give_key(name)
+        add_backlog(name, relay, max(int(BACKLOG * scale), 20))
+
+    with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
+        _client.post_all(stack.webhook_url(), [_client.signed_request(stack.webhook_url(), b"[]")])  # wakes the drain
+        for size, count in SIZES.items():
+            rows += compare(stack, relay, size, max(int(count * scale), 8), f"{size:,} events beside a drain")
+        # The drain takes the oldest first: while there is backlog, our own posts wait behind it.
+        if not _stack.query(stack.odoo.database, STILL_BUSY, BACKLOG_NOTE):
+            raise RuntimeError("The drain was done before the measurement was: a longer backlog is needed.")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(_report.run(measure, __doc__))

@@ -1,0 +1,10 @@
+from odoo import fields, models
+
+
+class SendgridBenchFloorPost(models.Model):
+    """What the bare controller stores."""
+
+    _name = "sendgrid.bench.floor.post"
+    _description = "Post of a Benchmark"
+
+    body = fields.Binary(attachment=False)

@@ -1,0 +1,89 @@
+"""How long after its POST an event is on its document, at 500 events a second: server, webhook, drain and database.
+
+Ten POSTs of 50 events a second; the last event of each is the delivery of a document of its own, and the clock of the
+POST runs from when its sending begins until another connection to the database sees that document delivered.
+"""
+
+import sys
+import threading
+import time
+from urllib.parse import urlsplit
+
+import psycopg2
+
+from . import _client, _events, _names, _odoo, _report, _stack, _world
+
+PER_SECOND, IN_POST, SECONDS, LIMIT = 500, 50, 30, 2.0
+DOCUMENTS = 20_000
+DELIVERED = "SELECT message_id FROM sendgrid_email WHERE message_id = ANY(%s) AND status != 'sent'"
+
+
+class Watcher(threading.Thread):
+    """Looks which documents are delivered by now."""
+
+    def __init__(self, name):
+        super().__init__(daemon=True)
+        self.name_of_database = name
+        self.waiting = {}  # Message-ID: when its POST began
+        self.seconds = []
+        self.done = threading.Event()
+
+    def run(self):
+        """Look until all is seen and told to be done."""
+        connection = psycopg2.connect(dbname=self.name_of_database)
+        connection.autocommit = True
+        cursor = connection.cursor()
+        while self.waiting or not self.done.is_set():
+            if waiting := list(self.waiting):
+                cursor.execute(DELIVERED, [waiting])
+                now = time.perf_counter()
+                self.seconds += [now - self.waiting.pop(message_id) for (message_id,) in cursor.fetchall()]
+            time.sleep(0.02)
+        connection.close()
+
+
+def measure(scale):
+    """The row of the table."""
+    seconds = max(SECONDS * scale, 3)
+    posts = int(seconds * PER_SECOND / IN_POST)
+    made = {}
+
+    def prepare(name):
+        with _odoo.environment(name) as env:
+            account = env.ref("sendgrid_tracking.sendgrid_account_demo")
+            made["relay"] = _world.prepare(env, account, DOCUMENTS, DOCUMENTS)
+            env.cr.commit()
+
+    with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
+        relay, url = made["relay"], stack.webhook_url()
+        # The markers' documents are those that no other event is about.
+        free = DOCUMENTS - posts
+        events = list(relay.mixed(posts * (IN_POST - 1), free))
+        requests = []
+        for number in range(posts):
+            marker = free + 1 + number
+            mine = [*events[number * (IN_POST - 1) : (number + 1) * (IN_POST - 1)], relay.event("delivered", marker, 8)]
+            [body] = _events.bodies(mine, IN_POST)
+            requests.append((_names.message_id(marker), _client.signed_request(url, body)))
+        watcher = Watcher(stack.odoo.database)
+        watcher.start()
+        parts = urlsplit(url)
+        start = time.perf_counter()
+        for number, (message_id, request) in enumerate(requests):
+            time.sleep(max(0.0, start + number * IN_POST / PER_SECOND - time.perf_counter()))
+            watcher.waiting[message_id] = time.perf_counter()
+            status, _latency = _client.send((parts.hostname, parts.port), request)
+            if status != 204:
+                raise RuntimeError(f"a POST was answered {status}")
+        rate = posts * IN_POST / (time.perf_counter() - start)
+        watcher.done.set()
+        watcher.join(60)
+        if watcher.waiting:
+            raise RuntimeError(f"{len(watcher.waiting)} POSTs are not on their documents after a minute")
+    p95, median = (_client.percentile(watcher.seconds, percent) for percent in (95, 50))
+    absolute = f"median {median:.2f} s, {rate:.0f} events/s, {posts} POSTs"
+    return [_report.Row("end to end: p95", f"{p95:.2f} s", f"{LIMIT:.0f} s", p95 / LIMIT, "< 1", p95 < LIMIT, absolute)]
+
+
+if __name__ == "__main__":
+    sys.exit(_report.run(measure, __doc__))

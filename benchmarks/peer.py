@@ -1,0 +1,144 @@
+"""Our whole way, from HTTP to document, beside OCA's mail_tracking_mailgun: as many events, each by its webhook.
+
+Theirs takes one event a POST, signed as Mailgun does, and has it in the database when it answers. Ours gets them as
+SendGrid sends them, 500 a POST, and is done when the last document is up to date.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import sys
+import time
+from urllib.parse import urlsplit
+
+from script.lib import database, paths, process
+from script.lib import stack as stacks
+
+from . import _client, _events, _oca, _odoo, _report, _stack, _world
+
+EVENTS, IN_POST, DOCUMENTS, LIMIT = 5_000, 500, 1_000, 20
+SIGNING_KEY = "a-signing-key"
+MAILGUN_EVENTS = {
+    "processed": "accepted",
+    "delivered": "delivered",
+    "open": "opened",
+    "click": "clicked",
+    "deferred": "failed",
+    "bounce": "failed",
+}
+
+
+def measure_ours(count):
+    """Events per second, from the first POST to the last document."""
+    made = {}
+
+    def prepare(name):
+        with _odoo.environment(name) as env:
+            account = env.ref("sendgrid_tracking.sendgrid_account_demo")
+            made["relay"] = _world.prepare(env, account, DOCUMENTS, DOCUMENTS)
+            env.cr.commit()
+
+    with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
+        events = list(made["relay"].mixed(count, DOCUMENTS))
+        url = stack.webhook_url()
+        requests = [_client.signed_request(url, body) for body in _events.bodies(events, IN_POST)]
+        start = time.perf_counter()
+        _client.post_all(url, requests)
+        while _stack.query(stack.odoo.database, "SELECT count(*) FROM sendgrid_event WHERE email_id > 0") != [(count,)]:
+            if time.perf_counter() - start > 300:
+                raise RuntimeError("The drain does not finish.")
+            time.sleep(0.05)
+        return count / (time.perf_counter() - start)
+
+
+def measure_theirs(count):
+    """Events per second, by four clients on two workers."""
+    _oca.ensure()
+    with database.for_tests(with_addon=False) as name:
+        database.run_odoo(name, "Installing OCA's mail tracking …", _oca.ADDONS_PATH, f"--init={_oca.MAILGUN}")
+        fill(name)
+        logs = paths.LOG / name
+        logs.mkdir(exist_ok=True)
+        options = [_oca.ADDONS_PATH, "--log-level=warn", _stack.NO_CRON]
+        with stacks.Odoo(name, process.free_port(), logs / "odoo.log", workers=2, options=options) as odoo:
+            url = f"{odoo.url}/mail/tracking/mailgun/all"
+            [[first]] = _stack.query(name, "SELECT min(id) FROM mail_tracking_email")
+            relay = _events.Relay(name, DOCUMENTS, int(time.time()) - 86_400)
+            bodies = [
+                mailgun_body(name, first + number % DOCUMENTS, event)
+                for number, event in enumerate(relay.mixed(count, DOCUMENTS))
+            ]
+            warm_up, requests = bodies[:20], bodies[20:]
+            _client.post_all(url, [mailgun_request(url, body) for body in warm_up])
+            seconds, _latencies = _client.post_all(url, [mailgun_request(url, body) for body in requests])
+            [[stored]] = _stack.query(name, "SELECT count(*) FROM mail_tracking_event")
+            odoo.kill()
+        if stored < 0.9 * count:  # it leaves out repeated opens and clicks
+            raise RuntimeError(f"Of {count} events OCA's tracking stored {stored}.")
+        return len(requests) / seconds
+
+
+def fill(name):
+    """Its documents, and the settings of its webhook."""
+    _stack.query(
+        name,
+        """INSERT INTO mail_tracking_email (name, display_name, recipient, recipient_address, sender, state, timestamp,
+                                            time, date, token)
+           SELECT subject, subject, address, address, 'sales@example.com', 'sent',
+                  extract(epoch FROM now()), now() AT TIME ZONE 'UTC', now()::date, md5(number::text)
+             FROM generate_series(1, %s) number,
+                  LATERAL (SELECT 'Your quotation ' || number, 'contact' || number || '@bench.example.com')
+                          AS made (subject, address)""",
+        DOCUMENTS,
+    )
+    for key, value in (("mailgun.apikey", "key"), ("mailgun.domain", "example.com")):
+        _stack.query(name, "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)", key, value)
+    _stack.query(
+        name, "INSERT INTO ir_config_parameter (key, value) VALUES ('mailgun.webhook_signing_key', %s)", SIGNING_KEY
+    )
+
+
+def mailgun_body(name, tracking_id, event):
+    """What Mailgun would post of an event of SendGrid's, but for its signature."""
+    return {
+        "id": secrets.token_urlsafe(16),
+        "event": MAILGUN_EVENTS.get(event["event"], "complained"),
+        "timestamp": float(event["timestamp"]),
+        "recipient": event.get("email"),
+        "ip": event.get("ip"),
+        "url": event.get("url"),
+        "user-agent": event.get("useragent"),
+        "severity": "permanent" if event["event"] == "bounce" else "temporary",
+        "delivery-status": {"code": 550, "message": event.get("reason"), "description": event.get("response")},
+        "message": {"headers": {"message-id": event.get("smtp-id", "")}},
+        "user-variables": {"odoo_db": name, "tracking_email_id": tracking_id},
+    }
+
+
+def mailgun_request(url, event_data):
+    """The bytes of one POST, signed as Mailgun does."""
+    parts = urlsplit(url)
+    # It wants a moment that is past, by less than ten minutes.
+    timestamp, token = str(int(time.time()) - 5), secrets.token_hex(25)
+    signature = hmac.new(SIGNING_KEY.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
+    body = json.dumps(
+        {"signature": {"timestamp": timestamp, "token": token, "signature": signature}, "event-data": event_data}
+    ).encode()
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: mailgun/1.0\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def measure(scale):
+    """The row of the table."""
+    count = max(int(EVENTS * scale), 500)
+    return [
+        _report.at_least("OCA's mail_tracking_mailgun", measure_ours(count), measure_theirs(count), LIMIT, "events/s")
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(_report.run(measure, __doc__))

@@ -1,0 +1,106 @@
+"""The room that 200,000 events take on disk, indexes included, beside OCA's `mail_tracking_event` with equal content.
+
+Ours come by the drain, as they always do. Theirs are written in SQL, in the columns that their webhook fills.
+"""
+
+import sys
+
+import psycopg2.extras
+
+from script.lib import database
+
+from . import _events, _oca, _odoo, _report, _stack, _world
+from .drain import drain
+
+EVENTS, DOCUMENTS, LIMIT = 200_000, 40_000, 1
+SIZE = "SELECT pg_total_relation_size(%s), pg_indexes_size(%s)"
+# What their controller makes of an event; the kinds are their own words.
+KINDS = {
+    "processed": "sent",
+    "delivered": "delivered",
+    "open": "open",
+    "click": "click",
+    "deferred": "deferral",
+    "bounce": "hard_bounce",
+    "spamreport": "spam",
+    "dropped": "reject",
+}
+COLUMNS = (
+    "recipient, recipient_address, timestamp, time, date, tracking_email_id, event_type, url, ip, user_agent, mobile, "
+    "os_family, ua_family, ua_type, error_type, error_description, error_details, mailgun_id, create_uid, write_uid, "
+    "create_date, write_date"
+)
+
+
+def measure_ours(count, documents):
+    """(bytes, bytes of indexes) per event; and the vendor's events."""
+    with _odoo.fresh_database() as name:
+        with _odoo.environment(name) as env:
+            account = env["sendgrid.account"].create({"name": "Benchmark"})
+            relay = _world.prepare(env, account, documents, documents)
+            events = list(relay.mixed(count, documents))
+            for body in _events.bodies(events, 1_000):
+                env["sendgrid.event.batch"]._receive(account, body)
+            env.cr.commit()
+            drain(env)
+        return per_event(name, "sendgrid_event", count), events
+
+
+def measure_theirs(events, documents):
+    """(bytes, bytes of indexes) per event."""
+    _oca.ensure()
+    with database.for_tests(with_addon=False) as name:
+        database.run_odoo(name, "Installing OCA's mail tracking …", _oca.ADDONS_PATH, f"--init={_oca.MAILGUN}")
+        _stack.query(
+            name,
+            "INSERT INTO mail_tracking_email (name) SELECT 'Your quotation ' || n FROM generate_series(1, %s) n",
+            documents,
+        )
+        [[first]] = _stack.query(name, "SELECT min(id) FROM mail_tracking_email")
+        with psycopg2.connect(dbname=name) as connection, connection.cursor() as cursor:
+            psycopg2.extras.execute_values(
+                cursor,
+                f"INSERT INTO mail_tracking_event ({COLUMNS}) VALUES %s",
+                [to_their_row(event, first) for event in events],
+                template="("
+                + "%s, %s, %s, to_timestamp(%s) AT TIME ZONE 'UTC', to_timestamp(%s)::date, "
+                + ", ".join(["%s"] * 13)
+                + ", 1, 1, now(), now())",
+                page_size=1_000,
+            )
+        connection.close()
+        return per_event(name, "mail_tracking_event", len(events))
+
+
+def to_their_row(event, first):
+    """The values of `COLUMNS`, as their `_process_data` and `_mailgun_metadata` choose them."""
+    moment, agent = event["timestamp"], event.get("useragent")
+    refusal = event.get("reason") if event["event"] in ("bounce", "dropped") else event.get("response")
+    is_refusal = event["event"] in ("bounce", "dropped", "deferred")
+    return (
+        event["email"], event["email"], moment, moment, moment,
+        first + int(event["email"].partition("@")[0].removeprefix("contact")) - 1,
+        KINDS.get(event["event"], "unsub"), event.get("url"), event.get("ip"), agent, False,
+        "Linux" if agent else None, "Chrome" if agent else None, "browser" if agent else None,
+        "550" if is_refusal else None, refusal if is_refusal else None, None, event["sg_event_id"],
+    )  # fmt: skip
+
+
+def per_event(name, table, count):
+    """Bytes on disk per row, and what of them is indexes."""
+    _stack.query(name, f"VACUUM ANALYZE {table}")
+    [[total, indexes]] = _stack.query(name, SIZE, table, table)
+    return total / count, float(indexes) / count
+
+
+def measure(scale):
+    """The row of the table."""
+    count, documents = int(EVENTS * scale), int(DOCUMENTS * scale)
+    (ours, our_indexes), events = measure_ours(count, documents)
+    theirs, their_indexes = measure_theirs(events, documents)
+    absolute = f"of it indexes: {our_indexes:.0f} B, OCA's {their_indexes:.0f} B"
+    return [_report.at_most("size of an event on disk", ours, theirs, LIMIT, "B", absolute)]
+
+
+if __name__ == "__main__":
+    sys.exit(_report.run(measure, __doc__))
