@@ -32,6 +32,14 @@ class ResPartner(models.Model):
     email_bounce_reason = fields.Text(string="Bounce Reason", groups="base.group_user", readonly=True, copy=False)
     email_bounce_date = fields.Datetime(string="Bounced On", groups="base.group_user", readonly=True, copy=False)
 
+    email_valid_date = fields.Datetime(
+        string="Address Confirmed On",
+        groups="base.group_user",
+        readonly=True,
+        copy=False,
+        help="When somebody last said that the address is valid again: what is older no longer counts.",
+    )
+
     sendgrid_warning = fields.Text(
         compute="_compute_sendgrid_warning",
         groups="base.group_user",
@@ -116,21 +124,27 @@ class ResPartner(models.Model):
         return {recipient: (Email.browse(id_), bool(is_spam), moment) for recipient, id_, is_spam, moment in rows}
 
     def write(self, vals):
-        bounced = self.filtered("email_bounced") if "email" in vals else self.browse()
-        addresses = {partner: partner.email_normalized for partner in bounced}
+        judged = self.filtered(lambda p: p.email_bounced or p.email_valid_date) if "email" in vals else self.browse()
+        addresses = {partner: partner.email_normalized for partner in judged}
         result = super().write(vals)
-        # What bounced was the old address.
-        if changed := bounced.filtered(lambda partner: partner.email_normalized != addresses[partner]):
+        # What bounced, or was confirmed, was the old address. At SendGrid it stays as it is: it may be somebody else's.
+        if changed := judged.filtered(lambda partner: partner.email_normalized != addresses[partner]):
             changed._clear_bounce()
+            changed.email_valid_date = False
         return result
 
     def action_email_is_valid(self):
-        """Take back the bounce: the address is known to work again."""
+        """Take back the bounce: the address is known to work again.
+
+        :return: the dialog that offers to take the address off SendGrid's lists as well
+        """
         self.check_access("write")
         for partner in self.filtered("email_bounced"):
             partner._message_reset_bounce(partner.email_normalized)
             partner.message_post(body=self.env._("%s is valid again.", partner.email))
         self._clear_bounce()
+        self.email_valid_date = fields.Datetime.now()
+        return self.env["sendgrid.suppression.clear"]._get_action(self[:1].email_normalized)
 
     def _flag_bounced(self, bounces):
         """Flag contacts whose address bounced: automation rules watch the flag.

@@ -442,6 +442,38 @@ class SendgridAccount(models.Model):
         return self.env._("%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=words)
 
     # ------------------------------------------------------------
+    # BOTH SIDES AGREED
+    # ------------------------------------------------------------
+
+    def action_sync_suppressions(self):
+        """Compare SendGrid's lists of suppressed addresses with Odoo, whole, and show how far that is."""
+        self.ensure_one()
+        self.check_access("write")
+        self._get_client()  # says what is missing
+        sync = self.env["sendgrid.suppression.sync"].sudo()._start(self, is_whole=True)
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": sync._name,
+            "res_id": sync.id,
+            "views": [[False, "form"]],
+        }
+
+    def action_ask_for_missed(self):
+        """Open the form to ask SendGrid for what the webhook missed: since the last event, if nothing else is said."""
+        self.ensure_one()
+        last = self.env["sendgrid.event.batch"].search(
+            [("account_id", "=", self.id), ("source", "=", "webhook")], order="id desc", limit=1
+        )
+        since = {"default_date_from": last.create_date} if last else {}
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Ask SendGrid for Missed Events"),
+            "res_model": "sendgrid.backfill",
+            "views": [[False, "form"]],
+            "context": {"default_account_id": self.id, **since},
+        }
+
+    # ------------------------------------------------------------
     # ACCOUNT STATUS
     # ------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class SendgridAccountCheck(models.Model):
             ("key", "API Key"),
             ("webhook", "Webhook at SendGrid"),
             ("clock", "Clock"),
+            ("suppressions", "Suppressions"),
         ],
         string="Check",
         required=True,
@@ -124,6 +125,8 @@ class SendgridAccountCheck(models.Model):
                 "This server's clock and SendGrid's differ by {} seconds: times shown are not right. Let a time "
                 "service (NTP) set it."
             ),
+            "compared": self.env._("SendGrid's lists of suppressed addresses were read."),
+            "not_compared": self.env._("SendGrid's lists of suppressed addresses could not be read: {}"),
             "clock_unknown": self.env._("Compared when SendGrid answers."),
         }
 

@@ -120,11 +120,20 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _flag_contacts(self, items):
-        bounces = {email.recipient: evidence for email, _fact, evidence in items}
+        self._flag_addresses({email.recipient: evidence for email, _fact, evidence in items})
+
+    @api.model
+    def _flag_addresses(self, bounces):
+        """Flag the contacts whose address bounced, and that are not flagged yet.
+
+        :param bounces: `tools.fold.Evidence` by address
+        :return: the contacts (`res.partner`)
+        """
         partners = self.env["res.partner"].search(
             [("email_normalized", "in", list(bounces)), ("email_bounced", "=", False)]
         )
         partners._flag_bounced({partner.id: bounces[partner.email_normalized] for partner in partners})
+        return partners
 
     @api.model
     def _fail_notification(self, items):
@@ -193,8 +202,17 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _blacklist(self, items):
         """Blacklist who complained or unsubscribed, with the reason in the entry's chatter."""
+        self._blacklist_addresses(
+            {email.recipient: self._explain(email, fact, evidence) for email, fact, evidence in reversed(items)}
+        )
+
+    @api.model
+    def _blacklist_addresses(self, reasons):
+        """Blacklist the addresses that are not yet.
+
+        :param reasons: what to say in the entry's chatter (`Markup`), by address
+        """
         Blacklist = self.env["mail.blacklist"]
-        reasons = {email.recipient: self._explain(email, fact, evidence) for email, fact, evidence in reversed(items)}
         entries = Blacklist.with_context(active_test=False).search([("email", "in", list(reasons))])
         for entry in entries.filtered(lambda entry: not entry.active):
             Blacklist._add(entry.email, message=reasons[entry.email])
@@ -222,31 +240,51 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _return_to_group(self, email, evidence):
-        emails = self.env["sendgrid.email"].search([("recipient", "=", email.recipient)])
+        self._take_back_group_blacklisting(email.recipient, self._explain(email, "returned_group", evidence))
+
+    @api.model
+    def _take_back_group_blacklisting(self, address, message):
+        """Take an address that is out of no group off the blacklist, if it came there by a group and nothing else."""
+        emails = self.env["sendgrid.email"].search([("recipient", "=", address)])
+        listed = self.env["sendgrid.suppression"].search([("email", "=", address)])
         ours = emails.filtered("is_blacklisted_by_group")
-        others = any(set(other.facts or ()) & set(UNWANTED) for other in emails)
-        if ours and not others:
-            message = self._explain(email, "returned_group", evidence)
-            self.env["mail.blacklist"]._remove(email.recipient, message=message)
+        ours_listed = listed.filtered(lambda entry: entry.list == "groups" and entry.outcome == "blacklisted")
+        others = any(set(other.facts or ()) & set(UNWANTED) for other in emails) or any(
+            entry.list in ("spam_reports", "unsubscribes") and entry.state != "cleared" for entry in listed
+        )
+        if (ours or ours_listed) and not others:
+            self.env["mail.blacklist"]._remove(address, message=message)
         ours.is_blacklisted_by_group = False
+        ours_listed.outcome = "taken_back"
 
     @api.model
     def _get_addresses_out_of_groups(self, addresses):
-        """Return the addresses for which the last word about some group is that they left it, whatever the e-mail."""
+        """Return the addresses for which the last word about some group is that they left it, whatever the e-mail.
+
+        SendGrid's lists have a say as well: what is listed left when it was listed, what was cleared returned.
+        """
         self.env["sendgrid.event"].flush_model()
+        self.env["sendgrid.suppression"].flush_model()
         rows = self.env.execute_query(
             SQL(
-                """SELECT DISTINCT recipient
-                     FROM (SELECT DISTINCT ON (email.recipient, event.account_id, event.asm_group_id)
-                                  email.recipient, event.event
-                             FROM sendgrid_email email
-                             JOIN sendgrid_event event ON event.email_id = email.id
-                            WHERE email.recipient = ANY(%s)
-                              AND event.event IN ('group_unsubscribe', 'group_resubscribe')
-                         ORDER BY email.recipient, event.account_id, event.asm_group_id,
-                                  event.timestamp DESC, event.event DESC) last
-                    WHERE event = 'group_unsubscribe'""",
-                addresses,
+                """WITH word AS (
+                       SELECT email.recipient, event.account_id, event.asm_group_id, event.timestamp,
+                              event.event = 'group_unsubscribe' AS is_out
+                         FROM sendgrid_email email
+                         JOIN sendgrid_event event ON event.email_id = email.id
+                        WHERE email.recipient = ANY(%(addresses)s)
+                          AND event.event IN ('group_unsubscribe', 'group_resubscribe')
+                    UNION ALL
+                       SELECT email, account_id, group_id, COALESCE(cleared_date, created), state != 'cleared'
+                         FROM sendgrid_suppression
+                        WHERE email = ANY(%(addresses)s) AND list = 'groups'
+                   )
+                   SELECT DISTINCT recipient
+                     FROM (SELECT DISTINCT ON (recipient, account_id, asm_group_id) recipient, is_out
+                             FROM word
+                         ORDER BY recipient, account_id, asm_group_id, timestamp DESC, is_out DESC) last
+                    WHERE is_out""",
+                addresses=addresses,
             )
         )
         return {address for (address,) in rows}

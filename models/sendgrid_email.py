@@ -832,6 +832,29 @@ class SendgridEmail(models.Model):
             },
         }
 
+    def action_ask_sendgrid(self):
+        """Ask SendGrid what happened to the e-mail; what the webhook missed appears a moment later."""
+        self.ensure_one()
+        self.check_access("read")
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(self.env._("Only administrators can ask SendGrid."))
+        backfill = self.env["sendgrid.backfill"].sudo()._ask_about(self.sudo())
+        if backfill.state == "running":
+            message = self.env._("SendGrid is busy. Odoo goes on asking, and what it tells appears here.")
+        elif backfill.event_count:
+            message = self.env._(
+                "SendGrid told of %s events. What is new of them appears here in a moment.", backfill.event_count
+            )
+        else:
+            message = self.env._(
+                "SendGrid does not know this e-mail, or no longer: it keeps messages for some days only."
+            )
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {"type": "info" if backfill.event_count else "warning", "message": message},
+        }
+
     def action_run_again(self):
         """Run again the consequences that failed."""
         self.check_access("read")

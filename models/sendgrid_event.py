@@ -9,7 +9,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..tools import device, engagement
-from ..tools.event import ACCOUNT_EVENT, Event
+from ..tools.event import ABOUT, ACCOUNT_EVENT, SOURCES, Event, is_same
 from ..tools.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime
 
@@ -28,6 +28,26 @@ class Face(NamedTuple):
     icon: str
     tone: str
     explanation: str
+
+
+class Report(NamedTuple):
+    """An event of an e-mail as somebody told it; the other names are those of `tools.event.Event`.
+
+    ``id`` is the record's, or the position among the new ones.
+    """
+
+    id: int
+    source: str
+    event: str
+    timestamp: int
+    message_key: str
+    url: str
+    url_offset: str
+    attempt: int | None
+    bounce_type: str
+    asm_group_id: int | None
+    reason: str
+    is_new: bool = False
 
 
 class SendgridEvent(models.Model):
@@ -131,6 +151,12 @@ class SendgridEvent(models.Model):
         readonly=True,
         help="Names the interaction by what is said about it: what is reported twice is one event.",
     )
+    source = fields.Selection(
+        [("history", "SendGrid's message history"), ("suppressions", "SendGrid's list of bounces")],
+        string="Learned From",
+        readonly=True,
+        help="Where the event was asked for, after the webhook had missed it. Empty: the webhook told it.",
+    )
     batch_id = fields.Many2one(
         "sendgrid.event.batch",
         readonly=True,
@@ -149,6 +175,7 @@ class SendgridEvent(models.Model):
     _fingerprint_uniq = models.UniqueIndex("(fingerprint)", "This event is known already.")
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
     _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
+    _asked_for_idx = models.Index("(email_id) WHERE source IS NOT NULL")
 
     @api.depends("user_agent")
     def _compute_device(self):
@@ -188,7 +215,7 @@ class SendgridEvent(models.Model):
         :return: `Counter`s by batch of the new events without an e-mail, and of those that were known; and the e-mails
             that got events
         """
-        known = self._get_known_fingerprints([event.fingerprint for _batch, event in received])
+        known, replaced = self._get_known_fingerprints(received)
         new, duplicates = [], Counter()
         for batch, event in received:
             if event.fingerprint in known:
@@ -197,7 +224,8 @@ class SendgridEvent(models.Model):
                 known.add(event.fingerprint)
                 new.append((batch, event))
         matches, keys = self._match([(batch.account_id.id, event) for batch, event in new])
-        emails = self._match_by_keys(keys)
+        new, matches = self._keep_best_told(new, matches, duplicates)
+        emails = self._match_by_keys(keys) | replaced
         added = defaultdict(list)
         for (_batch, event), (_match, copy) in zip(new, matches, strict=True):
             if copy:
@@ -244,12 +272,82 @@ class SendgridEvent(models.Model):
         return events
 
     @api.model
-    def _get_known_fingerprints(self, fingerprints):
-        self.flush_model(["fingerprint"])
+    def _get_known_fingerprints(self, received):
+        """Return which events are stored. What the webhook tells replaces what was asked for: it tells more.
+
+        :return: the fingerprints, and the e-mails (`sendgrid.email`) whose events are replaced
+        """
+        self.flush_model(["fingerprint", "source"])
         rows = self.env.execute_query(
-            SQL("SELECT fingerprint FROM sendgrid_event WHERE fingerprint = ANY(%s)", fingerprints)
+            SQL(
+                "SELECT fingerprint, source FROM sendgrid_event WHERE fingerprint = ANY(%s)",
+                [event.fingerprint for _batch, event in received],
+            )
         )
-        return {fingerprint for (fingerprint,) in rows}
+        known = {fingerprint for fingerprint, _source in rows}
+        replaced = self.browse()
+        if any(source for _fingerprint, source in rows):
+            told = {event.fingerprint for batch, event in received if batch.source == "webhook"}
+            told &= {fingerprint for fingerprint, source in rows if source}
+            replaced = self.search([("fingerprint", "in", list(told))])
+            known -= told
+        emails = replaced.email_id
+        replaced.unlink()
+        return known, emails
+
+    @api.model
+    def _keep_best_told(self, new, matches, duplicates):
+        """Of an interaction that was told twice, in different detail, keep the report of who knows best.
+
+        SendGrid's history and lists tell less than its webhook, so that the fingerprints differ.
+
+        :param new: list of (`sendgrid.event.batch` record, `tools.event.Event`)
+        :param matches: their matches, see `_match`
+        :param duplicates: `Counter` by batch, which what is left out adds to
+        :return: ``new`` and ``matches`` without what is known better
+        """
+        asked_for = any(batch.source != "webhook" for batch, _event in new)
+        reports = self._get_reports({copy.id for _match, copy in matches if copy}, asked_for)
+        if not asked_for and not reports:
+            return new, matches
+        for position, ((batch, event), (_match, copy)) in enumerate(zip(new, matches, strict=True)):
+            if copy:
+                details = (getattr(event, name) for name in Report._fields[2:-1])
+                reports[copy.id].append(Report(position, batch.source, *details, is_new=True))
+        worse = [
+            report
+            for told in reports.values()
+            for report in told
+            if report.source != "webhook" and any(self._is_better(other, report) for other in told)
+        ]
+        self.browse(report.id for report in worse if not report.is_new).unlink()
+        left_out = {report.id for report in worse if report.is_new}
+        duplicates.update(new[position][0] for position in left_out)
+        kept = [position for position in range(len(new)) if position not in left_out]
+        return [new[position] for position in kept], [matches[position] for position in kept]
+
+    @api.model
+    def _is_better(self, other, report):
+        about = ABOUT if report.source == "suppressions" else 0
+        return SOURCES.index(other.source) < SOURCES.index(report.source) and is_same(other, report, about)
+
+    @api.model
+    def _get_reports(self, email_ids, all_sources):
+        """Return the stored events of e-mails, unless ``all_sources`` only what was asked for; lists by e-mail id."""
+        reports = defaultdict(list)
+        if email_ids:
+            self.flush_model()
+            for email_id, *report in self.env.execute_query(
+                SQL(
+                    """SELECT email_id, id, COALESCE(source, 'webhook'), event, EXTRACT(EPOCH FROM timestamp)::bigint,
+                              sg_message_id, url, url_offset, attempt, bounce_type, asm_group_id, reason
+                         FROM sendgrid_event WHERE email_id = ANY(%s) AND %s""",
+                    list(email_ids),
+                    SQL("match != 'own'") if all_sources else SQL("source IS NOT NULL"),
+                )
+            ):
+                reports[email_id].append(Report(*report))
+        return reports
 
     @api.model
     def _prepare_row(self, batch, event, match, copy, verdict):
@@ -259,6 +357,7 @@ class SendgridEvent(models.Model):
             "partner_id": copy.partner_id if copy else None,
             "account_id": batch.account_id.id,
             "batch_id": batch.id,
+            "source": batch.source if batch.source != "webhook" else False,
             "match": match,
             "event": event.event,
             "timestamp": to_datetime(event.timestamp),

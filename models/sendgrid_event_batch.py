@@ -33,7 +33,7 @@ _last_wake = {}  # monotonic seconds by database
 
 
 class SendgridEventBatch(models.Model):
-    """One POST of SendGrid's webhook, as received, and what became of it."""
+    """One POST of SendGrid's webhook, as received, and what became of it; or what was asked for, in the same shape."""
 
     _name = "sendgrid.event.batch"
     _description = "SendGrid Event Batch"
@@ -41,6 +41,20 @@ class SendgridEventBatch(models.Model):
     _allow_sudo_commands = False
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, index=True, ondelete="restrict")
+    source = fields.Selection(
+        [
+            ("webhook", "Webhook"),
+            ("history", "SendGrid's message history"),
+            ("suppressions", "SendGrid's list of bounces"),
+        ],
+        required=True,
+        readonly=True,
+        default="webhook",
+        help="Who told of the events: what the webhook missed is asked for, and may be told in less detail.",
+    )
+    backfill_id = fields.Many2one(
+        "sendgrid.backfill", readonly=True, index="btree_not_null", ondelete="set null", help="What asked for it."
+    )
     body = fields.Binary(attachment=False, readonly=True, help="The raw bytes as SendGrid sent them.")
     state = fields.Selection(
         [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed")],
@@ -78,17 +92,20 @@ class SendgridEventBatch(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _receive(self, account, body):
-        """Store the raw ``body`` of a POST and see to it that it is drained soon.
+    def _receive(self, account, body, source="webhook", backfill=None):
+        """Store the raw ``body`` of a POST, or what was asked for, and see to it that it is drained soon.
 
         One INSERT in plain SQL: this runs for each POST of SendGrid, hundreds a second.
         """
         self.env.cr.execute(
             SQL(
-                """INSERT INTO sendgrid_event_batch (account_id, body, state, create_uid, create_date)
-                   VALUES (%s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
+                """INSERT INTO sendgrid_event_batch
+                               (account_id, body, source, backfill_id, state, create_uid, create_date)
+                   VALUES (%s, %s, %s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
                 account.id,
                 base64.b64encode(body),
+                source,
+                backfill.id if backfill else None,
                 self.env.uid,
             )
         )

@@ -42,6 +42,7 @@ MODELS = {
     "sendgrid.account.connect.step": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.account.day": {"read": ADMINISTRATORS},
     "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
     "sendgrid.email": {"read": EMPLOYEES},
     "sendgrid.event": {"read": EMPLOYEES},
@@ -49,25 +50,30 @@ MODELS = {
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
+    "sendgrid.suppression": {"read": ADMINISTRATORS},
+    "sendgrid.suppression.clear": dict.fromkeys(OPERATIONS, EMPLOYEES),
+    "sendgrid.suppression.clear.line": dict.fromkeys(OPERATIONS, EMPLOYEES),
+    "sendgrid.suppression.sync": {"read": ADMINISTRATORS},
     "sendgrid.visibility.mixin": {},
 }
 # Who may read which of the addon's fields.
 FIELDS = {
     "crm.lead": {SALESPEOPLE: "sendgrid_email_count"},
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
+    "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
     "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
     "res.config.settings": {ADMINISTRATORS: "sendgrid_account_ids sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced sendgrid_email_count sendgrid_email_ids
-            sendgrid_warning""",
+        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date sendgrid_email_count
+            sendgrid_email_ids sendgrid_warning""",
         # Core's: we have only given it an index.
         EVERYBODY: "email_normalized",
     },
     "res.users": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced sendgrid_email_count sendgrid_email_ids
-            sendgrid_warning""",
+        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date sendgrid_email_count
+            sendgrid_email_ids sendgrid_warning""",
         EVERYBODY: "email_normalized",
     },
     "sendgrid.account": {
@@ -89,6 +95,10 @@ FIELDS = {
             rejected_count unmatched_count""",
     },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
+    "sendgrid.backfill": {
+        ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
+            message_count message_ids_left new_count progress state windows""",
+    },
     "sendgrid.email": {
         EMPLOYEES: """attachment_ids author_id body click_count content delivered_date engagement_summary event_ids
             first_open_date is_alone journey last_open_date machine_click_count machine_open_count mail_message_id
@@ -99,14 +109,27 @@ FIELDS = {
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
             fingerprint icon ip is_final is_machine machine_explanation machine_reason match name odoo_id partner_id
-            reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status timestamp tone url
-            url_offset user_agent verdict""",
+            reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status source timestamp tone
+            url url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id",
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
     "sendgrid.event.batch": {
-        ADMINISTRATORS: """account_id body duplicate_count error event_count event_ids failed_rules processed_date
-            rejected_count rejected_reasons state unmatched_count""",
+        ADMINISTRATORS: """account_id backfill_id body duplicate_count error event_count event_ids failed_rules
+            processed_date rejected_count rejected_reasons source state unmatched_count""",
+    },
+    "sendgrid.suppression": {
+        ADMINISTRATORS: """account_id cleared_date cleared_sync_id created email error group_id group_name last_sync_id
+            list outcome reason smtp_status state sync_id""",
+    },
+    "sendgrid.suppression.clear": {EMPLOYEES: "email line_ids problem"},
+    "sendgrid.suppression.clear.line": {
+        EMPLOYEES: "account_name account_number group_id group_name is_chosen list reason wizard_id"
+    },
+    "sendgrid.suppression.sync": {
+        ADMINISTRATORS: """account_id acted_count cleared_count current_last current_list current_offset ended error
+            failed_count is_whole kept_count known_count new_count odoo_only_count progress rejected_count seen_count
+            since started state until""",
     },
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
@@ -140,6 +163,7 @@ METHODS = {
     "sendgrid.account": dict.fromkeys(
         (
             "action_check_health",
+            "action_ask_for_missed",
             "action_connect",
             "action_disconnect",
             "action_forget_previous_key",
@@ -148,6 +172,7 @@ METHODS = {
             "action_rotate_key",
             "action_switch_click_tracking",
             "action_switch_open_tracking",
+            "action_sync_suppressions",
         ),
         ADMINISTRATORS,
     ),
@@ -156,7 +181,9 @@ METHODS = {
     ),
     "sendgrid.account.connect.step": {"action_repeat": ADMINISTRATORS},
     "sendgrid.account.disconnect": {"action_disconnect": ADMINISTRATORS},
+    "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
     "sendgrid.email": {
+        "action_ask_sendgrid": ADMINISTRATORS,
         "action_open_record": EMPLOYEES,
         "action_run_again": ADMINISTRATORS,
         "action_send_again": EMPLOYEES,
@@ -164,6 +191,12 @@ METHODS = {
     "sendgrid.event": {"action_match_again": ADMINISTRATORS},
     "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
     "sendgrid.event.batch": {"action_process_again": ADMINISTRATORS},
+    "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_follow_again": ADMINISTRATORS},
+    "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
+    "sendgrid.suppression.sync": {
+        "action_view_entries": ADMINISTRATORS,
+        "action_view_only_in_odoo": ADMINISTRATORS,
+    },
 }
 # Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge.
 ROUTES = {("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False)}
@@ -260,6 +293,19 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.event.batch": cls.batch,
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
+            "mail.blacklist": cls.env["mail.blacklist"].create({"email": "security@example.org"}),
+            "sendgrid.backfill": cls.env["sendgrid.backfill"].create({"account_id": cls.account.id}),
+            "sendgrid.suppression": cls.env["sendgrid.suppression"].create(
+                {
+                    "account_id": cls.account.id,
+                    "list": "bounces",
+                    "email": "security@example.org",
+                    "created": "2026-11-24 06:01:00",
+                }
+            ),
+            "sendgrid.suppression.sync": cls.env["sendgrid.suppression.sync"].create(
+                {"account_id": cls.account.id, "until": "2026-11-24 06:01:00"}
+            ),
         }
 
     def _models(self):
@@ -288,6 +334,11 @@ class TestDoors(Outsiders, SendgridCase):
                 "name": "key",
             },
             "sendgrid.account.disconnect": {"account_id": self.account.id},
+            "sendgrid.suppression.clear": {"email": "security@example.org"},
+            "sendgrid.suppression.clear.line": {
+                "wizard_id": self.env["sendgrid.suppression.clear"].create({"email": "security@example.org"}).id,
+                "list": "bounces",
+            },
             "sendgrid.event.attach": {"email_id": self.email.id, "event_ids": [Command.set(self.event.ids)]},
         }.get(model, {})
 

@@ -78,3 +78,25 @@ class Event:
         )
         digest = hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).digest()
         return base64.urlsafe_b64encode(digest[:16])[:22].decode()
+
+
+# Who told of an event, the best informed first.
+SOURCES = ("webhook", "history", "suppressions")
+# A list of suppressions says since when an address is on it, which is about when the message came back.
+ABOUT = 3600
+
+
+def is_same(event, other, about=0) -> bool:
+    """Tell whether two reports of one message are of the same interaction, where one may say less than the other.
+
+    :param event: anything with the attributes of `Event`
+    :param other: the same
+    :param int about: seconds by which their times may differ
+    """
+    if event.event != other.event or abs(event.timestamp - other.timestamp) > about:
+        return False
+    details = ["message_key", "url", "url_offset", "attempt", "bounce_type", "asm_group_id"]
+    if event.event == "dropped":
+        details.append("reason")
+    pairs = ((getattr(event, name), getattr(other, name)) for name in details)
+    return all(one == another or not (one and another) for one, another in pairs)

@@ -112,38 +112,39 @@ def _parse_event(element):
         raise element
     if not isinstance(element, dict):
         raise EventError(f"It is not an object but {_type_name(element)}.")
-    name = _text(element, "event", limit=64)
+    name = read_text(element, "event", limit=64)
     if not name:
         raise EventError("It has no event name.")
-    recipient = _text(element, "email", limit=320).lower()
+    recipient = read_text(element, "email", limit=320).lower()
     # The vendor documents that a dropped event may have no address; account events are about nobody.
     if not recipient and name != "dropped" and name in DELIVERY_EVENTS + ENGAGEMENT_EVENTS:
         raise EventError("It has no email.")
     return Event(
         event=name,
-        timestamp=_timestamp(element),
+        timestamp=read_timestamp(element),
         recipient="" if name == ACCOUNT_EVENT else recipient,
-        sg_event_id=_text(element, "sg_event_id", limit=MAX_ID),
-        sg_message_id=_text(element, "sg_message_id", limit=MAX_ID),
-        smtp_id=_text(element, "smtp-id", limit=MAX_ID),
+        sg_event_id=read_text(element, "sg_event_id", limit=MAX_ID),
+        sg_message_id=read_text(element, "sg_message_id", limit=MAX_ID),
+        smtp_id=read_text(element, "smtp-id", limit=MAX_ID),
         odoo_db=_argument(element, "odoo_db"),
         odoo_id=_argument(element, "odoo_id"),
-        reason=_text(element, "reason"),
-        response=_text(element, "response"),
-        smtp_status=_text(element, "status"),
-        attempt=_integer(element, "attempt"),
-        bounce_type=_text(element, "type") if name in ("bounce", ACCOUNT_EVENT) else "",
-        bounce_classification=_text(element, "bounce_classification"),
-        url=_text(element, "url"),
+        reason=read_text(element, "reason"),
+        response=read_text(element, "response"),
+        smtp_status=read_text(element, "status"),
+        attempt=read_integer(element, "attempt"),
+        bounce_type=read_text(element, "type") if name in ("bounce", ACCOUNT_EVENT) else "",
+        bounce_classification=read_text(element, "bounce_classification"),
+        url=read_text(element, "url"),
         url_offset=_url_offset(element),
-        ip=_text(element, "ip"),
-        user_agent=_text(element, "useragent"),
+        ip=read_text(element, "ip"),
+        user_agent=read_text(element, "useragent"),
         sg_machine_open=_boolean(element, "sg_machine_open"),
-        asm_group_id=_integer(element, "asm_group_id"),
+        asm_group_id=read_integer(element, "asm_group_id"),
     )
 
 
-def _text(element, key, limit=MAX_TEXT):
+def read_text(element, key, limit=MAX_TEXT):
+    """Return a text of an object, ``""`` if it is absent; raise `EventError` if it is none, or longer than that."""
     value = element.get(key)
     if value is None:
         return ""
@@ -165,7 +166,8 @@ def _argument(element, key):
     return value if usable else ""
 
 
-def _integer(element, key):
+def read_integer(element, key):
+    """Return a number of an object, None if it is absent; raise `EventError` if it is none that can be stored."""
     value = element.get(key)
     if value is None or value == "":
         return None
@@ -177,7 +179,8 @@ def _integer(element, key):
     return value
 
 
-def _timestamp(element):
+def read_timestamp(element):
+    """Return the ``timestamp`` of an object in Unix seconds; raise `EventError` if it is none of this age."""
     value = element.get("timestamp")
     if isinstance(value, str) and len(value) < 20 and value.strip().isascii() and value.strip().isdigit():
         value = int(value)
@@ -209,7 +212,7 @@ def _url_offset(element):
     if value is None:
         return ""
     if isinstance(value, dict):
-        kind, index = _text(value, "type", limit=16), _integer(value, "index")
+        kind, index = read_text(value, "type", limit=16), read_integer(value, "index")
         return f"{kind}:{'' if index is None else index}"
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
         return f":{value}"

@@ -1,0 +1,282 @@
+import json
+import logging
+from datetime import timedelta, timezone
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+
+from ..tools.client import ApiError
+from ..tools.history import AT_ONCE, EmailActivity, EmailLogs
+from .sendgrid_suppression import PASSING, TRY_AGAIN
+
+_logger = logging.getLogger(__name__)
+
+APIS = {"logs": EmailLogs, "activity": EmailActivity}
+# Of one transaction, and so what is asked for again after an interruption.
+MESSAGES_AT_ONCE = 50
+# SendGrid and Odoo do not date a sending alike.
+AROUND_SENDING = timedelta(hours=1)
+
+
+class SendgridBackfill(models.Model):
+    """Events that the webhook missed, asked for at SendGrid: of one e-mail, or of a time.
+
+    What is told goes through the same drain as what the webhook brings, and so counts once. How far it has come is
+    committed with what it brought: it goes on there after whatever stopped it.
+    """
+
+    _name = "sendgrid.backfill"
+    _description = "Events Asked for at SendGrid"
+    _order = "id desc"
+    _allow_sudo_commands = False
+
+    account_id = fields.Many2one(
+        "sendgrid.account", required=True, ondelete="cascade", default=lambda self: self._default_account()
+    )
+    email_id = fields.Many2one(
+        "sendgrid.email", string="E-mail", readonly=True, index="btree_not_null", ondelete="cascade"
+    )
+    date_from = fields.Datetime(
+        string="From", required=True, default=lambda self: fields.Datetime.now() - timedelta(days=1)
+    )
+    date_to = fields.Datetime(string="To", required=True, default=fields.Datetime.now)
+    state = fields.Selection(
+        [("draft", "Not Started"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")],
+        required=True,
+        readonly=True,
+        default="draft",
+    )
+    api_name = fields.Selection(
+        [("logs", "Email Logs"), ("activity", "Email Activity")],
+        string="Asked",
+        readonly=True,
+        help="SendGrid's Email Activity is asked where the key or the plan has no Email Logs. It tells less of clicks, "
+        "and answers six calls a minute.",
+    )
+    windows = fields.Json(readonly=True, groups="base.group_system", help="Times still to search in, in Unix seconds.")
+    message_ids_left = fields.Json(readonly=True, groups="base.group_system", help="Messages found, still to be read.")
+    message_count = fields.Integer(string="Messages Read", readonly=True)
+    event_count = fields.Integer(string="Events Told", readonly=True, help="Those that Odoo knew already included.")
+    batch_ids = fields.One2many("sendgrid.event.batch", "backfill_id", string="Batches", readonly=True)
+    new_count = fields.Integer(string="New Events", compute="_compute_new_count", help="Those that Odoo did not know.")
+    progress = fields.Integer(compute="_compute_progress", help="In percent of the time.")
+    error = fields.Text(readonly=True, help="What stands in the way.")
+    is_incomplete = fields.Boolean(
+        readonly=True, help="SendGrid took over 1,000 messages in one second: it tells no more."
+    )
+
+    @api.model
+    def _default_account(self):
+        return self.env["sendgrid.account"].search([("api_key", "!=", False)], limit=1)
+
+    @api.constrains("date_from", "date_to")
+    def _check_dates(self):
+        for backfill in self:
+            if backfill.date_from >= backfill.date_to:
+                raise ValidationError(self.env._("The time ends before it begins."))
+
+    @api.depends("account_id", "email_id", "date_from")
+    def _compute_display_name(self):
+        for backfill in self:
+            backfill.display_name = (
+                backfill.email_id.display_name
+                or f"{backfill.account_id.name}, {fields.Date.to_string(backfill.date_from)}"
+            )
+
+    @api.depends("batch_ids.event_count", "batch_ids.duplicate_count")
+    def _compute_new_count(self):
+        for backfill in self:
+            batches = backfill.batch_ids.filtered(lambda batch: batch.state == "done")
+            backfill.new_count = sum(batches.mapped("event_count")) - sum(batches.mapped("duplicate_count"))
+
+    @api.depends("state", "windows", "message_ids_left")
+    def _compute_progress(self):
+        for backfill in self:
+            whole = (backfill.date_to - backfill.date_from).total_seconds() if backfill.date_to else 0
+            left = sum(end - start for start, end in backfill.windows or ())
+            share = 1 - min(left / whole, 1) if whole else 0
+            backfill.progress = 100 if backfill.state == "done" else int(100 * share) if backfill.api_name else 0
+
+    # ------------------------------------------------------------
+    # START
+    # ------------------------------------------------------------
+
+    def action_start(self):
+        """Begin to ask, or again from where it failed."""
+        self.check_access("write")
+        for backfill in self.filtered(lambda b: b.state in ("draft", "failed")):
+            backfill.account_id._get_client()  # says what is missing, before anything is begun
+            backfill.write({"state": "running", "error": False})
+        self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger()
+
+    @api.model
+    def _ask_about(self, email):
+        """Ask about one e-mail, now; if SendGrid is busy, soon."""
+        backfill = self.create(
+            {
+                "account_id": email.account_id.id,
+                "email_id": email.id,
+                "date_from": email.sent_date - AROUND_SENDING,
+                "date_to": email.sent_date + AROUND_SENDING,
+                "state": "running",
+            }
+        )
+        try:
+            while backfill.state == "running":
+                backfill._step(email.account_id._get_client(patience=3))
+        except ApiError as error:
+            if error.kind not in PASSING:
+                raise UserError(email.account_id._explain_api_error(error)) from error
+            backfill.error = email.account_id._explain_api_error(error)
+            self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger()
+        return backfill
+
+    # ------------------------------------------------------------
+    # RUN
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_run(self):
+        """Go on with what is asked for. Never raises: core switches off what fails."""
+        for backfill in self.search([("state", "=", "running")], order="id"):
+            if not backfill._run():
+                return
+
+    def _run(self):
+        """Ask step after step, each in a transaction of its own.
+
+        :return: whether there is time left for others
+        """
+        while self.state == "running":
+            try:
+                self._step(self.account_id._get_client())
+            except ApiError as error:
+                self.env.cr.rollback()
+                words = self.account_id._explain_api_error(error)
+                if error.kind in PASSING:
+                    self.error = words
+                    after = max(TRY_AGAIN, timedelta(seconds=error.wait or 0))
+                    self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger(at=fields.Datetime.now() + after)
+                    self.env["ir.cron"]._commit_progress(0, remaining=0)
+                    return True
+                self.write({"state": "failed", "error": words})
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                self.env.cr.rollback()
+            except UserError as error:
+                self.env.cr.rollback()
+                self.write({"state": "failed", "error": str(error)})
+            except Exception as error:
+                _logger.exception("SendGrid: backfill %s stopped", self.id)
+                self.env.cr.rollback()
+                self.write({"state": "failed", "error": str(error) or repr(error)})
+            is_running = self.state == "running"
+            if not self.env["ir.cron"]._commit_progress(1, remaining=int(is_running)) and is_running:
+                return False
+        return True
+
+    def _step(self, client):
+        """Do the next bit of work: find out which API answers, search in a time, or read some messages."""
+        if not self.api_name:
+            self._choose_api(client)
+        elif self.message_ids_left:
+            self._read_messages(client)
+        elif self.windows:
+            self._search_messages(client)
+        else:
+            self.write({"state": "done", "error": False})
+
+    def _choose_api(self, client):
+        """Find out which API the key and the plan have, and begin with what it finds."""
+        start, end, now = (_seconds(moment) for moment in (self.date_from, self.date_to, fields.Datetime.now()))
+        end, now = end + 1, now + 1  # their seconds included
+        problem = None
+        for name, api_class in APIS.items():
+            source = api_class(client)
+            # An e-mail is found by when it was sent; whatever happened to it comes with it.
+            window = (start, end) if self.email_id and name == "logs" else source.widen(start, end, now)
+            try:
+                source.find(window[0], window[0] + 1)
+            except ApiError as error:
+                if error.kind not in ("scope", "missing"):
+                    raise
+                problem = problem or error
+                continue
+            self.write({"api_name": name, "windows": [window], "message_ids_left": []})
+            return
+        raise UserError(
+            self.env._(
+                "SendGrid tells the history of messages only with the API key's permission “Email Logs”, or “Email "
+                "Activity” where the plan has it. %s",
+                self.account_id._explain_api_error(problem),
+            )
+        )
+
+    def _search_messages(self, client):
+        """Search in the next time; where SendGrid finds more than it tells at once, in its halves."""
+        (start, end), *rest = self.windows
+        found = APIS[self.api_name](client).find(start, end, self.email_id.recipient or None)
+        is_full = len(found) >= AT_ONCE
+        if is_full and end - start > 1:
+            middle = (start + end) // 2
+            self.windows = [(start, middle), (middle, end), *rest]
+        else:
+            self.write(
+                {
+                    "windows": rest,
+                    "message_ids_left": found,
+                    "is_incomplete": self.is_incomplete or is_full,
+                    "error": False,
+                }
+            )
+
+    def _read_messages(self, client):
+        """Read some of the messages that were found, and hand their events to the drain."""
+        source = APIS[self.api_name](client)
+        left = self.message_ids_left
+        events, read = [], 0
+        for message_id in left[:MESSAGES_AT_ONCE]:
+            try:
+                events += source.get_events(message_id)
+            except ApiError as error:
+                if error.kind == "missing":  # older than SendGrid keeps
+                    read += 1
+                    continue
+                if not read:
+                    raise
+                break  # what was read is kept; the next step meets it again
+            read += 1
+        self._receive(events)
+        self.write(
+            {
+                "message_ids_left": left[read:],
+                "message_count": self.message_count + read,
+                "event_count": self.event_count + len(events),
+                "error": False,
+            }
+        )
+
+    def _receive(self, events):
+        if events:
+            self.env["sendgrid.event.batch"]._receive(
+                self.account_id, json.dumps(events).encode(), source="history", backfill=self
+            )
+
+    # ------------------------------------------------------------
+    # SHOW
+    # ------------------------------------------------------------
+
+    def action_view_events(self):
+        """Open the events that were new."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_event_action")
+        return {
+            **action,
+            "display_name": self.display_name,
+            "domain": [("batch_id", "in", self.batch_ids.ids)],
+            "context": {},
+        }
+
+
+def _seconds(moment):
+    return int(moment.replace(tzinfo=timezone.utc).timestamp())

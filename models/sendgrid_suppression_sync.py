@@ -1,0 +1,321 @@
+import logging
+import time
+from datetime import timedelta, timezone
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+from ..tools.client import ApiError
+from ..tools.suppressions import LISTS, read_list
+from .sendgrid_suppression import PASSING, TRY_AGAIN
+
+_logger = logging.getLogger(__name__)
+
+# An entry may show up on its list later than it is dated.
+OVERLAP = timedelta(days=1)
+# New entries are looked for each night; what is gone from SendGrid's lists is seen only by reading them whole.
+WHOLE_EVERY = timedelta(days=7)
+GIVE_UP_AFTER = timedelta(days=1)
+MAX_TRIES = 5
+ACTED = ("flagged", "event", "blacklisted")
+
+
+class SendgridSuppressionSync(models.Model):
+    """One comparison of SendGrid's lists of suppressed addresses with what Odoo knows: how far it is, what differed.
+
+    Where it has come to is committed with what it brought, page by page: it goes on there after whatever stopped it.
+    """
+
+    _name = "sendgrid.suppression.sync"
+    _description = "SendGrid Suppressions Comparison"
+    _order = "id desc"
+    _allow_sudo_commands = False
+
+    account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
+    state = fields.Selection(
+        [("running", "Running"), ("done", "Done"), ("failed", "Failed")],
+        required=True,
+        readonly=True,
+        default="running",
+    )
+    is_whole = fields.Boolean(
+        string="Whole Lists",
+        readonly=True,
+        help="All entries were read, so that what is gone at SendGrid was seen; not only those that were added since "
+        "the last time.",
+    )
+    since = fields.Datetime(readonly=True, help="Entries that were listed before were not read.")
+    until = fields.Datetime(readonly=True, required=True, help="Entries that were listed later are left for next time.")
+    started = fields.Datetime(readonly=True, default=fields.Datetime.now)
+    ended = fields.Datetime(readonly=True)
+    current_list = fields.Selection(
+        lambda self: self.env["sendgrid.suppression"]._fields["list"]._description_selection(self.env), readonly=True
+    )
+    current_offset = fields.Integer(readonly=True, help="How many entries of the list were read.")
+    current_last = fields.Char(
+        readonly=True, help="The entry that was read last: if it has moved, some are read again."
+    )
+    progress = fields.Integer(compute="_compute_progress", help="In percent, by lists.")
+    seen_count = fields.Integer(string="Entries Read", readonly=True)
+    new_count = fields.Integer(string="New", readonly=True, help="Entries that Odoo had not seen before.")
+    acted_count = fields.Integer(
+        string="New in Odoo", readonly=True, help="Flagged, blacklisted, or added to an e-mail, as SendGrid knew more."
+    )
+    known_count = fields.Integer(string="Known Already", readonly=True, help="New entries that events had told before.")
+    kept_count = fields.Integer(
+        string="Left as Decided", readonly=True, help="SendGrid suppresses them, somebody in Odoo said otherwise."
+    )
+    failed_count = fields.Integer(string="Failed", readonly=True)
+    cleared_count = fields.Integer(string="Gone at SendGrid", readonly=True, help="No longer on a list they were on.")
+    rejected_count = fields.Integer(string="Not Understood", readonly=True)
+    odoo_only_count = fields.Integer(
+        string="Only in Odoo",
+        readonly=True,
+        help="Blacklisted in Odoo, and on no list of this account that Odoo knows: SendGrid would deliver to them.",
+    )
+    error = fields.Text(readonly=True, help="What stands in the way.")
+
+    _running_uniq = models.UniqueIndex(
+        "(account_id) WHERE state = 'running'", "SendGrid's lists are being read already."
+    )
+
+    @api.depends("account_id", "started")
+    def _compute_display_name(self):
+        for sync in self:
+            sync.display_name = f"{sync.account_id.name}, {fields.Date.to_string(sync.started)}"
+
+    @api.depends("state", "current_list")
+    def _compute_progress(self):
+        for sync in self:
+            done = LISTS.index(sync.current_list) if sync.current_list else 0
+            sync.progress = 100 if sync.state == "done" else 100 * done // len(LISTS)
+
+    # ------------------------------------------------------------
+    # START
+    # ------------------------------------------------------------
+
+    @api.model
+    def _start(self, accounts, is_whole=None):
+        """Begin a comparison for each account that has none running.
+
+        :param bool is_whole: read the lists whole; by default if that was not done for a week
+        """
+        syncs = self.search([("account_id", "in", accounts.ids), ("state", "=", "running")])
+        now = fields.Datetime.now()
+        for account in accounts - syncs.account_id:
+            done = self.search([("account_id", "=", account.id), ("state", "=", "done")], limit=1)
+            last_whole = self.search(
+                [("account_id", "=", account.id), ("state", "=", "done"), ("is_whole", "=", True)], limit=1
+            )
+            whole = is_whole
+            if whole is None:
+                whole = not last_whole or last_whole.started < now - WHOLE_EVERY
+            syncs += self.create(
+                {
+                    "account_id": account.id,
+                    "is_whole": whole or not done,
+                    "since": False if whole or not done else done.until - OVERLAP,
+                    "until": now,
+                    "current_list": LISTS[0],
+                }
+            )
+        if syncs:
+            self.env.ref("sendgrid_tracking.ir_cron_sync").sudo()._trigger()
+        return syncs
+
+    @api.model
+    def _cron_start(self):
+        """Begin the nightly comparisons."""
+        accounts = self.env["sendgrid.account"].search([("api_key", "!=", False)])
+        stuck = self.search([("state", "=", "running"), ("started", "<", fields.Datetime.now() - GIVE_UP_AFTER)])
+        for sync in stuck:
+            sync._fail(self.env._("It was not done within a day. %s", sync.error or ""))
+        self._start(accounts)
+
+    # ------------------------------------------------------------
+    # RUN
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_run(self):
+        """Go on with the comparisons that are running. Never raises: core switches off what fails."""
+        for sync in self.search([("state", "=", "running")], order="id"):
+            if not sync._run():
+                return
+
+    def _run(self):
+        """Read and store page after page, each in a transaction of its own.
+
+        :return: whether there is time left for others
+        """
+        tries = 0
+        while self.state == "running":
+            try:
+                # Asked before anything is read: no snapshot of the database grows old meanwhile.
+                for page in self._read_pages():
+                    self._take_in(page)
+                    tries = 0
+                    if not self.env["ir.cron"]._commit_progress(len(page.entries), remaining=1):
+                        return False
+                    if not page.next:
+                        break
+            except ApiError as error:
+                return self._note_api_error(error)
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                # The drain wrote the same contacts: again, on what is committed now.
+                self.env.cr.rollback()
+                tries += 1
+                if tries == MAX_TRIES:
+                    self._try_again()
+                    return True
+                time.sleep(0.05 * tries)
+            except UserError as error:
+                self.env.cr.rollback()
+                self._fail(str(error))
+            except Exception as error:
+                _logger.exception("SendGrid: comparison %s stopped", self.id)
+                self.env.cr.rollback()
+                self._fail(str(error) or repr(error))
+            self.env["ir.cron"]._commit_progress(0, remaining=0)
+        return True
+
+    def _read_pages(self):
+        return read_list(
+            self.account_id._get_client(),
+            self.current_list,
+            since=_seconds(self.since),
+            until=_seconds(self.until),
+            offset=self.current_offset,
+            last=self.current_last or "",
+        )
+
+    def _take_in(self, page):
+        """Store a page, what follows from it, and where the next one begins."""
+        # Only one drain and one comparison: who else has it is this same job after a lost connection.
+        outcomes = self.env["sendgrid.suppression"]._store(self, self.current_list, page.entries)
+        values = {
+            "seen_count": self.seen_count + len(page.entries),
+            "rejected_count": self.rejected_count + page.rejected,
+            "new_count": self.new_count + outcomes.total(),
+            "acted_count": self.acted_count + sum(outcomes[outcome] for outcome in ACTED),
+            "known_count": self.known_count + outcomes["known"],
+            "kept_count": self.kept_count + outcomes["kept"],
+            "failed_count": self.failed_count + outcomes["failed"],
+            "current_offset": page.next or 0,
+            "current_last": page.last if page.next else False,
+            "error": False,
+        }
+        if not page.next:
+            values |= self._end_list()
+        self.write(values)
+
+    def _end_list(self):
+        """Note what is gone from the list, and go on to the next, or end.
+
+        :return: values to write
+        """
+        gone = self._note_gone()
+        if self.current_list == "groups" and gone:
+            self.env["sendgrid.suppression"]._settle_returned(self.account_id, gone)
+        values = {"cleared_count": self.cleared_count + len(gone)}
+        if self.current_list != LISTS[-1]:
+            return values | {"current_list": LISTS[LISTS.index(self.current_list) + 1]}
+        self._note_health("ok", "compared")
+        return values | {
+            "state": "done",
+            "current_list": False,
+            "ended": fields.Datetime.now(),
+            "odoo_only_count": self._count_only_in_odoo(),
+        }
+
+    def _note_gone(self):
+        """Note the entries that were not seen although the whole list was read."""
+        Suppression = self.env["sendgrid.suppression"]
+        if not self.is_whole and self.current_list != "groups":
+            return Suppression
+        rows = self.env.execute_query(
+            SQL(
+                """UPDATE sendgrid_suppression
+                      SET state = 'cleared', cleared_date = %s, cleared_sync_id = %s
+                    WHERE account_id = %s AND list = %s AND state != 'cleared' AND created <= %s
+                      AND last_sync_id IS DISTINCT FROM %s
+                RETURNING id""",
+                fields.Datetime.now(),
+                self.id,
+                self.account_id.id,
+                self.current_list,
+                self.until,
+                self.id,
+            )
+        )
+        Suppression.invalidate_model()
+        return Suppression.browse(id_ for (id_,) in rows)
+
+    def _count_only_in_odoo(self):
+        [(count,)] = self.env.execute_query(
+            SQL(
+                """SELECT count(*) FROM mail_blacklist blacklist
+                    WHERE blacklist.active AND NOT EXISTS (
+                          SELECT 1 FROM sendgrid_suppression entry
+                           WHERE entry.email = blacklist.email AND entry.account_id = %s
+                             AND entry.state != 'cleared' AND entry.list != 'blocks')""",
+                self.account_id.id,
+            )
+        )
+        return count
+
+    def _note_api_error(self, error):
+        """Say what stands in the way, and try again if that may pass.
+
+        :return: whether there is time left for others
+        """
+        self.env.cr.rollback()
+        words = self.account_id._explain_api_error(error)
+        if error.kind in PASSING:
+            self.error = words
+            self._try_again(max(TRY_AGAIN, timedelta(seconds=error.wait or 0)))
+        else:
+            self._fail(words)
+        self.env["ir.cron"]._commit_progress(0, remaining=0)
+        return True
+
+    def _try_again(self, after=TRY_AGAIN):
+        self.env.ref("sendgrid_tracking.ir_cron_sync").sudo()._trigger(at=fields.Datetime.now() + after)
+
+    def _fail(self, words):
+        self.write({"state": "failed", "error": words, "ended": fields.Datetime.now()})
+        self._note_health("problem", "not_compared", words)
+
+    def _note_health(self, state, finding, detail=None):
+        """Tell the administrators what stands in the way, and that it does not any more."""
+        findings = {"suppressions": (state, finding, detail)}
+        is_changed, has_new = self.env["sendgrid.account.check"]._note(self.account_id, findings)
+        if is_changed:
+            self.account_id._warn_administrators(has_new)
+
+    # ------------------------------------------------------------
+    # SHOW
+    # ------------------------------------------------------------
+
+    def action_view_entries(self):
+        """Open what the comparison found to differ."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_suppression_action")
+        return {
+            **action,
+            "display_name": self.display_name,
+            "domain": ["|", ("sync_id", "=", self.id), ("cleared_sync_id", "=", self.id)],
+            "context": {},
+        }
+
+    def action_view_only_in_odoo(self):
+        """Open the blacklist entries that SendGrid does not know of."""
+        self.check_access("read")
+        action = self.env["ir.actions.act_window"]._for_xml_id("mail.mail_blacklist_action")
+        return {**action, "domain": [("is_suppressed", "=", False)], "context": {}}
+
+
+def _seconds(moment):
+    return int(moment.replace(tzinfo=timezone.utc).timestamp()) if moment else None

@@ -1,0 +1,303 @@
+import json
+import smtplib
+from datetime import timedelta
+from email.message import EmailMessage
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odoo.tests import mute_logger, tagged
+
+from ..models import sendgrid_backfill
+from ..tools import history
+from ..tools.client import ApiError
+from .common import now
+from .properties import few, in_database
+from .sandbox_case import API_KEY
+from .test_drain import FIGURES
+from .test_suppression import HOUR, AgreementCase
+
+DAY = 24 * HOUR
+# What may happen to a copy after its delivery, and when, in seconds after the sending.
+LIFE = (("open", 600), ("click", 605), ("click", 605), ("machine-open", 700), ("group_unsubscribe", 900))
+
+
+class BackfillCase(AgreementCase):
+    """Messages that the local SendGrid took, and that have documents."""
+
+    def relay_to_sandbox(self, email):
+        """Have the local SendGrid take the copy of a document; what it is to it."""
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = "odoo@example.com", email.recipient, email.subject
+        message["Message-ID"] = email.message_id
+        args = {"odoo_db": self.Email._get_odoo_db(), "odoo_id": email.odoo_id}
+        message["X-SMTPAPI"] = json.dumps({"unique_args": args})
+        message.set_content("Hello")
+        message.add_alternative(
+            "<html><body><a href='https://example.com/a'>A</a> <a href='https://example.com/b'>B</a></body></html>",
+            subtype="html",
+        )
+        host, port = self.sandbox_smtp.split(":")
+        with smtplib.SMTP(host, int(port)) as smtp:
+            smtp.login("apikey", API_KEY)
+            smtp.send_message(message)
+        return self.sandbox("GET", "/sandbox/messages")[0]["id"]
+
+    def fire(self, message_id, kind, **details):
+        """Have something happen to the only copy of a message; its events as the webhook tells them."""
+        return self.sandbox("POST", f"/sandbox/messages/{message_id}/0/events", {"event": kind, **details})
+
+    def wire_events(self, message_id):
+        return self.sandbox("GET", f"/sandbox/messages/{message_id}")["recipients"][0]["events"]
+
+    def ask(self, **values):
+        """Ask for the last days, to the end."""
+        backfill = self.env["sendgrid.backfill"].create({"account_id": self.account.id, **values})
+        backfill.action_start()
+        self.run_cron("ir_cron_backfill")
+        self.drain()
+        return backfill
+
+    def figures(self, email):
+        return {name: email[name] for name in FIGURES}
+
+
+@tagged("post_install", "-at_install")
+class TestBackfill(BackfillCase):
+    def test_document(self):
+        """Test that SendGrid is asked about one e-mail, and that what it tells counts once."""
+        email = self.create_email()
+        message = self.relay_to_sandbox(email)
+        self.fire(message, "open", timestamp=now() + 600)
+        self.assertEmail(email, status="sent")
+        for _again in range(2):
+            email.action_ask_sendgrid()
+            self.drain()
+            self.assertEvents(email, ["processed", "delivered", "open"])
+            self.assertEmail(email, status="opened", open_count=1)
+        self.assertEqual(email.event_ids.mapped("source"), ["history"] * 3)
+        backfill = self.env["sendgrid.backfill"].search([("email_id", "=", email.id)], limit=1)
+        self.assertEqual((backfill.state, backfill.event_count, backfill.new_count), ("done", 3, 0))
+
+    def test_unknown_document(self):
+        """Test that it is said when SendGrid does not know an e-mail."""
+        message = self.create_email().action_ask_sendgrid()["params"]["message"]
+        self.assertIn("does not know this e-mail", message)
+
+    def test_mixed(self):
+        """Test that events told by the webhook, by SendGrid's history or by both leave the same behind."""
+        email = self.create_email()
+        message = self.relay_to_sandbox(email)
+        for kind, seconds in LIFE:
+            self.fire(message, kind, timestamp=self.after(email, seconds), **({"link": 1} if seconds == 605 else {}))
+        self.fire(message, "click", link=0, timestamp=self.after(email, 605))
+        wire = self.wire_events(message)
+        client = self.account._get_client()
+        [id_] = history.EmailLogs(client).find(now() - HOUR, now() + HOUR)
+        logs = history.EmailLogs(client).get_events(id_)
+        self.sandbox("PUT", "/sandbox/keys/SG.activity", ["email_activity.read"])
+        self.account.api_key = "SG.activity"
+        activity = history.EmailActivity(self.account._get_client()).get_events(id_)
+        self.assertEqual({event["event"] for event in logs}, {event["event"] for event in activity})
+
+        def told(event):
+            return event.event, event.timestamp, event.url, event.url_offset, event.asm_group_id
+
+        def state(*reports):
+            with self.env.cr.savepoint(flush=False) as savepoint:
+                for source, events in reports:
+                    self.Batch._receive(self.account, json.dumps(events).encode(), source=source)
+                    self.drain()
+                result = self.figures(email), sorted(map(told, email.event_ids), key=str)
+                savepoint.rollback()
+            self.env.invalidate_all()
+            return result
+
+        expected = state(("webhook", wire))
+
+        @in_database
+        @given(st.data())
+        def check(data):
+            first = data.draw(st.lists(st.sampled_from(wire), unique_by=lambda event: event["sg_event_id"]))
+            reports = [("webhook", first), ("webhook", wire), ("history", data.draw(st.sampled_from([logs, activity])))]
+            self.assertEqual(state(*data.draw(st.permutations(reports))), expected)
+
+        check()
+        # What only the history tells is there as well.
+        self.assertEqual(state(("history", logs))[0], expected[0])
+
+    def test_activity(self):
+        """Test that Email Activity is asked where there are no Email Logs."""
+        email = self.create_email()
+        message = self.relay_to_sandbox(email)
+        self.fire(message, "click", timestamp=self.after(email, 900))
+        self.sandbox("PUT", "/sandbox/keys/SG.activity", ["email_activity.read"])
+        self.account.api_key = "SG.activity"
+        self.sandbox("POST", "/sandbox/faults", {"path": "/v3/logs", "status": 403, "times": 99})
+        backfill = self.ask(date_from="2026-01-01", date_to="2040-01-01")
+        self.assertEqual((backfill.state, backfill.api_name), ("done", "activity"), backfill.error)
+        self.assertEmail(email, status="clicked")
+
+    def test_neither(self):
+        """Test that a key that may see no history is told so."""
+        self.sandbox("POST", "/sandbox/faults", {"path": "/v3/", "status": 403, "times": 99})
+        backfill = self.ask()
+        self.assertEqual(backfill.state, "failed")
+        self.assertIn("Email Logs", backfill.error)
+
+    def test_busy(self):
+        """Test that a backfill that SendGrid puts off goes on later, with what it had found."""
+        emails = [self.create_email(f"{number}@example.net") for number in range(3)]
+        for email in emails:
+            self.relay_to_sandbox(email)
+        client_get = sendgrid_backfill.EmailLogs.get_events
+        calls = []
+
+        def get_events(source, message_id):
+            calls.append(message_id)
+            if len(calls) == 2:
+                raise ApiError("limit", 429, wait=60)
+            return client_get(source, message_id)
+
+        with patch.object(sendgrid_backfill.EmailLogs, "get_events", get_events):
+            with patch.object(sendgrid_backfill, "MESSAGES_AT_ONCE", 1):
+                backfill = self.ask()
+            self.assertEqual((backfill.state, backfill.message_count), ("running", 1))
+            self.assertIn("too many calls", backfill.error)
+            self.run_cron("ir_cron_backfill")
+        self.drain()
+        self.assertEqual((backfill.state, backfill.message_count, backfill.error), ("done", 3, False))
+        self.assertEqual([email.status for email in emails], ["delivered"] * 3)
+
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_backfill")
+    def test_failure(self):
+        """Test that a backfill that fails keeps what it had, and can be tried again."""
+        email = self.create_email()
+        self.relay_to_sandbox(email)
+        with patch.object(sendgrid_backfill.EmailLogs, "get_events", side_effect=ZeroDivisionError("no")):
+            backfill = self.ask()
+        self.assertEqual((backfill.state, backfill.error), ("failed", "no"))
+        backfill.action_start()
+        self.run_cron("ir_cron_backfill")
+        self.drain()
+        self.assertEqual(backfill.state, "done")
+        self.assertEmail(email, status="delivered")
+
+    def test_windows(self):
+        """Test that all messages are found, however many SendGrid has and however few it tells of at once."""
+        Backfill = self.env["sendgrid.backfill"]
+        start = now() - 1000
+
+        @few
+        @given(st.lists(st.integers(0, 999), max_size=40))
+        def check(moments):
+            read = []
+            # More in one second than are told at once cannot be told apart.
+            moments = [moment for moment in set(moments) for _copy in range(min(moments.count(moment), 2))]
+
+            class Source:
+                def __init__(self, client):
+                    pass
+
+                def widen(self, start, end, now):
+                    return start, end
+
+                def find(self, begin, end, recipient=None):
+                    return [f"{n}" for n, moment in enumerate(moments) if begin <= start + moment < end][:3]
+
+                def get_events(self, message_id):
+                    read.append(message_id)
+                    return []
+
+            with patch.object(sendgrid_backfill, "AT_ONCE", 3), patch.dict(sendgrid_backfill.APIS, {"logs": Source}):
+                backfill = Backfill.create({"account_id": self.account.id, "state": "running"})
+                for _step in range(10_000):
+                    if backfill.state != "running":
+                        break
+                    backfill._step(None)
+            self.assertEqual((backfill.state, backfill.is_incomplete), ("done", False))
+            self.assertEqual(sorted(read), sorted(f"{n}" for n in range(len(moments))))
+
+        check()
+
+    def test_default_time(self):
+        """Test that by default SendGrid is asked for what happened since the last event."""
+        batch = self.store([])
+        action = self.account.action_ask_for_missed()
+        self.assertEqual(action["context"]["default_date_from"], batch.create_date)
+
+
+@tagged("post_install", "-at_install")
+class TestOutage(BackfillCase):
+    """Two days without a webhook leave the same behind as two days with one."""
+
+    maxDiff = None
+
+    # What happens to each of the messages.
+    LIVES = {
+        "opened": [("open", HOUR), ("click", HOUR + 5)],
+        "bounced": [("bounce", 60)],
+        "late": [("late-bounce", 2 * HOUR)],
+        "blocked": [("blocked", 60)],
+        "spam": [("open", HOUR), ("spamreport", HOUR + 60)],
+        "left": [("unsubscribe", 2 * HOUR)],
+        "group": [("group_unsubscribe", 2 * HOUR)],
+        "deferred": [("deferred", 60)],
+    }
+
+    def _live(self, suffix):
+        """Let everything happen; the documents, and what the webhook would have told."""
+        emails, events = {}, []
+        for name, life in self.LIVES.items():
+            address = f"{suffix}-{name}@example.net"  # not one whose life begins by itself
+            contact = self.env["res.partner"].create({"name": name, "email": address})
+            email = self.create_email(address, ago=timedelta(days=2), partner_id=contact.id)
+            message = self.relay_to_sandbox(email)
+            for kind, seconds in life:
+                self.fire(message, kind, timestamp=self.after(email, seconds))
+            events += self.wire_events(message)
+            emails[name] = email
+        return emails, events
+
+    def _state(self, emails):
+        """What there is of the documents and their contacts, without what differs anyway."""
+        state = {}
+        for name, email in emails.items():
+            contact = email.partner_id
+            figures = {
+                figure: (
+                    email[figure] - email.sent_date if figure.endswith("date") and email[figure] else email[figure]
+                )
+                for figure in FIGURES
+                if figure not in ("sg_message_id", "processed_date", "delivered_date")
+            }
+            state[name] = {
+                **figures,
+                "events": sorted((event.event, event.bounce_type or "") for event in email.event_ids),
+                "bounced": (contact.email_bounced, contact.message_bounce, bool(contact.email_bounce_reason)),
+                "blacklisted": self.is_blacklisted(email.recipient),
+                "facts": sorted(email.facts or ()),
+            }
+            state[name]["status_reason"] = str(state[name]["status_reason"]).replace(email.recipient, "")
+        return state
+
+    def test_repaired(self):
+        """Test that comparing and asking, in either order and again, repairs an outage of two days."""
+        self.account.group_unsubscribe_action = "blacklist"
+        with_webhook, events = self._live("with")
+        self.receive(*events)
+        expected = self._state(with_webhook)
+        self.assertEqual(expected["late"]["events"], [("bounce", "bounce"), ("delivered", ""), ("processed", "")])
+        for steps in (("sync", "ask"), ("ask", "sync"), ("sync", "ask", "sync", "ask")):
+            with self.subTest(steps=steps):
+                without, _lost = self._live("-".join(steps))
+                for step in steps:
+                    if step == "sync":
+                        # Whole: the lists say since when, and that is days ago although they have just learned it.
+                        self.assertEqual(self.sync(is_whole=True).state, "done")
+                    else:
+                        backfill = self.ask(date_from=self.env.cr.now() - timedelta(days=3))
+                        self.assertEqual(backfill.state, "done", backfill.error)
+                self.assertEqual(self._state(without), expected)
+                self.assertEqual(self._state(with_webhook), expected)

@@ -1,0 +1,141 @@
+"""SendGrid's lists of addresses that it does not deliver to, read page by page (Twilio docs: Suppressions)."""
+
+from typing import NamedTuple
+
+from .client import ApiError
+from .parsing import EventError, read_integer, read_text, read_timestamp
+
+# SendGrid's names; `groups` are the unsubscribe groups, all of them in one list.
+LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes", "groups")
+# What a person said himself; the others are what servers said.
+WISHES = ("spam_reports", "unsubscribes", "groups")
+PAGE = 500  # the most that SendGrid gives at once
+
+
+class Entry(NamedTuple):
+    """An address on a list. ``created`` is in Unix seconds (UTC), ``email`` in lower case; no group is 0."""
+
+    email: str
+    created: int
+    reason: str = ""
+    smtp_status: str = ""
+    group_id: int = 0
+    group_name: str = ""
+
+
+class Page(NamedTuple):
+    """A part of a list. ``rejected`` counts the rows that are no entry.
+
+    ``next`` is where the following part begins, None at the end of the list; ``last`` names the row before it.
+    """
+
+    entries: list
+    rejected: int
+    next: int | None
+    last: str
+
+
+def read_list(client, name, since=None, until=None, offset=0, last=""):
+    """Yield the pages of a list, from ``offset`` on. The next call is made when the next page is asked for.
+
+    :param client: a `tools.client.Client`
+    :param str name: one of `LISTS`
+    :param int since: Unix seconds (UTC); entries that are older are left out. The groups know no such limit.
+    :param int until: the same for younger ones: what is added meanwhile moves nothing
+    :param int offset: the ``next`` of the page before, with its ``last``
+    :raise ApiError: as the client's calls
+    """
+    if name == "groups":
+        yield from _read_groups(client, offset)
+        return
+    shifts = 3
+    while offset is not None:
+        # The row before is read again: if it has moved, some before it were taken off the list meanwhile, and as many
+        # would be missed.
+        again = 1 if last else 0
+        rows = _as_list(
+            client.get(("suppression", name), start_time=since, end_time=until, limit=PAGE, offset=offset - again)
+        )
+        if last and shifts and (not rows or _name_row(rows[0]) != last):
+            shifts -= 1
+            offset, last = max(offset - PAGE, 0), ""
+            continue
+        following = offset - again + len(rows) if len(rows) == PAGE else None
+        page = _read_page(rows[again:], following)
+        yield page
+        offset, last = page.next, page.last
+
+
+def _read_groups(client, offset):
+    """Cut the groups into pages: they are documented without any."""
+    rows = _as_list(client.get(("asm", "suppressions")))
+    while offset is not None:
+        following = offset + PAGE if offset + PAGE < len(rows) else None
+        yield _read_page(rows[offset : offset + PAGE], following)
+        offset = following
+
+
+def _read_page(rows, following):
+    entries = []
+    for row in rows:
+        try:
+            entries.append(_read_entry(row))
+        except EventError:
+            continue
+    return Page(entries, len(rows) - len(entries), following, _name_row(rows[-1]) if rows else "")
+
+
+def _name_row(row):
+    return str(row.get("email")) if isinstance(row, dict) else "?"
+
+
+def _read_entry(row):
+    if not isinstance(row, dict):
+        raise EventError("It is not an object.")
+    email = read_text(row, "email", limit=320).lower()
+    if not email:
+        raise EventError("It has no email.")
+    return Entry(
+        email=email,
+        created=read_timestamp({"timestamp": row.get("created", row.get("created_at"))}),
+        reason=read_text(row, "reason"),
+        smtp_status=read_text(row, "status"),
+        group_id=read_integer(row, "group_id") or 0,
+        group_name=read_text(row, "group_name", limit=1000),
+    )
+
+
+def find_address(client, email):
+    """Yield where an address is, as pairs of a list's name and its `Entry`: a call for each list.
+
+    Which moment a global unsubscription dates from is not told here: its ``created`` is 0.
+    """
+    for name in ("bounces", "blocks", "invalid_emails", "spam_reports"):
+        for entry in _read_page(_as_list(client.get(("suppression", name, email))), None).entries:
+            yield name, entry
+    if _as_dict(client.get(("asm", "suppressions", "global", email))).get("recipient_email"):
+        yield "unsubscribes", Entry(email, 0)
+    for group in _as_list(_as_dict(client.get(("asm", "suppressions", email))).get("suppressions")):
+        if isinstance(group, dict) and group.get("suppressed") and isinstance(group.get("id"), int):
+            yield "groups", Entry(email, 0, group_id=group["id"], group_name=str(group.get("name") or ""))
+
+
+def clear_address(client, name, email, group_id=0):
+    """Take an address off a list. That it is not there (any more) is as good."""
+    path = {
+        "groups": ("asm", "groups", group_id, "suppressions", email),
+        "unsubscribes": ("asm", "suppressions", "global", email),
+    }.get(name, ("suppression", name, email))
+    try:
+        client.call("delete", path)
+    except ApiError as error:
+        if error.kind != "missing":
+            raise
+
+
+def _as_list(value):
+    return value if isinstance(value, list) else []
+
+
+def _as_dict(value):
+    return value if isinstance(value, dict) else {}
