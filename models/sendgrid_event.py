@@ -215,6 +215,8 @@ class SendgridEvent(models.Model):
         :return: `Counter`s by batch of the new events without an e-mail, and of those that were known; and the e-mails
             that got events
         """
+        # Of what several tell at once, the webhook's word comes first.
+        received = sorted(received, key=lambda told: SOURCES.index(told[0].source))
         known, replaced = self._get_known_fingerprints(received)
         new, duplicates = [], Counter()
         for batch, event in received:
