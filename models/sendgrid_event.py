@@ -359,7 +359,7 @@ class SendgridEvent(models.Model):
             "partner_id": copy.partner_id if copy else None,
             "account_id": batch.account_id.id,
             "batch_id": batch.id,
-            "source": batch.source if batch.source != "webhook" else False,
+            "source": batch.source if batch.source != "webhook" else None,
             "match": match,
             "event": event.event,
             "timestamp": to_datetime(event.timestamp),
