@@ -4,14 +4,19 @@ from odoo import api, fields, models
 class ResConfigSettings(models.TransientModel):
     _inherit = "res.config.settings"
 
-    sendgrid_account_ids = fields.Many2many(
-        "sendgrid.account", string="SendGrid Accounts", compute="_compute_sendgrid_account_ids"
+    sendgrid_accounts = fields.Text(
+        string="SendGrid Accounts",
+        compute="_compute_sendgrid_accounts",
+        help="The accounts and whether they are connected, one in a line.",
     )
-
     sendgrid_detail_months = fields.Integer(related="company_id.sendgrid_detail_months", readonly=False)
     sendgrid_document_months = fields.Integer(related="company_id.sendgrid_document_months", readonly=False)
 
-    @api.depends_context("allowed_company_ids")
-    def _compute_sendgrid_account_ids(self):
-        # Those that the user may see, by the rule.
-        self.sendgrid_account_ids = self.env["sendgrid.account"].search([("active", "=", True)])
+    @api.depends_context("allowed_company_ids", "lang")
+    def _compute_sendgrid_accounts(self):
+        accounts = self.env["sendgrid.account"].search([("active", "=", True)])  # those of the user's companies
+        states = dict(accounts._fields["connection_state"]._description_selection(self.env))
+        self.sendgrid_accounts = "\n".join(
+            self.env._("%(account)s: %(state)s", account=account.name, state=states[account.connection_state])
+            for account in accounts
+        )

@@ -115,7 +115,7 @@ class SendgridAccount(models.Model):
         [
             ("none", "Not connected"),
             ("incomplete", "Incomplete"),
-            ("manual", "Set up by hand"),
+            ("manual", "By hand"),
             ("connected", "Connected"),
         ],
         string="Connection",

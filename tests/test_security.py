@@ -64,7 +64,7 @@ FIELDS = {
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
     "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
-    "res.config.settings": {ADMINISTRATORS: "sendgrid_account_ids sendgrid_detail_months sendgrid_document_months"},
+    "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date sendgrid_email_count
             sendgrid_email_ids sendgrid_warning""",
