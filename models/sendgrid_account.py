@@ -26,6 +26,9 @@ WEBHOOK_FIELDS = {
     "previous_verification_key_end",
     "signature_max_age",
 }
+# Seconds after which the webhook's path looks again. Who writes makes it forget at once; but a request that began before
+# the commit may read what was, and remember that after it: then old keys would be believed, and new ones not, for good.
+MEMORY_LASTS = 5
 # SendGrid posts an event again for 24 hours: so long, and a little longer, a key that it used is of use.
 PREVIOUS_KEY_VALID = timedelta(hours=25)
 
@@ -166,7 +169,10 @@ class SendgridAccount(models.Model):
     compliance_date = fields.Datetime(readonly=True)
     mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
 
-    _webhook_token_uniq = models.UniqueIndex("(webhook_token)", "Two accounts cannot share a webhook address.")
+    # Partial, so that for PostgreSQL it is no key: to change it does not collide with the batches that refer to the row.
+    _webhook_token_uniq = models.UniqueIndex(
+        "(webhook_token) WHERE webhook_token IS NOT NULL", "Two accounts cannot share a webhook address."
+    )
 
     @api.depends("webhook_token")
     def _compute_webhook_url(self):
@@ -245,7 +251,11 @@ class SendgridAccount(models.Model):
         """
         return self.browse(self._get_ids_by_webhook_token().get(_digest(webhook_token)))
 
-    @ormcache()
+    def _get_memory(self):
+        """Return what changes when the webhook's path is to look again: a part of the keys of what it remembers."""
+        return time.monotonic() // MEMORY_LASTS
+
+    @ormcache("self._get_memory()")
     def _get_ids_by_webhook_token(self):
         # All at once: whoever guesses addresses neither gets to the database nor fills the cache.
         return {
@@ -255,7 +265,7 @@ class SendgridAccount(models.Model):
             if token
         }
 
-    @ormcache("self.id")
+    @ormcache("self.id", "self._get_memory()")
     def _get_webhook_trust(self):
         """Return what the webhook's path needs of the account, without a query: the keys, each with the Unix time until
         which it is accepted, and the window in hours."""
@@ -292,7 +302,7 @@ class SendgridAccount(models.Model):
         """
         keys, max_age = self._get_webhook_trust()
         is_in_time = self._is_in_time(timestamp or "", max_age)
-        hint = signature.guess_cause(keys, signed, timestamp, body, is_in_time, encoding)
+        hint = signature.guess_cause([key for key, _until in keys], signed, timestamp, body, is_in_time, encoding)
         self.env["sendgrid.rejection"]._count(self, hint)
 
     # ------------------------------------------------------------
@@ -302,16 +312,19 @@ class SendgridAccount(models.Model):
     def action_connect(self):
         """Open the dialog that connects this account."""
         self.ensure_one()
+        self.check_access("write")
         return self.env["sendgrid.account.connect"]._open(self)
 
     def action_rotate_key(self):
         """Open the dialog that has SendGrid sign with a new key."""
         self.ensure_one()
+        self.check_access("write")
         return self.env["sendgrid.account.connect"]._open(self, rotates_key=True)
 
     def action_disconnect(self):
         """Open the dialog that takes back what connecting made."""
         self.ensure_one()
+        self.check_access("write")
         return self.env["sendgrid.account.disconnect"]._open(self)
 
     def action_forget_previous_key(self):

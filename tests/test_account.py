@@ -120,13 +120,29 @@ class TestAccount(SendgridCase):
 @tagged("post_install", "-at_install")
 class TestNeutralize(SendgridCase):
     def test_neutralize(self):
-        """Test that a copied database, neutralized, sends nothing, believes nobody and has no keys."""
-        other = self.env["sendgrid.account"].create({"name": "Other", "api_key": "SG.other"})
-        self.env["ir.mail_server"].create(
-            {"name": "Web API", "smtp_authentication": "sendgrid_api", "sendgrid_account_id": other.id}
+        """Test that a copied database, neutralized, sends nothing, calls nobody, believes nobody and has no keys."""
+        key = Signer().public_key
+        other = self.env["sendgrid.account"].create(
+            {
+                "name": "Other",
+                "api_key": "SG.other",
+                "webhook_id": "5f0c9a1e",
+                "webhook_created": True,
+                "connection_date": "2026-11-24 06:00:00",
+                "previous_webhook_id": "8a1b2c3d",
+                "previous_webhook_token": "the-token-before",
+                "previous_verification_key": key,
+                "previous_verification_key_end": "2026-11-25 06:00:00",
+            }
         )
         accounts = self.account | other
-        tokens = accounts.mapped("webhook_token")
+        tokens = [*accounts.mapped("webhook_token"), "the-token-before"]
+        api_server = self.env["ir.mail_server"].create(
+            {"name": "API", "smtp_authentication": "sendgrid_api", "sendgrid_account_id": other.id}
+        )
+        servers = self.server | api_server
+        self.server.smtp_pass = "SG.secret"
+        dialog = self.env["sendgrid.account.connect"].create({"api_key": "SG.entered"})
         body = to_wire([])
         signed = self.signer.sign(body).values()
         self.assertTrue(self.account._verify_webhook(*list(signed)[:2], body))
@@ -143,6 +159,18 @@ class TestNeutralize(SendgridCase):
             self.assertFalse(account.verification_key)
             self.assertFalse(account.previous_verification_key)
             self.assertNotIn(account.webhook_token, tokens)
+            self.assertFalse(account.webhook_id or account.webhook_created or account.previous_webhook_id)
+            self.assertEqual(account.connection_state, "none")
+            for call in (
+                account._get_client,
+                account.action_read_tracking_settings,
+                account.action_switch_open_tracking,
+            ):
+                with self.assertRaisesRegex(UserError, "no API key"):
+                    call()
+        self.env["sendgrid.account"]._cron_forget_previous_keys()
+        self.assertFalse(dialog.api_key)
+        self.assertFalse(servers.filtered(lambda server: server.active or server.smtp_pass))
         self.assertEqual(len(set(accounts.mapped("webhook_token"))), 2)
         for token in tokens:
             self.assertFalse(self.env["sendgrid.account"]._get_by_webhook_token(token), "is answered 404")

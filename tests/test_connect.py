@@ -53,7 +53,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         while pause is not False:
             pause = connect.run_next()
             test = self.step(connect, "test")
-            if test.state == "running" and test.last_batch_id:
+            if test.state == "running" and test.test_count:
                 self.arrive(connect.account_id)
         return connect
 

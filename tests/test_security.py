@@ -89,7 +89,9 @@ FIELDS = {
     "sendgrid.account.connect": {
         ADMINISTRATORS: "account_id api_key company_id is_done name region rotates_key sending step_ids",
     },
-    "sendgrid.account.connect.step": {ADMINISTRATORS: "connect_id last_batch_id message name state test_date"},
+    "sendgrid.account.connect.step": {
+        ADMINISTRATORS: "connect_id last_batch_id message name state test_count test_date"
+    },
     "sendgrid.account.day": {
         ADMINISTRATORS: """account_id batch_count date duplicate_count event_count lag last_event_date received_date
             rejected_count unmatched_count""",

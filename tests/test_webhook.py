@@ -1,5 +1,6 @@
 import base64
 import logging
+import time
 from unittest.mock import patch
 
 from odoo.tests import HttpCase, mute_logger, tagged
@@ -7,7 +8,7 @@ from odoo.tools import file_open
 from odoo.tools.urls import urljoin
 
 from ..controllers.webhook import MAX_BODY
-from ..models import sendgrid_event_batch, sendgrid_rejection
+from ..models import sendgrid_account, sendgrid_event_batch, sendgrid_rejection
 from .common import SendgridMixin, now
 from .simulator import Relayed, Signer, account_event, to_wire
 
@@ -75,6 +76,21 @@ class TestWebhook(SendgridMixin, HttpCase):
         )
         self.drain()
         self.assertEmail(email, status="delivered", delivered_date=self.after(email, 60))
+
+    def test_another_database(self):
+        """Test that an event of another database that shares the account is taken, counted and set aside."""
+        email = self.create_email()
+        theirs = {"odoo_db": "another-database", "odoo_id": "f" * 32}
+        for events in ([Relayed([email.recipient], theirs).event("bounce")], [self.relay(email).event("delivered")]):
+            self.assertEqual(self.post(events).status_code, 204)
+        self.drain()
+        own, foreign = self._batches()[:2]
+        self.assertBatch(own, state="done", event_count=1, unmatched_count=0)
+        self.assertBatch(foreign, state="done", event_count=1, unmatched_count=1, rejected_count=0)
+        self.assertEqual(self.event_of(foreign).match, "foreign")
+        self.assertFalse(self.event_of(foreign).email_id)
+        self.assertEqual(email.status, "delivered")
+        self.assertFalse(self.contact.email_bounced, "what happened there has no consequence here")
 
     def test_url(self):
         """Test that the address shown in the account is the one that answers."""
@@ -188,6 +204,22 @@ class TestWebhook(SendgridMixin, HttpCase):
         response = self.url_open(f"/sendgrid/webhook/{old}", data=self.body, headers=self.signer.sign(self.body))
         self.assertEqual(response.status_code, 404)
 
+    def test_remembered_too_late(self):
+        """Test that what the webhook remembers is looked up again after seconds, also if nothing made it forget.
+
+        So it is with a request that began before a change: it remembers the old key, after the change made all forget.
+        """
+        new = Signer()
+        self.account.verification_key = new.public_key
+        moment = time.monotonic()
+        with patch.object(sendgrid_account.time, "monotonic", lambda: moment):
+            self.assertEqual(self.post(self.body, signer=new).status_code, 204)
+            self.env.cr.execute("UPDATE sendgrid_account SET verification_key = NULL WHERE id = %s", [self.account.id])
+            self.assertEqual(self.post(self.body, signer=new).status_code, 204, "nobody said so")
+        later = moment + sendgrid_account.MEMORY_LASTS
+        with patch.object(sendgrid_account.time, "monotonic", lambda: later):
+            self.assertRefused(403, self.body, signer=new)
+
     @mute_logger("odoo.http")
     def test_other_methods(self):
         """Test that only POST is answered."""
@@ -244,6 +276,7 @@ class TestWebhook(SendgridMixin, HttpCase):
     def test_number_of_queries(self):
         """Test that a good POST costs one INSERT and little else, whatever is in it."""
         self.enterContext(patch.object(sendgrid_event_batch, "WAKE_INTERVAL", 3600))
+        self.enterContext(patch.object(sendgrid_account, "MEMORY_LASTS", 1e9))
         self.post(self.body)  # fills the caches, and wakes the drain
         counts = []
         execute = type(self.env.cr).execute

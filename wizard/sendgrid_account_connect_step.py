@@ -23,6 +23,7 @@ NEEDS = {
 }
 POLL = 1.5  # seconds between two looks whether the test has arrived
 PATIENCE = timedelta(seconds=60)  # how long it may take: SendGrid needs some seconds
+SENT_AGAIN_AFTER = timedelta(seconds=15)
 
 
 class SendgridAccountConnectStep(models.TransientModel):
@@ -61,8 +62,9 @@ class SendgridAccountConnectStep(models.TransientModel):
         default="waiting",
     )
     message = fields.Text(help="What happened, or what to do.")
-    last_batch_id = fields.Integer(help="The test's batch comes after this one. 0: the test has not been sent.")
-    test_date = fields.Datetime(help="When the test was sent.")
+    last_batch_id = fields.Integer(help="The test's batch comes after this one.")
+    test_date = fields.Datetime(help="When the test was first sent.")
+    test_count = fields.Integer(help="How often it was sent.")
 
     @api.depends("name")
     @api.depends_context("lang")
@@ -82,11 +84,11 @@ class SendgridAccountConnectStep(models.TransientModel):
         """Have the step run again, and after it those that have not passed. The dialog runs them."""
         self.ensure_one()
         steps = self | self.connect_id.step_ids.filtered(lambda other: not other._is_passed())
-        steps.write({"state": "waiting", "message": False, "last_batch_id": 0, "test_date": False})
+        steps.write({"state": "waiting", "message": False, "test_date": False, "test_count": 0})
         self.connect_id._mark_next()
 
     def _get_pause(self):
-        return POLL if self.last_batch_id else 0
+        return POLL if self.test_count else 0
 
     def _run(self):
         """Run the step; what fails is told in its message, with what to do."""
@@ -402,9 +404,19 @@ class SendgridAccountConnectStep(models.TransientModel):
     # ------------------------------------------------------------
 
     def _run_test(self):
-        """Send the test, and at the next calls look for it: each in a transaction of its own, which sees what came."""
+        """Send the test, and at the next calls look for it: each in a transaction of its own, which sees what came.
+
+        Again, if it does not come soon: what was refused SendGrid does not post again.
+        """
         account = self._get_account()
-        if not self.last_batch_id:
+        now = fields.Datetime.now()
+        if self.test_count and self._has_arrived(account):
+            account.connection_date = now
+            return "done", self.env._(
+                "It has arrived, and its signature is valid: what happens to your e-mails shows up."
+            )
+        waited = now - (self.test_date or now)
+        if waited >= self.test_count * SENT_AGAIN_AFTER and waited < PATIENCE:
             last = self.env["sendgrid.event.batch"].sudo().search([("account_id", "=", account.id)], limit=1)
             try:
                 event_webhook.test(account._get_client(patience=5), account.webhook_id, account.webhook_url)
@@ -415,15 +427,11 @@ class SendgridAccountConnectStep(models.TransientModel):
                     "The key may not do this. Press “Test Integration” on the webhook's page at SendGrid, and look "
                     "under Configuration > Event Batches whether something arrives."
                 )
-            self.write({"last_batch_id": last.id or -1, "test_date": fields.Datetime.now()})
+            if not self.test_count:
+                self.write({"last_batch_id": last.id, "test_date": now})
+            self.test_count += 1
+        if waited < PATIENCE:
             return "running", self.env._("SendGrid has been asked for it.")
-        if self._has_arrived(account):
-            account.connection_date = fields.Datetime.now()
-            return "done", self.env._(
-                "It has arrived, and its signature is valid: what happens to your e-mails shows up."
-            )
-        if fields.Datetime.now() - self.test_date < PATIENCE:
-            return "running", self.message
         reasons = [
             self._doubt_url(account.webhook_url),
             self.env._("Is this Odoo reachable from the internet under that address, with a valid certificate?"),

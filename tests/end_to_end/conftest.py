@@ -1,12 +1,15 @@
 """A real Odoo server, PostgreSQL and local SendGrid, started once for all tests of this folder."""
 
+import os
 import re
+import resource
 
 import pytest
 from harness import Database, Log, OdooClient, SandboxClient, Webhook
+from playwright.sync_api import sync_playwright
 
+from script.lib import chromium, paths, process
 from script.lib import database as databases
-from script.lib import paths, process
 from script.lib import stack as stacks
 
 STACKS = ("stack", "large_stack")
@@ -69,6 +72,54 @@ def webhook(sandbox):
 def database(stack):
     """What is committed."""
     return Database(stack.odoo.database)
+
+
+# Of a browser that does not say that nobody sits before it.
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The machine's Chromium, driven by Playwright."""
+    # Odoo, of which there is one in this process too, limits the address space; Chromium reserves more than that.
+    _soft, hard = limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        running = playwright.chromium.launch(executable_path=chromium.path(), args=options)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_browser(browser, stack):
+    """Open a window in which a user has logged in by the login page; errors of its pages fail the test."""
+    contexts, errors = [], []
+
+    def open_window(login, password):
+        context = browser.new_context(
+            base_url=stack.odoo.url,
+            viewport={"width": 1280, "height": 900},
+            timezone_id="Europe/Berlin",
+            locale="en-US",
+            user_agent=AGENT,
+        )
+        context.set_default_timeout(90_000)  # the first page makes the assets
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto("/web/login")
+        page.fill("input[name=login]", login)
+        page.fill("input[name=password]", password)
+        page.click(".oe_login_form button[type=submit]")
+        page.wait_for_selector(".o_web_client .o_main_navbar")
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert not errors, "errors in the pages"
 
 
 @pytest.fixture

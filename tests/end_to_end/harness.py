@@ -1,9 +1,13 @@
-"""What the end-to-end tests talk through: an Odoo client over HTTP, the local SendGrid's API, our own signed POSTs."""
+"""What the end-to-end tests talk through: an Odoo client over HTTP, the local SendGrid's API, our own signed POSTs.
+
+SCREENSHOTS=<folder> keeps a picture of each page that the tests open, for the README.
+"""
 
 import contextlib
 import email
 import email.policy
 import json
+import os
 import re
 import socket
 import time
@@ -31,6 +35,13 @@ def wait_for(probe, what, timeout=PATIENCE):
         if time.monotonic() > deadline:
             raise AssertionError(f"After {timeout} s still not: {what}")
         time.sleep(0.05)
+
+
+def picture(page, name):
+    """Keep what the page shows, if anybody asked for it."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
 
 
 class OdooError(Exception):
@@ -175,6 +186,10 @@ class SandboxClient:
         if settings:
             return self._call("PUT", "/sandbox/webhook", settings).json()
         return self._call("GET", "/sandbox/webhook").json()
+
+    def control(self, method, path, body=None):
+        """Do something to the account behind the API: its keys, its plan, its faults (sandbox/README.md)."""
+        return self._call(method, f"/sandbox/{path}", body)
 
     def flush(self):
         """Have what is held or failing sent now; return the POSTs this made."""

@@ -1,85 +1,24 @@
-"""The user's walk in a real Chromium, with events that arrive while he looks.
+"""The user's walk in a real Chromium, with events that arrive while he looks."""
 
-SCREENSHOTS=<folder> keeps a picture of each page, for the README.
-"""
-
-import os
-import resource
 import time
-from pathlib import Path
 
 import pytest
-from harness import OdooClient, wait_for
-from playwright.sync_api import expect, sync_playwright
-
-from script.lib import chromium
+from harness import OdooClient, picture, wait_for
+from playwright.sync_api import expect
 
 SECONDS_TO_SEE = 10  # generous: a browser, two servers and other work on the machine; usually it is one
 BODY = (
     "<p>Dear Ada,</p><p>thank you for your visit. The <a href='{shop}'>offer for the analytical engine</a> is ready; "
     "it is valid until the end of the month.</p><p>Kind regards<br>Marc</p>"
 )
-# Of a browser that does not say that nobody sits before it.
-AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 # What comes within seconds of the delivery is taken for a machine's doing.
 A_PERSON_TAKES = 3
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """The machine's Chromium, driven by Playwright."""
-    # Odoo, of which there is one in this process too, limits the address space; Chromium reserves more than that.
-    _soft, hard = limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=chromium.path(), args=options)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_browser(browser, stack):
-    """Open a window in which a user has logged in by the login page; errors of its pages fail the test."""
-    contexts, errors = [], []
-
-    def open_window(login, password):
-        context = browser.new_context(
-            base_url=stack.odoo.url,
-            viewport={"width": 1280, "height": 900},
-            timezone_id="Europe/Berlin",
-            locale="en-US",
-            user_agent=AGENT,
-        )
-        context.set_default_timeout(30_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto("/web/login")
-        page.fill("input[name=login]", login)
-        page.fill("input[name=password]", password)
-        page.click(".oe_login_form button[type=submit]")
-        page.wait_for_selector(".o_web_client .o_main_navbar")
-        return page
-
-    yield open_window
-    for context in contexts:
-        context.close()
-    assert not errors, "errors in the pages"
 
 
 @pytest.fixture
 def shop(stack):
     """An address to link to that is there when it is followed."""
     return f"{stack.odoo.url}/web/health?offer=7"
-
-
-def picture(page, name):
-    """Keep what the page shows, if anybody asked for it."""
-    if folder := os.environ.get("SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
 
 
 def open_contact(page, contact_id):

@@ -1,0 +1,192 @@
+"""Connecting an account in the browser, with whatever can go wrong; and another signing key while events come in."""
+
+import threading
+import time
+
+import pytest
+from harness import picture, wait_for
+from playwright.sync_api import expect
+
+SETTINGS = "/v3/user/webhooks/event/settings"
+KEY = "SG.sandbox"
+SECONDS_TO_CONNECT = 60_000  # milliseconds; usually it is a few seconds
+
+
+@pytest.fixture
+def sendgrid(sandbox, odoo):
+    """The local SendGrid as an account of its own: what Odoo makes there is gone afterwards, and here too."""
+    known = {account.id for account in odoo.find("sendgrid.account")}
+    url = sandbox.webhook()["url"]
+    sandbox.webhook(url=None)
+    yield sandbox
+    sandbox.control("POST", "reset")
+    sandbox.webhook(url=url)
+    for account in odoo.find("sendgrid.account", fields=["mail_server_ids"]):
+        if account.id not in known:
+            odoo.call("ir.mail_server", "write", account.mail_server_ids, {"active": False})
+            odoo.write("sendgrid.account", account.id, active=False)
+
+
+def fault(sendgrid, path, times=1, **what):
+    sendgrid.control("DELETE", "faults")
+    sendgrid.control("POST", "faults", {"path": path, "times": times, **what})
+
+
+def step(page, name, state):
+    return page.locator(f".o_sendgrid_connect_step[data-name={name}][data-state={state}]")
+
+
+def press(page, button):
+    page.locator(".modal footer button:visible", has_text=button).click()
+
+
+def enter(page, key):
+    page.fill(".modal [name=api_key] input", key)
+    press(page, "Connect")
+
+
+def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
+    """From the settings to a connected account: each failure says what to do, and "Repeat" goes on from there."""
+    page = open_browser("admin", "admin")
+    page.goto("/odoo/settings")
+    page.wait_for_selector("#sendgrid_accounts")
+    page.locator("#sendgrid_accounts").scroll_into_view_if_needed()
+    picture(page, "settings")
+    page.click("#sendgrid_accounts button:has-text('Connect')")
+    page.wait_for_selector(".modal [name=api_key] input")
+    page.fill(".modal [name=name] input", "Our SendGrid")
+    picture(page, "connect-start")
+
+    def fails(name, words):
+        expect(step(page, name, "failed")).to_contain_text(words, timeout=SECONDS_TO_CONNECT)
+        assert KEY not in page.locator(".modal").inner_text()
+
+    def repeat(name):
+        step(page, name, "failed").locator("button").click()
+
+    # A bad key, then one that may do too little.
+    enter(page, "SG.mistyped")
+    fails("key", "does not know this API key")
+    picture(page, "connect-bad-key")
+    assert not odoo.find("sendgrid.account", ("name", "=", "Our SendGrid"))
+    press(page, "Back")
+    sendgrid.control("PUT", "keys/SG.small", ["mail.send", "user.webhooks.event.settings.read"])
+    enter(page, "SG.small")
+    fails("key", "user.webhooks.event.settings.update, to set up the event webhook")
+    picture(page, "connect-missing-scope")
+    press(page, "Back")
+
+    # Trouble of SendGrid's, at the first step and at later ones.
+    fault(sendgrid, "/v3/scopes", status=429, reset=900)
+    enter(page, KEY)
+    fails("key", "too many calls")
+    fault(sendgrid, SETTINGS, times=9, method="GET", status=500)
+    repeat("key")
+    fails("webhook", "a problem of its own")
+    fault(sendgrid, SETTINGS, method="POST", action="hang", seconds=60)
+    repeat("webhook")
+    fails("webhook", "did not answer in time")
+    fault(sendgrid, SETTINGS, method="POST", status=400, message="'x' is not a valid url")
+    repeat("webhook")
+    fails("webhook", "web.base.url")
+    fault(sendgrid, SETTINGS, method="POST", status=400, message="You have reached the maximum number of webhooks.")
+    repeat("webhook")
+    fails("webhook", "The plan allows no more webhooks")
+    expect(step(page, "server", "warning")).to_be_visible()  # the other mail server comes first
+    picture(page, "connect-maximum")
+    sendgrid.control("DELETE", "faults")
+    repeat("webhook")
+    expect(step(page, "test", "done")).to_be_visible(timeout=SECONDS_TO_CONNECT)
+    expect(page.locator(".modal .alert-success:visible")).to_contain_text("The account is connected.")
+    picture(page, "connect-done")
+
+    # The account shows it, and what SendGrid tracks can be switched.
+    press(page, "Open the Account")
+    expect(page.locator(".o_statusbar_status .o_arrow_button_current")).to_have_text("Connected")
+    picture(page, "account")
+    click_tracking = page.locator("[name=action_switch_click_tracking]:visible")
+    expect(click_tracking).to_have_text("Switch Off")
+    click_tracking.click()
+    page.click(".modal button:has-text('Ok')")
+    expect(click_tracking).to_have_text("Switch On")
+    click_tracking.click()
+    expect(click_tracking).to_have_text("Switch Off")
+    fault(sendgrid, "/v3/tracking_settings/click", method="PATCH", status=403, message="access forbidden")
+    click_tracking.click()
+    page.click(".modal button:has-text('Ok')")
+    expect(page.locator(".modal")).to_contain_text("The API key may not do this")
+    page.click(".modal button:has-text('Close')")
+
+    # And back: what goes is said before, and only that goes.
+    page.click("button[name=action_disconnect]")
+    expect(page.locator(".modal [name=plan]")).to_contain_text(
+        "The webhook that connecting made is deleted at SendGrid"
+    )
+    picture(page, "disconnect")
+    fault(sendgrid, SETTINGS, times=9, status=500)
+    press(page, "Disconnect")
+    expect(page.locator(".modal [name=remains]")).to_contain_text(
+        "Delete the webhook at SendGrid", timeout=SECONDS_TO_CONNECT
+    )
+    picture(page, "disconnected")
+    press(page, "Close")
+    expect(page.locator(".o_statusbar_status .o_arrow_button_current")).to_have_text("Not connected")
+    [account] = odoo.find("sendgrid.account", ("name", "=", "Our SendGrid"), fields=["mail_server_ids", "api_key"])
+    assert not account.mail_server_ids
+    assert not account.api_key
+
+
+def run_dialog(odoo, action):
+    """Press the dialog's first button and run its steps, as the page does; return the account."""
+    dialog = action["res_id"]
+    odoo.call("sendgrid.account.connect", "action_start", [dialog])
+    wait_for(lambda: odoo.call("sendgrid.account.connect", "run_next", [dialog]) is False, "all steps ran", timeout=120)
+    connect = odoo.read("sendgrid.account.connect", dialog, "is_done", "account_id", "step_ids")
+    steps = odoo.call("sendgrid.account.connect.step", "read", connect.step_ids, ["name", "state", "message"])
+    assert connect.is_done, steps
+    return connect.account_id
+
+
+def test_another_key_while_events_come_in(stack, odoo, sendgrid, database):
+    """Another signing key: of the events that SendGrid posts meanwhile, with either key, none is lost or double."""
+    dialog = odoo.create("sendgrid.account.connect", name="Busy", api_key=KEY)
+    account_id = run_dialog(odoo, {"res_id": dialog})
+    sendgrid.webhook(flush_seconds=0.01, max_events=3)
+    sent, stop = [], threading.Event()
+
+    def load():
+        while not stop.is_set():
+            name = f"load-{len(sent)}@rotation.test"
+            sendgrid.post_events([{"email": name, "event": "open", "timestamp": 1795500000, "sg_event_id": name}])
+            sent.append(name)
+
+    old = odoo.read("sendgrid.account", account_id, "verification_key", "webhook_id")
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        wait_for(lambda: len(sent) > 20, "a load")
+        run_dialog(odoo, odoo.call("sendgrid.account", "action_rotate_key", [account_id]))
+        during = len(sent)
+        wait_for(lambda: len(sent) > during + 20, "a load with both keys")
+        sendgrid.flush()
+        odoo.call("sendgrid.account", "action_forget_previous_key", [account_id])
+        after = len(sent)
+        wait_for(lambda: len(sent) > after + 20, "a load with the new key")
+    finally:
+        stop.set()
+        thread.join()
+    new = odoo.read("sendgrid.account", account_id, "verification_key", "webhook_id", "previous_verification_key")
+    assert (new.verification_key, new.webhook_id) != (old.verification_key, old.webhook_id)
+    assert not new.previous_verification_key
+
+    def arrived():
+        sendgrid.flush()
+        rows = database.query("SELECT recipient FROM sendgrid_event WHERE recipient LIKE '%%@rotation.test'")
+        return sorted(name for (name,) in rows)
+
+    wait_for(lambda: len(arrived()) >= len(sent), "every event")
+    assert arrived() == sorted(sent)
+    duplicates = database.value(
+        "SELECT sum(duplicate_count) FROM sendgrid_event_batch WHERE account_id = %s", account_id
+    )
+    assert duplicates, "for a while both webhooks posted"

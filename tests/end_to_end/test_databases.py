@@ -1,0 +1,60 @@
+"""Several databases behind one host: the host's name decides which one a webhook reaches (`--db-filter`)."""
+
+import pytest
+import requests
+from harness import Database, Webhook, wait_for
+
+from script.lib import database as databases
+from script.lib import paths, process, stack
+
+EVENT = {"email": "ada@example.org", "event": "open", "timestamp": 1795500000, "odoo_db": "another", "odoo_id": "x"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One Odoo server with two databases, and what each is called."""
+    with databases.for_tests() as first, databases.for_tests() as second:
+        port, *others = (process.free_port() for _ in range(3))
+        for name in (first, second):
+            stack.configure(name, port, *others)
+        logs = paths.LOG / first
+        logs.mkdir(exist_ok=True)
+        odoo = stack.Odoo(first, port, logs / "odoo.log", options=[f"--database={first},{second}", "--db-filter=^%d$"])
+        odoo.launch()
+        try:
+            odoo.wait()
+            yield odoo, (first, second)
+        finally:
+            odoo.kill()
+
+
+def post(odoo, host, token):
+    webhook = Webhook(f"{odoo.url}/sendgrid/webhook/{token}")
+    body = b"[]" if host is None else str([EVENT]).replace("'", '"').encode()
+    headers = {**webhook.sign(body), "Host": host or "unknown.example.com"}
+    return requests.post(webhook.url, data=body, headers=headers, timeout=60).status_code
+
+
+def test_the_host_decides(server):
+    """Each database takes what is posted to its host and its address, signed; nothing else, and none for the other."""
+    odoo, names = server
+    found = {name: Database(name) for name in names}
+    tokens = {name: found[name].value("SELECT webhook_token FROM sendgrid_account") for name in names}
+
+    def count(name):
+        return found[name].value("SELECT count(*) FROM sendgrid_event_batch")
+
+    def matches(name):
+        return found[name].query("SELECT match FROM sendgrid_event WHERE odoo_id = 'x'")
+
+    for name, other in (names, names[::-1]):
+        before = count(name), count(other)
+        assert post(odoo, f"{name}.example.com", tokens[name]) == 204
+        assert post(odoo, f"{name}.example.com", tokens[other]) == 404
+        assert post(odoo, "unknown.example.com", tokens[name]) == 404
+        assert post(odoo, None, tokens[name]) == 404
+        assert (count(name), count(other)) == (before[0] + 1, before[1])
+        # Of another database that shares the account: taken, counted, set aside.
+        assert wait_for(lambda name=name: matches(name), "drained") == [("foreign",)]
+        counted = found[name].query("SELECT state, event_count, unmatched_count FROM sendgrid_event_batch")
+        assert counted[-1] == ("done", 1, 1)
