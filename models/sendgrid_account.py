@@ -26,8 +26,8 @@ WEBHOOK_FIELDS = {
     "previous_verification_key_end",
     "signature_max_age",
 }
-# Seconds after which the webhook's path looks again. Who writes makes it forget at once; but a request that began before
-# the commit may read what was, and remember that after it: then old keys would be believed, and new ones not, for good.
+# Seconds after which the webhook's path looks again. Who writes makes it forget at once; but a request that began
+# before the commit may read what was, and remember it after that: old keys would be believed for good, new ones never.
 MEMORY_LASTS = 5
 # SendGrid posts an event again for 24 hours: so long, and a little longer, a key that it used is of use.
 PREVIOUS_KEY_VALID = timedelta(hours=25)
@@ -169,7 +169,7 @@ class SendgridAccount(models.Model):
     compliance_date = fields.Datetime(readonly=True)
     mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
 
-    # Partial, so that for PostgreSQL it is no key: to change it does not collide with the batches that refer to the row.
+    # Partial, so that for PostgreSQL it is no key: to change it does not collide with new batches of the account.
     _webhook_token_uniq = models.UniqueIndex(
         "(webhook_token) WHERE webhook_token IS NOT NULL", "Two accounts cannot share a webhook address."
     )

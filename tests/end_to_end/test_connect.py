@@ -1,7 +1,6 @@
 """Connecting an account in the browser, with whatever can go wrong; and another signing key while events come in."""
 
 import threading
-import time
 
 import pytest
 from harness import picture, wait_for
