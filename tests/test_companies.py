@@ -1,9 +1,12 @@
 """Two companies, each with an account of its own, and one account for all."""
 
+from unittest.mock import patch
+
 from odoo import Command
 from odoo.exceptions import AccessError
 from odoo.tests import Form, HttpCase, mute_logger, new_test_user, tagged
 
+from ..tools import client
 from .common import SendgridMixin
 from .simulator import Relayed, Signer, to_wire
 
@@ -87,6 +90,13 @@ class TestCompanies(SendgridMixin, HttpCase):
         connect = Connect.create({"account_id": self.accounts[1].id, "name": "Mine now", "api_key": "SG.x"})
         with self.assertRaises(AccessError):
             connect._save_account()
+        with patch.object(client.Client, "call") as called:
+            for name in ("webhook", "signing", "server", "tracking", "test"):
+                connect.api_key = False
+                connect.step_ids = [Command.clear(), Command.create({"name": name, "state": "running"})]
+                connect.run_next()
+                self.assertEqual(connect.step_ids.state, "failed")
+            called.assert_not_called()
         Disconnect = self.env["sendgrid.account.disconnect"].with_user(self.administrators[0])
         with self.assertRaises(AccessError):
             Disconnect.create({"account_id": self.accounts[1].id}).action_disconnect()

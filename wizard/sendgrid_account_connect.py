@@ -110,7 +110,7 @@ class SendgridAccountConnect(models.TransientModel):
 
     def _get_client(self):
         """Return a client for the key that was entered, else for the account's."""
-        entered = {"name": self.name, "region": self.region, "api_key": self.api_key or self.account_id.sudo().api_key}
+        entered = {"name": self.name, "region": self.region, "api_key": self.api_key or self.account_id.api_key}
         return self.env["sendgrid.account"].new(entered)._get_client(patience=5)
 
     def _save_account(self):

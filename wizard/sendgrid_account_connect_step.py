@@ -108,7 +108,9 @@ class SendgridAccountConnectStep(models.TransientModel):
         return message
 
     def _get_account(self):
-        return self.connect_id.account_id
+        account = self.connect_id.account_id
+        account.check_access("write")  # what is called at SendGrid is called with its key
+        return account
 
     # ------------------------------------------------------------
     # KEY
@@ -126,7 +128,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         }
         useful = {
             "user.webhooks.event.test.create": self.env._("have SendGrid send a test event"),
-            "tracking_settings.read": self.env._("show whether opens and clicks are tracked"),
+            "tracking_settings.read": self.env._("show what is tracked, and track links by the Web API"),
             "tracking_settings.open.update": self.env._("switch open tracking"),
             "tracking_settings.click.update": self.env._("switch click tracking"),
             "suppression.read": self.env._("fetch bounces, unsubscribes and complaints that the webhook missed"),
