@@ -183,6 +183,20 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertTrue(connect.is_done, self.tell(connect))
         self.assertEqual((account.api_key, account.mail_server_ids.smtp_pass), ("SG.other", "SG.other"))
 
+    def test_off_until_the_key_is_stored(self):
+        """Test that a webhook posts nothing before its key is stored: unsigned, it would be refused."""
+        connect = self.open()
+        connect.action_start()
+        for _step in ALL_STEPS[:-1]:
+            self.assertFalse([webhook for webhook in self.webhooks() if webhook["enabled"]])
+            connect.run_next()
+        self.run_steps(connect)
+        self.assertTrue(self.webhooks()[0]["enabled"])
+        self.start(self.open(connect.account_id))
+        bodies = [call["body"] or {} for call in self.sandbox("GET", "/sandbox/calls")]
+        switched = [body["enabled"] for body in bodies if {"url", "enabled"} <= body.keys()]
+        self.assertNotIn(False, switched[switched.index(True) :], "connecting again never switches it off")
+
     def test_died_after_creation(self):
         """Test that a webhook whose id never got here is found by its address, and is known as made by us."""
         connect = self.open()
@@ -361,6 +375,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         for scope in ("suppression.read", "suppression.delete", "email_activity.read", "tracking_settings.read"):
             self.assertIn(scope, self.step(connect, "key").message)
         self.assertIn("Test Integration", self.step(connect, "test").message)
+        self.assertTrue(self.webhooks()[0]["enabled"])
         self.assertEqual(connect.account_id.connection_state, "incomplete")
 
     def test_maximum_reached(self):

@@ -84,20 +84,20 @@ def judge(webhook, url, keys):
 
 
 def create(client, url):
-    """Make a webhook and return it as SendGrid describes it.
+    """Make a webhook, switched off until what it posts is signed, and return it as SendGrid describes it.
 
     :raise ApiError: `refused`: the address is no URL, another webhook has it, or the plan allows no more
     """
-    body = {"url": url, "enabled": True, "friendly_name": FRIENDLY_NAME, **dict.fromkeys(EVENTS, True)}
+    body = {"url": url, "enabled": False, "friendly_name": FRIENDLY_NAME, **dict.fromkeys(EVENTS, True)}
     webhook = client.call("post", SETTINGS, body=body).body
     if not isinstance(webhook, dict) or not webhook.get("id"):
         raise ApiError("answer")
     return webhook
 
 
-def update(client, webhook_id, url):
+def update(client, webhook_id, url, enabled):
     """Have a webhook post all events to ``url``, those about the account itself too (only this call takes these)."""
-    body = {"url": url, "enabled": True, **dict.fromkeys(EVENTS, True), "account_status_change": True}
+    body = {"url": url, "enabled": enabled, **dict.fromkeys(EVENTS, True), "account_status_change": True}
     client.call("patch", (*SETTINGS, webhook_id), body=body)
 
 

@@ -230,7 +230,8 @@ class SendgridAccountConnectStep(models.TransientModel):
                         )
                     )
                 own, created = event_webhook.create(client, url), True
-            event_webhook.update(client, own["id"], url)
+            # As it was: only the last step switches it on, when the key is committed that its events are signed with.
+            event_webhook.update(client, own["id"], url, bool(own.get("enabled")))
         except ApiError as error:
             if error.kind == "refused":
                 raise UserError(self._explain_refusal(error, url)) from error
@@ -406,34 +407,34 @@ class SendgridAccountConnectStep(models.TransientModel):
     # ------------------------------------------------------------
 
     def _run_test(self):
-        """Send the test, and at the next calls look for it: each in a transaction of its own, which sees what came.
+        """Switch the webhook on, send the test, and at the next calls look for it: their transactions see what came.
 
-        Again, if it does not come soon: what was refused SendGrid does not post again.
+        Send it again, if it does not come soon: what was refused SendGrid does not post again.
         """
         account = self._get_account()
         now = fields.Datetime.now()
         if self.test_count and self._has_arrived(account):
             account.connection_date = now
-            return "done", self.env._(
-                "It has arrived, and its signature is valid: what happens to your e-mails shows up."
-            )
+            return "done", self.env._("The webhook is switched on. The test has arrived, and its signature is valid.")
         waited = now - (self.test_date or now)
         if waited >= self.test_count * SENT_AGAIN_AFTER and waited < PATIENCE:
             last = self.env["sendgrid.event.batch"].sudo().search([("account_id", "=", account.id)], limit=1)
+            client = account._get_client(patience=5)
+            event_webhook.update(client, account.webhook_id, account.webhook_url, enabled=True)
             try:
-                event_webhook.test(account._get_client(patience=5), account.webhook_id, account.webhook_url)
+                event_webhook.test(client, account.webhook_id, account.webhook_url)
             except ApiError as error:
                 if error.kind != "scope":
                     raise
                 return "skipped", self.env._(
-                    "The key may not do this. Press “Test Integration” on the webhook's page at SendGrid, and look "
-                    "under Configuration > Event Batches whether something arrives."
+                    "The webhook is switched on, but the key may not have a test sent. Press “Test Integration” on the "
+                    "webhook's page at SendGrid, and look under Configuration > Event Batches whether something arrives."
                 )
             if not self.test_count:
                 self.write({"last_batch_id": last.id, "test_date": now})
             self.test_count += 1
         if waited < PATIENCE:
-            return "running", self.env._("SendGrid has been asked for it.")
+            return "running", self.env._("The webhook is switched on, and SendGrid has been asked for the test.")
         reasons = [
             self._doubt_url(account.webhook_url),
             self.env._("Is this Odoo reachable from the internet under that address, with a valid certificate?"),
