@@ -428,7 +428,7 @@ class SendgridAccountConnectStep(models.TransientModel):
                     raise
                 return "skipped", self.env._(
                     "The webhook is switched on, but the key may not have a test sent. Press “Test Integration” on the "
-                    "webhook's page at SendGrid, and look under Configuration > Event Batches whether something arrives."
+                    "page of the webhook, and look under Configuration > Event Batches whether something arrives."
                 )
             if not self.test_count:
                 self.write({"last_batch_id": last.id, "test_date": now})
