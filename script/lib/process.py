@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from . import paths, say
 
@@ -140,6 +141,26 @@ class Server:
 
     def __exit__(self, *exception):
         self.stop()
+
+
+def children(parent):
+    """The process ids of a process's children (on Linux)."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything.
+            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(status.parent.name))
+    return sorted(found)
+
+
+def is_alive(pid):
+    """Whether there is a process of that id, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except OSError as problem:
+        return isinstance(problem, PermissionError)
+    return True
 
 
 def answers(address):

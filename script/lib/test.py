@@ -3,39 +3,62 @@
 import os
 from pathlib import Path
 
-from . import chromium, database, odoo, paths, postgres, process, say
+from . import chromium, database, lock, odoo, paths, postgres, process
 
 # Odoo finds the addon, and pytest its tests, through this link: the checkout's own folder can have any name.
 LINK = paths.ADDONS / paths.ADDON
 DEFAULT = ("sandbox/tests", "tests")
+FAULTS = LINK / "tests" / "faults"
 
 
 def main(arguments):
-    """Run pytest on a fresh copy of the test database."""
+    """Run pytest on a fresh copy of the test database; after the word `faults`, the fault suite."""
     if arguments[:1] == ["faults"]:
-        raise say.Problem("script/test faults: the fault suite does not exist yet.")
+        return _faults(arguments[1:])
     chromium.ensure()
     with postgres.running(), database.for_tests() as name:
         return process.foreground(_command(name, arguments), cwd=paths.ADDONS, env=_environment())
 
 
+def _faults(arguments):
+    """Run the fault suite, which kills its PostgreSQL: one of its own."""
+    os.environ.pop("PGDATABASE", None)
+    cluster = postgres.to_be_killed()
+    with lock.exclusive("faults"):
+        cluster.start()
+        try:
+            command = [*_pytest(FAULTS), *("-p", "no:odoo"), *(_through_link(one) for one in arguments)]
+            if not any(str(part).startswith(str(FAULTS)) for part in command):
+                command.append(FAULTS)
+            return process.foreground(command, cwd=paths.ADDONS, env={**_environment(), "DATABASES": "faults"})
+        finally:
+            cluster.stop()
+
+
 def _command(name, arguments):
-    here = Path.cwd()
-    arguments = [_through_link(argument, here) for argument in arguments]
+    arguments = [_through_link(argument) for argument in arguments]
     if not any(argument.startswith(str(LINK)) for argument in arguments):
         arguments += [str(LINK / folder) for folder in DEFAULT if (LINK / folder).is_dir()]
     return [
-        *(paths.VENV_PYTHON, "-m", "pytest"),
-        *(f"--rootdir={LINK}", f"--confcutdir={LINK}", f"--config-file={LINK / 'pyproject.toml'}"),
+        *(*_pytest(LINK), f"--ignore={FAULTS}"),
         *(f"--odoo-database={name}", f"--odoo-config={paths.CONFIG}", "--odoo-log-level=warn", "--odoo-http"),
-        *("-p", "script.lib.pytest_plugin", *arguments),
+        *arguments,
     ]
 
 
-def _through_link(argument, here):
+def _pytest(root):
+    return [
+        *(paths.VENV_PYTHON, "-m", "pytest"),
+        *(f"--rootdir={root}", f"--confcutdir={root}", f"--config-file={LINK / 'pyproject.toml'}"),
+        *("-o", f"cache_dir={paths.DEV / 'pytest_cache'}"),
+        *("-p", "script.lib.pytest_plugin"),
+    ]
+
+
+def _through_link(argument):
     """`tests/test_x.py::TestX` as seen through the link; anything that is no path in the checkout as it is."""
     path, *rest = argument.split("::")
-    path = (here / path).resolve()
+    path = (Path.cwd() / path).resolve()
     if argument.startswith("-") or not path.exists() or not path.is_relative_to(paths.ROOT):
         return argument
     return "::".join([str(LINK / path.relative_to(paths.ROOT)), *rest])

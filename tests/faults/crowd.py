@@ -1,0 +1,134 @@
+"""Documents that events can be about, and what the events have to add up to: the reference."""
+
+import datetime
+import secrets
+import time
+from collections import defaultdict
+
+from harness import wait_for, wire
+
+from script.lib import database as databases
+from tools.fold import fold
+from tools.parsing import parse_batch
+
+MAKE = """
+import os
+from datetime import datetime, timedelta
+domain, number = os.environ["CROWD_DOMAIN"], int(os.environ["CROWD_NUMBER"])
+account = env["sendgrid.account"].search([], limit=1)
+addresses = [f"somebody{n}@{domain}" for n in range(number)]
+partners = env["res.partner"].create([{"name": address, "email": address} for address in addresses])
+env["sendgrid.email"].create([
+    {
+        "odoo_id": f"{domain}-{n}", "account_id": account.id, "recipient": address, "message_id": f"<{n}@{domain}>",
+        "sent_date": datetime.now() - timedelta(hours=1), "subject": address, "partner_id": partner.id,
+        "model": "res.partner", "res_id": partner.id,
+    }
+    for n, (address, partner) in enumerate(zip(addresses, partners))
+])
+env.cr.commit()
+"""
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+# What happens, how often, and what it says. An event is what it is about, its kind and its second: nothing else varies.
+KINDS = {
+    "processed": (38, {}),
+    "delivered": (36, {"response": "250 2.0.0 OK"}),
+    "open": (15, {"useragent": AGENT, "ip": "203.0.113.7", "sg_machine_open": False}),
+    "click": (5, {"useragent": AGENT, "ip": "203.0.113.7", "url": "https://shop.example.com/"}),
+    "deferred": (3, {"response": "451 4.7.1 Greylisted", "attempt": "1"}),
+    "bounce": (2, {"type": "bounce", "status": "5.1.1", "reason": "550 5.1.1 no such user"}),
+    "unsubscribe": (1, {"useragent": AGENT}),
+    "spamreport": (0.2, {}),
+}
+COLUMNS = (
+    "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
+    "machine_open_count machine_click_count"
+).split()
+
+
+class Crowd:
+    """Documents in the database, one for each address."""
+
+    def __init__(self, database, number):
+        self.database = database
+        self.domain = f"{secrets.token_hex(4)}.test"
+        self.addresses = [f"somebody{n}@{self.domain}" for n in range(number)]
+        databases.run_script(database.name, MAKE, CROWD_DOMAIN=self.domain, CROWD_NUMBER=str(number))
+        self.odoo_db = database.value("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'")
+        self.start = int(time.time()) - 1800
+
+    def event(self, chance):
+        """An event about one of them, chosen by chance."""
+        number = chance.randrange(len(self.addresses))
+        [kind] = chance.choices(list(KINDS), [often for often, _said in KINDS.values()])
+        return {
+            "email": self.addresses[number],
+            "event": kind,
+            "timestamp": self.start + chance.randrange(1800),
+            "sg_event_id": secrets.token_urlsafe(16),
+            "sg_message_id": f"{self.domain.replace('.', '')}{number}.recvd-1-2-3",
+            "odoo_db": self.odoo_db,
+            "odoo_id": f"{self.domain}-{number}",
+            **KINDS[kind][1],
+        }
+
+    def events(self, chance, number):
+        """Some of them."""
+        return [self.event(chance) for _ in range(number)]
+
+    def wait_until_drained(self, timeout=180):
+        """Wait until all that was received is processed. The minute of Odoo's scheduler takes a second here."""
+
+        def is_drained():
+            self.database.minute_is_over()
+            return not self.database.value("SELECT count(*) FROM sendgrid_event_batch WHERE state = 'pending'")
+
+        wait_for(is_drained, "all drained", timeout)
+
+    def check(self, events):
+        """Assert that these events, and no others, are there once, and that each document is what its own add up to."""
+        parsed, rejected = parse_batch(wire(events))
+        assert not rejected
+        by_copy = defaultdict(dict)
+        for event in parsed:
+            by_copy[event.odoo_id][event.fingerprint] = event
+        stored = self.database.query(
+            "SELECT fingerprint FROM sendgrid_event WHERE odoo_id LIKE %s AND email_id IS NOT NULL", f"{self.domain}-%"
+        )
+        expected = sorted(fingerprint for some in by_copy.values() for fingerprint in some)
+        assert sorted(one for (one,) in stored) == expected
+        assert not self.database.query("SELECT id, state, error FROM sendgrid_event_batch WHERE state != 'done'")
+        rows = self.database.query(
+            f"""SELECT email.odoo_id, {", ".join(COLUMNS)}, facts, consequence_error, partner.message_bounce
+                  FROM sendgrid_email email JOIN res_partner partner ON partner.id = partner_id
+                 WHERE odoo_id LIKE %s""",
+            f"{self.domain}-%",
+        )
+        assert len(rows) == len(self.addresses)
+        for odoo_id, *values, facts, error, bounces in rows:
+            state = fold(by_copy[odoo_id].values())
+            assert dict(zip(COLUMNS, values, strict=True)) == as_columns(state), odoo_id
+            assert set(facts or ()) == set(state.facts), odoo_id
+            assert not error
+            # What followed from it followed once.
+            assert (bounces or 0) == int("bounced" in state.facts), odoo_id
+
+
+def as_columns(state):
+    """A state as its document keeps it."""
+
+    def moment(seconds):
+        return seconds and datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).replace(tzinfo=None)
+
+    return {
+        "status": state.status,
+        "status_reason": state.reason or None,
+        "processed_date": moment(state.processed),
+        "delivered_date": moment(state.delivered),
+        "first_open_date": moment(state.first_open),
+        "last_open_date": moment(state.last_open),
+        "open_count": state.open_count,
+        "click_count": state.click_count,
+        "machine_open_count": state.machine_open_count,
+        "machine_click_count": state.machine_click_count,
+    }

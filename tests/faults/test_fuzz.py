@@ -1,0 +1,248 @@
+"""Bodies that nobody would send on purpose: no exception leaves the parser, and no good event beside a bad one is lost.
+
+Real events are changed by chance: values of other types, absurd numbers and depths, broken texts; then bytes.
+"""
+
+import json
+import multiprocessing
+import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from harness import Log
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tools.parsing import BatchError, parse_batch
+
+SAMPLES = [
+    event
+    for path in sorted((Path(__file__).parents[1] / "data").glob("*.json"))
+    for event in json.loads(path.read_text(encoding="utf-8"))
+]
+FIELDS = sorted({name for event in SAMPLES for name in event})
+MEGABYTE = 1024 * 1024
+AT_ONCE = 100  # bodies of one of hypothesis's examples, which cost more than a body
+# JSON source of values that no field has. Not all of it is JSON.
+ODD = [
+    *("null", "true", "false", "[]", "{}", '""', "0", "-1", "1.5", "1e400", "-1e400", "NaN", "Infinity", "-Infinity"),
+    *("1" * 20, "1e" + "9" * 400, "-0", "0.1e-400", "4294967296", "18446744073709551616", "1795500000000", "1e9"),
+    *(
+        '"\\u0000"',
+        '"a\\u0000b"',
+        '"\\ud800"',
+        '"\\udfff\\ud800"',
+        '"\\ud83d\\ude00"',
+        '"\\\\"',
+        '"\\""',
+        '"\x7f"',
+        '"\t"',
+    ),
+    *('{"a":{"b":[1,{"c":null}]}}', '["x",["y",["z"]]]', '{"":""}', '{"type":"html","index":1e99}'),
+    *(
+        '"' + "é" * 400 + '"',
+        '" "',
+        '"1795500000"',
+        '"1795500000000"',
+        "[" * 50 + "]" * 50,
+        '{"a":' * 50 + "1" + "}" * 50,
+    ),
+]
+# The same, but each takes so long that it is chosen now and then only.
+HEAVY = ["9" * 5000, "[" * 3000 + "]" * 3000, '{"a":' * 3000 + "1" + "}" * 3000, '"' + "x" * 70_000 + '"']
+# What breaks the JSON of one element, and so of all.
+BROKEN = ['"', "'", "}", "]", "[", "{", ",", ":", "\\", '"\\x"', "nul", "--1", "\n", "\t", "/*", "undefined"]
+# Bytes that are no UTF-8, or no text that the database takes.
+WRONG_BYTES = [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x00", b"\x80", b"\xef\xbb\xbf", b"\xfe\xff"]
+
+
+def good(number):
+    """A good event that names itself."""
+    return {"email": f"good{number}@fuzz.test", "event": "delivered", "timestamp": 1_795_500_000 + number}
+
+
+def dump(event):
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+def bad_element(chance):
+    """The source of an element that is JSON, but an event only by luck; as text in which all may stand."""
+    event = dict(chance.choice(SAMPLES))
+    members = [f"{json.dumps(name)}:{dump(value)}" for name, value in event.items()]
+    for _ in range(chance.choice((0, 1, 1, 1, 2, 5))):
+        odd = chance.choice(ODD if chance.random() < 0.98 else HEAVY)
+        where = chance.random()
+        if where < 0.1:
+            return odd
+        member = f"{json.dumps(chance.choice(FIELDS))}:{odd}"
+        if where < 0.5 or not members:
+            # Also a second member of the same name.
+            members.insert(chance.randint(0, len(members)), member)
+        else:
+            members[chance.randrange(len(members))] = member
+    return "{" + ",".join(members) + "}"
+
+
+def with_wrong_bytes(chance, source):
+    """Bytes that are no text inside of a string of an element: of that element's JSON nothing is broken."""
+    quotes = [index for index, mark in enumerate(source) if mark == ord(":") and source[index + 1 : index + 2] == b'"']
+    if quotes and b"\\" not in source:
+        index = chance.choice(quotes) + 2
+        return source[:index] + chance.choice(WRONG_BYTES[:-1]) + source[index:]
+    return source
+
+
+def make_body(chance):
+    """A body, and how many good events in it have to be found; None if it may be no JSON at all."""
+    elements, expected = [], 0
+    for _ in range(chance.choice((1, 1, 2, 3, 6))):
+        if chance.random() < 0.4:
+            elements.append(dump(good(expected)).encode())
+            expected += 1
+        else:
+            element = bad_element(chance).encode("utf-8", "surrogatepass")
+            elements.append(with_wrong_bytes(chance, element) if chance.random() < 0.2 else element)
+    body = b"[" + b",\r\n".join(elements) + b"]\r\n"
+    if chance.random() < 0.7:
+        return body, expected
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        index = chance.randrange(len(body) + 1)
+        change = chance.random()
+        if change < 0.3:
+            body = body[:index] + chance.choice(BROKEN).encode() + body[index:]
+        elif change < 0.5:
+            body = body[:index]
+        elif change < 0.7:
+            body = body[:index] + bytes([chance.randrange(256)]) + body[index + 1 :]
+        elif change < 0.9:
+            body = body[:index] + chance.choice(WRONG_BYTES) + body[index:]
+        else:
+            body = body[:index] + body[chance.randrange(len(body) + 1) :]
+    return body, None
+
+
+def check(body, expected):
+    """Parse a body: it is read or a BatchError, and the good events are found."""
+    try:
+        events, rejected = parse_batch(body)
+    except BatchError as error:
+        assert expected is None, body[:2000]
+        assert len(str(error)) < 300, body[:2000]
+        return
+    if expected is not None:
+        found = [event for event in events if event.recipient.endswith("@fuzz.test")]
+        assert [(event.recipient, event.timestamp) for event in found] == [
+            (good(number)["email"], good(number)["timestamp"]) for number in range(expected)
+        ], body[:2000]
+    for event in events:
+        assert event.fingerprint
+    for element in rejected:
+        assert 0 < len(element.reason) < 300, body[:2000]
+
+
+def peak_memory():
+    """The most that this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(kind):
+    """Parse one of the largest bodies in this process, which has done nothing else; return what it took, in bytes."""
+    body = HUGE[kind](4 * MEGABYTE - 200)
+    before = peak_memory()
+    check(body, None)
+    return peak_memory() - before
+
+
+def test_parser(request, report):
+    """Bodies by the hundred thousand: what is wrong with one is its own affair, and memory does not grow with them."""
+    bodies = request.config.getoption("bodies")
+    count = 0
+
+    @settings(
+        max_examples=-(-bodies // AT_ONCE),
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],  # a body is not made smaller by making its seed smaller
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.integers(min_value=0, max_value=2**64 - 1))
+    def parse_many(seed):
+        nonlocal count
+        chance = Random(seed)
+        for _ in range(AT_ONCE):
+            check(*make_body(chance))
+            count += 1
+
+    for number in range(1000):
+        check(*make_body(Random(number)))
+    before, start = peak_memory(), time.monotonic()
+    parse_many()
+    # Hypothesis stops early when it thinks that it has seen all.
+    chance = Random(request.config.getoption("seed"))
+    while count < bodies:
+        check(*make_body(chance))
+        count += 1
+    grown = (peak_memory() - before) / MEGABYTE
+    report(f"fuzz: {count} bodies through the parser in {time.monotonic() - start:.0f} s, memory +{grown:.0f} MB")
+    assert grown < 100
+
+
+HUGE = {
+    "one text": lambda size: b'[{"email":"a@b.c","event":"open","timestamp":1795500000,"reason":"%s"}]' % (b"x" * size),
+    "escapes": lambda size: b'["%s"]' % (b"\\u0000" * (size // 6)),
+    "brackets": lambda size: b"[" * size,
+    "brackets, closed": lambda size: b"[" * (size // 2) + b"]" * (size // 2),
+    "objects": lambda size: b'{"a":' * (size // 5),
+    "deep neighbours": lambda size: b"[" + b",".join([b"[" * 2000 + b"]" * 2000] * (size // 4001)) + b"]",
+    "numbers": lambda size: b"[" + b"1," * (size // 2) + b"1]",
+    "one number": lambda size: b"[" + b"9" * size + b"]",
+    "one member after the other": lambda size: b"[{" + b'"a":1,' * (size // 6) + b'"a":1}]',
+    "invalid UTF-8": lambda size: b'["' + b"\xff" * size + b'"]',
+    "NUL bytes": lambda size: b"\x00" * size,
+    "quotes": lambda size: b'["' + b'\\"' * (size // 2),
+    "empty objects": lambda size: b"[" + b"{}," * (size // 3) + b"{}]",
+    "events": lambda size: b"[" + b",".join([dump(good(1)).encode()] * (size // 75)) + b"]",
+}
+
+
+def test_four_megabytes(report):
+    """The largest bodies that are taken: read or refused, with memory for what is in them and no more."""
+    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+        peaks = dict(zip(HUGE, pool.map(measure, HUGE, chunksize=1), strict=True))
+    worst = max(peaks, key=peaks.get)
+    worst_mb, median_mb = (size // MEGABYTE for size in (peaks[worst], median(peaks.values())))
+    report(f"fuzz: 4 MB of {worst} take {worst_mb:.0f} MB, the median kind {median_mb:.0f} MB")
+    assert peaks[worst] < 512 * MEGABYTE, peaks
+
+
+def test_posts(request, stack, database, webhook, crowd, chance, report):
+    """The same by HTTP, signed: all are taken, all are processed, and the good events in them reach their documents."""
+    number = request.config.getoption("posts")
+    events, bodies = [], []
+    for index in range(number):
+        if index % 10:
+            bodies.append(make_body(chance)[0])
+        else:
+            event = crowd.event(chance)
+            events.append(event)
+            elements = [bad_element(chance).encode("utf-8", "surrogatepass") for _ in range(2)]
+            elements.insert(chance.randint(0, 2), dump(event).encode())
+            bodies.append(b"[" + b",".join(elements) + b"]")
+    # Some of the largest.
+    bodies[: len(HUGE)] = [make(4 * MEGABYTE - 200) for make in HUGE.values()] if number > 1000 else bodies[: len(HUGE)]
+    events = [event for body, event in zip(bodies[::10], events, strict=True) if dump(event).encode() in body]
+    log, start = Log(stack.odoo.log), time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        answers = set(pool.map(lambda body: webhook.post(body).status_code, bodies))
+    assert answers == {204}
+    crowd.wait_until_drained()
+    report(f"fuzz: {number} bodies by HTTP, drained after {time.monotonic() - start:.0f} s")
+    assert not log.problems()
+    assert not database.query(
+        "SELECT error FROM sendgrid_event_batch WHERE state = 'failed' AND error NOT LIKE 'The body%'"
+    )
+    stored = database.query("SELECT sg_event_id FROM sendgrid_event WHERE odoo_id LIKE %s", f"{crowd.domain}-%")
+    assert {event["sg_event_id"] for event in events} == {one for (one,) in stored}

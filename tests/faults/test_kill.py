@@ -1,0 +1,119 @@
+"""`kill -9` at random moments, while events are taken and drained: nothing that was answered 2xx is lost or double."""
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections import Counter
+
+import psycopg2
+import pytest
+from harness import wait_for
+from sender import Sender
+
+from script.lib import process, say
+
+ALIVE = re.compile(r"Worker (Worker\w+) \((\d+)\) alive")
+RECOVERY = 120  # seconds
+
+
+class Killer:
+    """What can die, each way a method."""
+
+    def __init__(self, stack, cluster, database, chance):
+        self.stack = stack
+        self.cluster = cluster
+        self.database = database
+        self.chance = chance
+
+    def job_worker(self):
+        """The process that drains."""
+        self._kill_worker("WorkerCron")
+
+    def http_worker(self):
+        """One of the processes that take POSTs."""
+        self._kill_worker("WorkerHTTP")
+
+    def server(self):
+        """All of Odoo; somebody starts it again."""
+        self.stack.odoo.kill()
+        self.stack.odoo.start()
+
+    def postgres(self):
+        """All of PostgreSQL; somebody starts it again."""
+        self.cluster.kill()
+        time.sleep(self.chance.uniform(0, 1))
+        self.cluster.start()
+
+    def backend(self):
+        """One of PostgreSQL's processes: it ends the others, and recovers by itself."""
+        _server, *others = self.cluster.processes()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.chance.choice(others), signal.SIGKILL)
+
+    def connections(self):
+        """All connections to the database, as an administrator or a firewall cuts them."""
+        with contextlib.suppress(psycopg2.OperationalError):
+            self.database.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid != pg_backend_pid()",
+                self.database.name,
+            )
+
+    def _kill_worker(self, kind):
+        with open(self.stack.odoo.log, errors="replace") as log:
+            started = {int(pid): name for name, pid in ALIVE.findall(log.read())}
+        alive = [pid for pid in process.children(self.stack.odoo.process.pid) if started.get(pid) == kind]
+        with contextlib.suppress(ProcessLookupError, IndexError):  # it is just being replaced
+            os.kill(self.chance.choice(alive), signal.SIGKILL)
+
+
+WAYS = ("job_worker", "http_worker", "server", "postgres", "backend", "connections")
+
+
+def test_kill(request, stack, cluster, database, webhook, crowd, chance, report):
+    """Kill something at a random moment, again and again, while SendGrid posts; then look at what is there."""
+    rounds = request.config.getoption("rounds")
+    killer = Killer(stack, cluster, database, chance)
+    # Each way as often as the others, in an order of chance.
+    ways = [WAYS[number % len(WAYS)] for number in range(rounds)]
+    chance.shuffle(ways)
+    hit_draining = 0
+
+    def pending():
+        return database.value("SELECT count(*) FROM sendgrid_event_batch WHERE state = 'pending'")
+
+    with Sender(webhook, lambda: crowd.events(chance, chance.randint(1, 200)), chance) as sender:
+        for way in ways:
+            wait_for(pending, "something to drain")
+            time.sleep(chance.uniform(0, 1))
+            hit_draining += bool(pending())
+            getattr(killer, way)()
+            taken = sender.taken
+
+            def is_back(taken=taken):
+                keep_running(stack.odoo)
+                return sender.taken > taken + 4
+
+            wait_for(is_back, f"posts are taken again after {way}", RECOVERY)
+    crowd.wait_until_drained(RECOVERY)
+    crowd.check(sender.events)
+    answers = Counter(sender.answers)
+    report(
+        f"kill: {rounds} rounds, {hit_draining} while draining; {len(sender.events)} events; answers {dict(answers)}"
+    )
+    assert hit_draining > rounds / 2, "the kills hit the drain"
+    assert set(answers) - {204}, "the kills hit the posts"
+
+
+def keep_running(server):
+    """Start Odoo again when it has ended, as systemd does: with processes it ends when it misses its database."""
+    if not server.running():
+        with contextlib.suppress(say.Problem):  # the next time
+            server.start()
+
+
+@pytest.fixture(autouse=True)
+def _postgres_is_there_afterwards(cluster):
+    yield
+    cluster.start()
