@@ -335,9 +335,11 @@ class SendgridEmail(models.Model):
             if has_records:
                 Model = Model.with_context(active_test=False)
                 if Model.has_access("read"):
-                    domain |= about & self._get_exists_domain("res_id", Model)
+                    domain |= self._get_exists_domain("res_id", Model, "model")
             if is_admin:
-                domain |= own & (about & ~self._get_exists_domain("res_id", Model.sudo()) if has_records else about)
+                domain |= own & (
+                    about & ~self._get_exists_domain("res_id", Model.sudo(), "model") if has_records else about
+                )
         return domain
 
     @api.model
