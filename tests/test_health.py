@@ -7,10 +7,11 @@ from unittest.mock import patch
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from ..models import sendgrid_event_batch, sendgrid_rejection
+from ..models import sendgrid_account_health, sendgrid_event_batch, sendgrid_rejection
 from ..models.sendgrid_event_batch import SendgridEventBatch
+from ..tools import event_webhook
 from .common import SendgridMixin, now
-from .sandbox_case import SandboxCase
+from .sandbox_case import API_KEY, SandboxCase
 from .simulator import Relayed, Signer, account_event, to_wire
 
 WARNING = "mail.mail_activity_data_warning"
@@ -311,6 +312,89 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertNotIn("no signature", self._activities().note)
         self.receive(account_event(now() - 30, type="reactivate"))
         self.assertFalse(self._activities())
+
+    # ------------------------------------------------------------
+    # WHAT SENDGRID SAYS
+    # ------------------------------------------------------------
+
+    def _connect(self):
+        """Have SendGrid hold a webhook of ours, as connecting leaves it; return its id."""
+        self.account.api_key = API_KEY
+        client = self.account._get_client()
+        webhook_id = event_webhook.create(client, self.account.webhook_url)["id"]
+        event_webhook.update(client, webhook_id, self.account.webhook_url)
+        self.account.write({"webhook_id": webhook_id, "verification_key": event_webhook.sign(client, webhook_id)})
+        return webhook_id
+
+    def assertFound(self, **findings):
+        checks = self._check()
+        self.assertEqual({name: checks[name].finding for name in findings}, findings)
+
+    def test_asked(self):
+        """Test that SendGrid is asked about the key and the webhook, and the clocks are compared."""
+        self.assertFound(key="key_none", webhook="webhook_unknown", clock="clock_unknown")
+        self.assertEqual(self.account.health, "unknown")
+        self._connect()
+        self.assertFound(key="key_valid", webhook="webhook_ready", clock="clock_right")
+        self.assertEqual(self.account.health, "ok")
+        self.account.with_user(self.administrator).action_check_health()
+        with patch.object(sendgrid_account_health.time, "time", return_value=now() + 90):
+            check = self._check()["clock"]
+        self.assertEqual((check.state, check.finding), ("warning", "clock_wrong"))
+        self.assertIn("90", check.message)
+
+    def test_webhook_changed(self):
+        """Test that what somebody does to the webhook at SendGrid is found, and warns where events get lost."""
+        webhook_id = self._connect()
+        client = self.account._get_client()
+        path = (*event_webhook.SETTINGS, webhook_id)
+        url = self.account.webhook_url
+        token = self.account.webhook_token
+
+        def change(**values):
+            client.call("patch", path, body={"url": url, **values})
+
+        change(click=False)
+        self.assertFound(webhook="webhook_partial")
+        self.assertFalse(self._activities())
+        change(click=True, url=f"https://elsewhere.example.com/sendgrid/webhook/{token}")
+        self.assertFound(webhook="webhook_address")
+        self.assertNotIn(token, self.account.check_ids.filtered(lambda c: c.subject == "webhook").message)
+        change(enabled=False)
+        self.assertFound(webhook="webhook_disabled")
+        self.assertEqual(len(self._activities()), 1)
+        change(enabled=True)
+        signed = (*event_webhook.SETTINGS, "signed", webhook_id)
+        client.call("patch", signed, body={"enabled": False})
+        self.assertFound(webhook="webhook_unsigned")
+        client.call("patch", signed, body={"enabled": True})
+        self.assertFound(webhook="webhook_key")
+        self.account.verification_key = event_webhook.sign(client, webhook_id)
+        self.assertFound(webhook="webhook_ready")
+        self.assertFalse(self._activities())
+        event_webhook.delete(client, webhook_id, token)
+        self.assertFound(webhook="webhook_gone")
+
+    def test_key_refused(self):
+        """Test that a key that SendGrid refuses warns, that no answer mends nothing, and that the right key does."""
+        self._connect()
+        self.sandbox("DELETE", f"/sandbox/keys/{API_KEY}")
+        self.assertFound(key="key_refused", webhook="webhook_unknown")
+        self.assertEqual(len(self._activities()), 1)
+        parameters = self.env["ir.config_parameter"].sudo()
+        parameters.set_param("sendgrid_tracking.api_host", "http://127.0.0.1:9")  # nobody is there
+        self.assertFound(key="key_refused", webhook="no_answer")
+        self.assertEqual(len(self._activities()), 1)
+        parameters.set_param("sendgrid_tracking.api_host", self.sandbox_url)
+        self.sandbox("PUT", f"/sandbox/keys/{API_KEY}", ["user.webhooks.event.settings.read"])
+        self.assertFound(key="key_cannot_send", webhook="webhook_ready")
+        self.sandbox("PUT", f"/sandbox/keys/{API_KEY}", ["mail.send"])
+        self.assertFound(key="key_valid", webhook="webhook_unreadable")
+        self.assertFalse(self._activities())
+
+    # ------------------------------------------------------------
+    # COST
+    # ------------------------------------------------------------
 
     def test_account_is_not_written(self):
         """Test that a check leaves the account's row alone: each event and document that is inserted points to it."""
