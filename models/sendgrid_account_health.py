@@ -111,8 +111,8 @@ class SendgridAccount(models.Model):
                             {
                                 "label": format_date(self.env, date, date_format="d MMM"),
                                 "value": days[date].event_count if date in days else 0,
-                                # The widget's names of its colours.
-                                "type": "future" if date == today else "past",
+                                # The widget's names of its colours; today is paler, as it is not over.
+                                "type": "past" if date == today else "future",
                             }
                             for date in dates
                         ],
@@ -180,8 +180,8 @@ class SendgridAccount(models.Model):
             "arrivals": self._check_arrivals(),
             "signatures": self._check_signatures(),
             "batches": self._check_batches(),
-            **self._check_remote(),
         }
+        findings |= self._check_remote(is_arriving=findings["arrivals"][1] == "arriving")
         is_changed, has_new = self.env["sendgrid.account.check"].sudo()._note(self, findings)
         if is_changed:
             self._warn_administrators(has_new)
@@ -251,9 +251,10 @@ class SendgridAccount(models.Model):
     # ASK SENDGRID
     # ------------------------------------------------------------
 
-    def _check_remote(self):
+    def _check_remote(self, is_arriving):
         """Ask SendGrid about the key and the webhook; from its answer the clocks are compared.
 
+        :param bool is_arriving: whether events have come today
         :return: findings; where SendGrid cannot be asked, what was a problem stays one
         """
         try:
@@ -283,11 +284,11 @@ class SendgridAccount(models.Model):
         may_send = "mail.send" in (scopes or ())
         return {
             "key": ("ok", "key_valid", None) if may_send else ("problem", "key_cannot_send", None),
-            **self._keep_problems({"webhook": self._check_webhook(api)}),
+            **self._keep_problems({"webhook": self._check_webhook(api, is_arriving)}),
             "clock": self._compare_clocks(answer.headers.get("date")),
         }
 
-    def _check_webhook(self, api):
+    def _check_webhook(self, api, is_arriving):
         account_sudo = self.sudo()
         try:
             webhooks, _max_allowed = event_webhook.list_all(api)
@@ -296,6 +297,9 @@ class SendgridAccount(models.Model):
                 return "unknown", "webhook_unreadable", None
             return self._no_answer(error)
         webhook = event_webhook.find(webhooks, account_sudo.webhook_token, account_sudo.webhook_id)
+        if not webhook and is_arriving and not account_sudo.webhook_id:
+            # Set up by hand, it may lead here over another server.
+            return "warning", "webhook_detour", None
         return event_webhook.judge(
             webhook, account_sudo.webhook_url, {account_sudo.verification_key, account_sudo.previous_verification_key}
         )

@@ -374,6 +374,11 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertFalse(self._activities())
         event_webhook.delete(client, webhook_id, token)
         self.assertFound(webhook="webhook_gone")
+        self.assertEqual(len(self._activities()), 1)
+        self.account.webhook_id = False
+        self.receive(Relayed(["x@example.org"]).event("open"))
+        self.assertFound(webhook="webhook_detour")
+        self.assertFalse(self._activities())
 
     def test_key_refused(self):
         """Test that a key that SendGrid refuses warns, that no answer mends nothing, and that the right key does."""
