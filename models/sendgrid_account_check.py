@@ -110,7 +110,7 @@ class SendgridAccountCheck(models.Model):
                 "SendGrid has no webhook that leads here: it was deleted or given another address. Connect again."
             ),
             "webhook_detour": self.env._(
-                "SendGrid has no webhook with the address shown here, although events arrive: maybe over another server."
+                "SendGrid has no webhook with the address shown here, though events arrive: maybe over another server."
             ),
             "webhook_address": self.env._(
                 "It leads to {}, which is not the address shown here. Events arrive as long as that one leads here too."
