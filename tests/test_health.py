@@ -322,7 +322,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.account.api_key = API_KEY
         client = self.account._get_client()
         webhook_id = event_webhook.create(client, self.account.webhook_url)["id"]
-        event_webhook.update(client, webhook_id, self.account.webhook_url)
+        event_webhook.update(client, webhook_id, self.account.webhook_url, True)
         self.account.write({"webhook_id": webhook_id, "verification_key": event_webhook.sign(client, webhook_id)})
         return webhook_id
 
