@@ -3,7 +3,7 @@ from collections import defaultdict
 from odoo import api, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
-from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS
+from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
 
 from .undoable import undoable
 
@@ -16,13 +16,18 @@ class BaseAutomation(models.Model):
     def _get_actions(self, records, triggers):
         """Leave out the rules that watch other fields than the one that ``sendgrid_written`` names in the context.
 
-        They would find nothing changed, but only after they have looked at each record that is written.
+        They would find nothing changed, but only after they have looked at each record that is written. Which are left
+        is kept in ``sendgrid_rules``, since core asks for each write.
         """
-        rules = super()._get_actions(records, triggers)
-        if name := self.env.context.get("sendgrid_written"):
+        written = self.env.context.get("sendgrid_written")
+        if not written:
+            return super()._get_actions(records, triggers)
+        known, key = self.env.context["sendgrid_rules"], (records._name, *triggers)
+        if key not in known:
+            rules = super()._get_actions(records, triggers)
             watched = {rule: rule.sudo().trigger_field_ids.mapped("name") for rule in rules}
-            rules = rules.filtered(lambda rule: not watched[rule] or name in watched[rule])
-        return rules
+            known[key] = rules.filtered(lambda rule: not watched[rule] or written in watched[rule]).ids
+        return self.with_context(__action_done=self.env.context.get("__action_done", {})).browse(known[key])
 
     @api.model
     def _run_on_create(self, records):
@@ -30,6 +35,21 @@ class BaseAutomation(models.Model):
         rules = self._get_actions(records, CREATE_TRIGGERS)
         for rule in rules.with_context(old_values=None):
             rule._process(rule._filter_post(records.with_env(rules.env), feedback=True))
+
+    @api.model
+    def _run_on_write(self, records, names, write):
+        """Run the rules on a change of records that ``write`` writes in SQL, as core does when the ORM writes them.
+
+        :param names: the fields whose change rules may watch
+        """
+        rules = self._get_actions(records, WRITE_TRIGGERS) if records else self
+        records = records.with_env(rules.env)
+        before = {rule: rule._filter_pre(records) for rule in rules}
+        old_values = {record.id: {name: record[name] for name in names} for record in records} if rules else {}
+        write()
+        for rule in rules.with_context(old_values=old_values):
+            changed, domain_post = rule._filter_post_export_domain(before[rule], feedback=True)
+            rule._process(changed, domain_post=domain_post)
 
     def _process(self, records, domain_post=None):
         if not records or not self.env.context.get("sendgrid_drain"):

@@ -81,7 +81,7 @@ class SendgridConsequence(models.AbstractModel):
         """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
         self._prefetch_bounced([email for email, _fact, _evidence in items])
         # Core takes one bounce at a time, and of the contact it only writes the counter.
-        thread = self.env["mail.thread"].with_context(sendgrid_written="message_bounce")
+        thread = self.env["mail.thread"].with_context(sendgrid_written="message_bounce", sendgrid_rules={})
         for email, _fact, evidence in items:
             thread._routing_handle_bounce(
                 None,
@@ -102,13 +102,10 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _prefetch_bounced(self, emails):
         """Read at once what core reads for each bounce."""
-        partners = (
-            self.env["res.partner"]
-            .sudo()
-            .search_fetch([("email_normalized", "in", [email.recipient for email in emails])], ["message_bounce"])
-        )
-        partners.mapped("user_ids")
-        partners.mapped("child_ids")
+        addresses = [email.recipient for email in emails]
+        partners = self.env["res.partner"].sudo().search([("email_normalized", "in", addresses)])
+        for name in ("message_bounce", "user_ids", "child_ids"):
+            partners.mapped(name)
         notifications = self._get_notifications(emails).values()
         self.env["mail.notification"].union(*notifications).fetch(["failure_type"])
 

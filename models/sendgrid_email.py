@@ -635,22 +635,23 @@ class SendgridEmail(models.Model):
         for verdict, ids in verdicts.items():
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
+        self.flush_recordset()
         self.fetch(["status", "facts", *self._figure_names()])
-        figures, statuses, changes = {}, defaultdict(list), {}
+        rows, status_changed, changes = {}, [], {}
+        now = fields.Datetime.now()
         for email in self:
             state = states[email.id]
-            values = self._prepare_figures(state)
+            values = {"status": state.status, "facts": sorted(state.facts), **self._prepare_figures(state)}
             if any((email[name] or None) != (value or None) for name, value in values.items()):
-                figures[email.id] = values
+                rows[email.id] = {**values, "write_date": now}
             if state.status != email.status:
-                statuses[state.status].append(email.id)
+                status_changed.append(email.id)
             if set(state.facts) != set(email.facts or ()):
                 changes[email.id] = set(email.facts or ())
-        self._write_columns(figures)
-        # Through the ORM, and when the figures are in place: automation rules watch the status.
-        for status, ids in statuses.items():
-            self.browse(ids).write({"status": status})
-        self._write_columns({id_: {"facts": sorted(states[id_].facts)} for id_ in changes})
+        # All in one UPDATE: each would write the row, and its place in each index, anew. Automation rules watch the status.
+        self.env["base.automation"]._run_on_write(
+            self.browse(status_changed), ["status"], lambda: self._write_columns(rows)
+        )
         self.env["sendgrid.consequence"]._follow(
             # One recordset, so that what is read of one e-mail is read of all.
             {email: (changes[email.id], states[email.id].facts) for email in self.browse(changes)}

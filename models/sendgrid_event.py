@@ -259,11 +259,10 @@ class SendgridEvent(models.Model):
         columns = SQL(", ").join(map(SQL.identifier, rows[0]))
         inserted = self.env.execute_query(
             SQL(
-                """INSERT INTO sendgrid_event (%s, create_uid, create_date)
-                   SELECT %s, %s, %s FROM json_populate_recordset(NULL::sendgrid_event, %s) RETURNING id""",
+                """INSERT INTO sendgrid_event (%s, create_date)
+                   SELECT %s, %s FROM json_populate_recordset(NULL::sendgrid_event, %s) RETURNING id""",
                 columns,
                 columns,
-                self.env.uid,
                 self.env.cr.now(),
                 json.dumps(rows, default=str),
             )
