@@ -171,7 +171,7 @@ def test_another_key_while_events_come_in(stack, odoo, sendgrid, database):
         run_dialog(odoo, odoo.call("sendgrid.account", "action_rotate_key", [account_id]))
         during = len(sent)
         wait_for(lambda: len(sent) > during + 20, "a load with both keys")
-        wait_for(lambda: set(sent[:during]) <= set(arrived()), "what only the old webhook had")
+        wait_for(lambda: set(sent[:during]) <= set(arrived()), "what only the old webhook had", timeout=120)
         odoo.call("sendgrid.account", "action_forget_previous_key", [account_id])
         after = len(sent)
         wait_for(lambda: len(sent) > after + 20, "a load with the new key")
@@ -182,7 +182,7 @@ def test_another_key_while_events_come_in(stack, odoo, sendgrid, database):
     assert (new.verification_key, new.webhook_id) != (old.verification_key, old.webhook_id)
     assert not new.previous_verification_key
 
-    wait_for(lambda: len(arrived()) >= len(sent), "every event")
+    wait_for(lambda: len(arrived()) >= len(sent), "every event", timeout=120)
     assert sorted(arrived()) == sorted(sent)
     duplicates = database.value(
         "SELECT sum(duplicate_count) FROM sendgrid_event_batch WHERE account_id = %s", account_id
