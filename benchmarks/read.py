@@ -1,0 +1,173 @@
+"""What a salesperson looks at, with a million documents in the table and with ten thousand.
+
+The pages are opened once in a browser, and what it asked the server for is then asked again of both servers in turn:
+the Documents of a contact with 50 e-mails, a document with 200 events, the first page and the count of the global
+list, and a report over a week, in which both tables have the same number of documents.
+"""
+
+import contextlib
+import json
+import re
+import statistics
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import requests
+from playwright.sync_api import sync_playwright
+
+from script.lib import chromium, database, paths, process, stack
+
+from . import _million, _odoo, _report
+
+LARGE, SMALL = 1_000_000, 10_000
+WARM_UP, ROUNDS = 3, 21
+PERIOD = timedelta(days=7)
+TIMES, MEGABYTES = 1.5, 50
+CALL = "/web/dataset/call_kw/"
+READS = ("/web_read", "/web_search_read", "/formatted_read_grouping_sets")
+
+
+class Reader:
+    """A salesperson's web client, and what its requests cost the server."""
+
+    def __init__(self, server, history):
+        self.pages = record(server, history)
+        self._server = server
+        self._number = 0
+        self._web = requests.Session()
+        credentials = {"db": server.database, "login": history.login, "password": history.login}
+        self._post("/web/session/authenticate", credentials).raise_for_status()
+
+    def _post(self, path, params):
+        answer = self._web.post(self._server.url + path, json={"jsonrpc": "2.0", "params": params}, timeout=600)
+        if "error" in answer.json():
+            raise AssertionError(answer.text)
+        return answer
+
+    def read(self, title):
+        """Ask for a page.
+
+        :return: seconds, queries, and the megabytes that the server had at most
+        """
+        self._number += 1
+        calls = self.pages[title]
+        self._status("clear_refs").write_text("5")  # the peak begins anew (proc(5))
+        start = time.perf_counter()
+        for path, params in calls:
+            self._post(f"{path}?page={self._number}", params)
+        seconds = time.perf_counter() - start
+        peak = re.search(r"VmHWM:\s+(\d+) kB", self._status("status").read_text())
+        return seconds, self._count_queries(len(calls)), int(peak[1]) / 1024
+
+    def _status(self, name):
+        return Path("/proc") / str(self._server.process.pid) / name
+
+    def _count_queries(self, requests_made):
+        """Odoo's log tells the queries of each request."""
+        line = re.compile(rf'\?page={self._number}(?:#\S+)? HTTP/1.1" 200 - (\d+) ')
+        while len(counts := line.findall(self._server.log.read_text(errors="replace"))) < requests_made:
+            time.sleep(0.01)
+        return sum(map(int, counts))
+
+
+@contextlib.contextmanager
+def written(documents):
+    """A server with a history of so many documents, and what is looked at in it."""
+    with database.for_tests() as name:
+        with _odoo.environment(name) as env:
+            history = _million.write(env, documents)
+        log = paths.LOG / f"{name}.log"
+        try:
+            with stack.Odoo(name, process.free_port(), log, options=["--max-cron-threads=0"]) as server:
+                yield server, history
+        finally:
+            log.unlink(missing_ok=True)
+
+
+def record(server, history):
+    """Open the pages in a browser.
+
+    :return: what it asked for: lists of (path, parameters) by page
+    """
+    pages = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.path(), args=["--no-sandbox"])
+        page = browser.new_page(base_url=server.url)
+        page.set_default_timeout(120_000)
+        calls = []
+
+        def note(request):
+            path = request.url.removeprefix(server.url).partition("?")[0]
+            if path.startswith(CALL) and path.endswith(READS):
+                calls.append((path, json.loads(request.post_data)["params"]))
+
+        def visit(title, path, selector):
+            calls.clear()
+            page.goto(path)
+            page.wait_for_selector(selector)
+            pages[title] = list(calls)
+
+        page.goto("/web/login")
+        page.fill("input[name=login]", history.login)
+        page.fill("input[name=password]", history.login)
+        page.click(".oe_login_form button[type=submit]")
+        page.wait_for_selector(".o_web_client .o_main_navbar")
+        page.on("request", note)
+        documents = "/odoo/sendgrid-documents"
+        visit("a contact with 50 e-mails", f"/odoo/contacts/{history.contact}", ".o_form_view .o_notebook")
+        visit("a document with 200 events", f"{documents}/{history.document}", ".o_sendgrid_email_form .o_notebook")
+        visit("the list, page 1 and count", documents, ".o_list_view .o_data_row")
+        visit("a report over a week", f"{documents}?view_type=pivot", ".o_pivot table")
+        browser.close()
+    until = datetime.now(timezone.utc)
+    for _path, params in pages["a report over a week"]:
+        params["kwargs"]["domain"] = [
+            ("sent_date", ">", f"{until - PERIOD:%Y-%m-%d %H:%M:%S}"),
+            ("sent_date", "<=", f"{until:%Y-%m-%d %H:%M:%S}"),
+        ]
+    return pages
+
+
+def compare(large, small):
+    """Ask both servers for each page in turn. Returns the rows of the table."""
+    rows, most = [], {large: 0, small: 0}
+    for title in small.pages:
+        costs = {large: [], small: []}
+        for number in range(-WARM_UP, ROUNDS):
+            for reader in (large, small):
+                cost = reader.read(title)
+                if number >= 0:
+                    costs[reader].append(cost)
+        seconds, queries = {}, {}
+        for reader in (large, small):
+            every = list(zip(*costs[reader], strict=True))
+            seconds[reader], queries[reader] = statistics.median(every[0]), min(every[1])
+            most[reader] = max(most[reader], *every[2])
+        what = f"read: {title}"
+        rows.append(_report.at_most(what, seconds[large] * 1000, seconds[small] * 1000, TIMES, "ms"))
+        rows.append(_report.at_most(f"{what}: queries", queries[large], queries[small], 1, "queries"))
+    more = most[large] - most[small]
+    rows.append(
+        _report.Row(
+            "read: peak memory",
+            f"{most[large]:.0f} MB",
+            f"{most[small]:.0f} MB",
+            most[large] / most[small],
+            f"≤ {MEGABYTES} MB more",
+            more <= MEGABYTES,
+        )
+    )
+    return rows
+
+
+def measure(scale):
+    """The rows of the table."""
+    chromium.ensure()
+    with written(SMALL) as (small, short_history), written(int(LARGE * scale)) as (large, long_history):
+        return compare(Reader(large, long_history), Reader(small, short_history))
+
+
+if __name__ == "__main__":
+    sys.exit(_report.run(measure, __doc__))
