@@ -199,7 +199,7 @@ class SendgridAccount(models.Model):
                 """SELECT GREATEST(
                        (SELECT max(received_date) FROM sendgrid_account_day WHERE account_id = %(id)s),
                        (SELECT max(create_date) FROM sendgrid_event_batch
-                         WHERE state = 'pending' AND account_id = %(id)s))""",
+                         WHERE state = 'pending' AND source = 'webhook' AND account_id = %(id)s))""",
                 id=self.id,
             )
         )

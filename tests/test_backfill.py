@@ -39,7 +39,7 @@ class BackfillCase(AgreementCase):
             subtype="html",
         )
         host, port = self.sandbox_smtp.split(":")
-        with smtplib.SMTP(host, int(port)) as smtp:
+        with smtplib.SMTP(host, int(port), timeout=30) as smtp:
             smtp.login("apikey", API_KEY)
             smtp.send_message(message)
         return self.sandbox("GET", "/sandbox/messages")[0]["id"]
