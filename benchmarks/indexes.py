@@ -1,0 +1,100 @@
+"""What each index of the two large tables is for: a query of the models without it, and as the floor with it.
+
+They ask about a document of a long history and its events. An index that has no query here is an error.
+"""
+
+import statistics
+import sys
+import time
+
+from . import _million, _odoo, _report
+
+DOCUMENTS, ROUNDS, FASTER = 200_000, 5, 2
+SAMPLE = """
+    SELECT email.id, email.odoo_id, email.recipient, email.model, email.res_id, email.sg_message_id, email.message_id,
+           email.partner_id, email.author_id, email.mail_message_id, event.fingerprint, {nobody} AS nobody
+      FROM sendgrid_email email JOIN sendgrid_event event ON event.email_id = email.id
+     WHERE email.id > (SELECT max(id) / 2 FROM sendgrid_email) AND email.partner_id IS NOT NULL LIMIT 1
+"""
+EMAIL, EVENT = "SELECT id FROM sendgrid_email WHERE ", "SELECT id FROM sendgrid_event WHERE "
+# What for, and the query.
+QUERIES = {
+    "sendgrid_email_odoo_id_recipient_uniq": ("an event's document by our id", EMAIL + "odoo_id = %(odoo_id)s"),
+    "sendgrid_email__sg_message_id_index": ("by SendGrid's id", EMAIL + "sg_message_id = %(sg_message_id)s"),
+    "sendgrid_email__message_id_index": ("by Message-ID", EMAIL + "message_id = %(message_id)s"),
+    "sendgrid_email_recipient_idx": (
+        "the latest to an address: a bounce without ids, a lead, a refusal",
+        EMAIL + "recipient = %(recipient)s ORDER BY sent_date DESC LIMIT 1",
+    ),
+    "sendgrid_email__partner_id_index": ("the Documents of a contact", EMAIL + "partner_id = %(partner_id)s"),
+    "sendgrid_email_model_res_id_idx": (
+        "the Documents of a lead; what documents are about",
+        EMAIL + "model = %(model)s AND res_id = %(res_id)s",
+    ),
+    "sendgrid_email_sent_date_idx": (
+        "the list, a report over a period",
+        EMAIL + "TRUE ORDER BY sent_date DESC, id DESC LIMIT 80",
+    ),
+    "sendgrid_email_deferred_idx": ("what to give up after 72 hours", EMAIL + "status = 'deferred'"),
+    "sendgrid_email__mail_message_id_index": ("deleting a message", EMAIL + "mail_message_id = %(mail_message_id)s"),
+    "sendgrid_email__mail_id_index": ("deleting a mail, its Tracking page", EMAIL + "mail_id = %(nobody)s"),
+    "sendgrid_email__author_id_index": ("deleting a contact", EMAIL + "author_id = %(nobody)s"),
+    "sendgrid_event_fingerprint_uniq": ("what is known already", EVENT + "fingerprint = %(fingerprint)s"),
+    "sendgrid_event__email_id_index": ("a document's events: its page, its fold", EVENT + "email_id = %(id)s"),
+    "sendgrid_event__partner_id_index": ("deleting a contact", EVENT + "partner_id = %(nobody)s"),
+    "sendgrid_event__batch_id_index": ("forgetting a batch", EVENT + "batch_id = %(nobody)s"),
+    "sendgrid_event_early_idx": ("events that wait for their document", EVENT + "match = 'early'"),
+    "sendgrid_event_unmatched_idx": (
+        "events whose SendGrid id has become known",
+        EVENT + "email_id IS NULL AND sg_message_id = %(sg_message_id)s",
+    ),
+    "sendgrid_event_asked_for_idx": (
+        "what was asked for of the documents of a drain's chunk",
+        EVENT + "source IS NOT NULL AND email_id = ANY(ARRAY(SELECT generate_series(%(id)s, %(id)s + 2000)))",
+    ),
+}
+PRESENT = """
+    SELECT indexrelid::regclass::text FROM pg_index
+     WHERE indrelid IN ('sendgrid_email'::regclass, 'sendgrid_event'::regclass) AND NOT indisprimary
+"""
+
+
+def compare(cr):
+    """The rows of the table, one for each index that there is."""
+    cr.execute(PRESENT)
+    present = {name for [name] in cr.fetchall()}
+    if present != QUERIES.keys():
+        raise AssertionError(f"Indexes without a query, or the reverse: {sorted(present ^ QUERIES.keys())}")
+    cr.execute(SAMPLE.format(nobody=2**31 - 1))
+    sample = dict(zip([column.name for column in cr.description], cr.fetchone(), strict=True))
+    rows = []
+    for index, (purpose, query) in QUERIES.items():
+        cr.execute("SAVEPOINT without")
+        having = _median(cr, query, sample)
+        cr.execute(f"DROP INDEX {index}")
+        missing = _median(cr, query, sample)
+        cr.execute("ROLLBACK TO SAVEPOINT without")
+        rows.append(_report.at_least(f"index {index}: {purpose}", missing, having, FASTER, "µs"))
+    return rows
+
+
+def _median(cr, query, sample):
+    """Microseconds."""
+    times = []
+    for _round in range(ROUNDS):
+        start = time.perf_counter()
+        cr.execute(query, sample)
+        cr.fetchall()
+        times.append((time.perf_counter() - start) * 1e6)
+    return statistics.median(times)
+
+
+def measure(scale):
+    """The rows of the table."""
+    with _odoo.fresh_database() as name, _odoo.environment(name) as env:
+        _million.write(env, int(DOCUMENTS * scale))
+        return compare(env.cr)
+
+
+if __name__ == "__main__":
+    sys.exit(_report.run(measure, __doc__))
