@@ -3,6 +3,7 @@ from ast import literal_eval
 from odoo.fields import Domain
 from odoo.tests import new_test_user, tagged
 
+from ..models import res_partner
 from .common import SendgridCase
 
 
@@ -74,6 +75,14 @@ class TestPartner(SendgridCase):
             one_by_one.append(partner.sendgrid_email_count)
         self.assertEqual(together, one_by_one)
         self.assertEqual(together, [4, 2, 1, 1, 1])
+
+    def test_newest_on_the_page(self):
+        """Test that the page in the form holds the newest of very many, and the button leads to all."""
+        emails = sum((self._send_to(self.person) for _ in range(4)), self.Email)
+        self.patch(res_partner, "SHOWN_DOCUMENTS", 3)
+        self.assertEqual(self.firm.sendgrid_email_ids, emails.sorted(lambda e: (e.sent_date, e.id), reverse=True)[:3])
+        self.assertEqual(self.firm.sendgrid_email_count, 4)
+        self.assertEqual(self._list(self.firm), emails.sorted(lambda e: (e.sent_date, e.id), reverse=True))
 
     def test_count_is_the_user_s(self):
         """Test that each user counts what he may see."""
