@@ -648,7 +648,7 @@ class SendgridEmail(models.Model):
                 status_changed.append(email.id)
             if set(state.facts) != set(email.facts or ()):
                 changes[email.id] = set(email.facts or ())
-        # All in one UPDATE: each would write the row, and its place in each index, anew. Automation rules watch the status.
+        # All in one UPDATE: each would write the row, and its place in each index, anew. Rules watch the status.
         self.env["base.automation"]._run_on_write(
             self.browse(status_changed), ["status"], lambda: self._write_columns(rows)
         )
