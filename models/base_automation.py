@@ -1,11 +1,10 @@
 from collections import defaultdict
 
 from odoo import api, models
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
 
-from .undoable import undoable
+from .undoable import TRY_LATER, undoable
 
 
 class BaseAutomation(models.Model):
@@ -62,7 +61,7 @@ class BaseAutomation(models.Model):
                 super(BaseAutomation, self.with_context(sendgrid_runs=runs))._process(records, domain_post=domain_post)
                 self.env["ir.actions.server"]._run_collected(runs or {}, records._name, domain_post)
             return None
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             raise
         except Exception as error:
             if len(records) > 1:
@@ -88,7 +87,7 @@ class BaseAutomation(models.Model):
         try:
             with undoable(self.env.cr):
                 return method(records, *args, **kwargs)
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             raise
         except Exception as error:
             self._note_failure(records, error)

@@ -6,12 +6,11 @@ from datetime import timedelta, timezone
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import ormcache
 from odoo.tools.urls import urljoin
 
 from ..tools import client, event_webhook, signature
-from .undoable import undoable
+from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
 
@@ -508,7 +507,7 @@ class SendgridAccount(models.Model):
                 try:
                     with undoable(self.env.cr):
                         account._warn_administrators(account._is_restricted())
-                except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                except TRY_LATER:
                     raise
                 except Exception:
                     # The banner on the account says it all the same.

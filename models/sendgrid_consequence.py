@@ -4,11 +4,10 @@ from collections import defaultdict
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, html_escape
 
 from .sendgrid_email import to_datetime
-from .undoable import undoable
+from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class SendgridConsequence(models.AbstractModel):
         try:
             with undoable(self.env.cr):
                 consequence(items)
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             raise
         except Exception as error:
             if len(items) > 1:

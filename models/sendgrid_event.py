@@ -259,8 +259,11 @@ class SendgridEvent(models.Model):
         columns = SQL(", ").join(map(SQL.identifier, rows[0]))
         inserted = self.env.execute_query(
             SQL(
+                # An event that a second drain has just stored is no error of the batch but a serialization failure so.
                 """INSERT INTO sendgrid_event (%s, create_date)
-                   SELECT %s, %s FROM json_populate_recordset(NULL::sendgrid_event, %s) RETURNING id""",
+                   SELECT %s, %s FROM json_populate_recordset(NULL::sendgrid_event, %s)
+                       ON CONFLICT (fingerprint) DO NOTHING
+                RETURNING id""",
                 columns,
                 columns,
                 self.env.cr.now(),

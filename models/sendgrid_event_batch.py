@@ -9,7 +9,7 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_datetime
 
 from ..tools.parsing import BatchError, parse_batch
-from .undoable import undoable
+from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class SendgridEventBatch(models.Model):
                 emails = self.env["sendgrid.event"]._match_early()
                 emails._refresh_state()
                 return emails
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             raise
         except Exception:
             # Whatever is wrong with these, the batches behind them go on.
@@ -232,7 +232,7 @@ class SendgridEventBatch(models.Model):
         try:
             with undoable(self.env.cr):
                 return self._process()
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             raise
         except Exception as error:
             if len(self) > 1:

@@ -1,5 +1,12 @@
 from contextlib import contextmanager
 
+from psycopg2.errors import DiskFull
+
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+
+# Not the fault of what is being written: all of it is tried again later.
+TRY_LATER = (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, DiskFull)
+
 
 @contextmanager
 def undoable(cr):

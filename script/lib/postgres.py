@@ -103,6 +103,10 @@ class Cluster:
         server = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         return [server, *process.children(server)]
 
+    def as_owner(self, *command):
+        """A command as root has to give it, to act as the owner of the cluster."""
+        return [*_owner(self.data), *map(str, command)]
+
     def administrator(self):
         """A cursor of the superuser, outside of any transaction."""
         return _connection(user=ADMINISTRATOR)

@@ -38,13 +38,9 @@ def pytest_configure(config):
         config.option.seed = random.SystemRandom().randrange(10**6)
 
 
-def pytest_report_header(config):
-    """Say how to have the same again."""
-    return f"faults: --seed={config.getoption('seed')}"
-
-
 def pytest_terminal_summary(terminalreporter, config):
-    """What was measured, for people to read."""
+    """What was measured, for people to read; and the seed, to have the same again."""
+    terminalreporter.write_line(f"faults: --seed={config.getoption('seed')}")
     for line in config.stash[REPORT]:
         terminalreporter.write_line(line)
 

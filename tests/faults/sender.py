@@ -1,11 +1,14 @@
 """SendGrid's side of the webhook: it posts again, for as long as it takes, what was not answered 2xx."""
 
+import contextlib
 import queue
 import threading
 import time
 
 import requests
 from harness import wire
+
+from script.lib import say
 
 PATIENCE = 180  # seconds
 
@@ -70,3 +73,10 @@ class Sender:
             status = None
         self.answers.append(status)
         return status is not None and 200 <= status < 300
+
+
+def keep_running(server):
+    """Start Odoo again when it has ended, as systemd does: with processes it ends when it misses its database."""
+    if not server.running():
+        with contextlib.suppress(say.Problem):  # the next time
+            server.start()

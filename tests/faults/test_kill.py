@@ -10,9 +10,9 @@ from collections import Counter
 import psycopg2
 import pytest
 from harness import wait_for
-from sender import Sender
+from sender import Sender, keep_running
 
-from script.lib import process, say
+from script.lib import process
 
 ALIVE = re.compile(r"Worker (Worker\w+) \((\d+)\) alive")
 RECOVERY = 120  # seconds
@@ -104,13 +104,6 @@ def test_kill(request, stack, cluster, database, webhook, crowd, chance, report)
     )
     assert hit_draining > rounds / 2, "the kills hit the drain"
     assert set(answers) - {204}, "the kills hit the posts"
-
-
-def keep_running(server):
-    """Start Odoo again when it has ended, as systemd does: with processes it ends when it misses its database."""
-    if not server.running():
-        with contextlib.suppress(say.Problem):  # the next time
-            server.start()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,197 @@
+"""No database, no disk: the answer is not 2xx, nothing is half stored, and all goes on by itself afterwards."""
+
+import contextlib
+import os
+import secrets
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg2
+import pytest
+import requests
+from harness import wait_for
+from sender import keep_running
+
+from script.lib import postgres
+
+REFUSED = 20  # posts while nothing can be stored
+MEGABYTE = 1024 * 1024
+SMALL = f"small_{secrets.token_hex(4)}"  # the table space; a killed run may have left one
+
+
+@pytest.fixture
+def refusing(cluster, database):
+    """Ways in which the database refuses connections."""
+
+    @contextlib.contextmanager
+    def closed():
+        _change(cluster, f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false', database.name)
+        yield
+        _change(cluster, f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
+
+    @contextlib.contextmanager
+    def full():
+        _change(cluster, f'ALTER DATABASE "{database.name}" CONNECTION LIMIT 0', database.name)
+        yield
+        _change(cluster, f'ALTER DATABASE "{database.name}" CONNECTION LIMIT -1')
+
+    @contextlib.contextmanager
+    def stopped():
+        cluster.stop()
+        yield
+        cluster.start()
+
+    return {"closed": closed, "full": full, "stopped": stopped}
+
+
+def _change(cluster, statement, disconnect=None):
+    with cluster.administrator() as cursor:
+        cursor.execute(statement)
+        if disconnect:
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [disconnect])
+
+
+@pytest.mark.parametrize("way", ["closed", "full", "stopped"])
+def test_no_database(stack, database, webhook, crowd, chance, refusing, way):
+    """While the database cannot be reached nothing is taken; afterwards everything is, without anybody's doing."""
+    before = crowd.events(chance, 300)
+    assert webhook.post(before).status_code == 204
+    refused = [crowd.events(chance, 50) for _ in range(REFUSED)]
+    with refusing[way]():
+        for events in refused:
+            assert not 200 <= status_of(webhook, events) < 300
+    post_until_taken(stack, webhook, refused)
+    crowd.wait_until_drained()
+    crowd.check(before + [event for events in refused for event in events])
+
+
+def status_of(webhook, events):
+    """The answer to a POST; 0 if there is none."""
+    try:
+        return webhook.post(events).status_code
+    except requests.RequestException:
+        return 0
+
+
+def post_until_taken(stack, webhook, batches):
+    """Post as SendGrid does: again and again."""
+
+    def is_taken(events):
+        keep_running(stack.odoo)
+        return status_of(webhook, events) == 204
+
+    for events in batches:
+        wait_for(lambda events=events: is_taken(events), "taken again", 120)
+
+
+def can_mount():
+    """Whether this machine lets us have a small file system in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        possible = os.geteuid() == 0 and mount(folder, "size=1m")
+        subprocess.run(["umount", folder], capture_output=True, check=False)
+        return possible
+
+
+def mount(folder, options):
+    """Mount one; tell whether that was possible."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@contextlib.contextmanager
+def small_disk(cluster, database, table):
+    """The table on a disk of 8 MB. What this yields makes the disk larger."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        assert mount(folder, "size=8m,mode=755")
+        space = Path(folder) / "space"
+        space.mkdir(0o700)
+        owner = cluster.data.stat()
+        os.chown(space, owner.st_uid, owner.st_gid)
+        try:
+            with cluster.administrator() as cursor:
+                cursor.execute(f"CREATE TABLESPACE {SMALL} LOCATION %s", [str(space)])
+                cursor.execute(f"GRANT CREATE ON TABLESPACE {SMALL} TO {postgres.ROLE}")
+            database.query(f"ALTER TABLE {table} SET TABLESPACE {SMALL}")
+            yield lambda: mount(folder, "remount,size=256m")
+            database.query("DROP TABLE IF EXISTS filler")
+            database.query(f"ALTER TABLE {table} SET TABLESPACE pg_default")
+            with cluster.administrator() as cursor:
+                cursor.execute("CHECKPOINT")  # removes the files of what was moved
+                cursor.execute(f"DROP TABLESPACE {SMALL}")
+        finally:
+            subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def small_files(cluster, _database, _table):
+    """No file of PostgreSQL's may be larger than 16 MB, as its log segments are: any owner may ask the system for that.
+
+    What this yields takes the limit away.
+    """
+
+    def limit(size):
+        for pid in cluster.processes():
+            # One that has just ended is none to limit.
+            subprocess.run(
+                cluster.as_owner("prlimit", f"--pid={pid}", f"--fsize={size}:"), capture_output=True, check=False
+            )
+
+    limit(16 * MEGABYTE)
+    try:
+        yield lambda: limit("unlimited")
+    finally:
+        limit("unlimited")
+
+
+CASES = [pytest.param(small_files, "sendgrid_event_batch", id="small files")]
+if can_mount():
+    CASES.append(pytest.param(small_disk, "sendgrid_event_batch", id="no room for batches"))
+    CASES.append(pytest.param(small_disk, "sendgrid_event", id="no room for events"))
+
+
+@pytest.mark.parametrize(("shortage", "table"), CASES)
+def test_full_disk(stack, cluster, database, webhook, crowd, chance, shortage, table):
+    """What cannot be written is not taken, and nothing of it is there; with room again all goes on by itself."""
+    known = database.value("SELECT count(*) FROM sendgrid_event_batch")
+    taken, refused = [], []
+
+    def fill():
+        # Texts that no compression makes smaller.
+        events = crowd.events(chance, 300)
+        padding = [{**event, "padding": secrets.token_hex(5000)} for event in events]
+        (taken if status_of(webhook, padding) == 204 else refused).append(events)
+
+    with shortage(cluster, database, table) as relieve:
+        if table == "sendgrid_event":
+            # These are taken: it is the drain that has no room.
+            occupy(database)
+            for _ in range(5):
+                fill()
+            assert not refused
+            database.minute_is_over()
+            wait_for(lambda: drain_stopped(stack), "the drain has met it")
+        else:
+            while len(refused) < 5:
+                fill()
+                assert len(taken) < 100
+        assert database.value("SELECT count(*) FROM sendgrid_event_batch") == known + len(taken)
+        relieve()
+        post_until_taken(stack, webhook, refused)
+        crowd.wait_until_drained()
+        crowd.check([event for events in taken + refused for event in events])
+
+
+def occupy(database):
+    """Fill the small disk, up to the last page."""
+    database.query(f"CREATE TABLE filler (padding text STORAGE PLAIN) TABLESPACE {SMALL}")
+    for rows in (100, 1):
+        with contextlib.suppress(psycopg2.errors.DiskFull):
+            while True:
+                database.query("INSERT INTO filler SELECT repeat('x', 7000) FROM generate_series(1, %s)", rows)
+
+
+def drain_stopped(stack):
+    """Whether the drain has said that it goes on later."""
+    return "No space left on device" in stack.odoo.log.read_text(errors="replace")

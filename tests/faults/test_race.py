@@ -1,0 +1,131 @@
+"""Things that happen at the same time: no error reaches a user, no mail is sent twice, no event is lost or double."""
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import Log, wait_for
+from sender import Sender
+
+from script.lib import database as databases
+
+DRAIN = """
+import time
+end = time.monotonic() + 15
+while time.monotonic() < end:
+    env["sendgrid.event.batch"]._cron_drain()
+"""
+SEND = """
+import os, time
+mail = env["mail.mail"].create({
+    "subject": os.environ["ADDRESS"], "body_html": "<p>Hello</p>", "email_to": os.environ["ADDRESS"],
+    "email_from": "odoo@example.com", "auto_delete": False,
+})
+mail.send()
+time.sleep(5)
+getattr(env.cr, os.environ["END"])()
+"""
+MAILS = 150
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_log(stack):
+    """Whatever happens at once, nothing of it is an error."""
+    log = Log(stack.odoo.log)
+    yield
+    problems = [one for one in log.problems() if "discuss_channel_member" not in one]
+    assert not problems, "\n".join(problems)
+
+
+def test_same_post_fifty_times(webhook, crowd, chance):
+    """Fifty deliveries of one POST in the same moment."""
+    events = crowd.events(chance, 1000)
+    with ThreadPoolExecutor(50) as pool:
+        assert list(pool.map(lambda _number: webhook.post(events).status_code, range(50))) == [204] * 50
+    crowd.wait_until_drained()
+    crowd.check(events)
+
+
+def test_second_and_third_drain(database, webhook, crowd, chance):
+    """Two more processes drain what is just coming in, past the lock that lets only one of them."""
+    with ThreadPoolExecutor(2) as pool:
+        drains = [pool.submit(databases.run_script, database.name, DRAIN) for _ in range(2)]
+        with Sender(webhook, lambda: crowd.events(chance, chance.randint(1, 100)), chance) as sender:
+            time.sleep(15)
+        for drain in drains:
+            drain.result()
+    crowd.wait_until_drained()
+    crowd.check(sender.events)
+
+
+def test_drain_beside_the_mail_queue(odoo, sandbox, database, crowd):
+    """The queue sends mails about contacts whom others edit, while the events of those just sent are drained."""
+    odoo.write("ir.cron", odoo.ref("mail.ir_cron_mail_scheduler_action"), nextcall="2100-01-01 00:00:00")
+    contacts = odoo.find("res.partner", ("email", "in", crowd.addresses), fields=["email"])[:50]
+    subjects = [f"{crowd.domain} {number}" for number in range(MAILS)]
+    odoo.call(
+        "mail.mail",
+        "create",
+        [
+            {
+                "subject": subject,
+                "body_html": "<p>Hello</p>",
+                "email_from": "odoo@example.com",
+                "auto_delete": False,
+                "model": "res.partner",
+                "res_id": contacts[number % len(contacts)].id,
+                "recipient_ids": [(6, 0, [contacts[number % len(contacts)].id])],
+            }
+            for number, subject in enumerate(subjects)
+        ],
+    )
+    ends, edits = threading.Event(), []
+
+    def edit():
+        while not ends.is_set():
+            contact = contacts[len(edits) % len(contacts)]
+            odoo.write("res.partner", contact.id, comment=f"Edit {len(edits)}")
+            odoo.call("res.partner", "message_post", [contact.id], body=f"Edit {len(edits)}")
+            edits.append(contact.id)
+
+    with ThreadPoolExecutor(1) as pool:
+        editing = pool.submit(edit)
+        try:
+            odoo.call("ir.cron", "method_direct_trigger", [odoo.ref("mail.ir_cron_mail_scheduler_action")])
+        finally:
+            ends.set()
+        editing.result()
+    assert edits
+    statuses = """SELECT status, count(*) FROM sendgrid_email WHERE subject LIKE %s GROUP BY status"""
+    wait_for(lambda: database.query(statuses, f"{crowd.domain} %") == [("delivered", MAILS)], "all delivered", 120)
+    received = Counter(message["subject"] for message in sandbox.messages())
+    assert [received[subject] for subject in subjects] == [1] * MAILS
+    assert {mail.state for mail in odoo.find("mail.mail", ("subject", "in", subjects), fields=["state"])} == {"sent"}
+    events = """SELECT event.event, count(*), count(DISTINCT email.id)
+                  FROM sendgrid_event event JOIN sendgrid_email email ON email.id = event.email_id
+                 WHERE email.subject LIKE %s GROUP BY 1"""
+    found = sorted(database.query(events, f"{crowd.domain} %"))
+    assert found == [("delivered", MAILS, MAILS), ("processed", MAILS, MAILS)]
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_events_before_their_mail(sandbox, database, end):
+    """A transaction that is still open has sent a mail, whose events come and are drained; then it ends, so or so."""
+    address = f"{end}-{int(time.time())}@early.test"
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(databases.run_script, database.name, SEND, ADDRESS=address, END=end)
+        early = "SELECT count(*) FROM sendgrid_event WHERE recipient = %s AND match = 'early'"
+        wait_for(lambda: database.value(early, address), "events before their document")
+        sending.result()
+    status = "SELECT status FROM sendgrid_email WHERE recipient = %s"
+
+    def arrived():
+        database.minute_is_over()
+        return database.query(status, address) == [("delivered",)]
+
+    wait_for(arrived, "the events on the document", 60)
+    assert len([one for one in sandbox.messages(address)]) == 1
+    matches = database.query("SELECT event, match FROM sendgrid_event WHERE recipient = %s ORDER BY event", address)
+    assert matches == [("delivered", "odoo_id"), ("processed", "odoo_id")]
