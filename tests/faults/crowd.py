@@ -109,7 +109,8 @@ class Crowd:
         wrong = {}
         for odoo_id, *values, facts, error, bounces in rows:
             state = fold(by_copy[odoo_id].values())
-            found = dict(zip(COLUMNS, values, strict=True)), sorted(facts or ()), error, bounces or 0
+            found = {name: value or None for name, value in zip(COLUMNS, values, strict=True)}
+            found = found, sorted(facts or ()), error, bounces or 0
             # What follows from a bounce follows once.
             wanted = as_columns(state), sorted(state.facts), None, int("bounced" in state.facts)
             if found != wanted:
@@ -123,7 +124,7 @@ def as_columns(state):
     def moment(seconds):
         return seconds and datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).replace(tzinfo=None)
 
-    return {
+    columns = {
         "status": state.status,
         "status_reason": state.reason or None,
         "processed_date": moment(state.processed),
@@ -135,3 +136,5 @@ def as_columns(state):
         "machine_open_count": state.machine_open_count,
         "machine_click_count": state.machine_click_count,
     }
+    # What has not happened, a document says in more ways than one.
+    return {name: value or None for name, value in columns.items()}

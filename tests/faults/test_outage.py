@@ -17,7 +17,6 @@ from script.lib import postgres
 
 REFUSED = 20  # posts while nothing can be stored
 MEGABYTE = 1024 * 1024
-SMALL = f"small_{secrets.token_hex(4)}"  # the table space; a killed run may have left one
 
 
 @pytest.fixture
@@ -101,25 +100,27 @@ def mount(folder, options):
 
 @contextlib.contextmanager
 def small_disk(cluster, database, table):
-    """The table on a disk of 8 MB. What this yields makes the disk larger."""
+    """The table on a disk with 8 MB to spare. This yields what makes it larger, and the name of its table space."""
+    name = f"small_{secrets.token_hex(4)}"  # a killed run may have left one
+    size = database.value("SELECT pg_table_size(%s)", table) + 8 * MEGABYTE
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        assert mount(folder, "size=8m,mode=755")
+        assert mount(folder, f"size={size},mode=755")
         space = Path(folder) / "space"
         space.mkdir(0o700)
         owner = cluster.data.stat()
         os.chown(space, owner.st_uid, owner.st_gid)
         try:
             with cluster.administrator() as cursor:
-                cursor.execute(f"CREATE TABLESPACE {SMALL} LOCATION %s", [str(space)])
-                cursor.execute(f"GRANT CREATE ON TABLESPACE {SMALL} TO {postgres.ROLE}")
-            database.query(f"ALTER TABLE {table} SET TABLESPACE {SMALL}")
-            yield lambda: mount(folder, "remount,size=256m")
+                cursor.execute(f"CREATE TABLESPACE {name} LOCATION %s", [str(space)])
+                cursor.execute(f"GRANT CREATE ON TABLESPACE {name} TO {postgres.ROLE}")
+            database.query(f"ALTER TABLE {table} SET TABLESPACE {name}")
+            yield lambda: mount(folder, "remount,size=1g"), name
             database.query("DROP TABLE IF EXISTS filler")
             database.query(f"ALTER TABLE {table} SET TABLESPACE pg_default")
             with cluster.administrator() as cursor:
                 cursor.execute("CHECKPOINT")  # removes the files of what was moved
-                cursor.execute(f"DROP TABLESPACE {SMALL}")
+                cursor.execute(f"DROP TABLESPACE {name}")
         finally:
             subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False)
 
@@ -128,7 +129,7 @@ def small_disk(cluster, database, table):
 def small_files(cluster, _database, _table):
     """No file of PostgreSQL's may be larger than 16 MB, as its log segments are: any owner may ask the system for that.
 
-    What this yields takes the limit away.
+    This yields what takes the limit away.
     """
 
     def limit(size):
@@ -140,7 +141,7 @@ def small_files(cluster, _database, _table):
 
     limit(16 * MEGABYTE)
     try:
-        yield lambda: limit("unlimited")
+        yield lambda: limit("unlimited"), None
     finally:
         limit("unlimited")
 
@@ -163,10 +164,10 @@ def test_full_disk(stack, cluster, database, webhook, crowd, chance, shortage, t
         padding = [{**event, "padding": secrets.token_hex(5000)} for event in events]
         (taken if status_of(webhook, padding) == 204 else refused).append(events)
 
-    with shortage(cluster, database, table) as relieve:
+    with shortage(cluster, database, table) as (relieve, space):
         if table == "sendgrid_event":
             # These are taken: it is the drain that has no room.
-            occupy(database)
+            occupy(database, space)
             for _ in range(5):
                 fill()
             assert not refused
@@ -183,9 +184,9 @@ def test_full_disk(stack, cluster, database, webhook, crowd, chance, shortage, t
         crowd.check([event for events in taken + refused for event in events])
 
 
-def occupy(database):
+def occupy(database, name):
     """Fill the small disk, up to the last page."""
-    database.query(f"CREATE TABLE filler (padding text STORAGE PLAIN) TABLESPACE {SMALL}")
+    database.query(f"CREATE TABLE filler (padding text STORAGE PLAIN) TABLESPACE {name}")
     for rows in (100, 1):
         with contextlib.suppress(psycopg2.errors.DiskFull):
             while True:
