@@ -61,7 +61,7 @@ def measure_theirs(events, documents):
             psycopg2.extras.execute_values(
                 cursor,
                 f"INSERT INTO mail_tracking_event ({COLUMNS}) VALUES %s",
-                [to_their_row(event, first) for event in events],
+                [to_their_row(event, first, number) for number, event in enumerate(events)],
                 template="("
                 + "%s, %s, %s, to_timestamp(%s) AT TIME ZONE 'UTC', to_timestamp(%s)::date, "
                 + ", ".join(["%s"] * 13)
@@ -72,8 +72,11 @@ def measure_theirs(events, documents):
         return per_event(name, "mail_tracking_event", len(events))
 
 
-def to_their_row(event, first):
-    """The values of `COLUMNS`, as their `_process_data` and `_mailgun_metadata` choose them."""
+def to_their_row(event, first, number):
+    """The values of `COLUMNS`, as their `_process_data` and `_mailgun_metadata` choose them.
+
+    Their ids of events have to differ, which the mix does not see to: each gets its ``number``, and keeps its length.
+    """
     moment, agent = event["timestamp"], event.get("useragent")
     refusal = event.get("reason") if event["event"] in ("bounce", "dropped") else event.get("response")
     is_refusal = event["event"] in ("bounce", "dropped", "deferred")
@@ -82,7 +85,8 @@ def to_their_row(event, first):
         first + int(event["email"].partition("@")[0].removeprefix("contact")) - 1,
         KINDS.get(event["event"], "unsub"), event.get("url"), event.get("ip"), agent, False,
         "Linux" if agent else None, "Chrome" if agent else None, "browser" if agent else None,
-        "550" if is_refusal else None, refusal if is_refusal else None, None, event["sg_event_id"],
+        "550" if is_refusal else None, refusal if is_refusal else None, None,
+        f"{event['sg_event_id'][:-6]}{number:06x}",
     )  # fmt: skip
 
 
