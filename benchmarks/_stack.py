@@ -23,7 +23,7 @@ def running(*options, modules=(_odoo.FLOOR,), prepare=None):
         logs = paths.LOG / name
         logs.mkdir(exist_ok=True)
         ports = [process.free_port() for _ in range(3)]
-        stacks.configure(name, f"http://127.0.0.1:{ports[0]}", ports[1])
+        stacks.configure(name, *ports)
         if prepare:
             prepare(name)
         options = [_odoo.ADDONS_PATH, "--log-level=warn", *options]

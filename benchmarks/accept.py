@@ -55,8 +55,8 @@ def add_backlog(name, relay, count):
     for body in _events.bodies(relay.mixed(1_700 * count, 20_000, seed=count), 1_700):
         _stack.query(
             name,
-            """INSERT INTO sendgrid_event_batch (account_id, body, error, state, create_uid, create_date)
-               SELECT min(id), convert_to(encode(%s, 'base64'), 'UTF8'), %s, 'pending', 1, now() AT TIME ZONE 'UTC'
+            """INSERT INTO sendgrid_event_batch (account_id, body, error, source, state, create_uid, create_date)
+               SELECT min(id), convert_to(encode(%s, 'base64'), 'UTF8'), %s, 'webhook', 'pending', 1, now() AT TIME ZONE 'UTC'
                  FROM sendgrid_account""",
             body,
             BACKLOG_NOTE,
