@@ -15,7 +15,7 @@ ROUNDS = 9
 SIZES = {1: 400, 1_700: 60}  # events in a POST: POSTs in a round
 STILL_BUSY = "SELECT FROM sendgrid_event_batch WHERE state = 'pending' AND error = %s LIMIT 1"
 BACKLOG_NOTE = "backlog"
-BACKLOG = 150  # batches of 1,700 events that the drain has to work off meanwhile
+BACKLOG = 300  # batches of 1,700 events that the drain has to work off meanwhile
 
 
 class Rounds:
@@ -83,7 +83,7 @@ def measure(scale):
 
     def prepare(name):
         give_key(name)
-        add_backlog(name, relay, max(int(BACKLOG * scale), 20))
+        add_backlog(name, relay, max(int(BACKLOG * scale), 100))
 
     with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
         _client.post_all(stack.webhook_url(), [_client.signed_request(stack.webhook_url(), b"[]")])  # wakes the drain

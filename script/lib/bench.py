@@ -1,21 +1,42 @@
 """`script/bench`"""
 
+import tempfile
+from pathlib import Path
+
 from . import paths, postgres, process, say
 
 FOLDER = paths.ROOT / "benchmarks"
+# Measured on its own, against labelled histories: no row of the table.
+NO_ROW = ("engagement",)
 
 
 def main(arguments):
-    """Run a benchmark by its name, or list what there is."""
+    """Run a benchmark by its name, or all of the table; the exit code is 0 if all that was measured is reached."""
     names = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
-    if not names:
-        raise say.Problem("There are no benchmarks yet; they will live in benchmarks/.")
-    if not arguments:
-        say.step("script/bench NAME, with one of: " + ", ".join(names))
-        return 0
-    name, *rest = arguments
-    if name not in names:
-        raise say.Problem(f"There is no benchmark {name}; there are: {', '.join(names)}.")
     with postgres.running():
-        command = [paths.VENV_PYTHON, "-m", f"benchmarks.{name}", *rest]
-        return process.foreground(command, cwd=paths.ROOT)
+        if not arguments or arguments[0].startswith("-"):
+            return _run_all([name for name in names if name not in NO_ROW], arguments)
+        name, *rest = arguments
+        if name not in names:
+            raise say.Problem(f"There is no benchmark {name}; there are: {', '.join(names)}.")
+        return process.foreground(_command(name, rest), cwd=paths.ROOT)
+
+
+def _run_all(names, arguments):
+    """Run one after the other, each in a process of its own, and print the table."""
+    files, failed = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            say.step(f"{name} …")
+            file = Path(folder) / f"{name}.json"
+            process.foreground(_command(name, [*arguments, f"--rows={file}"]), cwd=paths.ROOT)
+            (files if file.exists() else failed).append(file)
+        say.step("")
+        code = process.foreground(_command("_report", files), cwd=paths.ROOT)
+    if failed:
+        say.warn(f"Not measured: {', '.join(file.stem for file in failed)}.")
+    return 1 if failed else code
+
+
+def _command(name, arguments):
+    return [paths.VENV_PYTHON, "-m", f"benchmarks.{name}", *arguments]
