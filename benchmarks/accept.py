@@ -56,7 +56,8 @@ def add_backlog(name, relay, count):
         _stack.query(
             name,
             """INSERT INTO sendgrid_event_batch (account_id, body, error, source, state, create_uid, create_date)
-               SELECT min(id), convert_to(encode(%s, 'base64'), 'UTF8'), %s, 'webhook', 'pending', 1, now() AT TIME ZONE 'UTC'
+               SELECT min(id), convert_to(encode(%s, 'base64'), 'UTF8'), %s, 'webhook', 'pending', 1,
+                      now() AT TIME ZONE 'UTC'
                  FROM sendgrid_account""",
             body,
             BACKLOG_NOTE,
