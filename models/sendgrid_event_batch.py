@@ -149,7 +149,7 @@ class SendgridEventBatch(models.Model):
                 if gives_up:
                     self.env["sendgrid.event"]._give_up_early()
                     gives_up = False
-                if done := self._drain():
+                if done := self._drain(max(CHUNK_BATCHES // 10**tries, 1)):
                     last_work = time.monotonic()
                     if not self.env["ir.cron"]._commit_progress(done, remaining=self._count_pending()):
                         return
@@ -161,7 +161,8 @@ class SendgridEventBatch(models.Model):
                     time.sleep(POLL_INTERVAL)
                 tries = 0
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                # Somebody else wrote the same e-mail: again, on what is committed now.
+                # Somebody else wrote the same e-mail or contact: again, on what is committed now, and less of it. What
+                # takes long collides again and again with whoever writes often.
                 self.env.cr.rollback()
                 tries += 1
                 if tries == MAX_TRIES:
@@ -179,13 +180,14 @@ class SendgridEventBatch(models.Model):
         return self.search_count([("state", "=", "pending")], limit=1)
 
     @api.model
-    def _drain(self):
+    def _drain(self, limit=None):
         """Process the oldest waiting batches, and the events that came before their e-mail, in this transaction.
 
+        :param limit: how many batches at most
         :return: how many batches and e-mails were worked on; 0 when there is nothing to do
         """
         self = self.with_context(sendgrid_drain=True)
-        batches = self._get_next_pending()
+        batches = self._get_next_pending()[:limit]
         emails = self._match_early()
         early_count = len(emails)
         if batches:

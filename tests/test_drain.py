@@ -619,7 +619,10 @@ class TestCronDrain(SendgridCase):
             self.assertLogs(LOGGER, "WARNING"),
         ):
             self._run()
-        self.assertEqual(mocked.call_count, sendgrid_event_batch.MAX_TRIES)
+        self.assertEqual(
+            [call.args for call in mocked.call_args_list], [(500,), (50,), (5,), (1,), (1,)], "less each time"
+        )
+        self.assertEqual(len(mocked.call_args_list), sendgrid_event_batch.MAX_TRIES)
         self.assertEqual(batch.state, "pending")
 
     def test_stays_active(self):
