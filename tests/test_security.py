@@ -318,9 +318,8 @@ class TestDoors(Outsiders, SendgridCase):
         person = self.users[user]
         Model = self.env[model]
         if Model._transient:
-            record = Model.with_user(person if Model.with_user(person).has_access("create") else self.env.user).create(
-                self._wizard_values(model)
-            )
+            creator = person if Model.with_user(person).has_access("create") else self.env.user
+            record = Model.with_user(creator).create(self._wizard_values(model, creator))
         elif model in ("res.partner", "res.users") and user in ("portal", "public"):
             record = person if model == "res.users" else person.partner_id
         else:
@@ -329,18 +328,16 @@ class TestDoors(Outsiders, SendgridCase):
         self.env.invalidate_all()
         return record.with_user(person).with_context(allowed_company_ids=person.company_ids.ids)
 
-    def _wizard_values(self, model):
+    def _wizard_values(self, model, creator):
+        if model == "sendgrid.account.connect.step":
+            connect = self.env["sendgrid.account.connect"].with_user(creator).create({})
+            return {"connect_id": connect.id, "name": "key"}
+        if model == "sendgrid.suppression.clear.line":
+            clear = self.env["sendgrid.suppression.clear"].with_user(creator).create({"email": "security@example.org"})
+            return {"wizard_id": clear.id, "list": "bounces"}
         return {
-            "sendgrid.account.connect.step": {
-                "connect_id": self.env["sendgrid.account.connect"].create({}).id,
-                "name": "key",
-            },
             "sendgrid.account.disconnect": {"account_id": self.account.id},
             "sendgrid.suppression.clear": {"email": "security@example.org"},
-            "sendgrid.suppression.clear.line": {
-                "wizard_id": self.env["sendgrid.suppression.clear"].create({"email": "security@example.org"}).id,
-                "list": "bounces",
-            },
             "sendgrid.event.attach": {"email_id": self.email.id, "event_ids": [Command.set(self.event.ids)]},
         }.get(model, {})
 
@@ -477,6 +474,18 @@ class TestDoors(Outsiders, SendgridCase):
                             self.assertNotIsInstance(error, AccessError)
                         savepoint.rollback()
                     self.env.invalidate_all()
+
+    @mute_logger("odoo.addons.base.models.ir_rule")
+    def test_own_dialogs(self):
+        """Test that nobody opens another's dialog: while an account is being connected it holds the key."""
+        colleague = new_test_user(self.env, "sendgrid_colleague", groups="base.group_system")
+        for model in MODELS:
+            if not self.env[model]._transient or model == "sendgrid.event.attach":
+                continue
+            theirs = self._as("administrator", model).with_user(colleague)
+            with self.subTest(model=model):
+                self.assertDenied(theirs.read, ["display_name"])
+                self.assertDenied(theirs.search, [("id", "=", theirs.id)])
 
     def test_documents(self):
         """Test who sees which documents and events, by every way in which records are read."""
