@@ -339,6 +339,11 @@ class SendgridAccount(models.Model):
         problems = [restrictions[self.compliance_status]] if self._is_restricted() and self.act_on_events else []
         return problems + self.check_ids.filtered(lambda check: check.state == "problem").mapped("message")
 
+    def _get_administrators(self):
+        """Return the administrators who may see the account: of its company, or if it serves all, every one."""
+        users = self.env.ref("base.group_system").sudo().all_user_ids.filtered(lambda u: u.active and not u.share)
+        return users.filtered(lambda u: self.company_id <= u.company_ids)
+
     def _warn_administrators(self, has_new):
         """Give each administrator one activity that says all that is wrong, and take it away when all is well.
 
@@ -349,7 +354,7 @@ class SendgridAccount(models.Model):
             self.activity_unlink([warning])
             return
         activities = self.activity_search([warning])
-        for user in self.env.ref("base.group_system").all_user_ids.filtered(lambda u: u.active and not u.share):
+        for user in self._get_administrators():
             account = self.with_context(lang=user.lang)
             lines = Markup().join(Markup("<li>%s</li>") % problem for problem in account._get_problems())
             note = Markup("<ul>%s</ul>") % lines

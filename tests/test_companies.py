@@ -112,6 +112,15 @@ class TestCompanies(SendgridMixin, HttpCase):
         [values] = email.with_user(administrator).web_read({"account_id": {"fields": {"display_name": {}}}})
         self.assertEqual(values["account_id"]["display_name"], self.accounts[1].name)
 
+    def test_warning(self):
+        """Test that of what is wrong with an account its own administrators are told."""
+        self.env["sendgrid.rejection"].create({"account_id": self.accounts[0].id, "hint": "key", "count": 1})
+        with patch.object(client.Client, "call", side_effect=client.ApiError("unreachable")):
+            self.accounts[0]._check_health()
+        told = self.accounts[0].activity_ids.user_id
+        self.assertIn(self.administrators[0], told)
+        self.assertNotIn(self.administrators[1], told)
+
     def test_webhooks(self):
         """Test that each account believes its own SendGrid only, and that events find their e-mails."""
         emails = [self.create_email(account_id=account.id) for account in self.accounts]
