@@ -1,4 +1,5 @@
 from datetime import timedelta
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from hypothesis import given
@@ -11,6 +12,7 @@ from odoo.tests import BaseCase, Form, mute_logger, tagged
 from odoo.addons.base.models.ir_cron import IrCron
 
 from ..tools import suppressions
+from ..tools.client import ApiError
 from .common import SendgridCase, now
 from .properties import quick
 from .sandbox_case import API_KEY, SandboxCase
@@ -71,8 +73,18 @@ class TestLists(BaseCase):
 
         pages = list(suppressions.read_list(Groups(), "groups"))
         self.assertEqual([len(page.entries) for page in pages], [500, 500, 200])
-        rest = list(suppressions.read_list(Groups(), "groups", offset=pages[0].next))
+        rest = list(suppressions.read_list(Groups(), "groups", offset=pages[0].next, last=pages[0].last))
         self.assertEqual(rest, pages[1:])
+        for last in ("somebody who was before", pages[2].last):
+            again = list(suppressions.read_list(Groups(), "groups", offset=pages[0].next, last=last))
+            self.assertEqual(again, pages, "what was there has moved")
+
+    def test_no_list(self):
+        """Test that an answer that is no list is not taken for an empty one: all addresses would seem to be off it."""
+        for answer in (None, {}, {"errors": []}, "", 0):
+            for name in suppressions.LISTS:
+                with self.subTest(answer=answer, name=name), self.assertRaises(ApiError):
+                    next(suppressions.read_list(SimpleNamespace(get=lambda *_a, _is=answer, **_k: _is), name))
 
 
 class AgreementCase(SandboxCase, SendgridCase):

@@ -46,16 +46,15 @@ def read_list(client, name, since=None, until=None, offset=0, last=""):
     :raise ApiError: as the client's calls
     """
     if name == "groups":
-        yield from _read_groups(client, offset)
+        yield from _read_groups(client, offset, last)
         return
     shifts = 3
     while offset is not None:
         # The row before is read again: if it has moved, some before it were taken off the list meanwhile, and as many
         # would be missed.
         again = 1 if last else 0
-        rows = _as_list(
-            client.get(("suppression", name), start_time=since, end_time=until, limit=PAGE, offset=offset - again)
-        )
+        rows = client.get(("suppression", name), start_time=since, end_time=until, limit=PAGE, offset=offset - again)
+        _check_list(rows)
         if last and shifts and (not rows or _name_row(rows[0]) != last):
             shifts -= 1
             offset, last = max(offset - PAGE, 0), ""
@@ -66,9 +65,12 @@ def read_list(client, name, since=None, until=None, offset=0, last=""):
         offset, last = page.next, page.last
 
 
-def _read_groups(client, offset):
+def _read_groups(client, offset, last):
     """Cut the groups into pages: they are documented without any."""
-    rows = _as_list(client.get(("asm", "suppressions")))
+    rows = client.get(("asm", "suppressions"))
+    _check_list(rows)
+    if last and (offset > len(rows) or _name_row(rows[offset - 1]) != last):
+        offset = 0  # some before it were taken off the list meanwhile, and as many would be missed
     while offset is not None:
         following = offset + PAGE if offset + PAGE < len(rows) else None
         yield _read_page(rows[offset : offset + PAGE], following)
@@ -131,6 +133,12 @@ def clear_address(client, name, email, group_id=0):
     except ApiError as error:
         if error.kind != "missing":
             raise
+
+
+def _check_list(rows):
+    """Refuse what is no list: taken for an empty one, it would say that every address is off it."""
+    if not isinstance(rows, list):
+        raise ApiError("answer")
 
 
 def _as_list(value):
