@@ -15,9 +15,10 @@ class MailBlacklist(models.Model):
 
     @api.depends("email")
     def _compute_is_suppressed(self):
-        suppressed = self.filtered_domain([("id", "in", self.search([("is_suppressed", "=", True)]).ids)])
+        domain = [("id", "in", self.ids), ("is_suppressed", "=", True)]
+        suppressed = self.with_context(active_test=False).search(domain)
         for entry in self:
-            entry.is_suppressed = entry in suppressed
+            entry.is_suppressed = entry.id in suppressed._ids
 
     @api.model
     def _search_is_suppressed(self, operator, value):

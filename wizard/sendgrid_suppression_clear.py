@@ -20,7 +20,8 @@ class SendgridSuppressionClear(models.TransientModel):
     def _get_action(self, email):
         """Return the action of the dialog, False if there is nobody to ask."""
         email = email_normalize(email)
-        if not email or not self._get_accounts_sudo():
+        # Who may not clear is not asked; SendGrid is not called for him either.
+        if not email or not self.env["res.partner"].has_access("write") or not self._get_accounts_sudo():
             return False
         return {
             "type": "ir.actions.act_window",
@@ -43,6 +44,7 @@ class SendgridSuppressionClear(models.TransientModel):
     @api.model
     def default_get(self, fields_list):
         """Ask SendGrid which lists the address is on: what Odoo knows of it can be a day old."""
+        self.env["res.partner"].check_access("write")
         values = super().default_get(fields_list)
         email = email_normalize(values.get("email"))
         if email and "line_ids" in fields_list:
