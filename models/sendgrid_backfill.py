@@ -17,6 +17,8 @@ APIS = {"logs": EmailLogs, "activity": EmailActivity}
 MESSAGES_AT_ONCE = 50
 # SendGrid and Odoo do not date a sending alike.
 AROUND_SENDING = timedelta(hours=1)
+# What somebody waits for: choose the API, search, read, end. If there is more, the rest comes later.
+STEPS_AT_ONCE = 4
 
 
 class SendgridBackfill(models.Model):
@@ -112,7 +114,7 @@ class SendgridBackfill(models.Model):
 
     @api.model
     def _ask_about(self, email):
-        """Ask about one e-mail, now; if SendGrid is busy, soon."""
+        """Ask about one e-mail, now; if SendGrid is busy or has much to tell, the rest soon."""
         backfill = self.create(
             {
                 "account_id": email.account_id.id,
@@ -123,12 +125,14 @@ class SendgridBackfill(models.Model):
             }
         )
         try:
-            while backfill.state == "running":
-                backfill._step(email.account_id._get_client(patience=3))
+            for _number in range(STEPS_AT_ONCE):
+                if backfill.state == "running":
+                    backfill._step(email.account_id._get_client(patience=3))
         except ApiError as error:
             if error.kind not in PASSING:
                 raise UserError(email.account_id._explain_api_error(error)) from error
             backfill.error = email.account_id._explain_api_error(error)
+        if backfill.state == "running":
             self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger()
         return backfill
 

@@ -843,7 +843,7 @@ class SendgridEmail(models.Model):
             raise AccessError(self.env._("Only administrators can ask SendGrid."))
         backfill = self.env["sendgrid.backfill"].sudo()._ask_about(self.sudo())
         if backfill.state == "running":
-            message = self.env._("SendGrid is busy. Odoo goes on asking, and what it tells appears here.")
+            message = self.env._("Odoo goes on asking SendGrid, and what it tells appears here.")
         elif backfill.event_count:
             message = self.env._(
                 "SendGrid told of %s events. What is new of them appears here in a moment.", backfill.event_count

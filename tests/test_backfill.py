@@ -80,6 +80,18 @@ class TestBackfill(BackfillCase):
         backfill = self.env["sendgrid.backfill"].search([("email_id", "=", email.id)], limit=1)
         self.assertEqual((backfill.state, backfill.event_count, backfill.new_count), ("done", 3, 0))
 
+    def test_document_among_many(self):
+        """Test that who asks about an e-mail to a busy address does not wait until all of its messages are read."""
+        email = self.create_email()
+        for _copy in range(4):
+            self.relay_to_sandbox(email)
+        with patch.object(sendgrid_backfill, "MESSAGES_AT_ONCE", 1):
+            self.assertIn("goes on asking", email.action_ask_sendgrid()["params"]["message"])
+            backfill = self.env["sendgrid.backfill"].search([("email_id", "=", email.id)])
+            self.assertEqual((backfill.state, backfill.message_count), ("running", 2))
+            self.run_cron("ir_cron_backfill")
+        self.assertEqual((backfill.state, backfill.message_count), ("done", 4))
+
     def test_unknown_document(self):
         """Test that it is said when SendGrid does not know an e-mail."""
         message = self.create_email().action_ask_sendgrid()["params"]["message"]
