@@ -55,11 +55,10 @@ class Client:
     :param str api_key: the key
     :param str host: one of `HOSTS`, or a local stand-in
     :param float patience: for how many seconds all the waiting of one call may last, before it fails
-    :param str subuser: act for this subuser of the key's account
     """
 
-    def __init__(self, api_key, host=HOSTS["global"], patience=15, subuser=None, sleep=time.sleep):
-        self._client = SendGridAPIClient(api_key, host=host.rstrip("/"), impersonate_subuser=subuser or None).client
+    def __init__(self, api_key, host=HOSTS["global"], patience=15, sleep=time.sleep):
+        self._client = SendGridAPIClient(api_key, host=host.rstrip("/")).client
         self._patience = patience
         self._sleep = sleep
 
