@@ -339,10 +339,20 @@ class SendgridAccount(models.Model):
         """Delete the webhook that a new signing key replaced, then forget its key and its address.
 
         :raise client.ApiError: if SendGrid did not answer, or refused
+        :raise UserError: if no other webhook has taken its place yet
         """
         self.ensure_one()
         if self.previous_webhook_id:
-            event_webhook.delete(self._get_client(), self.previous_webhook_id, self.previous_webhook_token)
+            if not self.webhook_id or not self.previous_verification_key_end:
+                raise UserError(
+                    self.env._(
+                        "The change of the signing key has not come to its end: the old webhook is still needed."
+                    )
+                )
+            api = self._get_client()
+            # The dialog's last step did it, unless somebody closed it before.
+            event_webhook.update(api, self.webhook_id, self.webhook_url, enabled=True)
+            event_webhook.delete(api, self.previous_webhook_id, self.previous_webhook_token)
         self.write(
             {
                 "previous_verification_key": False,
@@ -355,7 +365,9 @@ class SendgridAccount(models.Model):
     @api.model
     def _cron_forget_previous_keys(self):
         """End the previous keys whose time is over; those whose SendGrid does not answer at the next run."""
-        accounts = self.search([("previous_verification_key_end", "<", fields.Datetime.now())])
+        accounts = self.with_context(active_test=False).search(
+            [("previous_verification_key_end", "<", fields.Datetime.now())]
+        )
         for account in accounts:
             try:
                 account._forget_previous_key()

@@ -701,10 +701,25 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         connect = self.Connect.browse(account.action_rotate_key()["res_id"])
         connect.action_start()
         connect.run_next()
+        with self.assertRaisesRegex(UserError, "still needed"):
+            account.action_forget_previous_key()
+        self.assertEqual(len(self.webhooks()), 1, "the only webhook is left alone")
         connect = self.rotate(account)
         self.assertTrue(connect.is_done, self.tell(connect))
         self.assertEqual(account.previous_webhook_token, old)
         self.assertEqual(len(self.webhooks()), 2)
+
+    def test_rotation_died_before_the_test(self):
+        """Test that the old webhook only goes when the new one is switched on, though nobody saw the last step."""
+        account = self.connect()
+        connect = self.Connect.browse(account.action_rotate_key()["res_id"])
+        connect.action_start()
+        for _step in range(3):
+            connect.run_next()
+        self.assertEqual(self.step(connect, "signing").state, "done")
+        account.action_forget_previous_key()
+        [webhook] = self.webhooks()
+        self.assertEqual((webhook["id"], webhook["enabled"]), (account.webhook_id, True))
 
     def test_disconnect_during_rotation(self):
         """Test that disconnecting deletes both webhooks."""

@@ -186,7 +186,8 @@ class SendgridAccountConnectStep(models.TransientModel):
         if account.previous_webhook_token or account.previous_verification_key:
             raise UserError(
                 self.env._(
-                    "The last change of keys has not ended yet. End it first: “Forget Previous Key” on the account."
+                    "The last change of keys has not ended yet. End it first, on the account: “Delete it now”, or "
+                    "empty the previous key on the page By Hand."
                 )
             )
         webhooks, allowed = event_webhook.list_all(account._get_client(patience=5))
