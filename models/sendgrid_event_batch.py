@@ -24,6 +24,7 @@ LINGER_FOR_EARLY = 10.0
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
+MAX_REASONS = 100
 # Received batches are kept for so long; those that failed or were not understood in full longer, to be mended.
 KEEP_DONE = timedelta(days=7)
 KEEP_UNDONE = timedelta(days=30)
@@ -262,9 +263,7 @@ class SendgridEventBatch(models.Model):
                 "error": False,
                 "event_count": len(parsed) + len(rejected),
                 "rejected_count": len(rejected),
-                "rejected_reasons": "\n".join(
-                    self.env._("Event %(number)s: %(reason)s", number=r.index + 1, reason=r.reason) for r in rejected
-                ),
+                "rejected_reasons": self._describe_rejected(rejected),
             }
         unmatched, duplicates, emails = self.env["sendgrid.event"]._ingest(events)
         by_outcome = defaultdict(self.browse)
@@ -282,6 +281,17 @@ class SendgridEventBatch(models.Model):
                 latest[batch] = max(latest[batch] or 0, event.timestamp)
         self.env["sendgrid.account.day"]._add(latest)
         return emails
+
+    @api.model
+    def _describe_rejected(self, rejected):
+        """Return why events were rejected, one in a line: of 4 MB of rubbish the first say it all."""
+        lines = [
+            self.env._("Event %(number)s: %(reason)s", number=one.index + 1, reason=one.reason)
+            for one in rejected[:MAX_REASONS]
+        ]
+        if len(rejected) > MAX_REASONS:
+            lines.append(self.env._("and %s more", len(rejected) - MAX_REASONS))
+        return "\n".join(lines)
 
     # ------------------------------------------------------------
     # FORGET

@@ -329,6 +329,15 @@ class TestDrain(SendgridCase):
         self.assertEvents(email, ["processed", "delivered"])
         self.assertEqual(email.status, "delivered")
 
+    def test_a_body_of_rubbish(self):
+        """Test that of very many elements that cannot be understood all are counted, and the first are explained."""
+        batch = self.store(b"[" + b"1," * 5000 + b"1]")
+        self.drain()
+        self.assertBatch(batch, state="done", event_count=5001, rejected_count=5001)
+        lines = batch.rejected_reasons.splitlines()
+        self.assertEqual(len(lines), 101)
+        self.assertEqual(lines[-1], "and 4901 more")
+
     def test_absurd_texts(self):
         """Test that what the parser lets through can be stored: long texts, all characters, numbers at their limits."""
         email = self.create_email()
