@@ -420,7 +420,10 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _cron_clear(self):
-        """Take off SendGrid's lists what somebody asked to. Each call is committed: a second one does no harm."""
+        """Take off SendGrid's lists what somebody asked to. Each call is committed: a second one does no harm.
+
+        Never raises: core switches off what fails.
+        """
         entries = self.search([("state", "=", "clearing")], order="id")
         clients, stopped = {}, self.env["sendgrid.account"]
         for number, entry in enumerate(entries, 1):
@@ -431,6 +434,7 @@ class SendgridSuppression(models.Model):
                         clients[account] = account._get_client()
                     clear_address(clients[account], entry.list, entry.email, entry.group_id)
                     entry._note_cleared()
+                    self.env.flush_all()
                 except ApiError as error:
                     if error.kind in PASSING:
                         stopped |= account
@@ -439,6 +443,13 @@ class SendgridSuppression(models.Model):
                         entry._note_not_cleared(account._explain_api_error(error))
                 except UserError as error:
                     entry._note_not_cleared(str(error))
+                except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                    self.env.cr.rollback()  # somebody else writes the same contacts: asked again, it does no harm
+                    stopped |= account
+                except Exception as error:
+                    _logger.exception("SendGrid: what followed from clearing %s failed", entry.email)
+                    self.env.cr.rollback()
+                    entry.write({"state": "listed", "error": str(error) or repr(error)})
             if not self.env["ir.cron"]._commit_progress(1, remaining=len(entries) - number):
                 break
         if stopped:

@@ -441,6 +441,24 @@ class TestClear(AgreementCase):
         self.run_cron("ir_cron_clear")
         self.assertEqual(self.entry("bounces", "ada@example.org").state, "cleared")
 
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_suppression")
+    def test_one_fails(self):
+        """Test that an address whose clearing fails here keeps no other from being cleared."""
+        self.enlist("bounces", "ada@example.org", "other@example.org")
+        self.sync()
+        entries = self.entry("bounces", "ada@example.org") | self.entry("bounces", "other@example.org")
+        entries.action_clear()
+        tell = type(entries)._tell_contacts
+
+        def tell_contacts(entry, message):
+            if entry.email == "ada@example.org":
+                raise ZeroDivisionError("no")
+            tell(entry, message)
+
+        with patch.object(type(entries), "_tell_contacts", tell_contacts):
+            self.run_cron("ir_cron_clear")
+        self.assertEqual([(entry.state, entry.error) for entry in entries], [("listed", "no"), ("cleared", False)])
+
     def test_unreachable(self):
         """Test that the dialog shows what Odoo knows while SendGrid does not answer."""
         self.enlist("bounces", "ada@example.org")
