@@ -35,6 +35,13 @@ class SendgridAccountDisconnect(models.TransientModel):
                     lines.append(
                         self.env._("The mail server “%s” stays. Its e-mails are not tracked any more.", server.name)
                     )
+                elif server.smtp_authentication == "sendgrid_api":
+                    lines.append(
+                        self.env._(
+                            "The mail server “%s” stays as you set it up, but cannot send without the API key.",
+                            server.name,
+                        )
+                    )
                 else:
                     lines.append(self.env._("The mail server “%s” stays as you set it up.", server.name))
             lines.append(self.env._("The e-mails and what happened to them stay."))
