@@ -72,7 +72,7 @@ class SendgridAccountDay(models.Model):
                     for (account_id, date), day in days.items()
                 ),
                 sums=SQL(", ").join(
-                    SQL("%(name)s = day.%(name)s + EXCLUDED.%(name)s", name=SQL.identifier(name))
+                    SQL("%(name)s = COALESCE(day.%(name)s, 0) + EXCLUDED.%(name)s", name=SQL.identifier(name))
                     for name in ("batch_count", *COUNTS)
                 ),
             )
