@@ -721,7 +721,9 @@ class SendgridEmail(models.Model):
                 json.dumps(rows, default=str),
             )
         )
-        self.browse(values_by_id).invalidate_recordset(columns)
+        emails = self.browse(values_by_id)
+        emails.invalidate_recordset(columns)
+        emails.modified(columns)
 
     # ------------------------------------------------------------
     # THE 72 HOURS

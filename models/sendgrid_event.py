@@ -226,8 +226,9 @@ class SendgridEvent(models.Model):
                 known.add(event.fingerprint)
                 new.append((batch, event))
         matches, keys = self._match([(batch.account_id.id, event) for batch, event in new])
-        new, matches = self._keep_best_told(new, matches, duplicates)
+        # Before what they are told now is compared with what they were told.
         emails = self._match_by_keys(keys) | replaced
+        new, matches = self._keep_best_told(new, matches, duplicates)
         added = defaultdict(list)
         for (_batch, event), (_match, copy) in zip(new, matches, strict=True):
             if copy:
@@ -272,6 +273,7 @@ class SendgridEvent(models.Model):
         )
         events = self.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
+        events.modified(rows[0], create=True)
         self.env["base.automation"]._run_on_create(events)
         return events
 

@@ -453,6 +453,32 @@ class TestDrain(SendgridCase):
         self.assertEvents(email, [("delivered", "odoo_id"), ("open", "sg_message_id")])
         self.assertEmail(email, status="opened", open_count=1)
 
+    def test_told_twice_before_its_message_is_known(self):
+        """Test that an interaction that SendGrid's history told, of a message not known then, counts once."""
+        email = self.create_email()
+        event = self.relay(email).event("click", timestamp=self.after(email, 3600), url="https://example.com/a")
+        unsaid = {"odoo_id", "odoo_db", "smtp-id", "url_offset"}
+        told = to_wire([{name: value for name, value in event.items() if name not in unsaid}])
+        self.Batch._receive(self.account, told, source="history")
+        self.drain()
+        self.assertFalse(email.event_ids)
+        self.receive(event)
+        self.assertEmail(email, status="clicked", click_count=1)
+        self.assertEvents(email, [("click", "odoo_id")])
+
+    def test_nothing_stale(self):
+        """Test that what is computed from a document follows at once, in the same transaction."""
+        email = self.create_email()
+        message = self.relay(email)
+        self.receive(message.event("open", timestamp=self.after(email, 600), useragent=BROWSER))
+        event = email.event_ids
+        self.assertEqual((email.engagement_summary, event.name), ("Opened once.", "Opened"))
+        self.store([message.event("bounce", timestamp=self.after(email, 900))])
+        self.Batch._drain()
+        self.assertIn("did not arrive", email.engagement_summary)
+        self.assertEqual(event.name, "Opened by a scanner")
+        self.assertIn("bounced", [step["status"] for step in email.journey])
+
     # ------------------------------------------------------------
     # QUERIES
     # ------------------------------------------------------------
