@@ -1,5 +1,3 @@
-from collections import defaultdict
-
 from odoo import api, models
 
 from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
@@ -13,20 +11,23 @@ class BaseAutomation(models.Model):
     _inherit = "base.automation"
 
     def _get_actions(self, records, triggers):
-        """Leave out the rules that watch other fields than the one that ``sendgrid_written`` names in the context.
+        """Return the rules that ``sendgrid_rules`` in the context names for the contacts written next, if it does.
 
-        They would find nothing changed, but only after they have looked at each record that is written. Which are left
-        is kept in ``sendgrid_rules``, since core asks for each write.
+        Core asks for each write, and has each rule look at the record before it finds that nothing changed. What the
+        write brings about, or a rule does, is met by all rules again.
         """
-        written = self.env.context.get("sendgrid_written")
-        if not written:
+        ids = self.env.context.get("sendgrid_rules")
+        if ids is None or records._name != "res.partner" or triggers != WRITE_TRIGGERS:
             return super()._get_actions(records, triggers)
-        known, key = self.env.context["sendgrid_rules"], (records._name, *triggers)
-        if key not in known:
-            rules = super()._get_actions(records, triggers)
-            watched = {rule: rule.sudo().trigger_field_ids.mapped("name") for rule in rules}
-            known[key] = rules.filtered(lambda rule: not watched[rule] or written in watched[rule]).ids
-        return self.with_context(__action_done=self.env.context.get("__action_done", {})).browse(known[key])
+        done = self.env.context.get("__action_done", {})
+        return self.with_context(sendgrid_rules=None, __action_done=done).browse(ids)
+
+    @api.model
+    def _get_ids_watching(self, records, name):
+        """Return the ids of the rules that a change of one field of ``records`` may concern."""
+        rules = self._get_actions(records, WRITE_TRIGGERS)
+        watched = {rule: rule.sudo().trigger_field_ids.mapped("name") for rule in rules}
+        return rules.filtered(lambda rule: not watched[rule] or name in watched[rule]).ids
 
     @api.model
     def _run_on_create(self, records):
@@ -57,9 +58,9 @@ class BaseAutomation(models.Model):
         try:
             with undoable(self.env.cr):
                 together = all(action._is_for_many() for action in self.sudo().action_server_ids)
-                runs = defaultdict(list) if together else None
+                runs = {} if together else None
                 super(BaseAutomation, self.with_context(sendgrid_runs=runs))._process(records, domain_post=domain_post)
-                self.env["ir.actions.server"]._run_collected(runs or {}, records._name, domain_post)
+                self.env["ir.actions.server"]._run_collected(runs or {})
             return None
         except TRY_LATER:
             raise

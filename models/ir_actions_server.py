@@ -17,27 +17,24 @@ class IrActionsServer(models.Model):
         if runs is None:
             return super().run()
         for action in self:
-            runs[action.id].append(self.env.context["active_id"])
+            runs.setdefault(action.id, (action, []))[1].append(self.env.context["active_id"])
         return False
 
     @api.model
-    def _run_collected(self, runs, model_name, domain_post):
-        """Run what a drain has collected, each action once.
+    def _run_collected(self, runs):
+        """Run what a drain has collected, each action once, with the context that core gave it: that tells which rules
+        are at work already.
 
-        :param runs: {action id: record ids}
+        :param runs: {action id: (action, record ids)}
         """
-        for action_id, record_ids in runs.items():
-            self.browse(action_id).with_context(
-                sendgrid_runs=None,
-                active_model=model_name,
-                active_ids=record_ids,
-                active_id=record_ids[0],
-                domain_post=domain_post,
-            ).run()
+        for action, record_ids in runs.values():
+            action.with_context(sendgrid_runs=None, active_ids=record_ids, active_id=record_ids[0]).run()
 
     def _is_for_many(self):
-        """Tell whether an action is code that speaks of ``records``, as Odoo calls many, and never of one."""
+        """Tell whether an action is code that speaks of ``records``, as Odoo calls many, and never picks one of them."""
         if self.state != "code":
             return False
-        names = {node.id for node in ast.walk(ast.parse(self.code or "")) if isinstance(node, ast.Name)}
-        return "records" in names and "record" not in names and "active_id" not in self.code
+        nodes = list(ast.walk(ast.parse(self.code or "")))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        picks = any(isinstance(node, ast.Subscript) and ast.unparse(node.value) == "records" for node in nodes)
+        return "records" in names and "record" not in names and not picks and "active_id" not in self.code

@@ -158,22 +158,35 @@ class ResPartner(models.Model):
         """
         if not self:
             return
-        # What differs from contact to contact at once, in SQL; then the flag, through the ORM, with one write for all.
-        self.flush_recordset(["email_bounce_reason", "email_bounce_date"])
+        # In SQL, since what is said differs from contact to contact.
+        names = ["email_bounced", "email_bounce_reason", "email_bounce_date"]
+        self.flush_recordset([*names, "write_uid", "write_date"])
         rows = [
             {"id": id_, "email_bounce_reason": bounce.reason, "email_bounce_date": to_datetime(bounce.timestamp)}
             for id_, bounce in bounces.items()
         ]
-        self.env.cr.execute(
-            SQL(
-                """UPDATE res_partner
-                      SET email_bounce_reason = new.email_bounce_reason, email_bounce_date = new.email_bounce_date
-                     FROM json_populate_recordset(NULL::res_partner, %s) new WHERE new.id = res_partner.id""",
-                json.dumps(rows, default=str),
+
+        def write():
+            self.env.cr.execute(
+                SQL(
+                    """UPDATE res_partner
+                          SET email_bounced = TRUE, email_bounce_reason = new.email_bounce_reason,
+                              email_bounce_date = new.email_bounce_date, write_uid = %s, write_date = %s
+                         FROM json_populate_recordset(NULL::res_partner, %s) new WHERE new.id = res_partner.id""",
+                    self.env.uid,
+                    self.env.cr.now(),
+                    json.dumps(rows, default=str),
+                )
             )
-        )
-        self.invalidate_recordset(["email_bounce_reason", "email_bounce_date"])
-        self.write({"email_bounced": True})
+            self.invalidate_recordset([*names, "write_uid", "write_date"])
+            self.modified(names)
+
+        self.env["base.automation"]._run_on_write(self, names, write)
+
+    def _message_receive_bounce(self, email, partner):
+        """Have only the rules look that the counter may concern: nothing else is written. See `base.automation`."""
+        rules = self.env.context.get("sendgrid_bounce_rules")
+        return super(ResPartner, self.with_context(sendgrid_rules=rules))._message_receive_bounce(email, partner)
 
     def _clear_bounce(self):
         self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})

@@ -79,8 +79,9 @@ class SendgridConsequence(models.AbstractModel):
     def _handle_bounce(self, items):
         """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
         self._prefetch_bounced([email for email, _fact, _evidence in items])
-        # Core takes one bounce at a time, and of the contact it only writes the counter.
-        thread = self.env["mail.thread"].with_context(sendgrid_written="message_bounce", sendgrid_rules={})
+        # Core takes one bounce at a time.
+        rules = self.env["base.automation"]._get_ids_watching(self.env["res.partner"], "message_bounce")
+        thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules)
         for email, _fact, evidence in items:
             thread._routing_handle_bounce(
                 None,

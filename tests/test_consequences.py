@@ -461,6 +461,67 @@ class TestAutomationRules(ConsequenceCase):
         self.assertFalse(bad.comment)
         self.assertIn("not this one", batch.failed_rules)
 
+    def test_rule_for_many_that_picks_one(self):
+        """Test that code that takes the first of its records runs for each: it knows of one only."""
+        rule = self._switch_on("unsubscribe")
+        rule.action_server_ids.code = "records[0].partner_id.write({'ref': 'seen'})"
+        partners = [self._contact(), self._contact()]
+        self._post(*(self._sent(partner)[1].event("unsubscribe") for partner in partners))
+        self.assertEqual([partner.ref for partner in partners], ["seen", "seen"])
+
+    def test_rule_writes_what_it_watches(self):
+        """Test that a rule on any change, for many, that changes its own records runs once, as everywhere in Odoo."""
+        rule = self._switch_on("bounce")
+        rule.write({"trigger_field_ids": False, "filter_pre_domain": False})
+        rule.action_server_ids.code = "for partner in records: partner.write({'ref': (partner.ref or '') + 'x'})"
+        partners = [self._contact(), self._contact()]
+        batch = self._post(*(self._sent(partner)[1].event("bounce") for partner in partners))
+        self.assertFalse(batch.failed_rules)
+        self.assertEqual([partner.ref for partner in partners], ["x", "x"])
+
+    def _rule(self, model, watched, code):
+        """A rule on a change of a field of whatever record."""
+        model = self.env["ir.model"]._get(model)
+        rule = self.env["base.automation"].create(
+            {
+                "name": f"On {watched}",
+                "model_id": model.id,
+                "trigger": "on_create_or_write",
+                "trigger_field_ids": model.field_id.filtered(lambda field: field.name == watched).ids,
+            }
+        )
+        action = {"name": code, "model_id": model.id, "base_automation_id": rule.id, "usage": "base_automation"}
+        self.env["ir.actions.server"].create({**action, "state": "code", "code": code})
+
+    def test_rules_on_what_a_bounce_brings_about(self):
+        """Test that rules on all that a bounce changes run once, those on what another rule changes included."""
+        partners = [self._contact(), self._contact()]
+        relayed = [self._sent(partner)[1] for partner in partners]
+        for watched, code in (
+            ("message_bounce", "record.write({'ref': (record.ref or '') + 'counted '})"),
+            ("ref", "record.write({'function': (record.function or '') + record.ref})"),
+            ("email_bounced", "record.write({'street': (record.street or '') + record.email_bounce_reason})"),
+            ("email_bounce_date", "record.write({'city': (record.city or '') + 'dated'})"),
+            ("email_bounce_reason", "record.write({'street2': (record.street2 or '') + 'explained'})"),
+        ):
+            self._rule("res.partner", watched, code)
+        self._rule(
+            "mail.notification",
+            "notification_status",
+            "if record.notification_status == 'bounce': record.res_partner_id.write({'zip': 'told'})",
+        )
+        batch = self._post(*(copy.event("bounce", reason="unknown user") for copy in relayed))
+        self.assertFalse(batch.failed_rules)
+        expected = {
+            "ref": "counted ",
+            "function": "counted ",
+            "street": "unknown user",
+            "city": "dated",
+            "street2": "explained",
+            "zip": "told",
+        }
+        self.assertRecordValues(partners[0] | partners[1], [expected, expected])
+
     @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
     def test_failing_rule_on_early_event(self):
         """Test that a rule that raises on an event that waited for its e-mail does not stop the drain."""
