@@ -31,7 +31,7 @@ class IrActionsServer(models.Model):
             action.with_context(sendgrid_runs=None, active_ids=record_ids, active_id=record_ids[0]).run()
 
     def _is_for_many(self):
-        """Tell whether an action is code that speaks of ``records``, as Odoo calls many, and never picks one of them."""
+        """Tell whether an action is code that speaks of ``records``, as Odoo calls many, and never of one."""
         if self.state != "code":
             return False
         nodes = list(ast.walk(ast.parse(self.code or "")))
