@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -143,15 +144,16 @@ class SendgridEventBatch(models.Model):
         Never raises: core forgets the wake-ups of a failing cron, and in the end switches it off.
         """
         self = self.sudo().with_context(sendgrid_drain=True)  # see base.automation
-        tries, last_work = 0, time.monotonic()
+        limit, tries, last_work = CHUNK_BATCHES, 0, time.monotonic()
         gives_up = True
         while True:
             try:
                 if gives_up:
                     self.env["sendgrid.event"]._give_up_early()
                     gives_up = False
-                if done := self._drain(max(CHUNK_BATCHES // 10**tries, 1)):
+                if done := self._drain(limit, holds_contacts=limit < CHUNK_BATCHES):
                     last_work = time.monotonic()
+                    limit = min(limit * 2, CHUNK_BATCHES)
                     if not self.env["ir.cron"]._commit_progress(done, remaining=self._count_pending()):
                         return
                 else:
@@ -162,10 +164,10 @@ class SendgridEventBatch(models.Model):
                     time.sleep(POLL_INTERVAL)
                 tries = 0
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                # Somebody else wrote the same e-mail or contact: again, on what is committed now, and less of it. What
-                # takes long collides again and again with whoever writes often.
+                # Somebody else wrote the same e-mail or contact: again, on what is committed now, and less of it, with
+                # the contacts held. What takes long collides again and again with whoever writes often.
                 self.env.cr.rollback()
-                tries += 1
+                limit, tries = 1, tries + 1
                 if tries == MAX_TRIES:
                     _logger.warning("SendGrid events: others keep writing the same e-mails, going on later")
                     return
@@ -181,20 +183,42 @@ class SendgridEventBatch(models.Model):
         return self.search_count([("state", "=", "pending")], limit=1)
 
     @api.model
-    def _drain(self, limit=None):
+    def _drain(self, limit=None, holds_contacts=False):
         """Process the oldest waiting batches, and the events that came before their e-mail, in this transaction.
 
         :param limit: how many batches at most
+        :param holds_contacts: whether to lock first, before what takes long, the contacts that the batches are about
         :return: how many batches and e-mails were worked on; 0 when there is nothing to do
         """
         self = self.with_context(sendgrid_drain=True)
         batches = self._get_next_pending()[:limit]
+        if holds_contacts:
+            batches._hold_contacts()
         emails = self._match_early()
         early_count = len(emails)
         if batches:
             emails |= batches._process_or_isolate()
         emails._notify_changed()
         return len(batches) + early_count
+
+    def _hold_contacts(self):
+        """Lock the contacts that the batches are about: whoever writes them meanwhile waits for us."""
+        addresses = set()
+        for batch in self:
+            with contextlib.suppress(BatchError):
+                events, _rejected = parse_batch(base64.b64decode(batch.body or b""))
+                addresses |= {event.recipient for event in events if event.recipient}
+        self.env.cr.execute(
+            SQL(
+                """SELECT FROM res_partner
+                    WHERE id IN (SELECT id FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
+                                 UNION
+                                 SELECT partner_id FROM sendgrid_email WHERE recipient = ANY(%(addresses)s))
+                 ORDER BY id
+                      FOR NO KEY UPDATE""",
+                addresses=list(addresses),
+            )
+        )
 
     @api.model
     def _match_early(self):

@@ -654,11 +654,25 @@ class TestCronDrain(SendgridCase):
             self.assertLogs(LOGGER, "WARNING"),
         ):
             self._run()
-        self.assertEqual(
-            [call.args for call in mocked.call_args_list], [(500,), (50,), (5,), (1,), (1,)], "less each time"
-        )
         self.assertEqual(len(mocked.call_args_list), sendgrid_event_batch.MAX_TRIES)
         self.assertEqual(batch.state, "pending")
+
+    def test_less_at_once_after_a_conflict(self):
+        """Test that after a conflict one batch is taken, with its contacts held, and then more again."""
+        for _number in range(4):
+            self.store([account_event(now())])
+        drain, seen = SendgridEventBatch._drain, []
+
+        def collide_once(batches, *args, **kwargs):
+            seen.append((*args, *kwargs.values()))
+            if len(seen) == 1:
+                raise SerializationFailure("x")
+            return drain(batches, *args, **kwargs)
+
+        with patch.object(SendgridEventBatch, "_drain", autospec=True, side_effect=collide_once):
+            self._run()
+        self.assertEqual(seen[:4], [(500, False), (1, True), (2, True), (4, True)])
+        self.assertFalse(self.env["sendgrid.event.batch"].search([("state", "!=", "done")]))
 
     def test_stays_active(self):
         """Test that the cron itself, run by core with a drain that fails, is still there, and so is its work."""

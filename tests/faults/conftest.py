@@ -28,7 +28,7 @@ def pytest_addoption(parser):
     group.addoption("--rounds", type=int, default=30, help="how often something is killed (30)")
     group.addoption("--bodies", type=int, default=200_000, help="bodies for the parser (200000)")
     group.addoption("--posts", type=int, default=5_000, help="of them by HTTP (5000)")
-    group.addoption("--flood", type=int, default=50_000, help="events of the flood (50000; the long form: 1000000)")
+    group.addoption("--flood", type=int, default=20_000, help="events of the flood (20000; the long form: 1000000)")
 
 
 def pytest_configure(config):
