@@ -158,11 +158,11 @@ def test_account_event(odoo, sandbox):
     """The twelfth event is about no e-mail: it is kept, and is the administrators' to see."""
     [sent] = sandbox.post_events({"type": "compliance_suspend"})
     [stored] = wait_for(
-        lambda: odoo.find("sendgrid.event", ("event", "=", "account_status_change")), "the account's event"
+        lambda: odoo.find("sendgrid.event", ("sg_event_id", "=", sent["sg_event_id"])), "the account's event"
     )
+    assert stored.event == "account_status_change"
     assert stored.match == "account"
     assert stored.bounce_type == "compliance_suspend"
-    assert stored.sg_event_id == sent["sg_event_id"]
     assert not stored.email_id and not stored.recipient
 
 
