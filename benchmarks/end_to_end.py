@@ -4,9 +4,11 @@ Ten POSTs of 50 events a second; the last event of each is the delivery of a doc
 POST runs from when its sending begins until another connection to the database sees that document delivered.
 """
 
+import itertools
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -14,6 +16,8 @@ import psycopg2
 from . import _client, _events, _names, _odoo, _report, _stack, _world
 
 PER_SECOND, IN_POST, SECONDS, LIMIT = 500, 50, 30, 2.0
+CLIENTS = 4
+WARMUP = 20  # POSTs before, so that every process of the server has loaded what it needs
 DOCUMENTS = 20_000
 DELIVERED = "SELECT message_id FROM sendgrid_email WHERE message_id = ANY(%s) AND status != 'sent'"
 
@@ -42,10 +46,50 @@ class Watcher(threading.Thread):
         connection.close()
 
 
+def _posts(relay, url, count):
+    """The Message-ID of the last document of each POST, and the POST."""
+    # The markers' documents are those that no other event is about.
+    free = DOCUMENTS - count
+    events = relay.mixed(count * (IN_POST - 1), free)
+    for marker in range(free + 1, DOCUMENTS + 1):
+        mine = [*itertools.islice(events, IN_POST - 1), relay.event("delivered", marker, 8)]
+        [body] = _events.bodies(mine, IN_POST)
+        yield _names.message_id(marker), _client.signed_request(url, body)
+
+
+def _post(stack, posts):
+    """Post at the pace, and wait until all is seen.
+
+    :return: seconds of each POST until its document was seen, and the events a second that were posted
+    """
+    watcher = Watcher(stack.odoo.database)
+    parts = urlsplit(stack.odoo.url)
+
+    def post(message_id, request):
+        watcher.waiting[message_id] = time.perf_counter()
+        status, _latency = _client.send((parts.hostname, parts.port), request)
+        if status != 204:
+            raise RuntimeError(f"a POST was answered {status}")
+
+    watcher.start()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        start, answers = time.perf_counter(), []
+        for number, (message_id, request) in enumerate(posts):
+            time.sleep(max(0.0, start + number * IN_POST / PER_SECOND - time.perf_counter()))
+            answers.append(pool.submit(post, message_id, request))
+        for answer in answers:
+            answer.result()
+    rate = len(posts) * IN_POST / (time.perf_counter() - start)
+    watcher.done.set()
+    watcher.join(60)
+    if watcher.waiting:
+        raise RuntimeError(f"{len(watcher.waiting)} POSTs are not on their documents after a minute")
+    return watcher.seconds, rate
+
+
 def measure(scale):
     """The row of the table."""
     seconds = max(SECONDS * scale, 3)
-    posts = int(seconds * PER_SECOND / IN_POST)
     made = {}
 
     def prepare(name):
@@ -55,33 +99,12 @@ def measure(scale):
             env.cr.commit()
 
     with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
-        relay, url = made["relay"], stack.webhook_url()
-        # The markers' documents are those that no other event is about.
-        free = DOCUMENTS - posts
-        events = list(relay.mixed(posts * (IN_POST - 1), free))
-        requests = []
-        for number in range(posts):
-            marker = free + 1 + number
-            mine = [*events[number * (IN_POST - 1) : (number + 1) * (IN_POST - 1)], relay.event("delivered", marker, 8)]
-            [body] = _events.bodies(mine, IN_POST)
-            requests.append((_names.message_id(marker), _client.signed_request(url, body)))
-        watcher = Watcher(stack.odoo.database)
-        watcher.start()
-        parts = urlsplit(url)
-        start = time.perf_counter()
-        for number, (message_id, request) in enumerate(requests):
-            time.sleep(max(0.0, start + number * IN_POST / PER_SECOND - time.perf_counter()))
-            watcher.waiting[message_id] = time.perf_counter()
-            status, _latency = _client.send((parts.hostname, parts.port), request)
-            if status != 204:
-                raise RuntimeError(f"a POST was answered {status}")
-        rate = posts * IN_POST / (time.perf_counter() - start)
-        watcher.done.set()
-        watcher.join(60)
-        if watcher.waiting:
-            raise RuntimeError(f"{len(watcher.waiting)} POSTs are not on their documents after a minute")
-    p95, median = (_client.percentile(watcher.seconds, percent) for percent in (95, 50))
-    absolute = f"median {median:.2f} s, {rate:.0f} events/s, {posts} POSTs"
+        posts = list(_posts(made["relay"], stack.webhook_url(), WARMUP + int(seconds * PER_SECOND / IN_POST)))
+        _post(stack, posts[:WARMUP])
+        measured = posts[WARMUP:]
+        taken, rate = _post(stack, measured)
+    p95, median = (_client.percentile(taken, percent) for percent in (95, 50))
+    absolute = f"median {median:.2f} s, {rate:.0f} events/s, {len(measured)} POSTs"
     return [_report.Row("end to end: p95", f"{p95:.2f} s", f"{LIMIT:.0f} s", p95 / LIMIT, "< 1", p95 < LIMIT, absolute)]
 
 

@@ -433,7 +433,7 @@ class SendgridEmail(models.Model):
         )
         for attempt in attempts:
             try:
-                with self.env.cr.savepoint():
+                with self.env.cr.savepoint(flush=False):
                     self._insert_new(attempt())
                 return
             except psycopg2.Error as error:
@@ -451,13 +451,19 @@ class SendgridEmail(models.Model):
 
         Core sends a password's link in a savepoint that it always rolls back.
         """
-        write_lost = functools.partial(self._write_lost, self.env.registry, rows)
-        self.env.cr.postrollback.add(write_lost)
-        if not is_final:
-            self.env.cr.postcommit.add(write_lost)
+        cr = self.env.cr
+        for queue in [cr.postrollback] if is_final else [cr.postrollback, cr.postcommit]:
+            # Each mail puts the call off, for an undone rule takes its own back; the first writes for all.
+            kept = queue.data.setdefault("sendgrid_tracking.sent", [])
+            kept += rows
+            queue.add(functools.partial(self._write_lost, self.env.registry, kept))
 
     @staticmethod
-    def _write_lost(registry, rows):
+    def _write_lost(registry, kept):
+        rows = kept.copy()
+        kept.clear()
+        if not rows:
+            return
         try:
             with registry.cursor() as cr:
                 emails = api.Environment(cr, SUPERUSER_ID, {})["sendgrid.email"]
