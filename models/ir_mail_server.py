@@ -4,13 +4,11 @@ from odoo.tools import email_normalize
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
-from ..tools import links, smtpapi
+from ..tools import hosts, links, scopes, smtpapi
 from ..tools.api_session import ApiSession
 from ..tools.client import ApiError
 from ..tools.v3_mail import V3MailError
 
-# SendGrid's SMTP relay, global and EU (Twilio docs: Integrating with the SMTP API).
-SENDGRID_HOSTS = ("smtp.sendgrid.net", "smtp.eu.sendgrid.net")
 # What "Detect Max Limit" finds for the Web API, in MB: its limit, less what core's estimate of a mail leaves out.
 API_MAX_EMAIL_SIZE = 29
 
@@ -45,7 +43,7 @@ class IrMailServer(models.Model):
 
     @api.onchange("smtp_host")
     def _onchange_smtp_host_sendgrid(self):
-        if (self.smtp_host or "").strip().lower() in SENDGRID_HOSTS:
+        if (self.smtp_host or "").strip().lower() in hosts.RELAY.values():
             self._suggest_sendgrid_account()
 
     @api.onchange("smtp_authentication")
@@ -120,12 +118,10 @@ class IrMailServer(models.Model):
     def _test_sendgrid_api(self):
         account = self.sendgrid_account_id
         try:
-            scopes = account._get_client().get(("scopes",))["scopes"]
+            allowed, _date = scopes.read(account._get_client())
         except ApiError as error:
             raise UserError(account._explain_api_error(error)) from error
-        except (TypeError, KeyError) as error:
-            raise UserError(account._explain_api_error(ApiError("answer"))) from error
-        if "mail.send" not in scopes:
+        if scopes.MAIL_SEND not in allowed:
             raise UserError(
                 self.env._(
                     "The API key of “%s” may not send. At SendGrid, give it the permission Mail Send, or use another.",
@@ -178,11 +174,6 @@ class IrMailServer(models.Model):
             return self.env._("SendGrid's Web API would not take this message. %s", error)
         if not isinstance(error, ApiError):
             return None
-        said = str(error)
-        if error.kind == "scope" and any(one.get("field") == "from" for one in error.errors):
-            return self.env._("SendGrid does not know this sender: verify the address or its domain there. “%s”", said)
-        if error.kind == "key" and "credits" in said.lower():
-            return self.env._("All e-mails of SendGrid's plan are used up. “%s”", said)
         if error.kind == "timeout":
             return self.env._(
                 "SendGrid did not answer in time. It may have taken the message: if so, its events arrive within "

@@ -2,14 +2,15 @@ import hashlib
 import logging
 import secrets
 import time
-from datetime import timedelta, timezone
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import ormcache
 from odoo.tools.urls import urljoin
 
-from ..tools import client, event_webhook, signature
+from ..tools import client, event_webhook, hosts, signature, tracking_settings
+from .sendgrid_email import to_seconds
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
@@ -269,7 +270,7 @@ class SendgridAccount(models.Model):
         """Return what the webhook's path needs of the account, without a query: the keys, each with the Unix time until
         which it is accepted, and the window in hours."""
         end = self.previous_verification_key_end
-        until = end.replace(tzinfo=timezone.utc).timestamp() if end else float("inf")
+        until = to_seconds(end) if end else float("inf")
         keys = ((self.verification_key, float("inf")), (self.previous_verification_key, until))
         return tuple(key for key in keys if key[0]), self.signature_max_age
 
@@ -400,7 +401,7 @@ class SendgridAccount(models.Model):
         self.ensure_one()
         self.check_access("write")
         try:
-            self._get_client().call("patch", ("tracking_settings", name), body={"enabled": enabled})
+            tracking_settings.switch(self._get_client(), name, enabled)
             self._read_tracking_settings()
         except client.ApiError as error:
             raise UserError(self._explain_api_error(error)) from error
@@ -410,11 +411,7 @@ class SendgridAccount(models.Model):
 
         :raise client.ApiError: if SendGrid did not answer, or refused
         """
-        answer = self._get_client().get(("tracking_settings",))
-        rows = answer.get("result") if isinstance(answer, dict) else None
-        if not isinstance(rows, list):
-            raise client.ApiError("answer")
-        enabled = {row.get("name"): bool(row.get("enabled")) for row in rows if isinstance(row, dict)}
+        enabled = tracking_settings.read(self._get_client())
         self.write(
             {
                 "open_tracking": enabled.get("open", False),
@@ -439,7 +436,7 @@ class SendgridAccount(models.Model):
             raise UserError(self.env._("The account “%s” has no API key.", account_sudo.name))
         # The parameter leads to a local stand-in, for development.
         host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
-        return client.Client(account_sudo.api_key, host or client.HOSTS[account_sudo.region], patience)
+        return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience)
 
     @api.model
     def _explain_api_error(self, error):
@@ -450,6 +447,8 @@ class SendgridAccount(models.Model):
         """
         explanations = {
             "key": self.env._("SendGrid does not know this API key: it is mistyped, or was deleted. Create a new one."),
+            "credits": self.env._("All e-mails of SendGrid's plan are used up."),
+            "sender": self.env._("SendGrid does not know this sender: verify the address or its domain there."),
             "scope": self.env._("The API key may not do this. Give it the permission at SendGrid, or use another key."),
             "missing": self.env._("SendGrid does not have this any more."),
             "size": self.env._("This is too large for SendGrid."),

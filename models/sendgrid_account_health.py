@@ -11,7 +11,7 @@ from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_date
 
-from ..tools import client, event_webhook
+from ..tools import client, event_webhook, scopes
 from .undoable import undoable
 
 _logger = logging.getLogger(__name__)
@@ -266,7 +266,7 @@ class SendgridAccount(models.Model):
                 "clock": ("unknown", "clock_unknown", None),
             }
         try:
-            answer = api.call("get", ("scopes",))
+            allowed, date = scopes.read(api)
         except client.ApiError as error:
             if error.kind == "key":
                 return {
@@ -280,12 +280,11 @@ class SendgridAccount(models.Model):
                 "key": ("problem", "key_cannot_send", None),
                 "webhook": ("unknown", "webhook_unreadable", None),
             }
-        scopes = answer.body.get("scopes") if isinstance(answer.body, dict) else None
-        may_send = "mail.send" in (scopes or ())
+        may_send = scopes.MAIL_SEND in allowed
         return {
             "key": ("ok", "key_valid", None) if may_send else ("problem", "key_cannot_send", None),
             **self._keep_problems({"webhook": self._check_webhook(api, is_arriving)}),
-            "clock": self._compare_clocks(answer.headers.get("date")),
+            "clock": self._compare_clocks(date),
         }
 
     def _check_webhook(self, api, is_arriving):

@@ -1,6 +1,6 @@
 import json
 import logging
-from datetime import timedelta, timezone
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
@@ -8,7 +8,8 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from ..tools.client import ApiError
 from ..tools.history import AT_ONCE, EmailActivity, EmailLogs
-from .sendgrid_suppression import PASSING, TRY_AGAIN
+from .sendgrid_email import to_seconds
+from .sendgrid_suppression import TRY_AGAIN
 
 _logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class SendgridBackfill(models.Model):
                 if backfill.state == "running":
                     backfill._step(email.account_id._get_client(patience=3))
         except ApiError as error:
-            if error.kind not in PASSING:
+            if not error.may_pass:
                 raise UserError(email.account_id._explain_api_error(error)) from error
             backfill.error = email.account_id._explain_api_error(error)
         if backfill.state == "running":
@@ -158,7 +159,7 @@ class SendgridBackfill(models.Model):
             except ApiError as error:
                 self.env.cr.rollback()
                 words = self.account_id._explain_api_error(error)
-                if error.kind in PASSING:
+                if error.may_pass:
                     self.error = words
                     after = max(TRY_AGAIN, timedelta(seconds=error.wait or 0))
                     self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger(at=fields.Datetime.now() + after)
@@ -192,7 +193,7 @@ class SendgridBackfill(models.Model):
 
     def _choose_api(self, client):
         """Find out which API the key and the plan have, and begin with what it finds."""
-        start, end, now = (_seconds(moment) for moment in (self.date_from, self.date_to, fields.Datetime.now()))
+        start, end, now = (to_seconds(moment) for moment in (self.date_from, self.date_to, fields.Datetime.now()))
         end, now = end + 1, now + 1  # their seconds included
         problem = None
         for name, api_class in APIS.items():
@@ -280,7 +281,3 @@ class SendgridBackfill(models.Model):
             "domain": [("batch_id", "in", self.batch_ids.ids)],
             "context": {},
         }
-
-
-def _seconds(moment):
-    return int(moment.replace(tzinfo=timezone.utc).timestamp())

@@ -11,12 +11,12 @@ from markupsafe import Markup
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
 from ..tools import links
 from ..tools.event import ENGAGEMENT_EVENTS
 from ..tools.fold import EXPIRED, FAILURES, fold
+from .undoable import TRY_LATER
 
 _logger = logging.getLogger(__name__)
 
@@ -743,9 +743,10 @@ class SendgridEmail(models.Model):
         """
         try:
             emails = self.sudo().with_context(sendgrid_drain=True)._expire()  # see base.automation
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             self.env.cr.rollback()
-            _logger.info("SendGrid: the drain is writing the same e-mails, they are given up at the next run")
+            # Most often the drain, which writes the same e-mails.
+            _logger.info("SendGrid: e-mails could not be given up now, they are at the next run")
             return
         self.env["ir.cron"]._commit_progress(len(emails), remaining=int(len(emails) == EXPIRE_AT_ONCE))
 
@@ -976,3 +977,8 @@ class SendgridEmail(models.Model):
 def to_datetime(seconds):
     """Return Unix seconds as Odoo stores them: naive, in UTC. None gives False."""
     return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None) if seconds is not None else False
+
+
+def to_seconds(moment):
+    """Return a moment as Odoo stores it in Unix seconds: the other way round. False gives None."""
+    return int(moment.replace(tzinfo=timezone.utc).timestamp()) if moment else None

@@ -1,6 +1,6 @@
 import json
 from collections import Counter, defaultdict
-from datetime import timedelta, timezone
+from datetime import timedelta
 from typing import NamedTuple
 
 from odoo import api, fields, models
@@ -9,14 +9,12 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..tools import device, engagement
-from ..tools.event import ABOUT, ACCOUNT_EVENT, SOURCES, Event, is_same
+from ..tools.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
 from ..tools.fold import EXPIRED, FAILURES, bounce_status
-from .sendgrid_email import to_datetime
+from .sendgrid_email import to_datetime, to_seconds
 
 # An event can arrive before the transaction of its e-mail is committed, and SendGrid repeats it for 24 hours at most.
 EARLY_FOR = timedelta(hours=24)
-# Whom the sample events of SendGrid's button "Test Your Integration" are about.
-TEST_RECIPIENT = "example@test.com"
 UNMATCHED_FOR = timedelta(days=30)
 COLLECT_AT_ONCE = 5000
 
@@ -606,7 +604,7 @@ class SendgridEvent(models.Model):
         own_db = self.env["sendgrid.email"]._get_odoo_db()
         return Event(
             event=self.event,
-            timestamp=int(self.timestamp.replace(tzinfo=timezone.utc).timestamp()),
+            timestamp=to_seconds(self.timestamp),
             recipient=self.recipient or "",
             sg_message_id=self.sg_message_id or "",
             smtp_id=self.smtp_id or "",

@@ -205,8 +205,8 @@ class SendgridEventBatch(models.Model):
         """Lock the contacts that the batches are about: whoever writes them meanwhile waits for us."""
         addresses = set()
         for batch in self:
-            with contextlib.suppress(BatchError):
-                events, _rejected = parse_batch(base64.b64decode(batch.body or b""))
+            with contextlib.suppress(BatchError):  # it will fail as such, and concerns no contact
+                events, _rejected = batch._parse()
                 addresses |= {event.recipient for event in events if event.recipient}
         self.env.cr.execute(
             SQL(
@@ -271,13 +271,16 @@ class SendgridEventBatch(models.Model):
             self.write({"state": "failed", "error": str(error) or repr(error), "processed_date": fields.Datetime.now()})
             return self.env["sendgrid.email"]
 
+    def _parse(self):
+        return parse_batch(base64.b64decode(self.body or b""))
+
     def _process(self):
         # Processed again, a batch is on its day already.
         uncounted = self.filtered(lambda batch: not batch.event_count)
         events, outcomes = [], {}
         for batch in self:
             try:
-                parsed, rejected = parse_batch(base64.b64decode(batch.body or b""))
+                parsed, rejected = batch._parse()
             except BatchError as error:
                 outcomes[batch] = {"state": "failed", "error": str(error)}
                 continue

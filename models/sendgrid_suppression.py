@@ -1,26 +1,23 @@
 import json
 import logging
 from collections import Counter, defaultdict
-from datetime import timedelta, timezone
+from datetime import timedelta
 
 from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, email_normalize
 
 from ..tools.client import ApiError
 from ..tools.event import ABOUT
 from ..tools.fold import Evidence
 from ..tools.suppressions import Entry, clear_address
-from .sendgrid_email import to_datetime
-from .undoable import undoable
+from .sendgrid_email import to_datetime, to_seconds
+from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
 
-# What may work the next time; the rest is somebody's turn. `answer`: a proxy that spoke for SendGrid.
-PASSING = ("limit", "server", "timeout", "unreachable", "answer")
 TRY_AGAIN = timedelta(minutes=5)
 
 
@@ -217,7 +214,7 @@ class SendgridSuppression(models.Model):
             with undoable(self.env.cr):
                 outcomes = self._follow(account, name, entries)
                 return {entry: (outcomes.get(entry.email, "none"), False) for entry in entries}
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+        except TRY_LATER:
             raise
         except Exception as error:
             if len(entries) > 1:
@@ -384,7 +381,7 @@ class SendgridSuppression(models.Model):
     def _to_entry(self):
         return Entry(
             email=self.email,
-            created=int(self.created.replace(tzinfo=timezone.utc).timestamp()),
+            created=to_seconds(self.created),
             reason=self.reason or "",
             smtp_status=self.smtp_status or "",
             group_id=self.group_id,
@@ -436,15 +433,15 @@ class SendgridSuppression(models.Model):
                     entry._note_cleared()
                     self.env.flush_all()
                 except ApiError as error:
-                    if error.kind in PASSING:
+                    if error.may_pass:
                         stopped |= account
                         entry.error = account._explain_api_error(error)
                     else:
                         entry._note_not_cleared(account._explain_api_error(error))
                 except UserError as error:
                     entry._note_not_cleared(str(error))
-                except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                    self.env.cr.rollback()  # somebody else writes the same contacts: asked again, it does no harm
+                except TRY_LATER:
+                    self.env.cr.rollback()  # most often the same contacts are written: asked again, it does no harm
                     stopped |= account
                 except Exception as error:
                     _logger.exception("SendGrid: what followed from clearing %s failed", entry.email)

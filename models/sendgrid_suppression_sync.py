@@ -1,15 +1,16 @@
 import logging
 import time
-from datetime import timedelta, timezone
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
 from ..tools.client import ApiError
 from ..tools.suppressions import LISTS, read_list
-from .sendgrid_suppression import PASSING, TRY_AGAIN
+from .sendgrid_email import to_seconds
+from .sendgrid_suppression import TRY_AGAIN
+from .undoable import TRY_LATER
 
 _logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ WHOLE_EVERY = timedelta(days=7)
 GIVE_UP_AFTER = timedelta(days=1)
 MAX_TRIES = 5
 ACTED = ("flagged", "event", "blacklisted")
+ONLY_IN_ODOO = [("is_suppressed", "=", False)]
 
 
 class SendgridSuppressionSync(models.Model):
@@ -73,7 +75,7 @@ class SendgridSuppressionSync(models.Model):
     odoo_only_count = fields.Integer(
         string="Only in Odoo",
         readonly=True,
-        help="Blacklisted in Odoo, and on no list of this account that Odoo knows: SendGrid would deliver to them.",
+        help="Blacklisted in Odoo, and on no list of SendGrid's that Odoo knows: SendGrid would deliver to them.",
     )
     error = fields.Text(readonly=True, help="What stands in the way.")
 
@@ -163,8 +165,8 @@ class SendgridSuppressionSync(models.Model):
                         break
             except ApiError as error:
                 return self._note_api_error(error)
-            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                # The drain wrote the same contacts: again, on what is committed now.
+            except TRY_LATER:
+                # Most often the drain wrote the same contacts: again, on what is committed now.
                 self.env.cr.rollback()
                 tries += 1
                 if tries == MAX_TRIES:
@@ -185,8 +187,8 @@ class SendgridSuppressionSync(models.Model):
         return read_list(
             self.account_id._get_client(),
             self.current_list,
-            since=_seconds(self.since),
-            until=_seconds(self.until),
+            since=to_seconds(self.since),
+            until=to_seconds(self.until),
             offset=self.current_offset,
             last=self.current_last or "",
         )
@@ -227,7 +229,7 @@ class SendgridSuppressionSync(models.Model):
             "state": "done",
             "current_list": False,
             "ended": fields.Datetime.now(),
-            "odoo_only_count": self._count_only_in_odoo(),
+            "odoo_only_count": self.env["mail.blacklist"].search_count(ONLY_IN_ODOO),
         }
 
     def _note_gone(self):
@@ -253,19 +255,6 @@ class SendgridSuppressionSync(models.Model):
         Suppression.invalidate_model()
         return Suppression.browse(id_ for (id_,) in rows)
 
-    def _count_only_in_odoo(self):
-        [(count,)] = self.env.execute_query(
-            SQL(
-                """SELECT count(*) FROM mail_blacklist blacklist
-                    WHERE blacklist.active AND NOT EXISTS (
-                          SELECT 1 FROM sendgrid_suppression entry
-                           WHERE entry.email = blacklist.email AND entry.account_id = %s
-                             AND entry.state != 'cleared' AND entry.list != 'blocks')""",
-                self.account_id.id,
-            )
-        )
-        return count
-
     def _note_api_error(self, error):
         """Say what stands in the way, and try again if that may pass.
 
@@ -273,7 +262,7 @@ class SendgridSuppressionSync(models.Model):
         """
         self.env.cr.rollback()
         words = self.account_id._explain_api_error(error)
-        if error.kind in PASSING:
+        if error.may_pass:
             self.error = words
             self._try_again(max(TRY_AGAIN, timedelta(seconds=error.wait or 0)))
         else:
@@ -314,8 +303,4 @@ class SendgridSuppressionSync(models.Model):
         """Open the blacklist entries that SendGrid does not know of."""
         self.check_access("read")
         action = self.env["ir.actions.act_window"]._for_xml_id("mail.mail_blacklist_action")
-        return {**action, "domain": [("is_suppressed", "=", False)], "context": {}}
-
-
-def _seconds(moment):
-    return int(moment.replace(tzinfo=timezone.utc).timestamp()) if moment else None
+        return {**action, "domain": ONLY_IN_ODOO, "context": {}}

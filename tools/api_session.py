@@ -3,12 +3,12 @@
 import math
 from functools import cached_property
 
-from . import v3_mail
+from . import tracking_settings, v3_mail
 from .client import ApiError, Client
 
 TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
 # So many failures of a kind in a row, and the next message would only wait for the same: it fails at once.
-HOPELESS_AFTER = {"key": 1, "unreachable": 1, "timeout": 3}
+HOPELESS_AFTER = {"key": 1, "credits": 1, "unreachable": 1, "timeout": 3}
 
 
 class ApiSession:
@@ -51,8 +51,8 @@ class ApiSession:
     def _is_click_tracked(self):
         """Whether the account follows clicks, where a message leaves that to it."""
         try:
-            return bool(self._client.get(("tracking_settings", "click"))["enabled"])
-        except (ApiError, TypeError, KeyError):
+            return tracking_settings.is_on(self._client, "click")
+        except ApiError:
             # The key may not read it. Rather not followed than followed against somebody's will.
             return False
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from python_http_client.exceptions import HTTPError
 from sendgrid import SendGridAPIClient
 
-# Twilio docs: EU subusers have a host of their own.
-HOSTS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
+from . import hosts
+
 TIMEOUT = 10  # seconds; the package has none of its own
 TRIES = 4
 FIRST_PAUSE = 1  # seconds, then twice as long each time
@@ -20,6 +20,8 @@ FIRST_PAUSE = 1  # seconds, then twice as long each time
 # At DEBUG the package logs the headers, and with them the key.
 logging.getLogger("python_http_client.client").addFilter(lambda record: record.levelno > logging.DEBUG)
 
+# What may work the next time; the rest is somebody's turn. `answer`: a proxy that spoke for SendGrid.
+PASSING = ("limit", "server", "timeout", "unreachable", "answer")
 KINDS = {401: "key", 403: "scope", 404: "missing", 413: "size", 429: "limit"}
 
 
@@ -34,18 +36,26 @@ class Answer(NamedTuple):
 class ApiError(Exception):
     """A call that failed.
 
-    ``kind`` says whose turn it is: `key` (refused), `scope` (the key may not do this), `missing` (no such thing),
-    `size`, `limit` (too many calls; ``wait`` seconds until the next), `refused` (any other 4xx), `server` (5xx),
-    `timeout`, `unreachable` (no connection: nothing was sent), `answer` (it cannot be read).
+    ``kind`` says whose turn it is: `key` (refused), `credits` (the plan's e-mails are used up), `scope` (the key may
+    not do this), `sender` (SendGrid does not know the From address), `missing` (no such thing), `size`, `limit` (too
+    many calls; ``wait`` seconds until the next), `refused` (any other 4xx), `server` (5xx), `timeout`, `unreachable`
+    (no connection: nothing was sent), `answer` (it cannot be read). ``may_pass`` tells whether the same call may work
+    later, without anybody's doing.
     ``errors`` are SendGrid's own, a list of {"message": str, "field": str or None}. The key is in none of it.
     """
 
     def __init__(self, kind, status=None, errors=(), wait=None):
-        self.kind = kind
         self.status = status
         self.errors = list(errors)
         self.wait = wait
+        self.may_pass = kind in PASSING
         words = "; ".join(filter(None, (error["message"] for error in self.errors)))
+        # Of a status that means two things the words tell which.
+        if kind == "scope" and any(error["field"] == "from" for error in self.errors):
+            kind = "sender"
+        elif kind == "key" and "credits" in words.lower():
+            kind = "credits"
+        self.kind = kind
         super().__init__(words or f"{kind} {status or ''}".strip())
 
 
@@ -53,11 +63,11 @@ class Client:
     """SendGrid's API for one key.
 
     :param str api_key: the key
-    :param str host: one of `HOSTS`, or a local stand-in
+    :param str host: one of `hosts.API`, or a local stand-in
     :param float patience: for how many seconds all the waiting of one call may last, before it fails
     """
 
-    def __init__(self, api_key, host=HOSTS["global"], patience=15, sleep=time.sleep):
+    def __init__(self, api_key, host=hosts.API["global"], patience=15, sleep=time.sleep):
         self._client = SendGridAPIClient(api_key, host=host.rstrip("/")).client
         self._patience = patience
         self._sleep = sleep

@@ -11,6 +11,10 @@ ENGAGEMENT_EVENTS = ("open", "click", "spamreport", "unsubscribe", "group_unsubs
 ACCOUNT_EVENT = "account_status_change"
 
 
+# Whom the sample events of SendGrid's button "Test Your Integration" are about.
+TEST_RECIPIENT = "example@test.com"
+
+
 @dataclass(frozen=True)
 class Event:
     """An event of the webhook, cleaned: absent texts are ``""``, absent numbers ``None``.

@@ -95,6 +95,17 @@ def create(client, url):
     return webhook
 
 
+def read_refusal(error):
+    """Say what a `refused` address is refused for: it `exists`, the plan's `maximum` is reached, or it is no `address`.
+
+    Only SendGrid's words tell (Twilio's OpenAPI description: Webhooks).
+
+    :param ApiError error: what `create` or `update` raised
+    """
+    words = str(error).lower()
+    return "exists" if "already exists" in words else "maximum" if "maximum" in words else "address"
+
+
 def update(client, webhook_id, url, enabled):
     """Have a webhook post all events to ``url``, those about the account itself too (only this call takes these)."""
     body = {"url": url, "enabled": enabled, **dict.fromkeys(EVENTS, True), "account_status_change": True}

@@ -7,11 +7,10 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
-from ..models.ir_mail_server import SENDGRID_HOSTS
 from ..models.sendgrid_account import PREVIOUS_KEY_VALID
-from ..models.sendgrid_event import TEST_RECIPIENT
-from ..tools import event_webhook
+from ..tools import event_webhook, hosts, scopes
 from ..tools.client import ApiError
+from ..tools.event import TEST_RECIPIENT
 
 # Of each step, those without which it is of no use.
 NEEDS = {
@@ -116,17 +115,12 @@ class SendgridAccountConnectStep(models.TransientModel):
     # KEY
     # ------------------------------------------------------------
 
-    def _get_scopes(self):
-        """Return {scope: what it is for}: those that connecting cannot do without, and the others.
-
-        Names: Twilio docs, API key permissions.
-        """
-        needed = {
+    def _get_purposes(self):
+        """Return what each scope of `tools.scopes` is for."""
+        return {
             "mail.send": self.env._("send e-mails"),
             "user.webhooks.event.settings.read": self.env._("find the event webhook"),
             "user.webhooks.event.settings.update": self.env._("set up the event webhook and its signature"),
-        }
-        useful = {
             "user.webhooks.event.test.create": self.env._("have SendGrid send a test event"),
             "tracking_settings.read": self.env._("show what is tracked, and track links by the Web API"),
             "tracking_settings.open.update": self.env._("switch open tracking"),
@@ -136,20 +130,17 @@ class SendgridAccountConnectStep(models.TransientModel):
             "asm.groups.read": self.env._("fetch who left an unsubscribe group"),
             "email_activity.read": self.env._("fetch events that the webhook missed"),
         }
-        return needed, useful
 
     def _run_key(self):
-        answer = self.connect_id._get_client().get(("scopes",))
-        scopes = answer.get("scopes") if isinstance(answer, dict) else None
-        if not isinstance(scopes, list):
-            raise ApiError("answer")
+        allowed, _date = scopes.read(self.connect_id._get_client())
+        purposes = self._get_purposes()
         missing, useful = (
             [
-                self.env._("%(scope)s, to %(purpose)s", scope=scope, purpose=purpose)
-                for scope, purpose in wanted.items()
-                if scope not in scopes
+                self.env._("%(scope)s, to %(purpose)s", scope=scope, purpose=purposes[scope])
+                for scope in wanted
+                if scope not in allowed
             ]
-            for wanted in self._get_scopes()
+            for wanted in (scopes.NEEDED, scopes.USEFUL)
         )
         if missing:
             return "failed", "\n".join(
@@ -261,14 +252,14 @@ class SendgridAccountConnectStep(models.TransientModel):
         )
 
     def _explain_refusal(self, error, url):
-        words = str(error)
-        if "already exists" in words.lower():
+        words, reason = str(error), event_webhook.read_refusal(error)
+        if reason == "exists":
             return self.env._(
                 "Another webhook has this address already, but this key does not see it: it may belong to a parent "
                 "account or a subuser. Delete it there, or give the account a new webhook address. SendGrid said: “%s”",
                 words,
             )
-        if "maximum" in words.lower():
+        if reason == "maximum":
             return self.env._(
                 "The plan allows no more webhooks. Delete one at SendGrid (Settings > Mail Settings > Event Webhooks) "
                 "that nobody needs, then repeat this step. SendGrid said: “%s”",
@@ -355,7 +346,11 @@ class SendgridAccountConnectStep(models.TransientModel):
             return None
         account = self._get_account()
         servers = self.env["ir.mail_server"].search(
-            [("sendgrid_account_id", "=", False), ("smtp_host", "in", SENDGRID_HOSTS), ("smtp_user", "=", "apikey")]
+            [
+                ("sendgrid_account_id", "=", False),
+                ("smtp_host", "in", list(hosts.RELAY.values())),
+                ("smtp_user", "=", hosts.RELAY_USER),
+            ]
         )
         same_key = servers.filtered(lambda server: server.sudo().smtp_pass == account.sudo().api_key)
         is_alone = not self.env["sendgrid.account"].sudo().search_count([("id", "!=", account.id)], limit=1)
@@ -365,7 +360,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         values = {"sendgrid_account_id": account.id, "smtp_authentication": sending, "active": True}
         if sending != "login":
             return {**values, "smtp_host": False, "smtp_user": False, "smtp_pass": False, "smtp_encryption": "none"}
-        host, port, encryption = SENDGRID_HOSTS[account.region == "eu"], 587, "starttls"
+        host, port, encryption = hosts.RELAY[account.region], hosts.RELAY_PORT, "starttls"
         # The parameter leads to a local stand-in, for development.
         if stand_in := self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.smtp_host"):
             host, _colon, port = stand_in.rpartition(":")
@@ -375,7 +370,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             "smtp_host": host,
             "smtp_port": int(port),
             "smtp_encryption": encryption,
-            "smtp_user": "apikey",
+            "smtp_user": hosts.RELAY_USER,
             "smtp_pass": account.sudo().api_key,
         }
 

@@ -1,0 +1,36 @@
+"""Whether SendGrid tracks opens and clicks where a message does not say so itself (Twilio docs: Tracking Settings)."""
+
+from .client import ApiError
+
+SETTINGS = ("tracking_settings",)
+
+
+def read(client):
+    """Return {name of a setting, such as `open` or `click`: whether it is on} for the whole account.
+
+    :raise ApiError: as the client's calls
+    """
+    answer = client.get(SETTINGS)
+    rows = answer.get("result") if isinstance(answer, dict) else None
+    if not isinstance(rows, list):
+        raise ApiError("answer")
+    return {row.get("name"): bool(row.get("enabled")) for row in rows if isinstance(row, dict)}
+
+
+def is_on(client, name):
+    """Tell whether one of them is on; a key may be allowed to read only some.
+
+    :raise ApiError: as the client's calls
+    """
+    answer = client.get((*SETTINGS, name))
+    if not isinstance(answer, dict) or "enabled" not in answer:
+        raise ApiError("answer")
+    return bool(answer["enabled"])
+
+
+def switch(client, name, enabled):
+    """Switch one of them, for the whole account.
+
+    :raise ApiError: as the client's calls
+    """
+    client.call("patch", (*SETTINGS, name), body={"enabled": enabled})
