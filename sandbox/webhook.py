@@ -157,8 +157,8 @@ class Webhook:
             batch.mark("lost")
             return True
         async with self._parallel:
-            batch.attempts += 1
-            post = await self._poster.post(url, batch.body, batch.headers, len(batch.events), batch.attempts)
+            post = await self._poster.post(url, batch.body, batch.headers, len(batch.events), batch.attempts + 1)
+        batch.attempts += 1
         batch.mark("delivered" if post.ok else "failing")
         return post.ok
 
@@ -205,5 +205,4 @@ class Webhook:
     @property
     def retrying(self) -> int:
         """How many events failed and wait for the next try."""
-        failing = [batch for batch in self._open if batch.attempts and batch.events[0].outcome == "failing"]
-        return sum(len(batch.events) for batch in failing)
+        return sum(len(batch.events) for batch in self._open if batch.attempts)

@@ -91,13 +91,18 @@ class Webhooks:
 
     def configure(self, settings: dict) -> Configured:
         one = Configured({}, Webhook(self._poster, self.conduct, None, None))
-        one.change(settings)
         self.configured[one.id] = one
+        self.change(one, settings)
         return one
+
+    def change(self, one: Configured, settings: dict) -> None:
+        one.change(settings)
+        self._changed()
 
     def remove(self, one: Configured) -> None:
         one.webhook.clear()
         del self.configured[one.id]
+        self._changed()
 
     def post_test(self, url: str, key: ec.EllipticCurvePrivateKey | None) -> None:
         """POST the sample of all events once, without waiting for what comes of it."""

@@ -76,9 +76,9 @@ async def get_one(request: web.Request) -> web.Response:
 
 @routes.patch("/v3/user/webhooks/event/settings/{id}")
 async def change(request: web.Request) -> web.Response:
-    one = _one(request)
-    _check_url(_webhooks(request), request["body"]["url"], one.id)
-    one.change(request["body"])
+    webhooks, one = _webhooks(request), _one(request)
+    _check_url(webhooks, request["body"]["url"], one.id)
+    webhooks.change(one, request["body"])
     return web.json_response(_shown(request, one, key=False))
 
 
