@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, localtime
 
-from sandbox.smtpapi import MAX_UNIQUE_ARGS, Options
+from sandbox.smtpapi import MAX_UNIQUE_ARGS, Options, args_size
 
 MAX_BYTES = 30 * 1024 * 1024
 MAX_RECIPIENTS = 1000
@@ -80,8 +80,7 @@ def _check_personalization(mail: dict, one: dict, field: str) -> None:
         raise Unacceptable("The subject is required.", "subject")
     if one.get("substitutions") or one.get("dynamic_template_data"):
         raise Unacceptable("The sandbox has no templates.", field)
-    args = _args(mail, one)
-    if sum(len((key + value).encode("utf-8", "replace")) for key, value in args.items()) >= MAX_UNIQUE_ARGS:
+    if args_size(_args(mail, one)) >= MAX_UNIQUE_ARGS:
         raise Unacceptable(f"The custom_args must be less than {MAX_UNIQUE_ARGS} bytes.", f"{field}.custom_args")
     _check_headers(one.get("headers", {}), f"{field}.headers")
     _check_send_at(one, f"{field}.send_at")

@@ -100,10 +100,14 @@ def _options(data: dict, defaults: Options) -> Options:
 
 def _unique_args(args: dict) -> dict[str, str]:
     texts = {key: _text(value) for key, value in args.items()}
-    size = sum(len((key + value).encode("utf-8", "replace")) for key, value in texts.items())
-    if size > MAX_UNIQUE_ARGS:
+    if args_size(texts) > MAX_UNIQUE_ARGS:
         raise InvalidHeader("unique_args too long")
     return texts
+
+
+def args_size(args: dict[str, str]) -> int:
+    """What counts against MAX_UNIQUE_ARGS."""
+    return sum(len((key + value).encode("utf-8", "replace")) for key, value in args.items())
 
 
 def _category(value) -> tuple[str, ...]:

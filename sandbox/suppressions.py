@@ -5,14 +5,14 @@ Facts: Twilio docs, Suppressions overview. Addresses compare without regard to c
 
 import time
 
-from sandbox.events import DEFAULT_GROUP
+from sandbox.events import DEFAULT_GROUP, READER_IP
 
 LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes")
 _DEFAULTS = {
     "bounces": {"reason": "550 5.1.1 The email account that you tried to reach does not exist", "status": "5.1.1"},
     "blocks": {"reason": "552 5.2.2 mailbox over quota", "status": "5.2.2"},
     "invalid_emails": {"reason": "Mail domain mentioned in email address is unknown"},
-    "spam_reports": {"ip": "203.0.113.7"},
+    "spam_reports": {"ip": READER_IP},
     "unsubscribes": {},
 }
 """What an entry says besides `email` and `created`, unless it was given."""

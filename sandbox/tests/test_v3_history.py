@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sandbox.history import iso
 from sandbox.query import QueryError, parse
 
-ARGS = {"odoo_id": "c1", "type": "mine", "event": "never"}
-HEADER = {"unique_args": ARGS, "category": ["odoo"], "asm_group_id": 1042}
+ARGS = {"copy_id": "c1", "type": "mine", "event": "never"}
+HEADER = {"unique_args": ARGS, "category": ["shop"], "asm_group_id": 1042}
 HTML = '<a href="http://a.example/x">x</a>'
 
 
@@ -38,14 +38,14 @@ def test_everything_that_happened_is_in_the_log(program):
     [row] = logs(program)
     assert row["sg_message_id"] == copy["sg_message_id"]
     detail = log(program, row["sg_message_id"])
-    assert (detail["category"], detail["custom_args"], detail["asm_group_id"]) == (["odoo"], ARGS, 1042)
+    assert (detail["category"], detail["custom_args"], detail["asm_group_id"]) == (["shop"], ARGS, 1042)
     wires = [event for event in copy["events"] if event["sg_message_id"]]
     assert len(detail["events"]) == len(wires)
     for event in detail["events"]:
         assert event.pop("custom_args") == ARGS
         assert bool(event.pop("date", "")) == (event["event"] == "unsubscribe")
         assert any(event.items() <= wire.items() for wire in wires)
-        assert not event.keys() & {"odoo_id"}
+        assert not event.keys() & {"copy_id"}
         assert ("type" in event) == (event["event"] == "bounce")
 
 

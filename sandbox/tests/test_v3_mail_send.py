@@ -4,7 +4,6 @@ import base64
 import copy
 import email
 import email.policy
-import json
 import re
 import time
 
@@ -18,7 +17,7 @@ MAIL = {
             "to": [{"email": "ada@example.org", "name": "Lovelace, Ada"}, {"email": "bob@example.org"}],
             "cc": [{"email": "cy@example.org"}],
             "bcc": [{"email": "dee@example.org"}],
-            "custom_args": {"odoo_id": "own", "more": "x"},
+            "custom_args": {"copy_id": "own", "more": "x"},
         }
     ],
     "from": {"email": "shop@example.com", "name": "Café Shop"},
@@ -36,10 +35,10 @@ MAIL = {
     "headers": {
         "Message-ID": "<" + "x" * 90 + "@example.com>",
         "References": " ".join(f"<{number}-reference@example.com>" for number in range(9)),
-        "X-Odoo-Objects": "sale.order-7",
+        "X-Objects": "sale.order-7",
     },
-    "categories": ["odoo", "sale"],
-    "custom_args": {"odoo_db": "db", "odoo_id": "common"},
+    "categories": ["shop", "sale"],
+    "custom_args": {"shop_id": "db", "copy_id": "common"},
 }
 
 
@@ -89,10 +88,10 @@ def test_the_message_that_arrives(program):
 def test_its_events(program, receiver):
     message = sent(program)
     events = receiver.wait(8)
-    assert {event["odoo_id"] for event in events} == {"own"}
-    assert {event["odoo_db"] for event in events} == {"db"}
+    assert {event["copy_id"] for event in events} == {"own"}
+    assert {event["shop_id"] for event in events} == {"db"}
     assert {event["smtp-id"] for event in events} == {MAIL["headers"]["Message-ID"]}
-    assert events[0]["category"] == ["odoo", "sale"]
+    assert events[0]["category"] == ["shop", "sale"]
     assert {event["sg_message_id"].partition(".")[0] for event in events} == {message["id"]}
     assert {event["sg_message_id"][-1] for event in events} == set("0123")
     program.http("GET", message["recipients"][1]["open_url"])
@@ -218,4 +217,4 @@ def test_a_call_that_is_cut_has_sent_the_mail(program):
     with pytest.raises(OSError):
         send(program)
     assert wait_for(lambda: len(program.http("GET", "/sandbox/messages").json), "the message") == 1
-    assert json.loads(program.http("GET", "/sandbox/calls").body)[0]["status"] is None
+    assert program.http("GET", "/sandbox/calls").json[0]["status"] is None

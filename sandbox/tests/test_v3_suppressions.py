@@ -53,7 +53,7 @@ def test_what_an_event_leads_to(program, receiver, event, name, reason):
         ["dropped"] if reason else ["processed", "delivered"]
     )
     if reason:
-        assert receiver.of("ADA@example.org")[0]["reason"] == reason if receiver.wait(4) else False
+        assert receiver.wait(1, "ADA@example.org")[0]["reason"] == reason
 
 
 def test_a_bounce_keeps_its_reason(program):

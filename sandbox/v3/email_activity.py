@@ -4,6 +4,7 @@ import json
 
 from aiohttp import web
 
+from sandbox.events import SENDING_IP
 from sandbox.history import Record, find, iso, records
 from sandbox.query import QueryError, parse
 from sandbox.site import SANDBOX
@@ -73,7 +74,7 @@ async def get_one(request: web.Request) -> web.Response:
         "unique_args": json.dumps(options.unique_args),
         "teammate": "",
         "api_key_id": "sandbox",
-        "outbound_ip": "198.51.100.24",
+        "outbound_ip": SENDING_IP,
         "outbound_ip_type": "dedicated",
     }
     if options.asm_group_id is not None:

@@ -19,6 +19,7 @@ ACTIVITY_LIMIT = 6
 """Of both calls of the Email Activity together (Twilio docs: Email Activity)."""
 MAX_KEPT_BODY = 100_000
 """Bytes of a call's body that is remembered."""
+TOO_MANY = "too many requests"
 
 
 @web.middleware
@@ -49,7 +50,7 @@ async def _break(request: web.Request, fault: Fault) -> web.Response:
             request.transport.abort()
         raise ConnectionResetError
     limit = Window(LIMIT, int(time.time() + fault.reset), LIMIT) if fault.status == 429 else None
-    words = fault.message or ("too many requests" if limit else HTTPStatus(fault.status).phrase)
+    words = fault.message or (TOO_MANY if limit else HTTPStatus(fault.status).phrase)
     return _refused(refuse(fault.status, words), limit)
 
 
@@ -60,6 +61,8 @@ async def _answer(request: web.Request, handler, account: Account, call: Call) -
         key = _key(request, account)
         path = _template(request)
         limit = _limit(account, key, request.method, path)
+        if limit and limit.count > limit.limit:
+            raise refuse(429, TOO_MANY)
         needed = NEEDED.get((request.method, path), ())
         if needed and not account.keys[key].intersection(needed):
             raise refuse(403, "access forbidden")
@@ -97,20 +100,8 @@ def _limit(account: Account, key: str, method: str, path: str) -> Window | None:
     if path == "/v3/mail/send":
         return None
     if path.startswith("/v3/messages"):
-        window = account.count((key, "/v3/messages"), ACTIVITY_LIMIT)
-    else:
-        window = account.count((key, method, path), LIMIT)
-    if window.count > window.limit:
-        raise TooMany(window)
-    return window
-
-
-class TooMany(Refusal):
-    """A rate limit."""
-
-    def __init__(self, window: Window):
-        super().__init__(429, {"field": None, "message": "too many requests"})
-        self.window = window
+        return account.count((key, "/v3/messages"), ACTIVITY_LIMIT)
+    return account.count((key, method, path), LIMIT)
 
 
 async def _remember_body(request: web.Request, call: Call) -> None:
@@ -147,7 +138,7 @@ def _check_answer(method: str, path: str, response: web.Response) -> None:
 
 def _refused(refusal: Refusal, limit: Window | None) -> web.Response:
     response = web.json_response(refusal.body, status=refusal.status)
-    _tell(response, getattr(refusal, "window", limit))
+    _tell(response, limit)
     return response
 
 

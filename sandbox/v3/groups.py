@@ -27,15 +27,18 @@ def _group(request: web.Request) -> Group:
 
 
 def _shown(group: Group) -> dict:
-    shown = {"id": group.id, "name": group.name, "description": group.description, "is_default": group.is_default}
-    return shown | {"unsubscribes": len(group.members)}
+    return {"id": group.id, "name": group.name, "description": group.description, "is_default": group.is_default}
+
+
+def _counted(group: Group) -> dict:
+    return _shown(group) | {"unsubscribes": len(group.members)}
 
 
 @routes.get("/v3/asm/groups")
 async def get_all(request: web.Request) -> web.Response:
     wanted = request.query.getall("id", [])
     groups = [group for group in _state(request).groups.values() if not wanted or str(group.id) in wanted]
-    return web.json_response([_shown(group) for group in groups])
+    return web.json_response([_counted(group) for group in groups])
 
 
 @routes.post("/v3/asm/groups")
@@ -46,14 +49,13 @@ async def create(request: web.Request) -> web.Response:
             raise refuse(400, f"{name} is required", name)
     if any(group.name == body["name"] for group in _state(request).groups.values()):
         raise refuse(400, "name must be unique", "name")
-    shown = _shown(_state(request).add_group(body["name"], body["description"], body.get("is_default", False)))
-    del shown["unsubscribes"]
-    return web.json_response(shown, status=201)
+    group = _state(request).add_group(body["name"], body["description"], body.get("is_default", False))
+    return web.json_response(_shown(group), status=201)
 
 
 @routes.get("/v3/asm/groups/{group_id}")
 async def get_one(request: web.Request) -> web.Response:
-    return web.json_response(_shown(_group(request)))
+    return web.json_response(_counted(_group(request)))
 
 
 @routes.get("/v3/asm/groups/{group_id}/suppressions")
@@ -89,6 +91,4 @@ async def get_all_members(request: web.Request) -> web.Response:
 async def get_groups_of(request: web.Request) -> web.Response:
     email = request.match_info["email"].lower()
     groups = [_shown(group) | {"suppressed": email in group.members} for group in _state(request).groups.values()]
-    for group in groups:
-        del group["unsubscribes"]
     return web.json_response({"suppressions": groups})
