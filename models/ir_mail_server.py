@@ -117,10 +117,8 @@ class IrMailServer(models.Model):
 
     def _test_sendgrid_api(self):
         account = self.sendgrid_account_id
-        try:
+        with account._telling_api_errors():
             allowed, _date = scopes.read(account._get_client())
-        except ApiError as error:
-            raise UserError(account._explain_api_error(error)) from error
         if scopes.MAIL_SEND not in allowed:
             raise UserError(
                 self.env._(

@@ -2,6 +2,7 @@ import hashlib
 import logging
 import secrets
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -331,10 +332,8 @@ class SendgridAccount(models.Model):
         """End the previous key now, and delete the webhook that signs with it."""
         self.ensure_one()
         self.check_access("write")
-        try:
+        with self._telling_api_errors():
             self._forget_previous_key()
-        except client.ApiError as error:
-            raise UserError(self._explain_api_error(error)) from error
 
     def _forget_previous_key(self):
         """Delete the webhook that a new signing key replaced, then forget its key and its address.
@@ -384,10 +383,8 @@ class SendgridAccount(models.Model):
         """Ask SendGrid whether it tracks opens and clicks."""
         self.ensure_one()
         self.check_access("write")
-        try:
+        with self._telling_api_errors():
             self._read_tracking_settings()
-        except client.ApiError as error:
-            raise UserError(self._explain_api_error(error)) from error
 
     def action_switch_open_tracking(self):
         """Switch the account's open tracking at SendGrid."""
@@ -400,11 +397,9 @@ class SendgridAccount(models.Model):
     def _switch_tracking(self, name, enabled):
         self.ensure_one()
         self.check_access("write")
-        try:
+        with self._telling_api_errors():
             tracking_settings.switch(self._get_client(), name, enabled)
             self._read_tracking_settings()
-        except client.ApiError as error:
-            raise UserError(self._explain_api_error(error)) from error
 
     def _read_tracking_settings(self):
         """Note what SendGrid's tracking settings are.
@@ -437,6 +432,14 @@ class SendgridAccount(models.Model):
         # The parameter leads to a local stand-in, for development.
         host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
         return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience)
+
+    @contextmanager
+    def _telling_api_errors(self):
+        """Tell whoever pressed a button what he can do about a call that fails: as a `UserError`."""
+        try:
+            yield
+        except client.ApiError as error:
+            raise UserError(self._explain_api_error(error)) from error
 
     @api.model
     def _explain_api_error(self, error):
