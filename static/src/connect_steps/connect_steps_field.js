@@ -1,7 +1,7 @@
-import { Component, onMounted, onWillUnmount, useState } from "@odoo/owl";
-import { browser } from "@web/core/browser/browser";
+import { Component, onMounted, status, useState } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
+import { delay } from "@web/core/utils/concurrency";
 import { useService } from "@web/core/utils/hooks";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 
@@ -23,9 +23,7 @@ export class ConnectStepsField extends Component {
         this.orm = useService("orm");
         this.state = useState({ isBusy: false });
         this.states = STATES;
-        this.isClosed = false;
         onMounted(() => this.run());
-        onWillUnmount(() => (this.isClosed = true));
     }
 
     get steps() {
@@ -42,31 +40,26 @@ export class ConnectStepsField extends Component {
         return ["failed", "running"].includes(step.state);
     }
 
-    async run() {
+    /** Run what is waiting, after a step to repeat is set waiting again. */
+    async run(repeated) {
         const { resModel, resId } = this.props.record;
         this.state.isBusy = true;
         try {
-            while (!this.isClosed) {
+            if (repeated) {
+                await this.orm.call("sendgrid.account.connect.step", "action_repeat", [repeated.id]);
+                await this.props.record.load();
+            }
+            while (status(this) !== "destroyed") {
                 const pause = await this.orm.call(resModel, "run_next", [resId]);
-                if (this.isClosed) {
-                    return;
-                }
                 await this.props.record.load();
                 if (pause === false) {
                     return;
                 }
-                await new Promise((resolve) => browser.setTimeout(resolve, pause * 1000));
+                await delay(pause * 1000);
             }
         } finally {
             this.state.isBusy = false;
         }
-    }
-
-    async repeat(step) {
-        this.state.isBusy = true;
-        await this.orm.call("sendgrid.account.connect.step", "action_repeat", [step.id]);
-        await this.props.record.load();
-        await this.run();
     }
 }
 
