@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 from unittest.mock import patch
 
 from odoo.tests import TransactionCase, new_test_user
+from odoo.tools import SQL
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server
 
@@ -210,6 +211,17 @@ class SendgridMixin:
         token = (account or self.account).webhook_token
         url = f"{self.base_url()}/sendgrid/webhook/{token}"
         return self.opener.post(url, data=body, headers=signed, timeout=20)
+
+    # ------------------------------------------------------------
+    # TIME
+    # ------------------------------------------------------------
+
+    def age(self, model, by, column="create_date"):
+        """Have all rows of a model lie longer back. ``by`` is a timedelta, or PostgreSQL's words for one."""
+        self.env.flush_all()
+        table, column = SQL.identifier(self.env[model]._table), SQL.identifier(column)
+        self.env.cr.execute(SQL("UPDATE %s SET %s = %s - %s::interval", table, column, column, by))
+        self.env.invalidate_all()
 
     # ------------------------------------------------------------
     # ASSERT

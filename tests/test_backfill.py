@@ -233,6 +233,15 @@ class TestBackfill(BackfillCase):
 
         check()
 
+    def test_far_back(self):
+        """Test that Email Logs are asked for what was sent up to 72 hours before: later events of it are missed."""
+        email = self.create_email()
+        self.relay_to_sandbox(email)
+        for hours, found in ((73, 0), (71, 1)):
+            begin = self.env.cr.now() + timedelta(hours=hours)
+            backfill = self.ask(date_from=begin, date_to=begin + timedelta(hours=1))
+            self.assertEqual((backfill.state, backfill.message_count), ("done", found), hours)
+
     def test_default_time(self):
         """Test that by default SendGrid is asked for what happened since the last event."""
         batch = self.store([])

@@ -126,7 +126,7 @@ class TestCompanies(SendgridMixin, HttpCase):
         emails = [self.create_email(account_id=account.id) for account in self.accounts]
         for number, (account, email) in enumerate(zip(self.accounts, emails, strict=True)):
             body = to_wire([self.relay(email).event("delivered", timestamp=self.after(email, 5))])
-            with mute_logger("odoo.addons.sendgrid_tracking.controllers.webhook"):
+            with mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_rejection"):
                 refused = self.post(body, account=account, signer=self.signers[1 - number])
             self.assertEqual(refused.status_code, 403)
             self.assertEqual(self.post(body, account=account, signer=self.signers[number]).status_code, 204)

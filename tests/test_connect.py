@@ -647,9 +647,12 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.enterContext(patch.object(IrCron, "_commit_progress"))
         account = self.connect()
         old = account.webhook_id, account.webhook_token, account.verification_key
+        begin = fields.Datetime.now()
         connect = self.rotate(account)
         self.assertTrue(connect.is_done, self.tell(connect))
         self.assertEqual(connect.step_ids.mapped("name"), ["second", "webhook", "signing", "test"])
+        end = account.previous_verification_key_end - timedelta(hours=25)
+        self.assertTrue(begin <= end <= fields.Datetime.now(), end)
         self.assertFalse({account.webhook_id, account.webhook_token, account.verification_key} & set(old))
         self.assertEqual(
             (account.previous_webhook_id, account.previous_webhook_token, account.previous_verification_key), old
@@ -674,6 +677,18 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         )
         self.assertFalse(account._get_by_webhook_token(old[1]))
         self.assertTrue(self.rotate(account).is_done, "and again")
+
+    def test_rotation_of_an_archived_account(self):
+        """Test that the webhook that a new key replaced goes too when its account was archived meanwhile."""
+        self.enterContext(patch.object(IrCron, "_commit_progress"))
+        account = self.connect()
+        self.rotate(account)
+        account.mail_server_ids.active = False
+        account.active = False
+        account.previous_verification_key_end = fields.Datetime.now() - timedelta(seconds=1)
+        self.env["sendgrid.account"]._cron_forget_previous_keys()
+        self.assertEqual([webhook["id"] for webhook in self.webhooks()], [account.webhook_id])
+        self.assertFalse(account.previous_webhook_id or account.previous_verification_key)
 
     def test_rotation_ended_by_hand(self):
         """Test that the old key can be ended at once."""

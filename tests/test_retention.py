@@ -12,9 +12,9 @@ from odoo.tests import Form, mute_logger, tagged
 
 from ..models import sendgrid_event_batch, sendgrid_retention
 from ..models.sendgrid_retention import SendgridRetention
-from .common import SendgridCase
+from .common import SendgridCase, now
 from .properties import in_database
-from .simulator import BROWSER, KINDS, Relayed
+from .simulator import BROWSER, KINDS, Relayed, account_event
 
 FIGURES = (
     "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
@@ -53,14 +53,6 @@ class TestRetention(SendgridCase):
         self.env.invalidate_all()
         return commit.call_count - 1
 
-    def _age(self, model, by, column="create_date"):
-        self.env.flush_all()
-        self.env.cr.execute(
-            f"UPDATE {self.env[model]._table} SET {column} = {column} - %s::interval WHERE id = ANY(%s)",
-            [by, self.env[model].search([]).ids],
-        )
-        self.env.invalidate_all()
-
     def _figures(self, emails):
         return (
             [[email[name] for name in FIGURES] for email in emails],
@@ -95,8 +87,8 @@ class TestRetention(SendgridCase):
             ]
             self.receive(*events)
             before = self._figures(email)
-            self._age("sendgrid.event", YEAR)
-            self._age("sendgrid.event.batch", YEAR)
+            self.age("sendgrid.event", YEAR)
+            self.age("sendgrid.event.batch", YEAR)
             self._forget()
             self.assertFalse(any(event.ip or event.user_agent for event in email.event_ids))
             self.assertFalse(any("?" in (event.url or "") or "#" in (event.url or "") for event in email.event_ids))
@@ -121,7 +113,7 @@ class TestRetention(SendgridCase):
         event = email.event_ids
         self._forget()
         self.assertTrue(event.ip and event.user_agent)
-        self._age("sendgrid.event", YEAR)
+        self.age("sendgrid.event", YEAR)
         self.company.sendgrid_detail_months = 14
         self._forget()
         self.assertTrue(event.ip)
@@ -136,15 +128,25 @@ class TestRetention(SendgridCase):
 
     def test_companies(self):
         """Test that an account follows its company, and one of all companies the strictest of them."""
-        other = self.env["res.company"].create({"name": "Other", "sendgrid_detail_months": 24})
+        self.company.sendgrid_detail_months = 0
+        _strict, other = self.env["res.company"].create(
+            [
+                {"name": "Strict", "sendgrid_detail_months": 12, "sendgrid_document_months": 12},
+                {"name": "Other", "sendgrid_detail_months": 24, "sendgrid_document_months": 24},
+            ]
+        )
         theirs = self.env["sendgrid.account"].create({"name": "Theirs", "company_id": other.id})
+        emails = [
+            self.create_email(account_id=account.id, ago=timedelta(days=400)) for account in (self.account, theirs)
+        ]
         self.receive(Relayed(["x@example.org"]).event("open"))
         self.receive(Relayed(["x@example.org"]).event("open"), account=theirs)
         ours, foreign = self.Event.search([], order="id")[-2:]
-        self._age("sendgrid.event", YEAR)
+        self.age("sendgrid.event", YEAR)
         self._forget()
         self.assertEqual((bool(ours.ip), bool(foreign.ip)), (False, True))
-        self._age("sendgrid.event", "24 months")
+        self.assertEqual([bool(email.exists()) for email in emails], [False, True])
+        self.age("sendgrid.event", "24 months")
         self._forget()
         self.assertFalse(foreign.ip)
 
@@ -153,7 +155,7 @@ class TestRetention(SendgridCase):
         looking at what is done."""
         self.receive(*(Relayed(["x@example.org"]).event("open") for _ in range(7)))
         events = self.Event.search([], order="id")
-        self._age("sendgrid.event", YEAR)
+        self.age("sendgrid.event", YEAR)
         with patch.object(sendgrid_retention, "CHUNK_EVENTS", 3):
             self._forget(seconds=0)
             self.assertEqual(events.mapped("is_final").count(True), 3)
@@ -171,8 +173,8 @@ class TestRetention(SendgridCase):
             for _ in range(number):
                 self.store([])
             self.drain()
-            self._age("sendgrid.event", YEAR)
-            self._age("sendgrid.event.batch", YEAR)
+            self.age("sendgrid.event", YEAR)
+            self.age("sendgrid.event.batch", YEAR)
             before = self.env.cr.sql_log_count
             self._forget()
             counts.append(self.env.cr.sql_log_count - before)
@@ -182,7 +184,7 @@ class TestRetention(SendgridCase):
         """Test that whoever writes the same rows at once does not make it lose anything: it is tried again."""
         self.receive(Relayed(["x@example.org"]).event("open"))
         event = self.Event.search([], limit=1)
-        self._age("sendgrid.event", YEAR)
+        self.age("sendgrid.event", YEAR)
         forget, failures = SendgridRetention._forget_details, [SerializationFailure(), SerializationFailure()]
 
         def conflict(retention, account):
@@ -212,7 +214,7 @@ class TestRetention(SendgridCase):
         pending = self.store([event])
         everything = done | rejected | failed | pending
         for days, remaining in ((6, everything), (2, everything - done), (20, everything - done), (3, pending)):
-            self._age("sendgrid.event.batch", timedelta(days=days))
+            self.age("sendgrid.event.batch", timedelta(days=days))
             self._forget()
             self.assertEqual(everything.exists(), remaining, days)
         self.assertTrue(self.Event.search([("recipient", "=", "x@example.org")]), "what they said stays")
@@ -220,7 +222,7 @@ class TestRetention(SendgridCase):
     def test_mended_batch(self):
         """Test that a batch with rejected events goes once it is mended."""
         batch = self.receive({"x": 1})
-        self._age("sendgrid.event.batch", timedelta(days=8))
+        self.age("sendgrid.event.batch", timedelta(days=8))
         self._forget()
         self.assertTrue(batch.exists())
         batch.body = self.store([Relayed(["x@example.org"]).event("open")]).body
@@ -237,13 +239,38 @@ class TestRetention(SendgridCase):
             self.store([{"x": 1}] if number % 2 else [Relayed(["x@example.org"]).event("open")] * 3)
         self.drain()
         batches = self.Batch.search([])
-        self._age("sendgrid.event.batch", timedelta(days=8))
+        self.age("sendgrid.event.batch", timedelta(days=8))
         with (
             patch.object(sendgrid_event_batch, "CHUNK_BATCHES", 2),
             patch.object(sendgrid_event_batch, "FORGET_EVENTS", 2),
         ):
             self.assertGreater(self._forget(), 3)
         self.assertEqual(len(batches.exists()), 4)
+
+    # ------------------------------------------------------------
+    # UNMATCHED, REFUSED
+    # ------------------------------------------------------------
+
+    def test_unmatched_and_refused(self):
+        """Test that events of no e-mail and counts of refusals go after 30 days; words about accounts and days stay."""
+        email = self.create_email()
+        batch = self.receive(
+            self.relay(email).event("delivered"), Relayed(["x@example.org"]).event("open"), account_event(now())
+        )
+        unmatched = batch.event_ids.filtered(lambda event: event.event == "open")
+        others = batch.event_ids - unmatched
+        self.assertEqual(len(others), 2)
+        refused = self.env["sendgrid.rejection"].create({"account_id": self.account.id, "hint": "key", "count": 1})
+        day = self.env["sendgrid.account.day"].search([("account_id", "=", self.account.id)])
+        for days, remaining in ((29, unmatched), (2, self.Event)):
+            for model in ("sendgrid.event", "sendgrid.rejection"):
+                self.age(model, timedelta(days=days))
+            self.Event._gc_unmatched()
+            refused._gc_old()
+            self.assertEqual(unmatched.exists(), remaining)
+            self.assertEqual(bool(refused.exists()), bool(remaining))
+        self.assertEqual(others.exists(), others)
+        self.assertEqual(day.event_count, 3)
 
     # ------------------------------------------------------------
     # DOCUMENTS

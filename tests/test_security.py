@@ -576,7 +576,7 @@ class TestRoutes(Outsiders, SendgridMixin, HttpCase):
         }
         self.assertEqual(found, ROUTES)
 
-    @mute_logger("odoo.http", "odoo.addons.sendgrid_tracking.controllers.webhook")
+    @mute_logger("odoo.http", "odoo.addons.sendgrid_tracking.models.sendgrid_rejection")
     def test_logged_in_makes_no_difference(self):
         """Test that the webhook asks for the signature whoever is logged in, and that only POST is answered."""
         body = to_wire([Relayed(["ada@example.org"]).event("open")])
@@ -704,7 +704,7 @@ class TestSecrets(SendgridMixin, HttpCase):
         self.enterContext(patch.object(sendgrid_event_batch, "WAKE_INTERVAL", 3600))
         self.enterContext(patch.object(sendgrid_account, "MEMORY_LASTS", 1e9))
         self.post(self.body)  # fills the caches, and wakes the drain
-        self.enterContext(mute_logger("odoo.addons.sendgrid_tracking.controllers.webhook"))
+        self.enterContext(mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_rejection"))
         execute = type(self.env.cr).execute
         url = f"{self.base_url()}/sendgrid/webhook/x"
         queries = {}

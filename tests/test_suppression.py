@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from odoo import fields
 from odoo.exceptions import AccessError
-from odoo.tests import BaseCase, Form, mute_logger, tagged
+from odoo.tests import BaseCase, Form, mute_logger, new_test_user, tagged
 
 from odoo.addons.base.models.ir_cron import IrCron
 
@@ -246,6 +246,9 @@ class TestSync(AgreementCase):
         self.assertEqual((third.seen_count, third.cleared_count), (1, 1))
         self.assertEqual(self.entry("bounces", "ada@example.org").state, "cleared")
         self.assertTrue(self.contact.email_bounced, "what to do about it, a person decides")
+        self.assertFalse(self.sync().is_whole)
+        third.started -= timedelta(days=8)
+        self.assertTrue(self.sync().is_whole, "once a week")
 
     def test_only_recorded(self):
         """Test that an account without consequences records, and does nothing."""
@@ -400,6 +403,16 @@ class TestClear(AgreementCase):
         self.run_cron("ir_cron_clear")
         self.assertFalse(self._is_listed("spam_reports", "ada@example.org"))
 
+    def test_not_asked_for_everybody(self):
+        """Test that who may not write contacts has no dialog, and SendGrid is not asked for him by a call either."""
+        employee = new_test_user(self.env, "sendgrid_employee", groups="base.group_user")
+        Wizard = self.env["sendgrid.suppression.clear"].with_user(employee)
+        self.assertFalse(Wizard._get_action("ada@example.org"))
+        self.sandbox("DELETE", "/sandbox/calls")
+        with self.assertRaises(AccessError):
+            Wizard.with_context(default_email="ada@example.org").default_get(["email", "line_ids"])
+        self.assertFalse(self.sandbox("GET", "/sandbox/calls"))
+
     def test_every_list(self):
         """Test that an address is taken off any list, although Odoo has not read the lists yet."""
         for name in ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes"):
@@ -417,9 +430,8 @@ class TestClear(AgreementCase):
         """Test that what SendGrid refuses takes nothing back in Odoo, and is told."""
         self.enlist("bounces", "ada@example.org")
         self.sync()
-        scopes = ["suppression.read", "suppression.bounces.read", "asm.groups.read"]
-        self.sandbox("PUT", "/sandbox/keys/SG.read-only", scopes)
-        self.sandbox("POST", "/sandbox/faults", {"method": "DELETE", "path": "/v3/suppression", "status": 403})
+        self.sandbox("PUT", "/sandbox/keys/SG.read-only", ["suppression.read", "asm.groups.read"])
+        self.account.api_key = "SG.read-only"
         wizard = self._open(self.contact.action_email_is_valid()).save()
         wizard.action_clear()
         self.run_cron("ir_cron_clear")

@@ -36,7 +36,6 @@ def test_fifty_thousand_entries_and_a_kill(large_stack, large_odoo):
 
     def done():
         database.minute_is_over()
-        time.sleep(1)
         return progress().state != "running"
 
     successor = wait_for(lambda: {job_process(large_stack)} - {pid}, "its successor").pop()

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 
 from harness import wait_for, wire
+from psycopg2.sql import SQL, Identifier
 
 from script.lib import database as databases
 from tools.fold import fold
@@ -100,9 +101,11 @@ class Crowd:
         assert sorted(one for (one,) in stored) == expected
         assert not self.database.query("SELECT id, state, error FROM sendgrid_event_batch WHERE state != 'done'")
         rows = self.database.query(
-            f"""SELECT email.odoo_id, {", ".join(COLUMNS)}, facts, consequence_error, partner.message_bounce
-                  FROM sendgrid_email email JOIN res_partner partner ON partner.id = partner_id
-                 WHERE odoo_id LIKE %s""",
+            SQL(
+                """SELECT email.odoo_id, {}, facts, consequence_error, partner.message_bounce
+                     FROM sendgrid_email email JOIN res_partner partner ON partner.id = partner_id
+                    WHERE odoo_id LIKE %s"""
+            ).format(SQL(", ").join(map(Identifier, COLUMNS))),
             f"{self.domain}-%",
         )
         assert len(rows) == len(self.addresses)

@@ -61,7 +61,7 @@ class Sender:
         try:
             while (body := self._bodies.get()) is not None:
                 while not self._post(body):
-                    time.sleep(0.1)
+                    time.sleep(0.1)  # SendGrid's pause, which takes minutes there
                 self.taken += 1
         except Exception as problem:  # for whoever waits for us
             self.problem = problem

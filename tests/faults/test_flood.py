@@ -57,7 +57,7 @@ def test_flood(request, odoo, database, webhook, chance, report):
     def work():
         while not ends.is_set():
             busy.visit()
-            time.sleep(2)
+            ends.wait(2)  # for reading what is there
 
     # Made as they are posted: a million would fill the memory. Each names itself, so that none is like another.
     def post(batch):

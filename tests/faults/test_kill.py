@@ -43,7 +43,7 @@ class Killer:
     def postgres(self):
         """All of PostgreSQL; somebody starts it again."""
         self.cluster.kill()
-        time.sleep(self.chance.uniform(0, 1))
+        time.sleep(self.chance.uniform(0, 1))  # nobody starts it again at once
         self.cluster.start()
 
     def backend(self):
@@ -86,7 +86,7 @@ def test_kill(request, stack, cluster, database, webhook, crowd, chance, report)
     with Sender(webhook, lambda: crowd.events(chance, chance.randint(1, 200)), chance) as sender:
         for way in ways:
             wait_for(pending, "something to drain")
-            time.sleep(chance.uniform(0, 1))
+            time.sleep(chance.uniform(0, 1))  # the random moment
             hit_draining += bool(pending())
             getattr(killer, way)()
             taken = sender.taken

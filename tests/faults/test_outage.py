@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 import requests
 from harness import wait_for
+from psycopg2.sql import SQL, Identifier
 from sender import keep_running
 
 from script.lib import postgres
@@ -23,17 +24,24 @@ MEGABYTE = 1024 * 1024
 def refusing(cluster, database):
     """Ways in which the database refuses connections."""
 
+    def alter(option, disconnect=False):
+        with cluster.administrator() as cursor:
+            cursor.execute(SQL("ALTER DATABASE {} {}").format(Identifier(database.name), SQL(option)))
+            if disconnect:
+                query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+                cursor.execute(query, [database.name])
+
     @contextlib.contextmanager
     def closed():
-        _change(cluster, f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false', database.name)
+        alter("ALLOW_CONNECTIONS false", disconnect=True)
         yield
-        _change(cluster, f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS true')
+        alter("ALLOW_CONNECTIONS true")
 
     @contextlib.contextmanager
     def full():
-        _change(cluster, f'ALTER DATABASE "{database.name}" CONNECTION LIMIT 0', database.name)
+        alter("CONNECTION LIMIT 0", disconnect=True)
         yield
-        _change(cluster, f'ALTER DATABASE "{database.name}" CONNECTION LIMIT -1')
+        alter("CONNECTION LIMIT -1")
 
     @contextlib.contextmanager
     def stopped():
@@ -42,13 +50,6 @@ def refusing(cluster, database):
         cluster.start()
 
     return {"closed": closed, "full": full, "stopped": stopped}
-
-
-def _change(cluster, statement, disconnect=None):
-    with cluster.administrator() as cursor:
-        cursor.execute(statement)
-        if disconnect:
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [disconnect])
 
 
 @pytest.mark.parametrize("way", ["closed", "full", "stopped"])
@@ -102,6 +103,7 @@ def mount(folder, options):
 def small_disk(cluster, database, table):
     """The table on a disk with 8 MB to spare. This yields what makes it larger, and the name of its table space."""
     name = f"small_{secrets.token_hex(4)}"  # a killed run may have left one
+    names = {"space": Identifier(name), "table": Identifier(table), "role": Identifier(postgres.ROLE)}
     size = database.value("SELECT pg_table_size(%s)", table) + 8 * MEGABYTE
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -112,15 +114,15 @@ def small_disk(cluster, database, table):
         os.chown(space, owner.st_uid, owner.st_gid)
         try:
             with cluster.administrator() as cursor:
-                cursor.execute(f"CREATE TABLESPACE {name} LOCATION %s", [str(space)])
-                cursor.execute(f"GRANT CREATE ON TABLESPACE {name} TO {postgres.ROLE}")
-            database.query(f"ALTER TABLE {table} SET TABLESPACE {name}")
+                cursor.execute(SQL("CREATE TABLESPACE {space} LOCATION %s").format(**names), [str(space)])
+                cursor.execute(SQL("GRANT CREATE ON TABLESPACE {space} TO {role}").format(**names))
+            database.query(SQL("ALTER TABLE {table} SET TABLESPACE {space}").format(**names))
             yield lambda: mount(folder, "remount,size=1g"), name
             database.query("DROP TABLE IF EXISTS filler")
-            database.query(f"ALTER TABLE {table} SET TABLESPACE pg_default")
+            database.query(SQL("ALTER TABLE {table} SET TABLESPACE pg_default").format(**names))
             with cluster.administrator() as cursor:
                 cursor.execute("CHECKPOINT")  # removes the files of what was moved
-                cursor.execute(f"DROP TABLESPACE {name}")
+                cursor.execute(SQL("DROP TABLESPACE {space}").format(**names))
         finally:
             subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False)
 
@@ -186,7 +188,7 @@ def test_full_disk(stack, cluster, database, webhook, crowd, chance, shortage, t
 
 def occupy(database, name):
     """Fill the small disk, up to the last page."""
-    database.query(f"CREATE TABLE filler (padding text STORAGE PLAIN) TABLESPACE {name}")
+    database.query(SQL("CREATE TABLE filler (padding text STORAGE PLAIN) TABLESPACE {}").format(Identifier(name)))
     for rows in (100, 1):
         with contextlib.suppress(psycopg2.errors.DiskFull):
             while True:

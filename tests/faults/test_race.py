@@ -12,7 +12,9 @@ from sender import Sender
 from script.lib import database as databases
 
 DRAIN = """
-import time
+import os, time
+env["ir.config_parameter"].set_param(f"another_drain.{os.getpid()}", "runs")
+env.cr.commit()
 end = time.monotonic() + 15
 while time.monotonic() < end:
     env["sendgrid.event.batch"]._cron_drain()
@@ -33,7 +35,7 @@ def count_early():
 
 end = time.monotonic() + 60
 while not count_early() and time.monotonic() < end:
-    time.sleep(0.1)
+    time.sleep(0.1)  # until it is looked again
 print("early:", count_early())
 getattr(env.cr, os.environ["END"])()
 """
@@ -64,10 +66,13 @@ def test_same_post_fifty_times(webhook, crowd, chance):
 
 def test_second_and_third_drain(database, webhook, crowd, chance):
     """Two more processes drain what is just coming in, past the lock that lets only one of them."""
+    running = "SELECT count(*) FROM ir_config_parameter WHERE key LIKE 'another_drain.%'"
     with ThreadPoolExecutor(2) as pool:
         drains = [pool.submit(databases.run_script, database.name, DRAIN) for _ in range(2)]
         with Sender(webhook, lambda: crowd.events(chance, chance.randint(1, 100)), chance) as sender:
-            time.sleep(15)
+            wait_for(lambda: database.value(running) == 2, "both run", 120)
+            taken = sender.taken
+            wait_for(lambda: sender.taken > taken + 100, "a load for all three", 120)
         for drain in drains:
             drain.result()
     crowd.wait_until_drained()
