@@ -15,20 +15,28 @@ def signed_request(url, body):
     """The bytes of one POST, as SendGrid makes it."""
     key = keys.load_or_create(str(paths.SANDBOX_KEY))
     timestamp = str(int(time.time()))
+    headers = {
+        "User-Agent": AGENT,
+        "Content-Type": "application/json;charset=utf-8",
+        "X-Twilio-Email-Event-Webhook-Signature": keys.sign(key, timestamp, body),
+        "X-Twilio-Email-Event-Webhook-Timestamp": timestamp,
+    }
+    return make_request(url, body, headers)
+
+
+def make_request(url, body, headers):
+    """The bytes of one POST on a connection of its own."""
     parts = urlsplit(url)
-    head = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: {AGENT}\r\nConnection: close\r\n"
-        f"Content-Type: application/json;charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"X-Twilio-Email-Event-Webhook-Signature: {keys.sign(key, timestamp, body)}\r\n"
-        f"X-Twilio-Email-Event-Webhook-Timestamp: {timestamp}\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = {"Host": parts.netloc, "Connection": "close", "Content-Length": len(body), **headers}
+    lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body
 
 
-def send(address, request):
-    """Post one and return the status and the seconds until the answer."""
+def send(url, request):
+    """Post one to the server of a URL and return the status and the seconds until the answer."""
+    parts = urlsplit(url)
     start = time.perf_counter()
-    with socket.create_connection(address, timeout=60) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         connection.sendall(request)
         answer = connection.recv(65536)
         while b"\r\n" not in answer and (more := connection.recv(65536)):
@@ -41,8 +49,7 @@ def post_all(url, requests, clients=4):
 
     :return: seconds in all, and the seconds of each POST; every answer is a 2xx
     """
-    parts = urlsplit(url)
-    address, waiting = (parts.hostname, parts.port), iter(requests)
+    waiting = iter(requests)
     lock, latencies, failures = threading.Lock(), [], []
 
     def work():
@@ -51,7 +58,7 @@ def post_all(url, requests, clients=4):
                 request = next(waiting, None)
             if request is None:
                 return
-            status, seconds = send(address, request)
+            status, seconds = send(url, request)
             latencies.append(seconds)
             if not 200 <= status < 300:
                 failures.append(status)

@@ -25,10 +25,9 @@ REST = ("dropped", "spamreport", "unsubscribe", "group_unsubscribe", "group_resu
 class Relay:
     """SendGrid's side of the documents: it knows the message of each."""
 
-    def __init__(self, odoo_db, contacts, start):
+    def __init__(self, odoo_db, start):
         """:param start: Unix seconds at which the first document was sent; the others follow by the second"""
         self.odoo_db = odoo_db
-        self.contacts = contacts
         self.start = start
         self._copies = {}
         self._moments = itertools.count()
@@ -41,7 +40,7 @@ class Relay:
         if number not in self._copies:
             arguments = json.dumps({"unique_args": {"odoo_db": self.odoo_db, "odoo_id": _names.odoo_id(number)}})
             headers = f"Message-ID: {_names.message_id(number)}\r\nX-SMTPAPI: {arguments}\r\n\r\n"
-            recipient = _names.address(number, self.contacts)
+            recipient = _names.address(number)
             [self._copies[number]] = message.Message(headers.encode(), [recipient], "sales@example.com").copies
         return self._copies[number]
 

@@ -10,9 +10,9 @@ import contextlib
 from datetime import timedelta
 from typing import NamedTuple
 
-import psycopg2
+from psycopg2 import sql
 
-from . import _world
+from . import _stack, _world
 
 PACE = timedelta(seconds=95)  # a million in three years
 CONTACTS_COUNT, LEADS_COUNT, SALESPEOPLE = 50_000, 20_000, 20
@@ -144,7 +144,7 @@ EVENTS = """
 TABLES = ("mail_message", "res_partner", "crm_lead", "sendgrid_email", "sendgrid_event")
 # What rows are checked against and looked up by, and the way back. A row at a time it would take most of the time.
 INDEXES = """
-    SELECT format('DROP INDEX %%I', indexrelid::regclass::text), pg_get_indexdef(indexrelid)
+    SELECT format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
       FROM pg_index
      WHERE indrelid = ANY(%s::regclass[]) AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 """
@@ -202,7 +202,8 @@ def write(env, documents):
     cr.execute("SELECT max(id) FROM sendgrid_email")
     [document] = cr.fetchone()
     cr.commit()
-    _vacuum(cr.dbname)
+    # What PostgreSQL does by itself sooner or later, lest it does it while something is measured.
+    _stack.query(cr.dbname, sql.SQL("VACUUM (ANALYZE) {}").format(sql.SQL(", ").join(map(sql.Identifier, TABLES))))
     return History(shown.id, document, users[0].login)
 
 
@@ -218,11 +219,3 @@ def _bare_tables(cr):
     yield
     for create in back:
         cr.execute(create)
-
-
-def _vacuum(name):
-    """Do what PostgreSQL does by itself sooner or later, lest it does it while something is measured."""
-    with contextlib.closing(psycopg2.connect(dbname=name)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}")

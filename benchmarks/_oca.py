@@ -1,10 +1,13 @@
 """OCA's mail tracking, from PyPI, in a folder of its own."""
 
+import contextlib
 import hashlib
 import shutil
 from pathlib import Path
 
 from script.lib import lock, paths, venv
+
+from . import _odoo
 
 LOCK_FILE = Path(__file__).with_name("peer-requirements.txt")
 FOLDER = paths.DEV / f"oca-{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:12]}"
@@ -21,3 +24,11 @@ def ensure():
             shutil.rmtree(unfinished, ignore_errors=True)
             venv.install(LOCK_FILE, "Installing OCA's mail tracking …", target=unfinished)
             unfinished.rename(FOLDER)
+
+
+@contextlib.contextmanager
+def fresh_database(module):
+    """The name of a fresh database with one of OCA's modules and without ours; dropped at the end."""
+    ensure()
+    with _odoo.fresh_database(module, with_addon=False, addons_path=ADDONS_PATH) as name:
+        yield name

@@ -12,17 +12,17 @@ ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
 
 
 @contextlib.contextmanager
-def fresh_database(*modules):
+def fresh_database(*modules, with_addon=True, addons_path=ADDONS_PATH):
     """The name of a fresh database with the addon, and with further modules; dropped at the end."""
-    with database.for_tests() as name:
+    with database.for_tests(with_addon) as name:
         if modules:
-            database.run_odoo(name, f"Installing {', '.join(modules)} …", ADDONS_PATH, f"--init={','.join(modules)}")
+            database.run_odoo(name, f"Installing {', '.join(modules)} …", addons_path, f"--init={','.join(modules)}")
         yield name
 
 
 @contextlib.contextmanager
 def environment(name, addons_path=ADDONS_PATH):
-    """An environment of the superuser on a database; what is not committed is lost. One a process."""
+    """An environment of the superuser on a database; what is not committed is lost. One after the other."""
     if str(odoo.source()) not in sys.path:
         sys.path.insert(0, str(odoo.source()))
     from odoo import SUPERUSER_ID, api

@@ -4,10 +4,9 @@ import contextlib
 
 import psycopg2
 
-from script.lib import paths, process
 from script.lib import stack as stacks
 
-from . import _odoo
+from . import _odoo, _world
 
 NO_CRON, ONE_CRON = "--max-cron-threads=0", "--max-cron-threads=1"
 # The one process for scheduled actions is the drain's: on a fresh database Odoo's own are all due at once, and its
@@ -19,24 +18,39 @@ ONLY_OURS = """
 
 
 @contextlib.contextmanager
-def running(*options, modules=(_odoo.FLOOR,), prepare=None):
+def running(*options, prepare=None):
     """A running stack whose account's key is the local SendGrid's.
 
     :param options: Odoo's, such as `NO_CRON`
     :param prepare: called with the database's name before the server starts
     """
-    with _odoo.fresh_database(*modules) as name:
-        logs = paths.LOG / name
-        logs.mkdir(exist_ok=True)
-        ports = [process.free_port() for _ in range(3)]
-        stacks.configure(name, *ports)
-        query(name, ONLY_OURS)
+
+    def make_ready(database):
+        query(database, ONLY_OURS)
         if prepare:
-            prepare(name)
-        options = [_odoo.ADDONS_PATH, "--log-level=warn", *options]
-        with stacks.Stack(name, ports, logs, workers=2, options=options) as stack:
-            yield stack
-            stack.odoo.kill()
+            prepare(database)
+
+    options = [_odoo.ADDONS_PATH, "--log-level=warn", *options]
+    with (
+        _odoo.fresh_database(_odoo.FLOOR) as name,
+        stacks.on(name, workers=2, options=options, prepare=make_ready) as stack,
+    ):
+        yield stack
+
+
+@contextlib.contextmanager
+def draining(documents):
+    """A running stack that drains, with so many documents of its account; and the vendor's side of them."""
+    made = {}
+
+    def prepare(name):
+        with _odoo.environment(name) as env:
+            account = env.ref("sendgrid_tracking.sendgrid_account_demo")
+            made["relay"] = _world.prepare(env, account, documents)
+            env.cr.commit()
+
+    with running(ONE_CRON, prepare=prepare) as stack:
+        yield stack, made["relay"]
 
 
 def query(name, statement, *values):

@@ -1,4 +1,4 @@
-"""Contacts, messages and documents by the thousand or the million, written in SQL: what a company has sent."""
+"""Contacts, messages and documents by the thousand, written in SQL: what a company has sent."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -14,7 +14,7 @@ CONTACTS = """
     SELECT 'Contact ' || number, 'Contact ' || number, TRUE, 'contact', 'contact' || number || '@bench.example.com',
            'contact' || number || '@bench.example.com', 'en_US',
            (%(users)s::int[])[1 + number %% array_length(%(users)s::int[], 1)], NULL, 1, 1, now(), now()
-      FROM generate_series(1, %(contacts)s) number
+      FROM generate_series(1, %(documents)s) number
 """
 COMMERCIAL = "UPDATE res_partner SET commercial_partner_id = id WHERE commercial_partner_id IS NULL"
 MESSAGES = """
@@ -25,8 +25,7 @@ MESSAGES = """
            author.partner_id, 'sales@example.com', '<bench-' || number || '@example.com>', FALSE, 1, 1,
            %(start)s + number * %(step)s, %(start)s + number * %(step)s
       FROM generate_series(1, %(documents)s) number
-      JOIN res_partner contact
-        ON contact.email_normalized = 'contact' || 1 + (number - 1) %% %(contacts)s || '@bench.example.com'
+      JOIN res_partner contact ON contact.email_normalized = 'contact' || number || '@bench.example.com'
       JOIN res_users author ON author.id = contact.user_id
       JOIN ir_model_data subtype ON subtype.module = 'mail' AND subtype.name = 'mt_comment'
   ORDER BY number
@@ -70,36 +69,27 @@ def create_salespeople(env, count):
     )
 
 
-def create_documents(env, account, users, documents, contacts, start, step):
-    """Contacts, each with a salesperson of ``users``, and documents to them in turn, ``step`` after one another.
+def prepare(env, account, documents):
+    """Contacts, each with a salesperson, and a document of the account to each, sent second by second from yesterday.
 
-    :param start: `datetime`, naive in UTC
-    :param step: `timedelta`
+    :return: the vendor's side of them
     """
     cr = env.cr
+    start = (datetime.now(timezone.utc) - timedelta(days=1)).replace(tzinfo=None, microsecond=0)
+    users = create_salespeople(env, SALESPEOPLE)
     env.flush_all()
-    cr.execute(CONTACTS, {"contacts": contacts, "users": users.ids})
+    cr.execute(CONTACTS, {"documents": documents, "users": users.ids})
     # The check of a foreign key keeps its plan, made when the table was small: to read all of it, for each row.
     cr.execute("ANALYZE res_partner")
     cr.execute(COMMERCIAL)
-    cr.execute(MESSAGES, {"documents": documents, "contacts": contacts, "start": start, "step": step})
+    cr.execute(MESSAGES, {"documents": documents, "start": start, "step": timedelta(seconds=1)})
     cr.execute("ANALYZE mail_message")
     cr.execute(NOTIFICATIONS)
     cr.execute(DOCUMENTS, {"account": account.id})
     env.invalidate_all()
     cr.execute("ANALYZE")
-
-
-def prepare(env, account, documents, contacts, step=timedelta(seconds=1)):
-    """Documents of an account that were sent one after the other, beginning yesterday.
-
-    :return: the vendor's side of them
-    """
-    users = create_salespeople(env, SALESPEOPLE)
-    start = (datetime.now(timezone.utc) - timedelta(days=1)).replace(tzinfo=None, microsecond=0)
-    create_documents(env, account, users, documents, contacts, start, step)
     odoo_db = env["sendgrid.email"]._get_odoo_db()
-    return _events.Relay(odoo_db, contacts, int(start.replace(tzinfo=timezone.utc).timestamp()))
+    return _events.Relay(odoo_db, int(start.replace(tzinfo=timezone.utc).timestamp()))
 
 
 def switch_on_rules(env, webhook_url):

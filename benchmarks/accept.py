@@ -51,7 +51,7 @@ def compare(stack, relay, size, count, what):
 
 
 def add_backlog(name, relay, count):
-    """Store batches for the drain, and wake it."""
+    """Store batches for the drain."""
     for body in _events.bodies(relay.mixed(1_700 * count, 20_000, seed=count), 1_700):
         _stack.query(
             name,
@@ -77,7 +77,7 @@ def give_key(name):
 def measure(scale):
     """The rows of the table."""
     rows = []
-    relay = _events.Relay("bench", 20_000, int(time.time()) - 86_400)
+    relay = _events.Relay("bench", int(time.time()) - 86_400)
     with _stack.running(_stack.NO_CRON, prepare=give_key) as stack:
         for size, count in SIZES.items():
             rows += compare(stack, relay, size, max(int(count * scale), 8), f"{size:,} events")

@@ -66,7 +66,7 @@ def measure(scale):
     events, documents = int(EVENTS * scale), int(DOCUMENTS * scale)
     with _odoo.fresh_database(_odoo.FLOOR) as name, null_web() as url, _odoo.environment(name) as env:
         account = env["sendgrid.account"].create({"name": "Benchmark"})
-        relay = _world.prepare(env, account, documents, documents)
+        relay = _world.prepare(env, account, documents)
         _world.switch_on_rules(env, url)
         env.cr.commit()
         for body in _events.bodies(relay.mixed(events, documents), BATCH):

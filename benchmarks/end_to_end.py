@@ -9,11 +9,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import psycopg2
 
-from . import _client, _events, _names, _odoo, _report, _stack, _world
+from . import _client, _events, _names, _report, _stack
 
 PER_SECOND, IN_POST, SECONDS, LIMIT = 500, 50, 30, 2.0
 CLIENTS = 4
@@ -63,11 +62,10 @@ def _post(stack, posts):
     :return: seconds of each POST until its document was seen, and the events a second that were posted
     """
     watcher = Watcher(stack.odoo.database)
-    parts = urlsplit(stack.odoo.url)
 
     def post(message_id, request):
         watcher.waiting[message_id] = time.perf_counter()
-        status, _latency = _client.send((parts.hostname, parts.port), request)
+        status, _latency = _client.send(stack.odoo.url, request)
         if status != 204:
             raise RuntimeError(f"a POST was answered {status}")
 
@@ -90,16 +88,8 @@ def _post(stack, posts):
 def measure(scale):
     """The row of the table."""
     seconds = max(SECONDS * scale, 3)
-    made = {}
-
-    def prepare(name):
-        with _odoo.environment(name) as env:
-            account = env.ref("sendgrid_tracking.sendgrid_account_demo")
-            made["relay"] = _world.prepare(env, account, DOCUMENTS, DOCUMENTS)
-            env.cr.commit()
-
-    with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
-        posts = list(_posts(made["relay"], stack.webhook_url(), WARMUP + int(seconds * PER_SECOND / IN_POST)))
+    with _stack.draining(DOCUMENTS) as (stack, relay):
+        posts = list(_posts(relay, stack.webhook_url(), WARMUP + int(seconds * PER_SECOND / IN_POST)))
         _post(stack, posts[:WARMUP])
         measured = posts[WARMUP:]
         taken, rate = _post(stack, measured)

@@ -7,12 +7,14 @@ import statistics
 import sys
 import time
 
+from psycopg2 import sql
+
 from . import _million, _odoo, _report
 
 DOCUMENTS, ROUNDS, FASTER = 200_000, 5, 2
 SAMPLE = """
     SELECT email.id, email.odoo_id, email.recipient, email.model, email.res_id, email.sg_message_id, email.message_id,
-           email.partner_id, email.author_id, email.mail_message_id, event.fingerprint, {nobody} AS nobody
+           email.partner_id, email.author_id, email.mail_message_id, event.fingerprint, %(nobody)s AS nobody
       FROM sendgrid_email email JOIN sendgrid_event event ON event.email_id = email.id
      WHERE email.id > (SELECT max(id) / 2 FROM sendgrid_email) AND email.partner_id IS NOT NULL LIMIT 1
 """
@@ -65,13 +67,13 @@ def compare(cr):
     present = {name for [name] in cr.fetchall()}
     if present != QUERIES.keys():
         raise AssertionError(f"Indexes without a query, or the reverse: {sorted(present ^ QUERIES.keys())}")
-    cr.execute(SAMPLE.format(nobody=2**31 - 1))
+    cr.execute(SAMPLE, {"nobody": 2**31 - 1})
     sample = dict(zip([column.name for column in cr.description], cr.fetchone(), strict=True))
     rows = []
     for index, (purpose, query) in QUERIES.items():
         cr.execute("SAVEPOINT without")
         having = _median(cr, query, sample)
-        cr.execute(f"DROP INDEX {index}")
+        cr.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(index)))
         missing = _median(cr, query, sample)
         cr.execute("ROLLBACK TO SAVEPOINT without")
         rows.append(_report.at_least(f"index {index}: {purpose}", missing, having, FASTER, "µs"))

@@ -10,12 +10,11 @@ import json
 import secrets
 import sys
 import time
-from urllib.parse import urlsplit
 
-from script.lib import database, paths, process
+from script.lib import paths, process
 from script.lib import stack as stacks
 
-from . import _client, _events, _oca, _odoo, _report, _stack, _world
+from . import _client, _events, _oca, _report, _stack
 
 EVENTS, IN_POST, DOCUMENTS, LIMIT = 5_000, 500, 1_000, 20
 WARM_UP = 200  # events before, on either side
@@ -32,16 +31,8 @@ MAILGUN_EVENTS = {
 
 def measure_ours(count):
     """Events per second, from the first POST to the last document."""
-    made = {}
-
-    def prepare(name):
-        with _odoo.environment(name) as env:
-            account = env.ref("sendgrid_tracking.sendgrid_account_demo")
-            made["relay"] = _world.prepare(env, account, DOCUMENTS, DOCUMENTS)
-            env.cr.commit()
-
-    with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
-        events = list(made["relay"].mixed(WARM_UP + count, DOCUMENTS))
+    with _stack.draining(DOCUMENTS) as (stack, relay):
+        events = list(relay.mixed(WARM_UP + count, DOCUMENTS))
         _post_ours(stack, events[:WARM_UP], 10, WARM_UP)
         return count / _post_ours(stack, events[WARM_UP:], IN_POST, len(events))
 
@@ -61,9 +52,7 @@ def _post_ours(stack, events, in_post, total):
 
 def measure_theirs(count):
     """Events per second, by four clients on two workers."""
-    _oca.ensure()
-    with database.for_tests(with_addon=False) as name:
-        database.run_odoo(name, "Installing OCA's mail tracking …", _oca.ADDONS_PATH, f"--init={_oca.MAILGUN}")
+    with _oca.fresh_database(_oca.MAILGUN) as name:
         fill(name)
         logs = paths.LOG / name
         logs.mkdir(exist_ok=True)
@@ -71,7 +60,7 @@ def measure_theirs(count):
         with stacks.Odoo(name, process.free_port(), logs / "odoo.log", workers=2, options=options) as odoo:
             url = f"{odoo.url}/mail/tracking/mailgun/all"
             [[first]] = _stack.query(name, "SELECT min(id) FROM mail_tracking_email")
-            relay = _events.Relay(name, DOCUMENTS, int(time.time()) - 86_400)
+            relay = _events.Relay(name, int(time.time()) - 86_400)
             bodies = [
                 mailgun_body(name, first + number % DOCUMENTS, event)
                 for number, event in enumerate(relay.mixed(WARM_UP + count, DOCUMENTS))
@@ -99,11 +88,9 @@ def fill(name):
                           AS made (subject, address)""",
         DOCUMENTS,
     )
-    for key, value in (("mailgun.apikey", "key"), ("mailgun.domain", "example.com")):
-        _stack.query(name, "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)", key, value)
-    _stack.query(
-        name, "INSERT INTO ir_config_parameter (key, value) VALUES ('mailgun.webhook_signing_key', %s)", SIGNING_KEY
-    )
+    settings = {"apikey": "key", "domain": "example.com", "webhook_signing_key": SIGNING_KEY}
+    for key, value in settings.items():
+        _stack.query(name, "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)", f"mailgun.{key}", value)
 
 
 def mailgun_body(name, tracking_id, event):
@@ -125,18 +112,13 @@ def mailgun_body(name, tracking_id, event):
 
 def mailgun_request(url, event_data):
     """The bytes of one POST, signed as Mailgun does."""
-    parts = urlsplit(url)
     # It wants a moment that is past, by less than ten minutes.
     timestamp, token = str(int(time.time()) - 5), secrets.token_hex(25)
     signature = hmac.new(SIGNING_KEY.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
     body = json.dumps(
         {"signature": {"timestamp": timestamp, "token": token, "signature": signature}, "event-data": event_data}
     ).encode()
-    head = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: mailgun/1.0\r\nConnection: close\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    return _client.make_request(url, body, {"User-Agent": "mailgun/1.0", "Content-Type": "application/json"})
 
 
 def measure(scale):

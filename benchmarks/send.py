@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 
-from script.lib import database, paths, process
+from script.lib import paths, process
 
 from . import _oca, _odoo, _report
 
@@ -22,9 +22,9 @@ def null_smtp():
     """The port of an SMTP server that takes everything, in a process of its own."""
     port = process.free_port()
     program = (
-        "import sys, time; from aiosmtpd.controller import Controller; from aiosmtpd.handlers import Sink; "
+        "import signal, sys; from aiosmtpd.controller import Controller; from aiosmtpd.handlers import Sink; "
         "Controller(Sink(), hostname='127.0.0.1', port=int(sys.argv[1])).start(); print('ready', flush=True); "
-        "time.sleep(86400)"
+        "signal.pause()"
     )
     with subprocess.Popen(
         [paths.VENV_PYTHON, "-c", program, str(port)], stdout=subprocess.PIPE, preexec_fn=process.die_with_parent
@@ -39,9 +39,7 @@ def null_smtp():
 @contextlib.contextmanager
 def sender(with_addon, modules, addons_path, port, count):
     """A function that sends a round on a fresh database and returns its CPU seconds."""
-    with database.for_tests(with_addon) as name:
-        if modules:
-            database.run_odoo(name, f"Installing {modules} …", addons_path, f"--init={modules}")
+    with _odoo.fresh_database(*modules, with_addon=with_addon, addons_path=addons_path) as name:
         # Its path begins with a dash: not an option of ours.
         command = [paths.VENV_PYTHON, "-m", "benchmarks._send_once", "--", name, addons_path, str(port), str(count)]
         pipe = subprocess.PIPE
@@ -66,9 +64,9 @@ def measure(scale):
     _oca.ensure()
     count = max(int(MAILS * scale), 100)
     kinds = {
-        "without": (False, "", _odoo.ADDONS_PATH),
-        "with": (True, "", _odoo.ADDONS_PATH),
-        "oca": (False, _oca.TRACKING, _oca.ADDONS_PATH),
+        "without": (False, [], _odoo.ADDONS_PATH),
+        "with": (True, [], _odoo.ADDONS_PATH),
+        "oca": (False, [_oca.TRACKING], _oca.ADDONS_PATH),
     }
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(null_smtp())

@@ -6,8 +6,7 @@ Ours come by the drain, as they always do. Theirs are written in SQL, in the col
 import sys
 
 import psycopg2.extras
-
-from script.lib import database
+from psycopg2 import sql
 
 from . import _events, _oca, _odoo, _report, _stack, _world
 from .drain import drain
@@ -25,10 +24,16 @@ KINDS = {
     "spamreport": "spam",
     "dropped": "reject",
 }
-COLUMNS = (
-    "recipient, recipient_address, timestamp, time, date, tracking_email_id, event_type, url, ip, user_agent, mobile, "
-    "os_family, ua_family, ua_type, error_type, error_description, error_details, mailgun_id, create_uid, write_uid, "
-    "create_date, write_date"
+INSERT = """
+    INSERT INTO mail_tracking_event (recipient, recipient_address, timestamp, time, date, tracking_email_id, event_type,
+                                     url, ip, user_agent, mobile, os_family, ua_family, ua_type, error_type,
+                                     error_description, error_details, mailgun_id, create_uid, write_uid, create_date,
+                                     write_date)
+    VALUES %s
+"""
+ROW = (
+    "(%s, %s, %s, to_timestamp(%s) AT TIME ZONE 'UTC', to_timestamp(%s)::date, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
+    "%s, %s, %s, 1, 1, now(), now())"
 )
 
 
@@ -37,7 +42,7 @@ def measure_ours(count, documents):
     with _odoo.fresh_database() as name:
         with _odoo.environment(name) as env:
             account = env["sendgrid.account"].create({"name": "Benchmark"})
-            relay = _world.prepare(env, account, documents, documents)
+            relay = _world.prepare(env, account, documents)
             events = list(relay.mixed(count, documents))
             for body in _events.bodies(events, 1_000):
                 env["sendgrid.event.batch"]._receive(account, body)
@@ -48,9 +53,7 @@ def measure_ours(count, documents):
 
 def measure_theirs(events, documents):
     """(bytes, bytes of indexes) per event."""
-    _oca.ensure()
-    with database.for_tests(with_addon=False) as name:
-        database.run_odoo(name, "Installing OCA's mail tracking …", _oca.ADDONS_PATH, f"--init={_oca.MAILGUN}")
+    with _oca.fresh_database(_oca.MAILGUN) as name:
         _stack.query(
             name,
             "INSERT INTO mail_tracking_email (name) SELECT 'Your quotation ' || n FROM generate_series(1, %s) n",
@@ -60,12 +63,9 @@ def measure_theirs(events, documents):
         with psycopg2.connect(dbname=name) as connection, connection.cursor() as cursor:
             psycopg2.extras.execute_values(
                 cursor,
-                f"INSERT INTO mail_tracking_event ({COLUMNS}) VALUES %s",
+                INSERT,
                 [to_their_row(event, first, number) for number, event in enumerate(events)],
-                template="("
-                + "%s, %s, %s, to_timestamp(%s) AT TIME ZONE 'UTC', to_timestamp(%s)::date, "
-                + ", ".join(["%s"] * 13)
-                + ", 1, 1, now(), now())",
+                template=ROW,
                 page_size=1_000,
             )
         connection.close()
@@ -73,7 +73,7 @@ def measure_theirs(events, documents):
 
 
 def to_their_row(event, first, number):
-    """The values of `COLUMNS`, as their `_process_data` and `_mailgun_metadata` choose them.
+    """The values of `ROW`, as their `_process_data` and `_mailgun_metadata` choose them.
 
     Their ids of events have to differ, which the mix does not see to: each gets its ``number``, and keeps its length.
     """
@@ -92,7 +92,7 @@ def to_their_row(event, first, number):
 
 def per_event(name, table, count):
     """Bytes on disk per row, and what of them is indexes."""
-    _stack.query(name, f"VACUUM ANALYZE {table}")
+    _stack.query(name, sql.SQL("VACUUM ANALYZE {}").format(sql.Identifier(table)))
     [[total, indexes]] = _stack.query(name, SIZE, table, table)
     return total / count, float(indexes) / count
 

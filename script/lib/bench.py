@@ -11,7 +11,7 @@ NO_ROW = ("engagement", "indexes")
 
 
 def main(arguments):
-    """Run a benchmark by its name, or all of the table; the exit code is 0 if all that was measured is reached."""
+    """Run a benchmark by its name, or all of the table; the exit code is 0 if all was measured and is reached."""
     names = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
     with postgres.running():
         if not arguments or arguments[0].startswith("-"):

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import psycopg2
+from psycopg2 import sql
 
 from . import lock, paths, process, say
 
@@ -84,7 +85,8 @@ class Cluster:
         with self.administrator() as cursor:
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE])
             if not cursor.rowcount:
-                cursor.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD %s", [os.environ["PGPASSWORD"]])
+                query = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD %s").format(sql.Identifier(ROLE))
+                cursor.execute(query, [os.environ["PGPASSWORD"]])
 
     def stop(self):
         """End it in order, whoever is connected."""

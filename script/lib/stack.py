@@ -90,16 +90,27 @@ class Stack:
 
 @contextlib.contextmanager
 def for_tests(workers=0, options=()):
-    """A running stack on free ports, with a fresh copy of the test database; only its logs are left afterwards."""
-    with database.for_tests() as name:
-        logs = paths.LOG / name
-        logs.mkdir(exist_ok=True)
-        _forget_old_logs()
-        ports = [process.free_port() for _ in range(3)]
-        configure(name, *ports)
-        with Stack(name, ports, logs, workers=workers, options=options) as stack:
-            yield stack
-            stack.odoo.kill()  # nobody needs what an orderly end would save
+    """A running stack with a fresh copy of the test database; only its logs are left afterwards."""
+    with database.for_tests() as name, on(name, workers, options) as stack:
+        yield stack
+
+
+@contextlib.contextmanager
+def on(name, workers=0, options=(), prepare=None):
+    """A running stack on free ports, on a database that goes with it.
+
+    :param prepare: called with the database's name when it is configured, before the servers start
+    """
+    logs = paths.LOG / name
+    logs.mkdir(exist_ok=True)
+    _forget_old_logs()
+    ports = [process.free_port() for _ in range(3)]
+    configure(name, *ports)
+    if prepare:
+        prepare(name)
+    with Stack(name, ports, logs, workers=workers, options=options) as stack:
+        yield stack
+        stack.odoo.kill()  # nobody needs what an orderly end would save
 
 
 def _forget_old_logs(keep=10):
