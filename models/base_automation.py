@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 from odoo import api, models
 
 from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
@@ -73,26 +75,42 @@ class BaseAutomation(models.Model):
         return None
 
     def _filter_pre(self, records, *args, **kwargs):
-        return self._guard(super()._filter_pre, records, records.browse(), *args, **kwargs)
-
-    def _filter_post(self, records, *args, **kwargs):
-        return self._guard(super()._filter_post, records, records.browse(), *args, **kwargs)
+        if not self._is_within_drain():
+            return super()._filter_pre(records, *args, **kwargs)
+        with self._failing_alone(records):
+            return self._widen(super()._filter_pre(self._narrow(records), *args, **kwargs))
+        return records.browse()
 
     def _filter_post_export_domain(self, records, *args, **kwargs):
-        return self._guard(super()._filter_post_export_domain, records, (records.browse(), None), *args, **kwargs)
+        if not self._is_within_drain():
+            return super()._filter_post_export_domain(records, *args, **kwargs)
+        with self._failing_alone(records):
+            found, domain = super()._filter_post_export_domain(self._narrow(records), *args, **kwargs)
+            return self._widen(found), domain
+        return records.browse(), None
 
-    def _guard(self, method, records, otherwise, *args, **kwargs):
-        """Call a filter; if it raises within a drain, the rule applies to none of the records."""
-        if not self.env.context.get("sendgrid_drain") or not self:
-            return method(records, *args, **kwargs)
+    def _is_within_drain(self):
+        return bool(self and self.env.context.get("sendgrid_drain"))
+
+    @contextmanager
+    def _failing_alone(self, records):
+        """Undo and note what raises: the rule applies to none of ``records``."""
         try:
             with undoable(self.env.cr):
-                return method(records, *args, **kwargs)
+                yield
         except TRY_LATER:
             raise
         except Exception as error:
             self._note_failure(records, error)
-            return otherwise
+
+    @api.model
+    def _narrow(self, records):
+        """Have a filter read of many records the fields that it names, without all others that core fetches along."""
+        return records.with_context(prefetch_fields=False)
+
+    @api.model
+    def _widen(self, records):
+        return records.with_context(prefetch_fields=True)
 
     def _note_failure(self, records, error):
         self.env["sendgrid.event.batch"]._note_failed_rule(self, records, error)

@@ -57,6 +57,9 @@ class SendgridConsequence(models.AbstractModel):
         """Run one consequence for all items, or if that fails for each by itself."""
         if not items:
             return
+        # What is read of one is read of all that the consequence is about, and not of thousands of others.
+        ids = [email.id for email, _fact, _evidence in items]
+        items = [(email.with_prefetch(ids), fact, evidence) for email, fact, evidence in items]
         try:
             with undoable(self.env.cr):
                 consequence(items)
@@ -78,40 +81,53 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _handle_bounce(self, items):
         """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
-        self._prefetch_bounced([email for email, _fact, _evidence in items])
+        emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
+        self._prefetch_bounced(emails)
+        about_recipient = set(self._get_about_recipient(emails).ids)
         # Core takes one bounce at a time.
         rules = self.env["base.automation"]._get_ids_watching(self.env["res.partner"], "message_bounce")
         thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules)
         for email, _fact, evidence in items:
+            # A record that core finds by the address it need not look for again by the message, nor, one by one, for
+            # the notifications: all are written below.
+            message = email.mail_message_id.browse() if email.id in about_recipient else email.mail_message_id
             thread._routing_handle_bounce(
                 None,
                 {
                     "bounced_email": email.recipient,
                     "bounced_partner": email.partner_id.with_env(thread.env),
                     "bounced_msg_ids": [email.message_id] if email.message_id else [],
-                    "bounced_message": email.mail_message_id.with_env(thread.env),
+                    "bounced_message": message.with_env(thread.env),
                     "body": html_escape(evidence.reason),
                     "email_from": email.recipient,
                     "to": "",
                     "message_id": email.message_id,
                 },
             )
-        self._flag_contacts(items)
-        self._tell_senders([email for email, _fact, _evidence in items])
+        self._note_known_bounce(items)
 
     @api.model
     def _prefetch_bounced(self, emails):
         """Read at once what core reads for each bounce."""
-        addresses = [email.recipient for email in emails]
-        partners = self.env["res.partner"].sudo().search([("email_normalized", "in", addresses)])
+        partners = self.env["res.partner"].sudo().search([("email_normalized", "in", emails.mapped("recipient"))])
         for name in ("message_bounce", "user_ids", "child_ids"):
             partners.mapped(name)
-        notifications = self._get_notifications(emails).values()
-        self.env["mail.notification"].union(*notifications).fetch(["failure_type"])
+
+    @api.model
+    def _get_about_recipient(self, emails):
+        """Return the e-mails about a record that has their recipient's address, as most have: a contact, a lead."""
+        addresses = {}
+        for model, messages in emails.mail_message_id.grouped("model").items():
+            if model in self.env and isinstance(self.env[model], self.env.registry["mail.thread.blacklist"]):
+                records = self.env[model].sudo().browse(messages.mapped("res_id"))
+                records = records.search_fetch([("id", "in", records.ids)], ["email_normalized"])
+                found = {record.id: record.email_normalized for record in records}
+                addresses |= {message: found.get(message.res_id) for message in messages}
+        return emails.filtered(lambda email: addresses.get(email.mail_message_id) == email.recipient)
 
     @api.model
     def _note_known_bounce(self, items):
-        """Treat what SendGrid dropped for a bounced or invalid address as a bounce that was counted already."""
+        """Show a bounce that was counted: this one, or another for which SendGrid dropped the message."""
         self._set_failed(items, "bounce")
         self._flag_contacts(items)
 
@@ -140,6 +156,7 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _set_failed(self, items, status):
         failure_type = {
+            "bounced": "mail_bounce",
             "dropped_bounced": "mail_bounce",
             "dropped_spam": "mail_bl",
             "dropped_unsubscribed": "mail_optout",

@@ -629,8 +629,16 @@ class SendgridEmail(models.Model):
             events[event.email_id].append(event)
         return {id_: fold(events[id_]) for id_ in self.ids}, stored
 
-    def _apply_states(self, states, stored_events):
-        """Write what changed of states, and of the verdicts on stored events; then see to what follows from it."""
+    def _apply_states(self, states, stored_events, keys=None):
+        """Write what changed of states, and of the verdicts on stored events; then see to what follows from it.
+
+        :param states: `tools.fold.State` by e-mail id
+        :param stored_events: those that were folded, see `StoredEvent`
+        :param keys: SendGrid's message ids that are still to be noted, by e-mail id, other e-mails included
+        """
+        keys = keys or {}
+        others = keys.keys() - set(self.ids)
+        self._write_columns({id_: {"sg_message_id": keys[id_]} for id_ in others})
         if not self:
             return
         verdicts = defaultdict(list)
@@ -642,12 +650,14 @@ class SendgridEmail(models.Model):
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
         self.flush_recordset()
-        self.fetch(["status", "facts", *self._figure_names()])
+        self.fetch(["account_id", "sg_message_id", "status", "facts", *self._figure_names()])
         rows, status_changed, changes = {}, [], {}
         now = fields.Datetime.now()
         for email in self:
             state = states[email.id]
             values = {"status": state.status, "facts": sorted(state.facts), **self._prepare_figures(state)}
+            # An id to be noted is news by itself, of an e-mail whose events change nothing else.
+            values["sg_message_id"] = keys.get(email.id) or email.sg_message_id
             if any((email[name] or None) != (value or None) for name, value in values.items()):
                 rows[email.id] = {**values, "write_date": now}
             if state.status != email.status:

@@ -225,7 +225,10 @@ class SendgridEvent(models.Model):
                 new.append((batch, event))
         matches, keys = self._match([(batch.account_id.id, event) for batch, event in new])
         # Before what they are told now is compared with what they were told.
-        emails = self._match_by_keys(keys) | replaced
+        emails = replaced
+        if self._has_unknown(keys):
+            emails |= self._match_by_keys(keys)
+            keys = {}
         new, matches = self._keep_best_told(new, matches, duplicates)
         added = defaultdict(list)
         for (_batch, event), (_match, copy) in zip(new, matches, strict=True):
@@ -239,7 +242,7 @@ class SendgridEvent(models.Model):
             for (batch, event), (match, copy) in zip(new, matches, strict=True)
         ]
         events = self._insert(rows)
-        emails._apply_states(states, stored)
+        emails._apply_states(states, stored, keys)
         about_account = [id_ for id_, row in zip(events.ids, rows, strict=True) if row["match"] == "account"]
         events = events.browse(about_account)
         events.account_id._follow_account_events(events)
@@ -398,10 +401,11 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _match(self, received):
-        """Find the e-mail of each event, by the strongest evidence there is, and note SendGrid's ids that this teaches.
+        """Find the e-mail of each event, by the strongest evidence there is.
 
         :param received: list of (account id, `tools.event.Event`)
-        :return: list of (value of `match`, `Copy` of the e-mail or None), in the same order; and the ids newly noted
+        :return: list of (value of `match`, `Copy` of the e-mail or None), in the same order; and SendGrid's ids that
+            this teaches, by e-mail id
         """
         Email = self.env["sendgrid.email"]
         events = [event for _account, event in received]
@@ -458,11 +462,11 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _learn_keys(self, events, by_odoo_id, by_key, by_smtp_id):
-        """Note SendGrid's message ids of e-mails found otherwise, in ``by_key`` and in the database.
+        """Note SendGrid's message ids of e-mails found otherwise in ``by_key``.
 
-        :return: the ids that were not known before
+        :return: those that are not known yet, by e-mail id
         """
-        values, keys = {}, set()
+        keys = {}
         for event in events:
             key = event.message_key
             copies = by_odoo_id.get(event.odoo_id)
@@ -471,9 +475,7 @@ class SendgridEvent(models.Model):
                 copies = [c for c in by_smtp_id[event.smtp_id] if copy and c.odoo_id == copy.odoo_id]
             if key and copies and key not in by_key:
                 by_key[key] = copies
-                keys.add(key)
-                values |= {copy.id: {"sg_message_id": key} for copy in copies if not copy.sg_message_id}
-        self.env["sendgrid.email"]._write_columns(values)
+                keys |= {copy.id: key for copy in copies if not copy.sg_message_id}
         return keys
 
     # ------------------------------------------------------------
@@ -490,13 +492,13 @@ class SendgridEvent(models.Model):
         keys_by_email = self._attach("odoo_id", SQL("event.match = 'early'"))
         Email = self.env["sendgrid.email"]
         emails = Email.browse(keys_by_email)
-        keys = {
-            email.id: {"sg_message_id": keys_by_email[email.id]}
-            for email in emails
-            if keys_by_email[email.id] and not email.sg_message_id
-        }
-        Email._write_columns(keys)
-        emails |= self._match_by_keys([values["sg_message_id"] for values in keys.values()])
+        emails |= self._match_by_keys(
+            {
+                email.id: keys_by_email[email.id]
+                for email in emails
+                if keys_by_email[email.id] and not email.sg_message_id
+            }
+        )
         # Of a copy that is there by now, a colleague's events are nobody's.
         self.env.cr.execute(
             SQL(
@@ -516,18 +518,36 @@ class SendgridEvent(models.Model):
         )
 
     @api.model
-    def _match_by_keys(self, keys):
-        """Attach earlier events that carry only SendGrid's message id, once it is known whose it is.
+    def _has_unknown(self, keys):
+        """Tell whether events wait that carry nothing but one of SendGrid's message ids."""
+        self.flush_model()
+        return bool(
+            keys
+            and self.env.execute_query(
+                SQL("SELECT FROM sendgrid_event event WHERE %s LIMIT 1", self._get_unknown_condition(keys))
+            )
+        )
 
+    @api.model
+    def _get_unknown_condition(self, keys):
+        return SQL(
+            "event.email_id IS NULL AND event.match = 'unknown' AND event.sg_message_id = ANY(%s)",
+            list(set(keys.values())),
+        )
+
+    @api.model
+    def _match_by_keys(self, keys):
+        """Note SendGrid's message ids, and attach the earlier events that carry nothing else.
+
+        :param keys: SendGrid's id by e-mail id
         :return: the e-mails that got events
         """
+        Email = self.env["sendgrid.email"]
         if not keys:
-            return self.env["sendgrid.email"]
+            return Email
+        Email._write_columns({id_: {"sg_message_id": key} for id_, key in keys.items()})
         self.flush_model()
-        condition = SQL(
-            "event.email_id IS NULL AND event.match = 'unknown' AND event.sg_message_id = ANY(%s)", list(keys)
-        )
-        return self.env["sendgrid.email"].browse(self._attach("sg_message_id", condition))
+        return Email.browse(self._attach("sg_message_id", self._get_unknown_condition(keys)))
 
     @api.model
     def _attach(self, column, condition):
@@ -562,12 +582,13 @@ class SendgridEvent(models.Model):
         """Look once more for the e-mails of unmatched events."""
         self._check_is_administrator()
         events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)
-        matches, _keys = events._match([(event.account_id.id, event._to_parsed()) for event in events])
+        matches, keys = events._match([(event.account_id.id, event._to_parsed()) for event in events])
         emails = events.email_id
         for event, (match, copy) in zip(events, matches, strict=True):
             if copy:
                 event.write({"email_id": copy.id, "partner_id": copy.partner_id, "match": match, "smtp_id": False})
                 emails |= event.email_id
+        emails |= self._match_by_keys(keys)
         emails._refresh_state()
         emails._notify_changed()
         return {
