@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import gzip
 import logging
 import time
 from collections import defaultdict
@@ -16,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 # Seconds. A wake-up costs a row and a connection, so there is one at most every WAKE_INTERVAL in a process. A drain
 # stays LINGER after its last batch, and so finds what came without a wake-up of its own.
-WAKE_INTERVAL = 0.2
+WAKE_INTERVAL = 0.5
 LINGER = 1.0
 POLL_INTERVAL = 0.05
 # An e-mail is committed after its first events can arrive: while some wait for theirs, the drain looks longer.
@@ -24,6 +25,7 @@ LINGER_FOR_EARLY = 10.0
 # Of one transaction: enough to make queries count for many events, little enough to be done soon.
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
+COMPRESSION = 1  # gzip's fastest, which leaves a quarter
 MAX_TRIES = 5
 MAX_REASONS = 100
 # Received batches are kept for so long; those that failed or were not understood in full longer, to be mended.
@@ -57,7 +59,13 @@ class SendgridEventBatch(models.Model):
     backfill_id = fields.Many2one(
         "sendgrid.backfill", readonly=True, index="btree_not_null", ondelete="set null", help="What asked for it."
     )
-    body = fields.Binary(attachment=False, readonly=True, help="The raw bytes as SendGrid sent them.")
+    body = fields.Binary(
+        attachment=False, readonly=True, help="The raw bytes as SendGrid sent them, compressed with gzip."
+    )
+    body_name = fields.Char(
+        compute="_compute_body_name", groups="base.group_system", help="The name of the body as a file."
+    )
+    size = fields.Integer(readonly=True, help="Bytes of the body, before they were compressed.")
     state = fields.Selection(
         [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed")],
         required=True,
@@ -89,6 +97,10 @@ class SendgridEventBatch(models.Model):
                 "Batch %(id)s of %(date)s", id=batch.id, date=format_datetime(self.env, batch.create_date)
             )
 
+    def _compute_body_name(self):
+        for batch in self:
+            batch.body_name = f"batch-{batch.id}.json.gz"
+
     # ------------------------------------------------------------
     # RECEIVE
     # ------------------------------------------------------------
@@ -97,15 +109,18 @@ class SendgridEventBatch(models.Model):
     def _receive(self, account, body, source="webhook", backfill=None):
         """Store the raw ``body`` of a POST, or what was asked for, and see to it that it is drained soon.
 
-        One INSERT in plain SQL: this runs for each POST of SendGrid, hundreds a second.
+        One INSERT in plain SQL: this runs for each POST of SendGrid, hundreds a second. Compressed here, a body costs
+        half of what PostgreSQL would need to compress it, on its way and on the disk.
         """
         self.env.cr.execute(
             SQL(
                 """INSERT INTO sendgrid_event_batch
-                               (account_id, body, source, backfill_id, state, create_uid, create_date)
-                   VALUES (%s, %s, %s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
+                               (account_id, body, size, source, backfill_id, state, create_uid, create_date)
+                   VALUES (%s, %s, %s, %s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
                 account.id,
-                base64.b64encode(body),
+                # A string: as bytes it would travel as twice as many hexadecimal digits.
+                base64.b64encode(gzip.compress(body, COMPRESSION)).decode(),
+                len(body),
                 source,
                 backfill.id if backfill else None,
                 self.env.uid,
@@ -238,14 +253,14 @@ class SendgridEventBatch(models.Model):
     def _get_next_pending(self):
         rows = self.env.execute_query(
             SQL(
-                """SELECT id, length(body) FROM sendgrid_event_batch
+                """SELECT id, COALESCE(size, 0) FROM sendgrid_event_batch
                    WHERE state = 'pending' ORDER BY id LIMIT %s""",
                 CHUNK_BATCHES,
             )
         )
         ids, size = [], 0
         for id_, length in rows:
-            size += length or 0
+            size += length
             if ids and size > CHUNK_BYTES:
                 break
             ids.append(id_)
@@ -271,8 +286,11 @@ class SendgridEventBatch(models.Model):
             self.write({"state": "failed", "error": str(error) or repr(error), "processed_date": fields.Datetime.now()})
             return self.env["sendgrid.email"]
 
+    def _get_raw_body(self):
+        return gzip.decompress(base64.b64decode(self.body or b""))
+
     def _parse(self):
-        return parse_batch(base64.b64decode(self.body or b""))
+        return parse_batch(self._get_raw_body())
 
     def _process(self):
         # Processed again, a batch is on its day already.
