@@ -6,8 +6,11 @@ Real events are changed by chance: values of other types, absurd numbers and dep
 import json
 import multiprocessing
 import resource
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -18,11 +21,8 @@ from hypothesis import strategies as st
 
 from tools.parsing import BatchError, parse_batch
 
-SAMPLES = [
-    event
-    for path in sorted((Path(__file__).parents[1] / "data").glob("*.json"))
-    for event in json.loads(path.read_text(encoding="utf-8"))
-]
+DATA = Path(__file__).parents[1] / "data"
+SAMPLES = [event for path in sorted(DATA.glob("*.json")) for event in json.loads(path.read_text(encoding="utf-8"))]
 FIELDS = sorted({name for event in SAMPLES for name in event})
 MEGABYTE = 1024 * 1024
 AT_ONCE = 100  # bodies of one of hypothesis's examples, which cost more than a body
@@ -188,6 +188,20 @@ def test_parser(request, report):
     grown = (peak_memory() - before) / MEGABYTE
     report(f"fuzz: {count} bodies through the parser in {time.monotonic() - start:.0f} s, memory +{grown:.0f} MB")
     assert grown < 100
+
+
+if find_spec("atheris"):  # there are no packages of it for some machines
+
+    def test_guided(request, report, tmp_path):
+        """As many bodies again, changed by what the parser did with those before."""
+        bodies, start = request.config.getoption("bodies"), time.monotonic()
+        program = Path(__file__).with_name("guided.py")
+        limits = ["-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", f"-seed={request.config.getoption('seed') + 1}"]
+        command = [sys.executable, program, f"-runs={bodies}", *limits, f"-artifact_prefix={tmp_path}/", tmp_path, DATA]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-5000:]
+        assert f"Done {bodies} runs" in done.stderr
+        report(f"fuzz: {bodies} bodies guided by coverage in {time.monotonic() - start:.0f} s")
 
 
 HUGE = {
