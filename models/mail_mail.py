@@ -1,5 +1,6 @@
 from odoo import fields, models
 from odoo.tools import SQL, email_normalize
+from odoo.tools.mail import email_normalize_all
 
 from ..tools.outbox import Outbox
 
@@ -29,6 +30,8 @@ class MailMail(models.Model):
         outbox = None
         if account:
             outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), commits_each=auto_commit)
+            # For all mails at once: core sends, deletes and forgets them one by one.
+            self._find_colleagues(outbox, self._get_recipient_addresses())
         if outbox or self.env.context.get("sendgrid_outbox"):
             self = self.with_context(sendgrid_outbox=outbox)
         try:
@@ -57,11 +60,21 @@ class MailMail(models.Model):
                 "res_id": self.res_id or None,
                 "author_id": self.author_id.id or None,
             }
-            outbox.open(email_normalize(self.email_from) or "", self._get_colleagues(addresses), about)
+            self._find_colleagues(outbox, addresses)
+            outbox.open(email_normalize(self.email_from) or "", about)
         return email_list
 
-    def _get_colleagues(self, addresses):
-        """Return those of the normalised addresses that are an internal user's."""
+    def _get_recipient_addresses(self):
+        """Return the normalised addresses that core will send the mails to; other modules may add some."""
+        partners = self.sudo().recipient_ids
+        partners.fetch(["email"])
+        texts = [*self.mapped("email_to"), *self.mapped("email_cc"), *partners.mapped("email")]
+        return {address for text in texts for address in email_normalize_all(text)}
+
+    def _find_colleagues(self, outbox, addresses):
+        """Tell the outbox which of the normalised addresses are an internal user's, unless it knows."""
+        if not (addresses := addresses - outbox.known):
+            return
         self.env["res.partner"].flush_model(["email_normalized"])
         self.env["res.users"].flush_model(["partner_id", "active", "share"])
         rows = self.env.execute_query(
@@ -73,7 +86,7 @@ class MailMail(models.Model):
                 list(addresses),
             )
         )
-        return {address for (address,) in rows}
+        outbox.learn(addresses, {address for (address,) in rows})
 
     def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
         # Before core deletes the mail, and in the transaction that says it was sent.

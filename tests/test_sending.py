@@ -1,6 +1,7 @@
 import json
 import re
 from datetime import timedelta
+from unittest.mock import patch
 
 from freezegun import freeze_time
 
@@ -11,6 +12,7 @@ from odoo.tools import mute_logger
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..tools.links import MARK
+from ..tools.outbox import Outbox
 from .common import SendgridCase
 
 SITE = "https://odoo.example.com"
@@ -324,6 +326,39 @@ class TestSending(SendgridCase):
         portal = new_test_user(self.env, "sendgrid_test_p", groups="base.group_portal", email="portal@example.org")
         self.assertEqual(self.send_mail(recipient_ids=portal.partner_id.ids)[1].partner_id, portal.partner_id)
 
+    def test_colleague_added(self):
+        """Test that a colleague has no document either if another module adds him while the mail is made."""
+        with patch.object(self.env.registry["mail.mail"], "_get_recipient_addresses", lambda mails: set()):
+            sent, emails = self.send_mail(recipient_ids=(self.colleague | self.contact).ids)
+        self.assertEqual(len(sent), 2)
+        self.assertEqual(emails.partner_id, self.contact)
+
+    def test_colleagues_are_asked_for_once(self):
+        """Test that colleagues among the recipients of many mails cost one query for all."""
+        mails = self.env["mail.mail"].create(
+            [
+                {
+                    "body_html": "<p>Hello</p>",
+                    "email_from": "salesperson@example.com",
+                    "mail_server_id": self.server.id,
+                    "auto_delete": True,
+                    **values,
+                }
+                for values in (
+                    {"recipient_ids": self.contact.ids},
+                    {"email_to": "Lead <lead@example.org>", "email_cc": "Colleague@example.com"},
+                    {"recipient_ids": (self.bob | self.colleague).ids},
+                )
+            ]
+        )
+        message_ids = mails.mapped("message_id")
+        with self.sending() as sent, patch.object(Outbox, "learn", autospec=True, side_effect=Outbox.learn) as learn:
+            mails.send()
+        self.assertEqual(len(sent), 4)
+        learn.assert_called_once()
+        emails = self.Email.search([("message_id", "in", message_ids)])
+        self.assertEqual(sorted(emails.mapped("recipient")), ["ada@example.org", "bob@example.org", "lead@example.org"])
+
     def test_from_address(self):
         """Test that a copy to oneself shows nothing, unless it is the only one."""
         sender = {"email_from": "Ada <ada@example.org>"}
@@ -384,7 +419,7 @@ class TestSending(SendgridCase):
                     self.assertIn("Hello", email.content)
 
     def test_content_is_sanitized(self):
-        """Test that what a document keeps cannot do anything, and looks as it was sent."""
+        """Test that what a document shows cannot do anything, and looks as it was sent."""
         _sent, email = self.send_mail(
             auto_delete=True,
             body_html=(
@@ -393,9 +428,9 @@ class TestSending(SendgridCase):
             ),
         )
         for gone in ("script", "onerror", "javascript"):
-            self.assertNotIn(gone, email.body)
+            self.assertNotIn(gone, email.content)
         for kept in ("Hello", "color", "<td>1</td>"):
-            self.assertIn(kept, email.body)
+            self.assertIn(kept, email.content)
 
     def test_credentials(self):
         """Test that a mail that opens an account leaves its link neither in the document nor to SendGrid's clicks."""

@@ -27,16 +27,22 @@ class Outbox:
         self.account_id = account_id
         self.odoo_db = odoo_db
         self.commits_each = commits_each
-        self.open("", ())
+        self.known = set()
+        self._colleagues = set()
+        self.open("")
 
-    def open(self, sender: str, colleagues: set[str], about: dict | None = None):
-        """Begin a mail: ``sender`` is its From address, ``colleagues`` the addresses of internal users.
+    def learn(self, addresses: set[str], colleagues: set[str]):
+        """Note which of the ``addresses`` are internal users': it holds for all mails of this run."""
+        self.known |= addresses
+        self._colleagues |= colleagues
+
+    def open(self, sender: str, about: dict | None = None):
+        """Begin a mail: ``sender`` is its From address.
 
         ``about`` is what its documents say of it if nothing more can be asked, for the connection was lost.
         """
         self.about = about or {}
         self._sender = sender
-        self._colleagues = colleagues
         self._same = Counter()
         self._last = None
         self._accepted = []
