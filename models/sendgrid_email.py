@@ -121,9 +121,11 @@ class SendgridEmail(models.Model):
         "res.partner", string="From", readonly=True, index="btree_not_null", ondelete="set null"
     )
     subject = fields.Char(readonly=True)
-    body = fields.Html(
+    body = fields.Text(
+        string="Source",
         readonly=True,
-        help="The content, kept here only if it is kept nowhere else: see Content.",
+        groups="base.group_system",
+        help="The HTML of the content as it was sent, kept here only if it is kept nowhere else: see Content.",
     )
     sent_date = fields.Datetime(
         string="Sent", required=True, readonly=True, help="When SendGrid accepted the e-mail from Odoo."
@@ -231,7 +233,9 @@ class SendgridEmail(models.Model):
     @api.depends("body", "mail_message_id", "mailing_res_id")
     def _compute_content(self):
         for email in self:
-            content = email.body or email.mail_message_id.body
+            # Here and not when it is sent: most e-mails are never looked at.
+            content = html_sanitize(email.body or "", sanitize_attributes=False, sanitize_style=True)
+            content = content or email.mail_message_id.body
             if not content and email.mailing_res_id and "mailing.mailing" in self.env:
                 content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
             email.content = content
@@ -381,15 +385,19 @@ class SendgridEmail(models.Model):
         :param is_kept: core keeps the mail, since something of it failed
         :param is_final: the transaction is about to be committed
         """
+        if not any(copy.tracked for copy in copies):
+            return
+        rows = None
         try:
             with self.env.cr.savepoint():
                 rows = self._prepare_sent_rows(mail, account_id, copies, success_partners, is_kept)
+                self._insert_new(rows)
         except Exception:
-            _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
-            rows = self._prepare_bare_rows(account_id, copies)
-        if rows:
+            if rows is None:
+                _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
+                rows = self._prepare_bare_rows(account_id, copies)
             self._write_sent(rows)
-            self._keep_over_rollback(rows, is_final)
+        self._keep_over_rollback(rows, is_final)
 
     @api.model
     def _prepare_bare_rows(self, account_id, copies, about=None):
@@ -491,7 +499,8 @@ class SendgridEmail(models.Model):
             ),
             log_exceptions=False,
         )
-        self.invalidate_model()
+        # What a mail knows of its documents is all that can have been read of them.
+        self.invalidate_model(["mail_id"], flush=False)
 
     @api.model
     def _prepare_sent_rows(self, mail, account_id, copies, success_partners, is_kept):
@@ -523,11 +532,11 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_own_body(self, mail):
-        """Return the content to keep in the document, or None: what opens an account is kept nowhere."""
+        """Return the source of the content to keep, or None: what opens an account is kept nowhere."""
         body = mail.body_html or ""
         if mail.model == "res.users" or links.leads_to_credentials(body) or is_html_empty(body):
             return None
-        return html_sanitize(body, sanitize_attributes=False, sanitize_style=True)
+        return body
 
     @api.model
     def _get_contacts(self, mail, account_id, addresses):

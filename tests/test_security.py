@@ -102,11 +102,11 @@ FIELDS = {
             message_count message_ids_left new_count progress state windows""",
     },
     "sendgrid.email": {
-        EMPLOYEES: """attachment_ids author_id body click_count content delivered_date engagement_summary event_ids
+        EMPLOYEES: """attachment_ids author_id click_count content delivered_date engagement_summary event_ids
             first_open_date is_alone journey last_open_date machine_click_count machine_open_count mail_message_id
             mailing_res_id message_id model odoo_id open_count partner_id processed_date recipient res_id resource_ref
             sent_date sg_message_id status status_reason subject""",
-        ADMINISTRATORS: "account_id consequence_error facts failed_facts is_blacklisted_by_group mail_id",
+        ADMINISTRATORS: "account_id body consequence_error facts failed_facts is_blacklisted_by_group mail_id",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
