@@ -59,13 +59,19 @@ class SendgridEventBatch(models.Model):
     backfill_id = fields.Many2one(
         "sendgrid.backfill", readonly=True, index="btree_not_null", ondelete="set null", help="What asked for it."
     )
+    body_gzip = fields.Binary(
+        string="Compressed Body",
+        attachment=False,
+        readonly=True,
+        help="The body as it is stored, compressed with gzip.",
+    )
     body = fields.Binary(
-        attachment=False, readonly=True, help="The raw bytes as SendGrid sent them, compressed with gzip."
+        compute="_compute_body", groups="base.group_system", help="The raw bytes as SendGrid sent them."
     )
     body_name = fields.Char(
         compute="_compute_body_name", groups="base.group_system", help="The name of the body as a file."
     )
-    size = fields.Integer(readonly=True, help="Bytes of the body, before they were compressed.")
+    size = fields.Integer(readonly=True, help="Bytes of the body.")
     state = fields.Selection(
         [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed")],
         required=True,
@@ -97,9 +103,15 @@ class SendgridEventBatch(models.Model):
                 "Batch %(id)s of %(date)s", id=batch.id, date=format_datetime(self.env, batch.create_date)
             )
 
+    @api.depends("body_gzip")
+    def _compute_body(self):
+        for batch in self:
+            batch.body = batch.body_gzip and base64.b64encode(batch._get_raw_body())
+
+    @api.depends("body")
     def _compute_body_name(self):
         for batch in self:
-            batch.body_name = f"batch-{batch.id}.json.gz"
+            batch.body_name = f"batch-{batch.id}.json"
 
     # ------------------------------------------------------------
     # RECEIVE
@@ -115,7 +127,7 @@ class SendgridEventBatch(models.Model):
         self.env.cr.execute(
             SQL(
                 """INSERT INTO sendgrid_event_batch
-                               (account_id, body, size, source, backfill_id, state, create_uid, create_date)
+                               (account_id, body_gzip, size, source, backfill_id, state, create_uid, create_date)
                    VALUES (%s, %s, %s, %s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
                 account.id,
                 # A string: as bytes it would travel as twice as many hexadecimal digits.
@@ -144,7 +156,7 @@ class SendgridEventBatch(models.Model):
     def action_process_again(self):
         """Put the batches back into the queue: what is known already counts as duplicate, the rest gets its chance."""
         self.check_access("read")
-        again = self.sudo().filtered("body")
+        again = self.sudo().filtered("body_gzip")
         again.write({"state": "pending", "error": False, "failed_rules": False})
         again._wake_drain()
 
@@ -287,7 +299,7 @@ class SendgridEventBatch(models.Model):
             return self.env["sendgrid.email"]
 
     def _get_raw_body(self):
-        return gzip.decompress(base64.b64decode(self.body or b""))
+        return gzip.decompress(base64.b64decode(self.body_gzip or b""))
 
     def _parse(self):
         return parse_batch(self._get_raw_body())

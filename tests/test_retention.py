@@ -225,7 +225,7 @@ class TestRetention(SendgridCase):
         self.age("sendgrid.event.batch", timedelta(days=8))
         self._forget()
         self.assertTrue(batch.exists())
-        batch.body = self.store([Relayed(["x@example.org"]).event("open")]).body
+        batch.body_gzip = self.store([Relayed(["x@example.org"]).event("open")]).body_gzip
         batch.action_process_again()
         self._forget()
         self.assertTrue(batch.exists(), "it waits")

@@ -117,7 +117,7 @@ FIELDS = {
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
     "sendgrid.event.batch": {
-        ADMINISTRATORS: """account_id backfill_id body body_name duplicate_count error event_count event_ids
+        ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error event_count event_ids
             failed_rules processed_date rejected_count rejected_reasons size source state unmatched_count""",
     },
     "sendgrid.suppression": {

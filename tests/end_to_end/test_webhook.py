@@ -62,7 +62,7 @@ def test_stored_before_answered(server):
         body = wire([make_event(reason="Größe < 5 „€“")])
         before = last_batch(database)
         assert webhook.post(body).status_code == 204
-        stored = database.query("SELECT body FROM sendgrid_event_batch WHERE id > %s", before)
+        stored = database.query("SELECT body_gzip FROM sendgrid_event_batch WHERE id > %s", before)
         assert body in [gzip.decompress(base64.b64decode(bytes(one))) for (one,) in stored]
 
 
@@ -145,7 +145,7 @@ def test_chunked(webhook, database):
     pieces = (body[start : start + 1000] for start in range(0, len(body), 1000))
     answer = requests.post(webhook.url, data=pieces, headers=webhook.sign(body), timeout=30)
     assert answer.status_code == 204
-    stored = database.query("SELECT body FROM sendgrid_event_batch WHERE id > %s", before)
+    stored = database.query("SELECT body_gzip FROM sendgrid_event_batch WHERE id > %s", before)
     assert body in [gzip.decompress(base64.b64decode(bytes(one))) for (one,) in stored]
 
 
