@@ -1,7 +1,7 @@
 import json
 import re
 from datetime import timedelta
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from freezegun import freeze_time
 
@@ -395,6 +395,24 @@ class TestSending(SendgridCase):
             contact.active = False
         self.account.company_id = company
         self.assertEqual(self.send_mail(email_to="x@example.org")[1].partner_id, foreign)
+
+    def test_document_fails(self):
+        """Test that a mail that has left is sent, and has a document, if its details fail or point to what is gone."""
+        values = {"email_to": "x@example.org", "auto_delete": False}
+        for name, patched, details in (
+            ("fail", {"_get_own_body": Mock(side_effect=ValueError)}, {"subject": False}),
+            ("gone", {"_get_contacts": lambda *_args: {"x@example.org": 2**30}}, {"subject": "Your quotation"}),
+        ):
+            with (
+                self.subTest(name),
+                patch.multiple(self.env.registry["sendgrid.email"], **patched),
+                mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email"),
+            ):
+                sent, email = self.send_mail(**values)
+                self.assertCopies(sent, email)
+                self.assertEmail(email, recipient="x@example.org", status="sent", partner_id=False, **details)
+                mail = self.env["mail.mail"].search([("message_id", "=", email.message_id)])
+                self.assertEqual((mail.state, mail.failure_reason), ("sent", False))
 
     # ------------------------------------------------------------
     # CONTENT
