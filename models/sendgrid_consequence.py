@@ -83,14 +83,14 @@ class SendgridConsequence(models.AbstractModel):
         """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
         emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
         self._prefetch_bounced(emails)
-        about_recipient = set(self._get_about_recipient(emails).ids)
+        found_by_address = set(self._get_found_by_address(emails).ids)
         # Core takes one bounce at a time.
         rules = self.env["base.automation"]._get_ids_watching(self.env["res.partner"], "message_bounce")
         thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules)
         for email, _fact, evidence in items:
             # A record that core finds by the address it need not look for again by the message, nor, one by one, for
-            # the notifications: all are written below.
-            message = email.mail_message_id.browse() if email.id in about_recipient else email.mail_message_id
+            # the notifications: all are written below. An override of core's entry sees no message then.
+            message = email.mail_message_id.browse() if email.id in found_by_address else email.mail_message_id
             thread._routing_handle_bounce(
                 None,
                 {
@@ -114,16 +114,23 @@ class SendgridConsequence(models.AbstractModel):
             partners.mapped(name)
 
     @api.model
-    def _get_about_recipient(self, emails):
-        """Return the e-mails about a record that has their recipient's address, as most have: a contact, a lead."""
+    def _get_found_by_address(self, emails):
+        """Return the first e-mail about each record that has its recipient's address, as most have: a contact, a lead.
+
+        The first: a rule on the bounce may change the address, or archive the record.
+        """
         addresses = {}
         for model, messages in emails.mail_message_id.grouped("model").items():
             if model in self.env and isinstance(self.env[model], self.env.registry["mail.thread.blacklist"]):
                 records = self.env[model].sudo().browse(messages.mapped("res_id"))
                 records = records.search_fetch([("id", "in", records.ids)], ["email_normalized"])
-                found = {record.id: record.email_normalized for record in records}
-                addresses |= {message: found.get(message.res_id) for message in messages}
-        return emails.filtered(lambda email: addresses.get(email.mail_message_id) == email.recipient)
+                addresses |= {(model, record.id): record.email_normalized for record in records}
+        first = {}
+        for email in emails:
+            about = email.mail_message_id.model, email.mail_message_id.res_id
+            if addresses.get(about) == email.recipient:
+                first.setdefault(about, email)
+        return self.env["sendgrid.email"].union(*first.values())
 
     @api.model
     def _note_known_bounce(self, items):

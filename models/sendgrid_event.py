@@ -520,13 +520,11 @@ class SendgridEvent(models.Model):
     @api.model
     def _has_unknown(self, keys):
         """Tell whether events wait that carry nothing but one of SendGrid's message ids."""
+        if not keys:
+            return False
         self.flush_model()
-        return bool(
-            keys
-            and self.env.execute_query(
-                SQL("SELECT FROM sendgrid_event event WHERE %s LIMIT 1", self._get_unknown_condition(keys))
-            )
-        )
+        condition = self._get_unknown_condition(keys)
+        return bool(self.env.execute_query(SQL("SELECT FROM sendgrid_event event WHERE %s LIMIT 1", condition)))
 
     @api.model
     def _get_unknown_condition(self, keys):
@@ -595,7 +593,7 @@ class SendgridEvent(models.Model):
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
-                "type": "success" if emails else "info",
+                "type": "success" if events.email_id else "info",
                 "message": self.env._(
                     "%(found)s of %(count)s events found their e-mail.",
                     found=len(events.filtered("email_id")),

@@ -3,6 +3,7 @@ import contextlib
 import gzip
 import logging
 import time
+import zlib
 from collections import defaultdict
 from datetime import timedelta
 
@@ -61,6 +62,7 @@ class SendgridEventBatch(models.Model):
     )
     body_gzip = fields.Binary(
         string="Compressed Body",
+        groups="base.group_system",
         attachment=False,
         readonly=True,
         help="The body as it is stored, compressed with gzip.",
@@ -106,7 +108,9 @@ class SendgridEventBatch(models.Model):
     @api.depends("body_gzip")
     def _compute_body(self):
         for batch in self:
-            batch.body = batch.body_gzip and base64.b64encode(batch._get_raw_body())
+            batch.body = False
+            with contextlib.suppress(BatchError):
+                batch.body = batch.body_gzip and base64.b64encode(batch._get_raw_body())
 
     @api.depends("body")
     def _compute_body_name(self):
@@ -299,7 +303,11 @@ class SendgridEventBatch(models.Model):
             return self.env["sendgrid.email"]
 
     def _get_raw_body(self):
-        return gzip.decompress(base64.b64decode(self.body_gzip or b""))
+        """Return the bytes as SendGrid sent them; raise `BatchError` if what is stored cannot be read."""
+        try:
+            return gzip.decompress(base64.b64decode(self.body_gzip or b""))
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise BatchError(self.env._("The body cannot be read as it was stored: %s", error)) from error
 
     def _parse(self):
         return parse_batch(self._get_raw_body())

@@ -145,6 +145,36 @@ class TestConsequences(ConsequenceCase):
         self.assertEqual(partner.email_bounce_date, SENT + timedelta(seconds=5))
         self.assertIn("User unknown", partner.sendgrid_warning)
 
+    def test_bounce_about_a_lead(self):
+        """Test that a bounce counts on its contact, and on the lead of its message, whatever became of that."""
+        for vals in ({}, {"email_from": "other@example.org"}, {"active": False}):
+            with self.subTest(vals):
+                partner = self._contact()
+                lead = self.env["crm.lead"].create({"name": "Lead", "email_from": partner.email, **vals})
+                email, relayed = self._sent(partner)
+                email.mail_message_id.write({"model": "crm.lead", "res_id": lead.id})
+                self._post(relayed.event("bounce"))
+                self.assertEqual((partner.message_bounce, lead.message_bounce), (1, 1))
+                self.assertEqual(email.mail_message_id.notification_ids.notification_status, "bounce")
+        partner = self._contact()
+        email, relayed = self._sent(partner)
+        email.mail_message_id.res_id = self.env["res.partner"].search([], order="id desc", limit=1).id + 1000
+        self._post(relayed.event("bounce"))
+        self.assertEqual((partner.message_bounce, email.failed_facts), (1, False))
+
+    def test_bounces_of_one_record(self):
+        """Test that of two bounces about a lead the second counts, though a rule has archived the lead at the first."""
+        partner = self._contact()
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": partner.email})
+        self._rule("crm.lead", "message_bounce", "record.write({'active': False})")
+        copies = []
+        for _number in range(2):
+            email, relayed = self._sent(partner)
+            email.mail_message_id.write({"model": "crm.lead", "res_id": lead.id})
+            copies.append(relayed)
+        self._post(*(copy.event("bounce") for copy in copies))
+        self.assertEqual((lead.active, lead.message_bounce, partner.message_bounce), (False, 2, 2))
+
     def test_late_bounce(self):
         """Test a bounce that comes back with an address and nothing else: found by it, with all that follows."""
         partner = self._contact()

@@ -1,4 +1,5 @@
 import base64
+import gzip
 import json
 from unittest.mock import patch
 
@@ -307,6 +308,18 @@ class TestDrain(SendgridCase):
                 self.assertRegex(batch.error, "^The body ")
                 self.assertEqual(base64.b64decode(batch.body or b""), body)
                 self.assertEqual((neighbour.state, email.status), ("done", "delivered"))
+
+    def test_unreadable(self):
+        """Test that a body that was not stored whole fails alone, also after a conflict, and that its page opens."""
+        for stored in (b"no base64!", base64.b64encode(b"no gzip"), base64.b64encode(gzip.compress(b"[]"))[:-12]):
+            for holds_contacts in (False, True):
+                with self.subTest(stored, holds_contacts=holds_contacts):
+                    batches = self.store(b"[]") | self.store(b"[]")
+                    batches[0].body_gzip = stored
+                    self.Batch._drain(holds_contacts=holds_contacts)
+                    self.assertEqual(batches.mapped("state"), ["failed", "done"])
+                    self.assertRegex(batches[0].error, "^The body cannot be read")
+                    self.assertFalse(batches[0].body)
 
     def test_bad_element(self):
         """Test that an element that cannot be understood is rejected alone, with its reason; the body stays."""

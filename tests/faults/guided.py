@@ -1,7 +1,7 @@
 """A program for `atheris`, which changes bodies so that they reach what no body has reached yet of the parser.
 
-It wants the same of a body as `test_fuzz`, and ends with an error at the first that does not keep to it. Arguments are
-libFuzzer's.
+It wants of a body what `test_fuzz` wants, but for good neighbours, which it cannot know; and ends with an error at the
+first that does not keep to it. Arguments are libFuzzer's.
 """
 
 import sys

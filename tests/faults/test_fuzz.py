@@ -194,7 +194,7 @@ if find_spec("atheris"):  # there are no packages of it for some machines
 
     def test_guided(request, report, tmp_path):
         """As many bodies again, changed by what the parser did with those before."""
-        bodies, start = request.config.getoption("bodies"), time.monotonic()
+        bodies, start = max(request.config.getoption("bodies"), 1000), time.monotonic()
         program = Path(__file__).with_name("guided.py")
         limits = ["-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", f"-seed={request.config.getoption('seed') + 1}"]
         command = [sys.executable, program, f"-runs={bodies}", *limits, f"-artifact_prefix={tmp_path}/", tmp_path, DATA]
