@@ -162,19 +162,6 @@ class TestConsequences(ConsequenceCase):
         self._post(relayed.event("bounce"))
         self.assertEqual((partner.message_bounce, email.failed_facts), (1, False))
 
-    def test_bounces_of_one_record(self):
-        """Test that of two bounces about a lead the second counts, though a rule has archived the lead at the first."""
-        partner = self._contact()
-        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": partner.email})
-        self._rule("crm.lead", "message_bounce", "record.write({'active': False})")
-        copies = []
-        for _number in range(2):
-            email, relayed = self._sent(partner)
-            email.mail_message_id.write({"model": "crm.lead", "res_id": lead.id})
-            copies.append(relayed)
-        self._post(*(copy.event("bounce") for copy in copies))
-        self.assertEqual((lead.active, lead.message_bounce, partner.message_bounce), (False, 2, 2))
-
     def test_late_bounce(self):
         """Test a bounce that comes back with an address and nothing else: found by it, with all that follows."""
         partner = self._contact()
@@ -522,6 +509,19 @@ class TestAutomationRules(ConsequenceCase):
         )
         action = {"name": code, "model_id": model.id, "base_automation_id": rule.id, "usage": "base_automation"}
         self.env["ir.actions.server"].create({**action, "state": "code", "code": code})
+
+    def test_bounces_of_one_record(self):
+        """Test that of two bounces about a lead the second counts, though a rule has archived the lead at the first."""
+        partner = self._contact()
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": partner.email})
+        self._rule("crm.lead", "message_bounce", "record.write({'active': False})")
+        copies = []
+        for _number in range(2):
+            email, relayed = self._sent(partner)
+            email.mail_message_id.write({"model": "crm.lead", "res_id": lead.id})
+            copies.append(relayed)
+        self._post(*(copy.event("bounce") for copy in copies))
+        self.assertEqual((lead.active, lead.message_bounce, partner.message_bounce), (False, 2, 2))
 
     def test_rules_on_what_a_bounce_brings_about(self):
         """Test that rules on all that a bounce changes run once, those on what another rule changes included."""
