@@ -81,6 +81,8 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _handle_bounce(self, items):
         """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
+        # In the order of the contacts, so that whoever writes the same at once waits, instead of each for the other.
+        items = sorted(items, key=lambda item: item[0].partner_id.id or 0)
         emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
         self._prefetch_bounced(emails)
         found_by_address = set(self._get_found_by_address(emails).ids)

@@ -736,7 +736,7 @@ class SendgridEmail(models.Model):
         columns = list(next(iter(values_by_id.values())))
         rows = [
             {"id": id_, **{name: None if value is False else value for name, value in values.items()}}
-            for id_, values in values_by_id.items()
+            for id_, values in sorted(values_by_id.items())  # in one order, see `_handle_bounce`
         ]
         self.env.cr.execute(
             SQL(
