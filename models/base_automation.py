@@ -77,16 +77,17 @@ class BaseAutomation(models.Model):
     def _filter_pre(self, records, *args, **kwargs):
         if not self._is_within_drain():
             return super()._filter_pre(records, *args, **kwargs)
-        with self._failing_alone(records):
-            return self._widen(super()._filter_pre(self._narrow(records), *args, **kwargs))
+        with self._failing_alone(records) as narrow:
+            found = super()._filter_pre(narrow, *args, **kwargs)
+            return found.with_context(prefetch_fields=True)
         return records.browse()
 
     def _filter_post_export_domain(self, records, *args, **kwargs):
         if not self._is_within_drain():
             return super()._filter_post_export_domain(records, *args, **kwargs)
-        with self._failing_alone(records):
-            found, domain = super()._filter_post_export_domain(self._narrow(records), *args, **kwargs)
-            return self._widen(found), domain
+        with self._failing_alone(records) as narrow:
+            found, domain = super()._filter_post_export_domain(narrow, *args, **kwargs)
+            return found.with_context(prefetch_fields=True), domain
         return records.browse(), None
 
     def _is_within_drain(self):
@@ -94,23 +95,18 @@ class BaseAutomation(models.Model):
 
     @contextmanager
     def _failing_alone(self, records):
-        """Undo and note what raises: the rule applies to none of ``records``."""
+        """Undo and note what a filter of ``records`` raises: the rule applies to none of them.
+
+        Yields the records so that of many only the fields are read that the filter names, without all others that core
+        fetches along.
+        """
         try:
             with undoable(self.env.cr):
-                yield
+                yield records.with_context(prefetch_fields=False)
         except TRY_LATER:
             raise
         except Exception as error:
             self._note_failure(records, error)
-
-    @api.model
-    def _narrow(self, records):
-        """Have a filter read of many records the fields that it names, without all others that core fetches along."""
-        return records.with_context(prefetch_fields=False)
-
-    @api.model
-    def _widen(self, records):
-        return records.with_context(prefetch_fields=True)
 
     def _note_failure(self, records, error):
         self.env["sendgrid.event.batch"]._note_failed_rule(self, records, error)

@@ -112,7 +112,6 @@ class SendgridEventBatch(models.Model):
             with contextlib.suppress(BatchError):
                 batch.body = batch.body_gzip and base64.b64encode(batch._get_raw_body())
 
-    @api.depends("body")
     def _compute_body_name(self):
         for batch in self:
             batch.body_name = f"batch-{batch.id}.json"

@@ -13,6 +13,7 @@ ACCOUNT_EVENT = "account_status_change"
 
 # Whom the sample events of SendGrid's button "Test Your Integration" are about.
 TEST_RECIPIENT = "example@test.com"
+MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a dozen events
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import base64
 import ipaddress
 import secrets
 from datetime import timedelta
@@ -9,7 +10,7 @@ from odoo.exceptions import UserError
 from ..models.sendgrid_account import PREVIOUS_KEY_VALID
 from ..tools import event_webhook, hosts, scopes
 from ..tools.client import ApiError
-from ..tools.event import TEST_RECIPIENT
+from ..tools.event import MAX_TEST_BODY, TEST_RECIPIENT
 
 # Of each step, those without which it is of no use.
 NEEDS = {
@@ -22,7 +23,6 @@ NEEDS = {
 POLL = 1.5  # seconds between two looks whether the test has arrived
 PATIENCE = timedelta(seconds=60)  # how long it may take: SendGrid needs some seconds
 SENT_AGAIN_AFTER = timedelta(seconds=15)
-MAX_TEST_BODY = 64 * 1024  # bytes; it is a POST by itself, of a dozen events
 
 
 class SendgridAccountConnectStep(models.TransientModel):
@@ -451,4 +451,4 @@ class SendgridAccountConnectStep(models.TransientModel):
         batches = self.env["sendgrid.event.batch"].search(
             [("account_id", "=", account.id), ("id", ">", self.last_batch_id), ("size", "<", MAX_TEST_BODY)]
         )
-        return any(TEST_RECIPIENT.encode() in batch._get_raw_body() for batch in batches)
+        return any(TEST_RECIPIENT.encode() in base64.b64decode(batch.body or b"") for batch in batches)
