@@ -1,4 +1,4 @@
-"""How well `tools.engagement` tells people from machines, on histories that were labelled before there were rules.
+"""How well `tools.events.engagement` tells people from machines, on histories labelled before there were rules.
 
 Prints precision and recall per verdict; events labelled "unknown" are left out of them and counted apart. The third
 that is held out was not looked at while the rules were made. Exit code 1 if people are found with less than 0.95 of
@@ -10,8 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tools.engagement import judge
-from tools.event import Event
+from tools.events.engagement import judge
+from tools.events.event import Event
 
 HISTORIES = Path(__file__).parent / "engagement_histories.json"
 VERDICTS = ("human", "machine", "unknown")

@@ -1,6 +1,6 @@
 from odoo.http import Controller, Response, request, route
 
-from ..tools.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from ..tools.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 # SendGrid sends a batch when it has 768 KB of events; that is a threshold, not a promise.
 MAX_BODY = 4 * 1024 * 1024

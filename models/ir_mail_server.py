@@ -4,10 +4,11 @@ from odoo.tools import email_normalize
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
-from ..tools import hosts, links, scopes, smtpapi
-from ..tools.api_session import ApiSession
-from ..tools.client import ApiError
-from ..tools.v3_mail import V3MailError
+from ..tools.api import hosts, scopes
+from ..tools.api.client import ApiError
+from ..tools.sending import links, smtpapi
+from ..tools.sending.api_session import ApiSession
+from ..tools.sending.v3_mail import V3MailError
 
 # What "Detect Max Limit" finds for the Web API, in MB: its limit, less what core's estimate of a mail leaves out.
 API_MAX_EMAIL_SIZE = 29

@@ -2,7 +2,7 @@ from odoo import fields, models
 from odoo.tools import SQL, email_normalize
 from odoo.tools.mail import email_normalize_all
 
-from ..tools.outbox import Outbox
+from ..tools.sending.outbox import Outbox
 
 
 class MailMail(models.Model):

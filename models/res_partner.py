@@ -154,7 +154,7 @@ class ResPartner(models.Model):
     def _flag_bounced(self, bounces):
         """Flag contacts whose address bounced: automation rules watch the flag.
 
-        :param bounces: `tools.fold.Evidence` by contact id
+        :param bounces: `tools.events.fold.Evidence` by contact id
         """
         if not self:
             return

@@ -10,7 +10,8 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.tools import ormcache
 from odoo.tools.urls import urljoin
 
-from ..tools import client, event_webhook, hosts, signature, tracking_settings
+from ..tools.api import client, event_webhook, hosts, tracking_settings
+from ..tools.events import signature
 from .sendgrid_email import to_seconds
 from .undoable import TRY_LATER, undoable
 
@@ -420,7 +421,7 @@ class SendgridAccount(models.Model):
     # ------------------------------------------------------------
 
     def _get_client(self, patience=15):
-        """Return a `tools.client.Client` for the account.
+        """Return a `tools.api.client.Client` for the account.
 
         :param float patience: seconds that the waiting of one call may last in all
         :raise UserError: if there is no key
@@ -445,7 +446,7 @@ class SendgridAccount(models.Model):
     def _explain_api_error(self, error):
         """Return what a person can do about a failed call.
 
-        :param tools.client.ApiError error: what the client raised
+        :param tools.api.client.ApiError error: what the client raised
         :rtype: str
         """
         explanations = {

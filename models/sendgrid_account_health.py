@@ -11,7 +11,7 @@ from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_date
 
-from ..tools import client, event_webhook, scopes
+from ..tools.api import client, event_webhook, scopes
 from .undoable import undoable
 
 _logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
-from ..tools.client import ApiError
-from ..tools.history import AT_ONCE, EmailActivity, EmailLogs
+from ..tools.api.client import ApiError
+from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs
 from .sendgrid_email import to_seconds
 from .sendgrid_suppression import TRY_AGAIN
 

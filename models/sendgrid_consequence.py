@@ -30,7 +30,7 @@ class SendgridConsequence(models.AbstractModel):
 
         A consequence that fails is marked on its e-mail, and can be run again there; the others go on.
 
-        :param changes: {e-mail: (facts before, `tools.fold.Evidence` by fact now)}; see `tools.fold`
+        :param changes: {e-mail: (facts before, `tools.events.fold.Evidence` by fact now)}; see `tools.events.fold`
         """
         changes = {email: change for email, change in changes.items() if email.account_id.act_on_events}
         new = defaultdict(list)
@@ -148,7 +148,7 @@ class SendgridConsequence(models.AbstractModel):
     def _flag_addresses(self, bounces):
         """Flag the contacts whose address bounced, and that are not flagged yet.
 
-        :param bounces: `tools.fold.Evidence` by address
+        :param bounces: `tools.events.fold.Evidence` by address
         :return: the contacts (`res.partner`)
         """
         partners = self.env["res.partner"].search(

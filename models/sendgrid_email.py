@@ -13,9 +13,9 @@ from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL, html_sanitize, is_html_empty
 
-from ..tools import links
-from ..tools.event import ENGAGEMENT_EVENTS
-from ..tools.fold import EXPIRED, FAILURES, fold
+from ..tools.events.event import ENGAGEMENT_EVENTS
+from ..tools.events.fold import EXPIRED, FAILURES, fold
+from ..tools.sending import links
 from .undoable import TRY_LATER
 
 _logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Copy(NamedTuple):
 
 
 class StoredEvent(NamedTuple):
-    """An event as the fold reads it; the names are those of `tools.event.Event`."""
+    """An event as the fold reads it; the names are those of `tools.events.event.Event`."""
 
     id: int
     email_id: int
@@ -64,7 +64,7 @@ class SendgridEmail(models.Model):
     """The email document: one message copy to one recipient, and what became of it.
 
     It outlives the `mail.mail`, which Odoo deletes once sent. Its status, dates and counts are what the set of its
-    events adds up to (`tools.fold`), whatever their order.
+    events adds up to (`tools.events.fold`), whatever their order.
     """
 
     _name = "sendgrid.email"
@@ -138,7 +138,7 @@ class SendgridEmail(models.Model):
 
     # What became of it
     status = fields.Selection(
-        # Weakest to strongest, as in `tools.fold.STATUSES`.
+        # Weakest to strongest, as in `tools.events.fold.STATUSES`.
         [
             ("sent", "Sent"),
             ("processed", "Processed"),
@@ -380,7 +380,7 @@ class SendgridEmail(models.Model):
         Whatever happens, the transaction must go on: the mail has left, and a rollback would send it again. Documents
         that exist are not touched.
 
-        :param copies: the accepted `tools.outbox.Copy`, in the order of sending
+        :param copies: the accepted `tools.sending.outbox.Copy`, in the order of sending
         :param success_partners: the recipients (`res.partner`) whose copies were accepted: the last of ``copies``
         :param is_kept: core keeps the mail, since something of it failed
         :param is_final: the transaction is about to be committed
@@ -629,8 +629,8 @@ class SendgridEmail(models.Model):
     def _fold_events(self, new_events):
         """Fold the stored events of the e-mails, and those about to be stored.
 
-        :param new_events: lists of `tools.event.Event` by e-mail id
-        :return: `tools.fold.State` by e-mail id, and the stored events
+        :param new_events: lists of `tools.events.event.Event` by e-mail id
+        :return: `tools.events.fold.State` by e-mail id, and the stored events
         """
         stored = self._get_stored_events() if self else []
         events = defaultdict(list, {id_: list(added) for id_, added in new_events.items()})
@@ -641,7 +641,7 @@ class SendgridEmail(models.Model):
     def _apply_states(self, states, stored_events, keys=None):
         """Write what changed of states, and of the verdicts on stored events; then see to what follows from it.
 
-        :param states: `tools.fold.State` by e-mail id
+        :param states: `tools.events.fold.State` by e-mail id
         :param stored_events: those that were folded, see `StoredEvent`
         :param keys: SendGrid's message ids that are still to be noted, by e-mail id, other e-mails included
         """

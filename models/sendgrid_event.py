@@ -8,9 +8,9 @@ from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-from ..tools import device, engagement
-from ..tools.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
-from ..tools.fold import EXPIRED, FAILURES, bounce_status
+from ..tools.events import device, engagement
+from ..tools.events.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
+from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime, to_seconds
 
 # An event can arrive before the transaction of its e-mail is committed, and SendGrid repeats it for 24 hours at most.
@@ -29,7 +29,7 @@ class Face(NamedTuple):
 
 
 class Report(NamedTuple):
-    """An event of an e-mail as somebody told it; the other names are those of `tools.event.Event`.
+    """An event of an e-mail as somebody told it; the other names are those of `tools.events.event.Event`.
 
     ``id`` is the record's, or the position among the new ones.
     """
@@ -209,7 +209,7 @@ class SendgridEvent(models.Model):
 
         The number of queries does not depend on the number of events.
 
-        :param received: list of (`sendgrid.event.batch` record, `tools.event.Event`)
+        :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
         :return: `Counter`s by batch of the new events without an e-mail, and of those that were known; and the e-mails
             that got events
         """
@@ -308,7 +308,7 @@ class SendgridEvent(models.Model):
 
         SendGrid's history and lists tell less than its webhook, so that the fingerprints differ.
 
-        :param new: list of (`sendgrid.event.batch` record, `tools.event.Event`)
+        :param new: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
         :param matches: their matches, see `_match`
         :param duplicates: `Counter` by batch, which what is left out adds to
         :return: ``new`` and ``matches`` without what is known better
@@ -403,7 +403,7 @@ class SendgridEvent(models.Model):
     def _match(self, received):
         """Find the e-mail of each event, by the strongest evidence there is.
 
-        :param received: list of (account id, `tools.event.Event`)
+        :param received: list of (account id, `tools.events.event.Event`)
         :return: list of (value of `match`, `Copy` of the e-mail or None), in the same order; and SendGrid's ids that
             this teaches, by e-mail id
         """

@@ -11,7 +11,7 @@ from odoo import api, fields, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_datetime
 
-from ..tools.parsing import BatchError, parse_batch
+from ..tools.events.parsing import BatchError, parse_batch
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)

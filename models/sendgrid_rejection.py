@@ -35,7 +35,7 @@ class SendgridRejection(models.Model):
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
     count = fields.Integer(string="Refused", readonly=True, aggregator="sum", help="How many POSTs were refused.")
     hint = fields.Selection(
-        # As in `tools.signature.guess_cause`.
+        # As in `tools.events.signature.guess_cause`.
         [
             ("unsigned", "Not signed, or a proxy removes the headers"),
             ("no_key", "No verification key in Odoo"),

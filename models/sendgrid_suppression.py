@@ -9,10 +9,10 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL, email_normalize
 
-from ..tools.client import ApiError
-from ..tools.event import ABOUT
-from ..tools.fold import Evidence
-from ..tools.suppressions import Entry, clear_address
+from ..tools.api.client import ApiError
+from ..tools.api.suppressions import Entry, clear_address
+from ..tools.events.event import ABOUT
+from ..tools.events.fold import Evidence
 from .sendgrid_email import to_datetime, to_seconds
 from .undoable import TRY_LATER, undoable
 
@@ -32,7 +32,7 @@ class SendgridSuppression(models.Model):
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
     list = fields.Selection(
-        # As in `tools.suppressions.LISTS`.
+        # As in `tools.api.suppressions.LISTS`.
         [
             ("bounces", "Bounces"),
             ("blocks", "Blocks"),
@@ -114,7 +114,7 @@ class SendgridSuppression(models.Model):
 
         :param sync: the `sendgrid.suppression.sync`
         :param str name: the list
-        :param entries: list of `tools.suppressions.Entry`
+        :param entries: list of `tools.api.suppressions.Entry`
         :return: `Counter` of what the new ones became
         """
         account = sync.account_id

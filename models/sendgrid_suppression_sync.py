@@ -6,8 +6,8 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
 
-from ..tools.client import ApiError
-from ..tools.suppressions import LISTS, read_list
+from ..tools.api.client import ApiError
+from ..tools.api.suppressions import LISTS, read_list
 from .sendgrid_email import to_seconds
 from .sendgrid_suppression import TRY_AGAIN
 from .undoable import TRY_LATER

@@ -11,7 +11,7 @@ from odoo.tools import mute_logger
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
 
-from ..tools import client
+from ..tools.api import client
 from .common import SendgridCase
 from .sandbox_case import API_KEY, SandboxCase
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from odoo.tests import mute_logger, tagged
 
 from ..models import sendgrid_backfill
-from ..tools import history
-from ..tools.client import ApiError
+from ..tools.api import history
+from ..tools.api.client import ApiError
 from .common import now
 from .properties import few, in_database
 from .sandbox_case import API_KEY

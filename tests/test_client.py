@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools import client
+from ..tools.api import client
 
 KEY = "SG.do-not-show-me"
 LIMITED = {"errors": [{"field": None, "message": "too many requests"}]}

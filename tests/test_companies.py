@@ -6,7 +6,7 @@ from odoo import Command
 from odoo.exceptions import AccessError
 from odoo.tests import Form, HttpCase, mute_logger, new_test_user, tagged
 
-from ..tools import client
+from ..tools.api import client
 from .common import SendgridMixin
 from .simulator import Relayed, Signer, to_wire
 

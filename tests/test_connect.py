@@ -10,7 +10,7 @@ from odoo.tests import TransactionCase, tagged
 
 from odoo.addons.base.models.ir_cron import IrCron
 
-from ..tools import client, event_webhook
+from ..tools.api import client, event_webhook
 from ..wizard import sendgrid_account_connect_step
 from .common import SendgridMixin
 from .sandbox_case import API_KEY, SandboxCase

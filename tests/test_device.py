@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.device import describe
+from ..tools.events.device import describe
 from .properties import quick
 from .simulator import BROWSER
 

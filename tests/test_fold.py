@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
-from ..tools.fold import STATUSES, STRENGTH, fold
+from ..tools.events.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
+from ..tools.events.fold import STATUSES, STRENGTH, fold
 from .properties import quick
 from .simulator import BROWSER
 

@@ -9,7 +9,7 @@ from odoo.tools import mute_logger
 
 from ..models import sendgrid_account_health, sendgrid_event_batch, sendgrid_rejection
 from ..models.sendgrid_event_batch import SendgridEventBatch
-from ..tools import event_webhook
+from ..tools.api import event_webhook
 from .common import SendgridMixin, now
 from .sandbox_case import API_KEY, SandboxCase
 from .simulator import Relayed, Signer, account_event, to_wire

@@ -9,7 +9,7 @@ from lxml import html
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.links import MARK, is_secret, leads_to_credentials, protect
+from ..tools.sending.links import MARK, is_secret, leads_to_credentials, protect
 from .properties import quick
 
 SITE = "https://odoo.example.com"

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.outbox import Outbox
+from ..tools.sending.outbox import Outbox
 from .properties import quick
 
 addresses = st.sampled_from([f"{name}@example.org" for name in "abcdef"])

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.event import Event
-from ..tools.parsing import BatchError, parse_batch
+from ..tools.events.event import Event
+from ..tools.events.parsing import BatchError, parse_batch
 from .properties import quick
 from .simulator import KINDS, Relayed, account_event, async_bounce, sample, sample_names, to_wire
 

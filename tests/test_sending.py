@@ -11,8 +11,8 @@ from odoo.tools import mute_logger
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
-from ..tools.links import MARK
-from ..tools.outbox import Outbox
+from ..tools.sending.links import MARK
+from ..tools.sending.outbox import Outbox
 from .common import SendgridCase
 
 SITE = "https://odoo.example.com"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.signature import normalize_key, verify
+from ..tools.events.signature import normalize_key, verify
 from .properties import quick
 from .simulator import Signer, to_wire
 

@@ -11,8 +11,8 @@ from odoo.tests import BaseCase, Form, mute_logger, new_test_user, tagged
 
 from odoo.addons.base.models.ir_cron import IrCron
 
-from ..tools import suppressions
-from ..tools.client import ApiError
+from ..tools.api import suppressions
+from ..tools.api.client import ApiError
 from .common import SendgridCase, now
 from .properties import quick
 from .sandbox_case import API_KEY, SandboxCase

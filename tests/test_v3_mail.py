@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from odoo.tests import BaseCase, tagged
 from odoo.tools import formataddr
 
-from ..tools import smtpapi, v3_mail
+from ..tools.sending import smtpapi, v3_mail
 from .properties import few, quick
 
 # What a header can hold: no control characters, no surrogates; and not only blanks, which every parser strips.

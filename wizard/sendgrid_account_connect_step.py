@@ -8,9 +8,9 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..models.sendgrid_account import PREVIOUS_KEY_VALID
-from ..tools import event_webhook, hosts, scopes
-from ..tools.client import ApiError
-from ..tools.event import MAX_TEST_BODY, TEST_RECIPIENT
+from ..tools.api import event_webhook, hosts, scopes
+from ..tools.api.client import ApiError
+from ..tools.events.event import MAX_TEST_BODY, TEST_RECIPIENT
 
 # Of each step, those without which it is of no use.
 NEEDS = {
@@ -116,7 +116,7 @@ class SendgridAccountConnectStep(models.TransientModel):
     # ------------------------------------------------------------
 
     def _get_purposes(self):
-        """Return what each scope of `tools.scopes` is for."""
+        """Return what each scope of `tools.api.scopes` is for."""
         return {
             "mail.send": self.env._("send e-mails"),
             "user.webhooks.event.settings.read": self.env._("find the event webhook"),

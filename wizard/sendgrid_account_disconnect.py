@@ -1,8 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..tools import event_webhook
-from ..tools.client import ApiError
+from ..tools.api import event_webhook
+from ..tools.api.client import ApiError
 
 
 class SendgridAccountDisconnect(models.TransientModel):

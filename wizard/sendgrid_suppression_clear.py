@@ -2,8 +2,8 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.tools import email_normalize
 
-from ..tools.client import ApiError
-from ..tools.suppressions import WISHES, find_address
+from ..tools.api.client import ApiError
+from ..tools.api.suppressions import WISHES, find_address
 
 
 class SendgridSuppressionClear(models.TransientModel):

@@ -10,7 +10,7 @@ import pytest
 from harness import wait_for
 from playwright.sync_api import expect
 
-from odoo.addons.sendgrid_tracking.tools.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS
+from odoo.addons.sendgrid_tracking.tools.events.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS
 
 MARK = "<img src=x"
 HOSTILE = (

@@ -12,7 +12,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 from harness import Database, OdooError, SandboxClient, Webhook, wait_for, wire
 
-from odoo.addons.sendgrid_tracking.tools.outbox import Outbox
+from odoo.addons.sendgrid_tracking.tools.sending.outbox import Outbox
 
 from sandbox import keys
 

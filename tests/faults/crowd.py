@@ -9,8 +9,8 @@ from harness import wait_for, wire
 from psycopg2.sql import SQL, Identifier
 
 from script.lib import database as databases
-from tools.fold import fold
-from tools.parsing import parse_batch
+from tools.events.fold import fold
+from tools.events.parsing import parse_batch
 
 MAKE = """
 import os

@@ -11,7 +11,7 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 with atheris.instrument_imports(include=["tools"]):
-    from tools.parsing import BatchError, parse_batch
+    from tools.events.parsing import BatchError, parse_batch
 
 
 def check(body):

@@ -19,7 +19,7 @@ from harness import Log, wire
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tools.parsing import BatchError, parse_batch
+from tools.events.parsing import BatchError, parse_batch
 
 DATA = Path(__file__).parents[1] / "data"
 SAMPLES = [event for path in sorted(DATA.glob("*.json")) for event in json.loads(path.read_text(encoding="utf-8"))]

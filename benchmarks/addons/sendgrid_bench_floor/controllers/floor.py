@@ -2,7 +2,7 @@ import psycopg2
 
 from odoo.http import Controller, Response, request, route
 
-from odoo.addons.sendgrid_tracking.tools.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
+from odoo.addons.sendgrid_tracking.tools.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
 
 class BenchFloor(Controller):

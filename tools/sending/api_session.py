@@ -3,8 +3,9 @@
 import math
 from functools import cached_property
 
-from . import tracking_settings, v3_mail
-from .client import ApiError, Client
+from ..api import tracking_settings
+from ..api.client import ApiError, Client
+from . import v3_mail
 
 TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
 # So many failures of a kind in a row, and the next message would only wait for the same: it fails at once.
@@ -30,8 +31,8 @@ class ApiSession:
 
         ``smtp_from`` is where bounces would go; SendGrid puts its own address there, as it does with SMTP.
 
-        :raise tools.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
-        :raise tools.client.ApiError: SendGrid refused it, or cannot be reached
+        :raise tools.sending.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
+        :raise tools.api.client.ApiError: SendGrid refused it, or cannot be reached
         """
         self.sg_message_id = None
         if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from ..events.parsing import EventError, read_integer, read_text, read_timestamp
 from .client import ApiError
-from .parsing import EventError, read_integer, read_text, read_timestamp
 
 # SendGrid's names; `groups` are the unsubscribe groups, all of them in one list.
 LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes", "groups")
@@ -38,7 +38,7 @@ class Page(NamedTuple):
 def read_list(client, name, since=None, until=None, offset=0, last=""):
     """Yield the pages of a list, from ``offset`` on. The next call is made when the next page is asked for.
 
-    :param client: a `tools.client.Client`
+    :param client: a `tools.api.client.Client`
     :param str name: one of `LISTS`
     :param int since: Unix seconds (UTC); entries that are older are left out. The groups know no such limit.
     :param int until: the same for younger ones: what is added meanwhile moves nothing

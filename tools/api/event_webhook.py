@@ -1,4 +1,4 @@
-"""SendGrid's side of an Event Webhook: its settings, through `tools.client` (Twilio docs: Event Webhook API).
+"""SendGrid's side of an Event Webhook: its settings, through `tools.api.client` (Twilio docs: Event Webhook API).
 
 Several webhooks may be there, other programs' too. Ours has our token in its address: nobody else's can.
 """

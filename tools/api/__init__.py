@@ -1,0 +1,1 @@
+"""Calls of SendGrid's v3 API, and what they answer."""
