@@ -27,6 +27,7 @@
         "views/sendgrid_backfill_views.xml",
         "views/sendgrid_tracking_menus.xml",
         "views/crm_lead_views.xml",
+        "views/ir_actions_server_views.xml",
         "views/ir_mail_server_views.xml",
         "views/mail_blacklist_views.xml",
         "views/mail_mail_views.xml",

@@ -18,8 +18,7 @@ EVENTS, BATCH, DOCUMENTS = 100_000, 1_000, 20_000
 
 def drain(env):
     """Work off what is waiting as the cron does, each chunk committed."""
-    batches = env["sendgrid.event.batch"]
-    while batches._drain():
+    while env["sendgrid.drain"]._drain():
         env.cr.commit()
     env.cr.commit()
 

@@ -4,7 +4,7 @@ from odoo import api, models
 
 from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
 
-from .undoable import TRY_LATER, undoable
+from .undoable import TRY_LATER, each_alone, undoable
 
 
 class BaseAutomation(models.Model):
@@ -57,22 +57,20 @@ class BaseAutomation(models.Model):
         if not records or not self.env.context.get("sendgrid_drain"):
             return super()._process(records, domain_post=domain_post)
         done = dict(self.env.context.get("__action_done", {}))
-        try:
-            with undoable(self.env.cr):
-                together = all(action._is_for_many() for action in self.sudo().action_server_ids)
-                runs = {} if together else None
-                super(BaseAutomation, self.with_context(sendgrid_runs=runs))._process(records, domain_post=domain_post)
-                self.env["ir.actions.server"]._run_collected(runs or {})
-            return None
-        except TRY_LATER:
-            raise
-        except Exception as error:
-            if len(records) > 1:
-                for record in records:
-                    self.with_context(__action_done=dict(done))._process(record, domain_post=domain_post)
-            else:
-                self._note_failure(records, error)
+
+        def process(some):
+            # Core notes in this dictionary what a rule has done. When all at once has failed, nothing is done.
+            rule = self if len(some) == len(records) else self.with_context(__action_done=dict(done))
+            rule._process_in_drain(some, domain_post)
+
+        each_alone(self.env.cr, process, records, self._note_failure)
         return None
+
+    def _process_in_drain(self, records, domain_post):
+        together = all(action.sendgrid_runs_once for action in self.sudo().action_server_ids)
+        runs = {} if together else None
+        super(BaseAutomation, self.with_context(sendgrid_runs=runs))._process(records, domain_post=domain_post)
+        self.env["ir.actions.server"]._run_collected(runs or {})
 
     def _filter_pre(self, records, *args, **kwargs):
         if not self._is_within_drain():

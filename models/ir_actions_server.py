@@ -1,15 +1,21 @@
-import ast
-
-from odoo import api, models
+from odoo import api, fields, models
 
 
 class IrActionsServer(models.Model):
-    """Within a drain, an automation rule's code that is written for many records runs once for all of them.
+    """Within a drain, a rule's action whose code handles many records can run once for all of them.
 
-    Core calls a rule's actions record by record, which would cost the drain more than all of its other work.
+    Core calls a rule's actions record by record. That is what happens in a drain as well, unless somebody says that the
+    code handles all of `records`: no look at the code could tell. It is the one exception to the promise that the
+    drain's queries grow with consequences only.
     """
 
     _inherit = "ir.actions.server"
+
+    sendgrid_runs_once = fields.Boolean(
+        string="Run once for all records of a batch",
+        help="When an automation rule reacts on what SendGrid reports, run the action once for all records that a "
+        "batch of events brings about, instead of once for each. Only for code that handles all `records`.",
+    )
 
     def run(self):
         """Run the actions, or if a drain collects the runs (`base.automation`) note them."""
@@ -29,12 +35,3 @@ class IrActionsServer(models.Model):
         """
         for action, record_ids in runs.values():
             action.with_context(sendgrid_runs=None, active_ids=record_ids, active_id=record_ids[0]).run()
-
-    def _is_for_many(self):
-        """Tell whether an action is code that speaks of ``records``, as Odoo calls many, and never of one."""
-        if self.state != "code":
-            return False
-        nodes = list(ast.walk(ast.parse(self.code or "")))
-        names = {node.id for node in nodes if isinstance(node, ast.Name)}
-        picks = any(isinstance(node, ast.Subscript) and ast.unparse(node.value) == "records" for node in nodes)
-        return "records" in names and "record" not in names and not picks and "active_id" not in self.code

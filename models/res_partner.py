@@ -1,10 +1,10 @@
-import json
 from collections import Counter
 
 from odoo import api, fields, models
 from odoo.tools import SQL, format_datetime
 
-from .sendgrid_email import to_datetime
+from ..tools.times import to_datetime
+from . import bulk
 
 # On a contact's own page, whose ids all go to the browser; the button leads to all. The view says so, see there.
 SHOWN_DOCUMENTS = 1000
@@ -160,28 +160,19 @@ class ResPartner(models.Model):
             return
         # In SQL, since what is said differs from contact to contact.
         names = ["email_bounced", "email_bounce_reason", "email_bounce_date"]
-        self.flush_recordset([*names, "write_uid", "write_date"])
-        rows = [
-            {"id": id_, "email_bounce_reason": bounce.reason, "email_bounce_date": to_datetime(bounce.timestamp)}
-            for id_, bounce in bounces.items()
-        ]
-
-        def write():
-            self.env.cr.execute(
-                SQL(
-                    """UPDATE res_partner
-                          SET email_bounced = TRUE, email_bounce_reason = new.email_bounce_reason,
-                              email_bounce_date = new.email_bounce_date, write_uid = %s, write_date = %s
-                         FROM json_populate_recordset(NULL::res_partner, %s) new WHERE new.id = res_partner.id""",
-                    self.env.uid,
-                    self.env.cr.now(),
-                    json.dumps(rows, default=str),
+        columns = [*names, "write_uid", "write_date"]
+        self.flush_recordset(columns)
+        values = {
+            id_: dict(
+                zip(
+                    columns,
+                    (True, bounce.reason, to_datetime(bounce.timestamp), self.env.uid, self.env.cr.now()),
+                    strict=True,
                 )
             )
-            self.invalidate_recordset([*names, "write_uid", "write_date"])
-            self.modified(names)
-
-        self.env["base.automation"]._run_on_write(self, names, write)
+            for id_, bounce in bounces.items()
+        }
+        self.env["base.automation"]._run_on_write(self, names, lambda: bulk.update(self, values))
 
     def _message_receive_bounce(self, email, partner):
         """Have only the rules look that the counter may concern: nothing else is written. See `base.automation`."""

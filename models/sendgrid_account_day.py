@@ -4,7 +4,8 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from .sendgrid_email import to_datetime
+from ..tools.times import to_datetime
+from . import bulk
 
 COUNTS = ("event_count", "duplicate_count", "unmatched_count", "rejected_count")
 
@@ -39,6 +40,10 @@ class SendgridAccountDay(models.Model):
     def _add(self, received):
         """Add processed batches to the days on which they came: one query, however many they are.
 
+        Two batches of today with 3 and 4 events make the row ``(today, batch_count 2, event_count 7)``. Where today
+        has ``(1, 10)`` already, ``(3, 17)`` stands afterwards, with the later of both moments, and the lag of the batch
+        that came last.
+
         :param received: {`sendgrid.event.batch` record: Unix seconds (UTC) of its latest event, or None}
         """
         now = fields.Datetime.now()
@@ -56,26 +61,26 @@ class SendgridAccountDay(models.Model):
                 day["lag"] = int((now - happened).total_seconds())
         if not days:
             return
-        columns = ("batch_count", *COUNTS, "received_date", "last_event_date", "lag")
-        self.env.cr.execute(
-            SQL(
-                """INSERT INTO sendgrid_account_day AS day (account_id, date, %(columns)s) VALUES %(rows)s
-                   ON CONFLICT (account_id, date) DO UPDATE
-                      SET %(sums)s,
-                          received_date = GREATEST(day.received_date, EXCLUDED.received_date),
-                          last_event_date = GREATEST(day.last_event_date, EXCLUDED.last_event_date),
-                          lag = CASE WHEN EXCLUDED.received_date < day.received_date THEN day.lag
-                                     ELSE COALESCE(EXCLUDED.lag, day.lag) END""",
-                columns=SQL(", ").join(map(SQL.identifier, columns)),
-                rows=SQL(", ").join(
-                    SQL("%s", (account_id, date, *(day.get(name) for name in columns)))
-                    for (account_id, date), day in days.items()
+        sums = ("batch_count", *COUNTS)
+        columns = (*sums, "received_date", "last_event_date", "lag")
+        bulk.insert(
+            self,
+            [
+                {"account_id": account_id, "date": date, **{name: day.get(name) for name in columns}}
+                for (account_id, date), day in days.items()
+            ],
+            conflict=SQL(
+                """ON CONFLICT (account_id, date) DO UPDATE
+                      SET %s,
+                          received_date = GREATEST(known.received_date, EXCLUDED.received_date),
+                          last_event_date = GREATEST(known.last_event_date, EXCLUDED.last_event_date),
+                          lag = CASE WHEN EXCLUDED.received_date < known.received_date THEN known.lag
+                                     ELSE COALESCE(EXCLUDED.lag, known.lag) END""",
+                SQL(", ").join(
+                    SQL("%(name)s = COALESCE(known.%(name)s, 0) + EXCLUDED.%(name)s", name=SQL.identifier(name))
+                    for name in sums
                 ),
-                sums=SQL(", ").join(
-                    SQL("%(name)s = COALESCE(day.%(name)s, 0) + EXCLUDED.%(name)s", name=SQL.identifier(name))
-                    for name in ("batch_count", *COUNTS)
-                ),
-            )
+            ),
         )
         self.invalidate_model()
 

@@ -12,7 +12,8 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_date
 
 from ..tools.api import client, event_webhook, scopes
-from .undoable import undoable
+from .durations import describe_duration
+from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +34,17 @@ class SendgridAccount(models.Model):
 
     _inherit = "sendgrid.account"
 
+    compliance_status = fields.Selection(
+        [
+            ("compliance_suspend", "Suspended: mail is accepted but not delivered"),
+            ("compliance_deactivate", "Deactivated: mail is refused"),
+            ("compliance_ban", "Banned"),
+            ("reactivate", "Active again"),
+        ],
+        readonly=True,
+        help="What SendGrid did to the account, as it last reported.",
+    )
+    compliance_date = fields.Datetime(readonly=True)
     check_ids = fields.One2many("sendgrid.account.check", "account_id", string="Checks", readonly=True)
     health = fields.Selection(
         [("ok", "Well"), ("unknown", "Not Known"), ("warning", "To Look At"), ("problem", "Problem")],
@@ -99,7 +111,7 @@ class SendgridAccount(models.Model):
             account.last_event_date = max(
                 (d.last_event_date for d in days.values() if d.last_event_date), default=False
             )
-            account.event_lag = account.last_event_date and self._format_seconds(latest.lag)
+            account.event_lag = account.last_event_date and describe_duration(self.env, latest.lag)
             account.today_event_count = days[today].event_count if today in days else 0
             for name in ("event_count", "duplicate_count", "unmatched_count", "rejected_count"):
                 account[name] = sum(day[name] for day in days.values())
@@ -119,14 +131,6 @@ class SendgridAccount(models.Model):
                     }
                 ]
             )
-
-    @api.model
-    def _format_seconds(self, seconds):
-        if seconds < 120:
-            return self.env._("%s s", seconds)
-        if seconds < 7200:
-            return self.env._("%s min", seconds // 60)
-        return self.env._("%s h", seconds // 3600)
 
     def _compute_batch_counts(self):
         counts = {
@@ -366,3 +370,31 @@ class SendgridAccount(models.Model):
                     note=note,
                     user_id=user.id,
                 )
+
+    # ------------------------------------------------------------
+    # COMPLIANCE
+    # ------------------------------------------------------------
+
+    def _apply_account_events(self, events):
+        """Show what SendGrid did to the accounts, and give the administrators an activity, until it is undone.
+
+        :param events: new `sendgrid.event` records; those about accounts count
+        """
+        known = dict(self._fields["compliance_status"]._description_selection(self.env))
+        for account in self:
+            about = events.filtered(
+                lambda e, account=account: e.account_id == account and e.match == "account" and e.bounce_type in known
+            )
+            last = max(about, key=lambda event: event.timestamp, default=None)
+            if not last or (account.compliance_date and last.timestamp < account.compliance_date):
+                continue
+            account.write({"compliance_status": last.bounce_type, "compliance_date": last.timestamp})
+            if account.act_on_events:
+                try:
+                    with undoable(self.env.cr):
+                        account._warn_administrators(account._is_restricted())
+                except TRY_LATER:
+                    raise
+                except Exception:
+                    # The banner on the account says it all the same.
+                    _logger.exception("SendGrid: no activity about account %s", account.id)

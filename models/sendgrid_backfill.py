@@ -8,7 +8,7 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from ..tools.api.client import ApiError
 from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs
-from .sendgrid_email import to_seconds
+from ..tools.times import to_seconds
 from .sendgrid_suppression import TRY_AGAIN
 
 _logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class SendgridBackfill(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _cron_run(self):
+    def _cron_ask(self):
         """Go on with what is asked for. Never raises: core switches off what fails."""
         for backfill in self.search([("state", "=", "running")], order="id"):
             if not backfill._run():

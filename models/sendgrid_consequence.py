@@ -6,8 +6,8 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.tools import SQL, html_escape
 
-from .sendgrid_email import to_datetime
-from .undoable import TRY_LATER, undoable
+from ..tools.times import to_datetime
+from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class SendgridConsequence(models.AbstractModel):
     _description = "Consequences of E-mail Events"
 
     @api.model
-    def _follow(self, changes):
+    def _apply_consequences(self, changes):
         """Do what follows from the change of e-mails, once for each.
 
         A consequence that fails is marked on its e-mail, and can be run again there; the others go on.
@@ -54,25 +54,19 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _run(self, consequence, items):
-        """Run one consequence for all items, or if that fails for each by itself."""
+        """Run one consequence for all items. One that fails is marked on its e-mail, and the others go on."""
         if not items:
             return
         # What is read of one is read of all that the consequence is about, and not of thousands of others.
         ids = [email.id for email, _fact, _evidence in items]
         items = [(email.with_prefetch(ids), fact, evidence) for email, fact, evidence in items]
-        try:
-            with undoable(self.env.cr):
-                consequence(items)
-        except TRY_LATER:
-            raise
-        except Exception as error:
-            if len(items) > 1:
-                for item in items:
-                    self._run(consequence, [item])
-                return
-            [(email, fact, _evidence)] = items
+
+        def note_failure(failed, error):
+            [(email, fact, _evidence)] = failed
             _logger.exception("SendGrid: consequence %r of e-mail %s failed", fact, email.id)
             email._mark_failed_consequence(fact, error)
+
+        each_alone(self.env.cr, consequence, items, note_failure)
 
     # ------------------------------------------------------------
     # BOUNCES AND FAILURES

@@ -2,16 +2,16 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.tools import SQL
+
+from . import bulk
 
 _logger = logging.getLogger(__name__)
 
 # Seconds. A flood of refused POSTs writes and logs no more often than this in a process.
 FLUSH_INTERVAL = 10.0
-KEEP_FOR = timedelta(days=30)
 
 _lock = threading.Lock()
 _counts = defaultdict(Counter)  # not written yet: POSTs by (account id, hint), by database
@@ -67,16 +67,15 @@ class SendgridRejection(models.Model):
                 count,
                 cause,
             )
-        # The request does nothing else. An account that was deleted meanwhile is left out.
-        self.env.cr.execute(
-            SQL(
-                """INSERT INTO sendgrid_rejection (account_id, hint, count, create_uid, create_date)
-                   SELECT account.id, counted.hint, counted.count, %s, now() AT TIME ZONE 'UTC'
-                     FROM (VALUES %s) AS counted (account_id, hint, count)
-                     JOIN sendgrid_account account ON account.id = counted.account_id""",
-                self.env.uid,
-                SQL(", ").join(SQL("%s", (*key, count)) for key, count in counts.items()),
-            )
+        now = fields.Datetime.now()
+        bulk.insert(
+            self,
+            [
+                {"account_id": id_, "hint": cause, "count": count, "create_uid": self.env.uid, "create_date": now}
+                for (id_, cause), count in counts.items()
+            ],
+            # An account that was deleted meanwhile is left out.
+            condition=SQL("new.account_id IN (SELECT id FROM sendgrid_account)"),
         )
 
     @api.model
@@ -92,7 +91,3 @@ class SendgridRejection(models.Model):
         for account, hint, count in groups:
             counts[account.id][hint] = count
         return counts
-
-    @api.autovacuum
-    def _gc_old(self):
-        self.sudo().search([("create_date", "<", fields.Datetime.now() - KEEP_FOR)]).unlink()

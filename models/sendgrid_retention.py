@@ -1,5 +1,6 @@
 import logging
 import time
+from datetime import timedelta
 from functools import partial
 from itertools import takewhile
 
@@ -9,13 +10,22 @@ from odoo import api, fields, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
-from .sendgrid_event_batch import MAX_TRIES, POLL_INTERVAL
+from .sendgrid_drain import MAX_TRIES, POLL_INTERVAL
 
 _logger = logging.getLogger(__name__)
 
-# Of one transaction.
+# One transaction takes so many rows.
 CHUNK_EVENTS = 2000
 CHUNK_EMAILS = 200
+CHUNK_BATCHES = 500
+FORGET_EVENTS = 5000
+COLLECT_AT_ONCE = 5000
+# Received batches are kept for so long; those that failed or were not understood in full longer, to be mended.
+KEEP_DONE = timedelta(days=7)
+KEEP_UNDONE = timedelta(days=30)
+# Events that found no e-mail can be attached by hand for so long.
+KEEP_UNMATCHED = timedelta(days=30)
+KEEP_REFUSED = timedelta(days=30)
 
 
 class SendgridRetention(models.Model):
@@ -48,8 +58,7 @@ class SendgridRetention(models.Model):
         Never raises: what could not be done is done at the next run.
         """
         self = self.sudo()
-        Batch = self.env["sendgrid.event.batch"]
-        tasks = [Batch._forget_done]
+        tasks = [self._forget_batches]
         for account in self.env["sendgrid.account"].with_context(active_test=False).search([("id", "!=", False)]):
             tasks += [partial(self._forget_details, account), partial(self._forget_documents, account)]
         for task in tasks:
@@ -155,3 +164,70 @@ class SendgridRetention(models.Model):
             emails.unlink()
             yield len(emails)
         progress.documents_date = cutoff
+
+    @api.model
+    def _forget_batches(self):
+        """Delete batches that have been done for 7 days, and those that nobody mended within 30.
+
+        :return: a generator of how many were deleted, for a commit after each
+        """
+        now = fields.Datetime.now()
+        last_id = 0
+        while True:
+            # In the order in which they came, up to the first that is too young: no index is needed for that.
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT id, COALESCE(event_count, 0), create_date < %s,
+                              (state = 'done' AND COALESCE(rejected_count, 0) = 0)
+                              OR (state != 'pending' AND create_date < %s)
+                         FROM sendgrid_event_batch WHERE id > %s ORDER BY id LIMIT %s""",
+                    now - KEEP_DONE,
+                    now - KEEP_UNDONE,
+                    last_id,
+                    CHUNK_BATCHES,
+                )
+            )
+            ids, events = [], 0
+            for id_, event_count, is_old, is_due in rows:
+                if not is_old or events > FORGET_EVENTS:
+                    break
+                last_id = id_
+                if is_due:
+                    ids.append(id_)
+                    # Each of them is written: it lets go of its batch.
+                    events += event_count
+            else:
+                is_old = bool(rows)
+            if ids:
+                self.env["sendgrid.event.batch"].browse(ids).unlink()
+                yield len(ids)
+            if not is_old:
+                return
+
+    # ------------------------------------------------------------
+    # WHAT CORE'S DAILY CLEANING CALLS
+    # ------------------------------------------------------------
+
+    @api.autovacuum
+    def _gc_unmatched(self):
+        """Forget events that found no e-mail within 30 days. What was said about accounts stays."""
+        events = (
+            self.env["sendgrid.event"]
+            .sudo()
+            .search(
+                [
+                    ("email_id", "=", False),
+                    ("match", "!=", "account"),
+                    ("create_date", "<", fields.Datetime.now() - KEEP_UNMATCHED),
+                ],
+                limit=COLLECT_AT_ONCE,
+            )
+        )
+        events.unlink()
+        return len(events), len(events) == COLLECT_AT_ONCE
+
+    @api.autovacuum
+    def _gc_refused(self):
+        """Forget the counts of refused POSTs after 30 days."""
+        old = [("create_date", "<", fields.Datetime.now() - KEEP_REFUSED)]
+        self.env["sendgrid.rejection"].sudo().search(old).unlink()

@@ -11,10 +11,11 @@ from odoo.tools import SQL, email_normalize
 
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import Entry, clear_address
-from ..tools.events.event import ABOUT
+from ..tools.events.event import TIME_TOLERANCE
 from ..tools.events.fold import Evidence
-from .sendgrid_email import to_datetime, to_seconds
-from .undoable import TRY_LATER, undoable
+from ..tools.times import to_datetime, to_seconds
+from . import bulk
+from .undoable import TRY_LATER, each_alone
 
 _logger = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class SendgridSuppression(models.Model):
         known = self._get_known(account, name, entries)
         fresh = [entry for entry in entries if entry.created > known.get((entry.group_id, entry.email), -1)]
         ids = self._upsert(sync, name, entries)
-        outcomes = self._follow_or_isolate(account, name, fresh)
+        outcomes = self._apply_consequences(account, name, fresh)
         by_outcome = defaultdict(list)
         for entry in fresh:
             by_outcome[outcomes[entry]].append(ids[entry.group_id, entry.email])
@@ -152,15 +153,38 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _upsert(self, sync, name, entries):
-        # What is being cleared stays so, unless it was listed anew.
+        """Note the entries of a page, new or known, as listed.
+
+        The row ``(x@y, listed since Monday, being cleared)`` is there. An entry ``(x@y, since Monday)`` leaves it being
+        cleared, an entry ``(x@y, since Tuesday)`` makes it listed again, and learned in this comparison.
+
+        :return: ids by (group id, address)
+        """
         now = fields.Datetime.now()
-        rows = self.env.execute_query(
-            SQL(
-                """INSERT INTO sendgrid_suppression AS known
-                               (account_id, list, group_id, group_name, email, created, reason, smtp_status, state,
-                                sync_id, last_sync_id, create_uid, create_date, write_uid, write_date)
-                   VALUES %s
-                   ON CONFLICT (account_id, list, group_id, email) DO UPDATE
+        rows = bulk.insert(
+            self,
+            [
+                {
+                    "account_id": sync.account_id.id,
+                    "list": name,
+                    "group_id": entry.group_id,
+                    "group_name": entry.group_name or None,
+                    "email": entry.email,
+                    "created": to_datetime(entry.created),
+                    "reason": entry.reason or None,
+                    "smtp_status": entry.smtp_status or None,
+                    "state": "listed",
+                    "sync_id": sync.id,
+                    "last_sync_id": sync.id,
+                    "create_uid": self.env.uid,
+                    "create_date": now,
+                    "write_uid": self.env.uid,
+                    "write_date": now,
+                }
+                for entry in entries
+            ],
+            conflict=SQL(
+                """ON CONFLICT (account_id, list, group_id, email) DO UPDATE
                       SET group_name = EXCLUDED.group_name, reason = EXCLUDED.reason,
                           smtp_status = EXCLUDED.smtp_status, last_sync_id = EXCLUDED.last_sync_id,
                           created = EXCLUDED.created, write_date = EXCLUDED.write_date,
@@ -168,32 +192,9 @@ class SendgridSuppression(models.Model):
                                          ELSE known.sync_id END,
                           state = CASE WHEN EXCLUDED.created = known.created AND known.state = 'clearing'
                                        THEN 'clearing' ELSE 'listed' END,
-                          cleared_date = NULL, cleared_sync_id = NULL
-                RETURNING id, group_id, email""",
-                SQL(", ").join(
-                    SQL(
-                        "%s",
-                        (
-                            sync.account_id.id,
-                            name,
-                            entry.group_id,
-                            entry.group_name or None,
-                            entry.email,
-                            to_datetime(entry.created),
-                            entry.reason or None,
-                            entry.smtp_status or None,
-                            "listed",
-                            sync.id,
-                            sync.id,
-                            self.env.uid,
-                            now,
-                            self.env.uid,
-                            now,
-                        ),
-                    )
-                    for entry in entries
-                ),
-            )
+                          cleared_date = NULL, cleared_sync_id = NULL"""
+            ),
+            returning=("id", "group_id", "email"),
         )
         self.invalidate_model()
         return {(group_id, email): id_ for id_, group_id, email in rows}
@@ -203,42 +204,40 @@ class SendgridSuppression(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _follow_or_isolate(self, account, name, entries):
-        """Do what follows from new entries; if that fails, from each by itself, so that only the cause of it fails.
+    def _apply_consequences(self, account, name, entries):
+        """Do what follows from new entries. What fails is noted on its entry, and the others go on.
 
+        :param entries: list of `tools.api.suppressions.Entry`
         :return: (outcome, error or False) by entry
         """
-        if not entries:
-            return {}
-        try:
-            with undoable(self.env.cr):
-                outcomes = self._follow(account, name, entries)
-                return {entry: (outcomes.get(entry.email, "none"), False) for entry in entries}
-        except TRY_LATER:
-            raise
-        except Exception as error:
-            if len(entries) > 1:
-                outcomes = {}
-                for entry in entries:
-                    outcomes |= self._follow_or_isolate(account, name, [entry])
-                return outcomes
-            _logger.exception("SendGrid: what follows from %s on the list %s failed", entries[0].email, name)
-            return {entries[0]: ("failed", str(error) or repr(error))}
+
+        def apply(some):
+            outcomes = self._apply_at_once(account, name, some)
+            return {entry: (outcomes.get(entry.email, "none"), False) for entry in some}
+
+        def note_failure(some, error):
+            _logger.exception("SendGrid: what follows from %s on the list %s failed", some[0].email, name)
+            return {some[0]: ("failed", str(error) or repr(error))}
+
+        outcomes = {}
+        for some in each_alone(self.env.cr, apply, entries, note_failure):
+            outcomes |= some
+        return outcomes
 
     @api.model
-    def _follow(self, account, name, entries):
+    def _apply_at_once(self, account, name, entries):
         if name == "blocks":
             return {}  # they do not keep SendGrid from trying again
         if not account.act_on_events:
             return {entry.email: "recorded" for entry in entries}
         if name in ("bounces", "invalid_emails"):
-            return self._follow_bounces(account, name, entries)
+            return self._apply_bounces(account, name, entries)
         if name == "groups" and account.group_unsubscribe_action != "blacklist":
             return {}
-        return self._follow_wishes(account, name, entries)
+        return self._apply_wishes(account, name, entries)
 
     @api.model
-    def _follow_bounces(self, account, name, entries):
+    def _apply_bounces(self, account, name, entries):
         """Flag the contacts of addresses that do not exist, and tell it of the e-mails that came back."""
         by_address = {entry.email: entry for entry in entries}
         partners = self.env["res.partner"].search_fetch(
@@ -281,7 +280,7 @@ class SendgridSuppression(models.Model):
                 [entry.email for entry in entries],
                 [entry.created for entry in entries],
                 account.id,
-                ABOUT,
+                TIME_TOLERANCE,
             )
         )
         return {address for (address,) in rows}
@@ -289,7 +288,7 @@ class SendgridSuppression(models.Model):
     @api.model
     def _get_missed(self, account, entries):
         """Return the entries that must be the bounce of an e-mail: one went to the address shortly before."""
-        emails = self.env["sendgrid.email"]._get_latest_before(
+        emails = self.env["sendgrid.match"]._get_latest_before(
             {(account.id, entry.email, entry.created) for entry in entries}
         )
         return [entry for entry in entries if (account.id, entry.email, entry.created) in emails]
@@ -312,7 +311,7 @@ class SendgridSuppression(models.Model):
             self.env["sendgrid.event.batch"]._receive(account, json.dumps(events).encode(), source="suppressions")
 
     @api.model
-    def _follow_wishes(self, account, name, entries):
+    def _apply_wishes(self, account, name, entries):
         """Blacklist who complained or left, unless somebody took him off the blacklist since."""
         by_address = {entry.email: entry for entry in entries if email_normalize(entry.email)}
         known = (
@@ -375,7 +374,7 @@ class SendgridSuppression(models.Model):
             .items()
         ):
             by_entry = {entry._to_entry(): entry for entry in entries}
-            for entry, (outcome, error) in self.sudo()._follow_or_isolate(account, name, list(by_entry)).items():
+            for entry, (outcome, error) in self.sudo()._apply_consequences(account, name, list(by_entry)).items():
                 by_entry[entry].write({"outcome": outcome, "error": error})
 
     def _to_entry(self):

@@ -8,7 +8,7 @@ from odoo.tools import SQL
 
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import LISTS, read_list
-from .sendgrid_email import to_seconds
+from ..tools.times import to_seconds
 from .sendgrid_suppression import TRY_AGAIN
 from .undoable import TRY_LATER
 
@@ -141,7 +141,7 @@ class SendgridSuppressionSync(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _cron_run(self):
+    def _cron_compare(self):
         """Go on with the comparisons that are running. Never raises: core switches off what fails."""
         for sync in self.search([("state", "=", "running")], order="id"):
             if not sync._run():

@@ -25,6 +25,7 @@ from . import (
     test_smtpapi,
     test_suppression,
     test_ui,
+    test_undoable,
     test_v3_mail,
     test_webhook,
 )

@@ -97,6 +97,8 @@ class SendgridMixin:
         cls.Email = cls.env["sendgrid.email"]
         cls.Event = cls.env["sendgrid.event"]
         cls.Batch = cls.env["sendgrid.event.batch"]
+        cls.Drain = cls.env["sendgrid.drain"]
+        cls.Match = cls.env["sendgrid.match"]
 
     # ------------------------------------------------------------
     # SEND
@@ -191,7 +193,7 @@ class SendgridMixin:
     def drain(self):
         """Process what is waiting, as the cron does, but in this transaction."""
         self.env.flush_all()
-        while self.Batch._drain() and self.Batch._count_pending():
+        while self.Drain._drain() and self.Drain._has_pending():
             pass
         self.env.invalidate_all()
 

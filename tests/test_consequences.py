@@ -72,7 +72,7 @@ class ConsequenceCase(HttpCase):
             f"/sendgrid/webhook/{self.account.webhook_token}", data=body, headers=self.signer.sign(body)
         )
         self.assertEqual(answer.status_code, 204)
-        self.env["sendgrid.event.batch"]._drain()
+        self.env["sendgrid.drain"]._drain()
         batch = self.env["sendgrid.event.batch"].search([], limit=1)
         self.assertEqual(batch.state, "done", batch.error)
         return batch
@@ -462,7 +462,7 @@ class TestAutomationRules(ConsequenceCase):
 
     @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
     def test_rule_for_many(self):
-        """Test that code that speaks of many records runs once for all of a drain, and if that fails for each."""
+        """Test that code that was said to handle many runs once for all of a drain, and if that fails for each."""
         rule = self._switch_on("unsubscribe")
         rule.action_server_ids.code = (
             "if 'bad' in records.partner_id.mapped('name'): raise UserError('not this one')\n"
@@ -478,13 +478,32 @@ class TestAutomationRules(ConsequenceCase):
         self.assertFalse(bad.comment)
         self.assertIn("not this one", batch.failed_rules)
 
-    def test_rule_for_many_that_picks_one(self):
-        """Test that code that takes the first of its records runs for each: it knows of one only."""
+    def test_rule_for_one(self):
+        """Test that code runs for each record unless somebody has said that it handles many, however it is written."""
         rule = self._switch_on("unsubscribe")
-        rule.action_server_ids.code = "records[0].partner_id.write({'ref': 'seen'})"
+        for code in (
+            "records[0].partner_id.write({'ref': 'seen'})",
+            "env['res.partner'].browse(records.partner_id.ids[0]).write({'ref': 'seen'})",
+            "records.partner_id[:1].write({'ref': 'seen'})",
+            "r = records; r[0].partner_id.write({'ref': 'seen'})",
+            "record.partner_id.write({'ref': 'seen'})",
+            "\n            records.partner_id.write({'ref': 'seen'})\n        ",
+        ):
+            with self.subTest(code):
+                rule.action_server_ids.write({"code": code, "sendgrid_runs_once": False})
+                partners = [self._contact(), self._contact()]
+                batch = self._post(*(self._sent(partner)[1].event("unsubscribe") for partner in partners))
+                self.assertFalse(batch.failed_rules)
+                self.assertEqual([partner.ref for partner in partners], ["seen", "seen"])
+
+    def test_rule_for_many_indented(self):
+        """Test that code that was said to handle many runs once for all, also with white space before it."""
+        rule = self._switch_on("unsubscribe")
+        code = "\n            records.partner_id.write({'ref': len(records)})\n        "
+        rule.action_server_ids.write({"code": code, "sendgrid_runs_once": True})
         partners = [self._contact(), self._contact()]
         self._post(*(self._sent(partner)[1].event("unsubscribe") for partner in partners))
-        self.assertEqual([partner.ref for partner in partners], ["seen", "seen"])
+        self.assertEqual([partner.ref for partner in partners], ["2", "2"])
 
     def test_rule_writes_what_it_watches(self):
         """Test that a rule on any change, for many, that changes its own records runs once, as everywhere in Odoo."""

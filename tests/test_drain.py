@@ -14,14 +14,14 @@ from odoo.orm import models as orm_models
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from ..models import sendgrid_event_batch
-from ..models.sendgrid_event import SendgridEvent
-from ..models.sendgrid_event_batch import SendgridEventBatch
+from ..models import sendgrid_drain
+from ..models.sendgrid_drain import SendgridDrain
+from ..models.sendgrid_ingest import SendgridIngest
 from .common import SendgridCase, now
 from .properties import in_database
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
 
-LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"
+LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_drain"
 FIGURES = (
     "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
     "machine_open_count machine_click_count sg_message_id"
@@ -316,7 +316,7 @@ class TestDrain(SendgridCase):
                 with self.subTest(stored, holds_contacts=holds_contacts):
                     batches = self.store(b"[]") | self.store(b"[]")
                     batches[0].body_gzip = stored
-                    self.Batch._drain(holds_contacts=holds_contacts)
+                    self.Drain._drain(holds_contacts=holds_contacts)
                     self.assertEqual(batches.mapped("state"), ["failed", "done"])
                     self.assertRegex(batches[0].error, "^The body cannot be read")
                     self.assertFalse(batches[0].body)
@@ -489,7 +489,7 @@ class TestDrain(SendgridCase):
         event = email.event_ids
         self.assertEqual((email.engagement_summary, event.name), ("Opened once.", "Opened"))
         self.store([message.event("bounce", timestamp=self.after(email, 900))])
-        self.Batch._drain()
+        self.Drain._drain()
         self.assertIn("did not arrive", email.engagement_summary)
         self.assertEqual(event.name, "Opened by a scanner")
         self.assertIn("bounced", [step["status"] for step in email.journey])
@@ -517,7 +517,7 @@ class TestDrain(SendgridCase):
         before = self.env.cr.sql_log_count
         # The ORM inserts and updates a hundred rows at once: what it does about more is its own affair.
         with patch.multiple(orm_models, INSERT_BATCH_SIZE=10_000, UPDATE_BATCH_SIZE=10_000):
-            self.Batch._drain()
+            self.Drain._drain()
             self.env.flush_all()
         queries = self.env.cr.sql_log_count - before
         self.assertEqual(set(emails.mapped("status")), {"clicked"})
@@ -539,11 +539,11 @@ class TestDrain(SendgridCase):
         self.env.flush_all()
         self.env.invalidate_all()
         before = self.env.cr.sql_log_count
-        self.Batch._drain()
+        self.Drain._drain()
         self.env.flush_all()
         self.assertLess(self.env.cr.sql_log_count - before, 60)
         self.assertEqual(email.open_count, 50)
-        self.assertFalse(self.Batch._count_pending())
+        self.assertFalse(self.Drain._has_pending())
 
     # ------------------------------------------------------------
     # FAILURES
@@ -556,7 +556,7 @@ class TestDrain(SendgridCase):
         batches = [
             self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))]) for email in emails
         ]
-        ingest = SendgridEvent._ingest
+        ingest = SendgridIngest._ingest
 
         def fail_on_b(model, received):
             if any(event.recipient == "b@example.org" for _batch, event in received):
@@ -564,7 +564,7 @@ class TestDrain(SendgridCase):
                 model.env.cr.execute("SELECT 1/0")
             return ingest(model, received)
 
-        with patch.object(SendgridEvent, "_ingest", fail_on_b), mute_logger("odoo.sql_db"):
+        with patch.object(SendgridIngest, "_ingest", fail_on_b), mute_logger("odoo.sql_db"):
             self.drain()
         self.assertEqual([batch.state for batch in batches], ["done", "failed", "done"])
         self.assertEqual([email.status for email in emails], ["delivered", "sent", "delivered"])
@@ -593,10 +593,10 @@ class TestDrain(SendgridCase):
         email = self.create_email()
         batch = self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))])
         with (
-            patch.object(SendgridEvent, "_ingest", side_effect=SerializationFailure("concurrent update")),
+            patch.object(SendgridIngest, "_ingest", side_effect=SerializationFailure("concurrent update")),
             self.assertRaises(SerializationFailure),
         ):
-            self.Batch._drain()
+            self.Drain._drain()
         self.assertBatch(batch, state="pending", error=False)
 
 
@@ -610,11 +610,11 @@ class TestCronDrain(SendgridCase):
         cursor = self.enterContext(self.registry.cursor())
         self.cron_env = api.Environment(cursor, self.env.uid, {})
         for name in ("LINGER", "LINGER_FOR_EARLY", "POLL_INTERVAL"):
-            self.enterContext(patch.object(sendgrid_event_batch, name, 0))
+            self.enterContext(patch.object(sendgrid_drain, name, 0))
 
     def _run(self):
         self.env.flush_all()
-        self.cron_env["sendgrid.event.batch"]._cron_drain()
+        self.cron_env["sendgrid.drain"]._cron_drain()
         self.env.invalidate_all()
 
     def test_until_nothing_is_left(self):
@@ -623,7 +623,7 @@ class TestCronDrain(SendgridCase):
         batches = [
             self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))]) for email in emails
         ]
-        with patch.object(sendgrid_event_batch, "CHUNK_BATCHES", 2):
+        with patch.object(sendgrid_drain, "CHUNK_BATCHES", 2):
             self._run()
         self.assertEqual({batch.state for batch in batches}, {"done"})
         self.assertEqual({email.status for email in emails}, {"delivered"})
@@ -632,12 +632,12 @@ class TestCronDrain(SendgridCase):
         """Test that large bodies are processed a few at a time, and one that is larger than a chunk as well."""
         for _number in range(3):
             self.store([account_event(now(), type="x" * 1000, sg_event_id="y")])
-        with patch.object(sendgrid_event_batch, "CHUNK_BYTES", 3000):
-            self.assertEqual(len(self.Batch._get_next_pending()), 2)
-        with patch.object(sendgrid_event_batch, "CHUNK_BYTES", 10):
-            self.assertEqual(len(self.Batch._get_next_pending()), 1)
+        with patch.object(sendgrid_drain, "CHUNK_BYTES", 3000):
+            self.assertEqual(len(self.Drain._get_next_pending()), 2)
+        with patch.object(sendgrid_drain, "CHUNK_BYTES", 10):
+            self.assertEqual(len(self.Drain._get_next_pending()), 1)
             self._run()
-        self.assertFalse(self.Batch._count_pending())
+        self.assertFalse(self.Drain._has_pending())
 
     def test_never_raises(self):
         """Test that whatever happens, the cron's method ends well and says so: core forgets a failing one."""
@@ -645,7 +645,7 @@ class TestCronDrain(SendgridCase):
         for error in (ValueError("broken"), psycopg2.OperationalError("gone"), KeyError("x"), MemoryError()):
             with (
                 self.subTest(error),
-                patch.object(SendgridEventBatch, "_drain", side_effect=error),
+                patch.object(SendgridDrain, "_drain", side_effect=error),
                 self.assertLogs(LOGGER, "ERROR") as logs,
             ):
                 self._run()
@@ -657,26 +657,26 @@ class TestCronDrain(SendgridCase):
     def test_serialization_failures(self):
         """Test that the drain tries again when somebody else wrote the same, and gives up for now after some times."""
         batch = self.store([account_event(now())])
-        drain = SendgridEventBatch._drain
+        drain = SendgridDrain._drain
         with patch.object(
-            SendgridEventBatch, "_drain", autospec=True, side_effect=[SerializationFailure(), drain, 0]
+            SendgridDrain, "_drain", autospec=True, side_effect=[SerializationFailure(), drain, 0]
         ) as mocked:
             mocked.side_effect = iter([SerializationFailure("x"), SerializationFailure("x"), 0])
             self._run()
             self.assertEqual(mocked.call_count, 3)
         with (
-            patch.object(SendgridEventBatch, "_drain", side_effect=SerializationFailure("x")) as mocked,
+            patch.object(SendgridDrain, "_drain", side_effect=SerializationFailure("x")) as mocked,
             self.assertLogs(LOGGER, "WARNING"),
         ):
             self._run()
-        self.assertEqual(len(mocked.call_args_list), sendgrid_event_batch.MAX_TRIES)
+        self.assertEqual(len(mocked.call_args_list), sendgrid_drain.MAX_TRIES)
         self.assertEqual(batch.state, "pending")
 
     def test_less_at_once_after_a_conflict(self):
         """Test that after a conflict one batch is taken, with its contacts held, and then more again."""
         for _number in range(4):
             self.store([account_event(now())])
-        drain, seen = SendgridEventBatch._drain, []
+        drain, seen = SendgridDrain._drain, []
 
         def collide_once(batches, *args, **kwargs):
             seen.append((*args, *kwargs.values()))
@@ -684,7 +684,7 @@ class TestCronDrain(SendgridCase):
                 raise SerializationFailure("x")
             return drain(batches, *args, **kwargs)
 
-        with patch.object(SendgridEventBatch, "_drain", autospec=True, side_effect=collide_once):
+        with patch.object(SendgridDrain, "_drain", autospec=True, side_effect=collide_once):
             self._run()
         self.assertEqual(seen[:4], [(500, False), (1, True), (2, True), (4, True)])
         self.assertFalse(self.env["sendgrid.event.batch"].search([("state", "!=", "done")]))
@@ -693,7 +693,7 @@ class TestCronDrain(SendgridCase):
         """Test that the cron itself, run by core with a drain that fails, is still there, and so is its work."""
         cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
         batch = self.store([account_event(now())])
-        with patch.object(SendgridEventBatch, "_drain", side_effect=ValueError("broken")), mute_logger(LOGGER):
+        with patch.object(SendgridDrain, "_drain", side_effect=ValueError("broken")), mute_logger(LOGGER):
             cron.method_direct_trigger()
         self.assertTrue(cron.active)
         self.env.invalidate_all()
@@ -706,16 +706,16 @@ class TestCronDrain(SendgridCase):
         """Test that storing a batch wakes the cron, and that many at once wake it once."""
         cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
         Trigger = self.env["ir.cron.trigger"].sudo()
-        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.enterContext(patch.dict(sendgrid_drain._last_wake, clear=True))
         Trigger.search([("cron_id", "=", cron.id)]).unlink()
         self.store([account_event(now())])
         self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 1)
         # As after the commit.
-        sendgrid_event_batch._last_wake[self.env.cr.dbname] = sendgrid_event_batch.time.monotonic()
+        sendgrid_drain._last_wake[self.env.cr.dbname] = sendgrid_drain.time.monotonic()
         for _number in range(10):
             self.store([account_event(now())])
         self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 1)
-        sendgrid_event_batch._last_wake[self.env.cr.dbname] -= 1
+        sendgrid_drain._last_wake[self.env.cr.dbname] -= 1
         self.store([account_event(now())])
         self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 2)
 

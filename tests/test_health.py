@@ -7,8 +7,8 @@ from unittest.mock import patch
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from ..models import sendgrid_account_health, sendgrid_event_batch, sendgrid_rejection
-from ..models.sendgrid_event_batch import SendgridEventBatch
+from ..models import sendgrid_account_health, sendgrid_drain, sendgrid_rejection
+from ..models.sendgrid_drain import SendgridDrain
 from ..tools.api import event_webhook
 from .common import SendgridMixin, now
 from .sandbox_case import API_KEY, SandboxCase
@@ -27,7 +27,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
             self.env, "sendgrid_test_admin", groups="base.group_system", email="admin@example.com"
         )
         self.body = to_wire([Relayed(["ada@example.org"]).event("delivered")])
-        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.enterContext(patch.dict(sendgrid_drain._last_wake, clear=True))
         self.enterContext(patch.dict(sendgrid_rejection._counts, clear=True))
         self.enterContext(patch.dict(sendgrid_rejection._last_flush, clear=True))
 
@@ -67,7 +67,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.drain()
         self.post([delivered, Relayed(["x@example.org"]).event("open", timestamp=happened - 9), {"x": 1}])
         self.post(b"no JSON")
-        with mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"):
+        with mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"):
             self.drain()
         self.assertRecordValues(
             self.account,
@@ -97,8 +97,8 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual((self.account.event_count, self.account.duplicate_count), (1, 0))
         email = self.create_email()
         with (
-            patch.object(type(self.Event), "_ingest", side_effect=ValueError("not today")),
-            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"),
+            patch.object(type(self.env["sendgrid.ingest"]), "_ingest", side_effect=ValueError("not today")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"),
         ):
             failed = self.receive(self.relay(email).event("delivered"))
         self.assertEqual((failed.state, self.account.event_count), ("failed", 1))
@@ -191,7 +191,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         execute = type(self.env.cr).execute
         counts = []
         for arguments in ({}, {"headers": {}}, {"signer": Signer()}):
-            sendgrid_event_batch._last_wake[self.env.cr.dbname] = sendgrid_event_batch.time.monotonic()
+            sendgrid_drain._last_wake[self.env.cr.dbname] = sendgrid_drain.time.monotonic()
             with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
                 self.post(self.body, **arguments)
             counts.append(watch.call_count)
@@ -276,8 +276,8 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(self._check()["batches"].finding, "stuck")
         self.assertEqual(len(self._activities()), 1)
         with (
-            patch.object(SendgridEventBatch, "_process", side_effect=ValueError("not today")),
-            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch"),
+            patch.object(SendgridDrain, "_process", side_effect=ValueError("not today")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"),
         ):
             self.drain()
         self.assertEqual(self._check()["batches"].finding, "failed")

@@ -263,7 +263,7 @@ class TestMatch(SendgridCase):
         self.assertEqual(set(batch.event_ids.mapped("match")), {"early"})
         only_key = self.receive(message.event("open", timestamp=Datetime.now().timestamp() + 3600, **OUR_IDS))
         self.assertMatch(only_key, "unknown")
-        self.assertTrue(self.Event._has_early(60))
+        self.assertTrue(self.Match._has_early(60))
 
         email = self.create_email("late@example.org", odoo_id="f" * 32, partner_id=self.contact.id)
         self.drain()
@@ -273,7 +273,7 @@ class TestMatch(SendgridCase):
         )
         self.assertEmail(email, status="opened", open_count=1, sg_message_id=message.key)
         self.assertEqual(email.event_ids.partner_id, self.contact)
-        self.assertFalse(self.Event._has_early(60))
+        self.assertFalse(self.Match._has_early(60))
 
     def test_early_of_several(self):
         """Test that early events of a copy to several find each its own document."""
@@ -293,7 +293,7 @@ class TestMatch(SendgridCase):
         event = self.event_of(self.receive(Relayed(["never@example.org"], args).event("processed")))
         for hours, match in ((23, "early"), (25, "gone")):
             with freeze_time(event.create_date + timedelta(hours=hours)):
-                self.env["sendgrid.event"]._give_up_early()
+                self.Match._give_up_early()
                 self.drain()
             self.assertEqual(event.match, match)
 
@@ -302,7 +302,7 @@ class TestMatch(SendgridCase):
         args = {"odoo_db": self.Email._get_odoo_db(), "odoo_id": "c" * 32}
         event = self.event_of(self.receive(Relayed(["late@example.org"], args).event("delivered")))
         with freeze_time(event.create_date + timedelta(hours=25)):
-            self.env["sendgrid.event"]._give_up_early()
+            self.Match._give_up_early()
         email = self.create_email("late@example.org", odoo_id="c" * 32)
         event.action_match_again()
         self.assertEqual((event.match, event.email_id), ("odoo_id", email))

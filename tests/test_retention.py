@@ -10,7 +10,7 @@ from psycopg2.errors import SerializationFailure
 from odoo.fields import Datetime
 from odoo.tests import Form, mute_logger, tagged
 
-from ..models import sendgrid_event_batch, sendgrid_retention
+from ..models import sendgrid_retention
 from ..models.sendgrid_retention import SendgridRetention
 from .common import SendgridCase, now
 from .properties import in_database
@@ -241,8 +241,8 @@ class TestRetention(SendgridCase):
         batches = self.Batch.search([])
         self.age("sendgrid.event.batch", timedelta(days=8))
         with (
-            patch.object(sendgrid_event_batch, "CHUNK_BATCHES", 2),
-            patch.object(sendgrid_event_batch, "FORGET_EVENTS", 2),
+            patch.object(sendgrid_retention, "CHUNK_BATCHES", 2),
+            patch.object(sendgrid_retention, "FORGET_EVENTS", 2),
         ):
             self.assertGreater(self._forget(), 3)
         self.assertEqual(len(batches.exists()), 4)
@@ -265,8 +265,8 @@ class TestRetention(SendgridCase):
         for days, remaining in ((29, unmatched), (2, self.Event)):
             for model in ("sendgrid.event", "sendgrid.rejection"):
                 self.age(model, timedelta(days=days))
-            self.Event._gc_unmatched()
-            refused._gc_old()
+            self.env["sendgrid.retention"]._gc_unmatched()
+            self.env["sendgrid.retention"]._gc_refused()
             self.assertEqual(unmatched.exists(), remaining)
             self.assertEqual(bool(refused.exists()), bool(remaining))
         self.assertEqual(others.exists(), others)

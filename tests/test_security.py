@@ -15,7 +15,7 @@ from odoo import Command, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, mute_logger, new_test_user, tagged
 
-from ..models import sendgrid_account, sendgrid_event_batch
+from ..models import sendgrid_account_webhook, sendgrid_drain
 from .common import SendgridCase, SendgridMixin
 from .simulator import Relayed, Signer, to_wire
 
@@ -44,10 +44,13 @@ MODELS = {
     "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
+    "sendgrid.drain": {},
     "sendgrid.email": {"read": EMPLOYEES},
     "sendgrid.event": {"read": EMPLOYEES},
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
+    "sendgrid.ingest": {},
+    "sendgrid.match": {},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
     "sendgrid.suppression": {"read": ADMINISTRATORS},
@@ -59,6 +62,7 @@ MODELS = {
 # Who may read which of the addon's fields.
 FIELDS = {
     "crm.lead": {SALESPEOPLE: "sendgrid_email_count"},
+    "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
@@ -272,6 +276,7 @@ class TestDoors(Outsiders, SendgridCase):
         # A record of each model for whoever may see one; but people see themselves.
         cls.records = {
             "crm.lead": lead,
+            "ir.actions.server": cls.env.ref("sendgrid_tracking.ir_actions_server_click"),
             "ir.mail_server": cls.server,
             "mail.mail": cls.env["mail.mail"].create({"subject": "Mail"}),
             "res.company": cls.env.company,
@@ -663,7 +668,7 @@ class TestSecrets(SendgridMixin, HttpCase):
 
     def setUp(self):
         super().setUp()
-        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.enterContext(patch.dict(sendgrid_drain._last_wake, clear=True))
         self.account.api_key = "SG.never-to-be-seen"
         self.body = to_wire([Relayed(["ada@example.org"]).event("open")])
 
@@ -701,8 +706,8 @@ class TestSecrets(SendgridMixin, HttpCase):
 
     def test_bad_signatures_are_cheap(self):
         """Test that a POST with a bad signature or to a wrong address costs less of the database than a good one."""
-        self.enterContext(patch.object(sendgrid_event_batch, "WAKE_INTERVAL", 3600))
-        self.enterContext(patch.object(sendgrid_account, "MEMORY_LASTS", 1e9))
+        self.enterContext(patch.object(sendgrid_drain, "WAKE_INTERVAL", 3600))
+        self.enterContext(patch.object(sendgrid_account_webhook, "MEMORY_LASTS", 1e9))
         self.post(self.body)  # fills the caches, and wakes the drain
         self.enterContext(mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_rejection"))
         execute = type(self.env.cr).execute

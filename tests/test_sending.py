@@ -406,7 +406,7 @@ class TestSending(SendgridCase):
             with (
                 self.subTest(name),
                 patch.multiple(self.env.registry["sendgrid.email"], **patched),
-                mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email"),
+                mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent"),
             ):
                 sent, email = self.send_mail(**values)
                 self.assertCopies(sent, email)

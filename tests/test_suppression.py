@@ -201,7 +201,7 @@ class TestSync(AgreementCase):
         created = self.after(email, HOUR)
         told = email.event_ids.timestamp
         # The webhook tells the same after all, as a mail that came back …
-        self.receive(async_bounce("ada@example.org", email.event_ids._to_parsed().timestamp))
+        self.receive(async_bounce("ada@example.org", email.event_ids._to_events()[0].timestamp))
         self.assertEqual((len(email.event_ids), email.event_ids.timestamp), (1, told))
         self.assertFalse(email.event_ids.source)
         email.event_ids.source = "suppressions"
@@ -271,7 +271,7 @@ class TestSync(AgreementCase):
             self.enter_registry_test_mode(),
             self.env.registry.cursor() as cr,
         ):
-            self.Sync.with_env(self.env(cr=cr))._cron_run()
+            self.Sync.with_env(self.env(cr=cr))._cron_compare()
         self.env.invalidate_all()
         self.assertEqual((sync.state, sync.seen_count, sync.current_offset), ("running", 500, 500))
         self.run_cron("ir_cron_sync")

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
 
-from ..models import sendgrid_email
+from ..models import sendgrid_email_display
 
 HOSTILE = '<img src=x onerror="window.sendgridHacked = true"><script>window.sendgridHacked = true</script>'
 OUTLOOK = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; Microsoft Outlook 16.0.5266; ms-office; MSOffice 16)"
@@ -146,7 +146,7 @@ class TestPages(ShowMixin, HttpCase):
         """
         email = self._create_email(body=body)
         # As no sanitizer would leave it: the page does not rely on one.
-        self.patch(sendgrid_email, "html_sanitize", lambda source, **options: source)
+        self.patch(sendgrid_email_display, "html_sanitize", lambda source, **options: source)
         self._start(email, "sendgrid_content")
 
     def test_many_events(self):

@@ -7,7 +7,7 @@ from odoo.tools import file_open
 from odoo.tools.urls import urljoin
 
 from ..controllers.webhook import MAX_BODY
-from ..models import sendgrid_account, sendgrid_event_batch, sendgrid_rejection
+from ..models import sendgrid_account_webhook, sendgrid_drain, sendgrid_rejection
 from .common import SendgridMixin, now
 from .simulator import Relayed, Signer, account_event, to_wire
 
@@ -20,7 +20,7 @@ class TestWebhook(SendgridMixin, HttpCase):
     def setUp(self):
         super().setUp()
         # So that it makes no difference whether a test before this one has woken the drain.
-        self.enterContext(patch.dict(sendgrid_event_batch._last_wake, clear=True))
+        self.enterContext(patch.dict(sendgrid_drain._last_wake, clear=True))
         self.enterContext(patch.dict(sendgrid_rejection._last_flush, clear=True))
         self.body = to_wire(
             [Relayed(["ada@example.org"]).event("open", useragent="secret-of-the-body"), {"x": "é\x7f"}]
@@ -276,13 +276,13 @@ class TestWebhook(SendgridMixin, HttpCase):
 
     def test_number_of_queries(self):
         """Test that a good POST costs one INSERT and little else, whatever is in it."""
-        self.enterContext(patch.object(sendgrid_event_batch, "WAKE_INTERVAL", 3600))
-        self.enterContext(patch.object(sendgrid_account, "MEMORY_LASTS", 1e9))
+        self.enterContext(patch.object(sendgrid_drain, "WAKE_INTERVAL", 3600))
+        self.enterContext(patch.object(sendgrid_account_webhook, "MEMORY_LASTS", 1e9))
         self.post(self.body)  # fills the caches, and wakes the drain
         counts = []
         execute = type(self.env.cr).execute
         for body in (self.body, to_wire([account_event(now())]), b"x" * 1_000_000):
-            sendgrid_event_batch._last_wake[self.env.cr.dbname] = sendgrid_event_batch.time.monotonic()
+            sendgrid_drain._last_wake[self.env.cr.dbname] = sendgrid_drain.time.monotonic()
             with patch.object(type(self.env.cr), "execute", autospec=True, side_effect=execute) as watch:
                 self.assertEqual(self.post(body).status_code, 204)
             queries = [str(getattr(call.args[1], "code", call.args[1])) for call in watch.call_args_list]

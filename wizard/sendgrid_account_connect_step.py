@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..models.sendgrid_account import PREVIOUS_KEY_VALID
+from ..models.sendgrid_account_connection import PREVIOUS_KEY_VALID
 from ..tools.api import event_webhook, hosts, scopes
 from ..tools.api.client import ApiError
 from ..tools.events.event import MAX_TEST_BODY, TEST_RECIPIENT

@@ -17,7 +17,7 @@ env["ir.config_parameter"].set_param(f"another_drain.{os.getpid()}", "runs")
 env.cr.commit()
 end = time.monotonic() + 15
 while time.monotonic() < end:
-    env["sendgrid.event.batch"]._cron_drain()
+    env["sendgrid.drain"]._cron_drain()
 """
 SEND = """
 import os, time

@@ -1,0 +1,216 @@
+import logging
+from contextlib import contextmanager
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..tools.api import client, event_webhook, hosts
+
+_logger = logging.getLogger(__name__)
+
+# SendGrid posts an event again for 24 hours: so long, and a little longer, a key that it used is of use.
+PREVIOUS_KEY_VALID = timedelta(hours=25)
+
+
+class SendgridAccount(models.Model):
+    """The connection with SendGrid: what connecting made there, the client for calls, and the buttons that call."""
+
+    _inherit = "sendgrid.account"
+
+    webhook_id = fields.Char(
+        string="Webhook at SendGrid",
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="SendGrid's id of the webhook that connecting made or found. Empty: it was set up by hand.",
+    )
+    webhook_created = fields.Boolean(
+        readonly=True, copy=False, help="Connecting made the webhook at SendGrid, so that disconnecting deletes it."
+    )
+    previous_webhook_id = fields.Char(
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="SendGrid's id of the webhook that a new signing key replaced. It stays until the previous key ends.",
+    )
+    connection_date = fields.Datetime(
+        string="Connected on",
+        readonly=True,
+        copy=False,
+        help="When SendGrid's test event arrived here, with a valid signature.",
+    )
+    connection_state = fields.Selection(
+        [
+            ("none", "Not connected"),
+            ("incomplete", "Incomplete"),
+            ("manual", "By hand"),
+            ("connected", "Connected"),
+        ],
+        string="Connection",
+        compute="_compute_connection_state",
+    )
+
+    @api.depends("webhook_id", "verification_key", "connection_date")
+    def _compute_connection_state(self):
+        for account in self:
+            if account.connection_date:
+                state = "connected"
+            elif account.webhook_id:
+                state = "incomplete"
+            else:
+                state = "manual" if account.verification_key else "none"
+            account.connection_state = state
+
+    # ------------------------------------------------------------
+    # BUTTONS
+    # ------------------------------------------------------------
+
+    def action_connect(self):
+        """Open the dialog that connects this account."""
+        self.ensure_one()
+        self.check_access("write")
+        return self.env["sendgrid.account.connect"]._open(self)
+
+    def action_rotate_key(self):
+        """Open the dialog that has SendGrid sign with a new key."""
+        self.ensure_one()
+        self.check_access("write")
+        return self.env["sendgrid.account.connect"]._open(self, rotates_key=True)
+
+    def action_disconnect(self):
+        """Open the dialog that takes back what connecting made."""
+        self.ensure_one()
+        self.check_access("write")
+        return self.env["sendgrid.account.disconnect"]._open(self)
+
+    def action_sync_suppressions(self):
+        """Compare SendGrid's lists of suppressed addresses with Odoo, whole, and show how far that is."""
+        self.ensure_one()
+        self.check_access("write")
+        self._get_client()  # says what is missing
+        sync = self.env["sendgrid.suppression.sync"].sudo()._start(self, is_whole=True)
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": sync._name,
+            "res_id": sync.id,
+            "views": [[False, "form"]],
+        }
+
+    def action_ask_for_missed(self):
+        """Open the form to ask SendGrid for what the webhook missed: since the last event, if nothing else is said."""
+        self.ensure_one()
+        last = self.env["sendgrid.event.batch"].search(
+            [("account_id", "=", self.id), ("source", "=", "webhook")], order="id desc", limit=1
+        )
+        since = {"default_date_from": last.create_date} if last else {}
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Ask SendGrid for Missed Events"),
+            "res_model": "sendgrid.backfill",
+            "views": [[False, "form"]],
+            "context": {"default_account_id": self.id, **since},
+        }
+
+    # ------------------------------------------------------------
+    # PREVIOUS KEY
+    # ------------------------------------------------------------
+
+    def action_forget_previous_key(self):
+        """End the previous key now, and delete the webhook that signs with it."""
+        self.ensure_one()
+        self.check_access("write")
+        with self._telling_api_errors():
+            self._forget_previous_key()
+
+    def _forget_previous_key(self):
+        """Delete the webhook that a new signing key replaced, then forget its key and its address.
+
+        :raise client.ApiError: if SendGrid did not answer, or refused
+        :raise UserError: if no other webhook has taken its place yet
+        """
+        self.ensure_one()
+        if self.previous_webhook_id:
+            if not self.webhook_id or not self.previous_verification_key_end:
+                raise UserError(
+                    self.env._(
+                        "The change of the signing key has not come to its end: the old webhook is still needed."
+                    )
+                )
+            api = self._get_client()
+            # The dialog's last step did it, unless somebody closed it before.
+            event_webhook.update(api, self.webhook_id, self.webhook_url, enabled=True)
+            event_webhook.delete(api, self.previous_webhook_id, self.previous_webhook_token)
+        self.write(
+            {
+                "previous_verification_key": False,
+                "previous_verification_key_end": False,
+                "previous_webhook_id": False,
+                "previous_webhook_token": False,
+            }
+        )
+
+    @api.model
+    def _cron_forget_previous_keys(self):
+        """End the previous keys whose time is over; those whose SendGrid does not answer at the next run."""
+        accounts = self.with_context(active_test=False).search(
+            [("previous_verification_key_end", "<", fields.Datetime.now())]
+        )
+        for account in accounts:
+            try:
+                account._forget_previous_key()
+            except (client.ApiError, UserError) as error:
+                _logger.warning("SendGrid account %s: its previous webhook is still there: %s", account.id, error)
+            self.env["ir.cron"]._commit_progress(1)
+
+    # ------------------------------------------------------------
+    # CALLS OF SENDGRID
+    # ------------------------------------------------------------
+
+    def _get_client(self, patience=15):
+        """Return a `tools.api.client.Client` for the account.
+
+        :param float patience: seconds that the waiting of one call may last in all
+        :raise UserError: if there is no key
+        """
+        self.ensure_one()
+        account_sudo = self.sudo()
+        if not account_sudo.api_key:
+            raise UserError(self.env._("The account “%s” has no API key.", account_sudo.name))
+        # The parameter leads to a local stand-in, for development.
+        host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
+        return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience)
+
+    @contextmanager
+    def _telling_api_errors(self):
+        """Tell whoever pressed a button what he can do about a call that fails: as a `UserError`."""
+        try:
+            yield
+        except client.ApiError as error:
+            raise UserError(self._explain_api_error(error)) from error
+
+    @api.model
+    def _explain_api_error(self, error):
+        """Return what a person can do about a failed call.
+
+        :param tools.api.client.ApiError error: what the client raised
+        :rtype: str
+        """
+        explanations = {
+            "key": self.env._("SendGrid does not know this API key: it is mistyped, or was deleted. Create a new one."),
+            "credits": self.env._("All e-mails of SendGrid's plan are used up."),
+            "sender": self.env._("SendGrid does not know this sender: verify the address or its domain there."),
+            "scope": self.env._("The API key may not do this. Give it the permission at SendGrid, or use another key."),
+            "missing": self.env._("SendGrid does not have this any more."),
+            "size": self.env._("This is too large for SendGrid."),
+            "limit": self.env._("SendGrid got too many calls. Try again in a minute."),
+            "refused": self.env._("SendGrid refused this."),
+            "server": self.env._("SendGrid has a problem of its own. Try again later."),
+            "timeout": self.env._("SendGrid did not answer in time. Try again later."),
+            "unreachable": self.env._("SendGrid cannot be reached from this server. Check its way to the internet."),
+            "answer": self.env._("What answered is not SendGrid, or a proxy changed the answer."),
+        }
+        words = " ".join(filter(None, (one["message"] for one in error.errors)))
+        if not words:
+            return explanations[error.kind]
+        return self.env._("%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=words)

@@ -1,0 +1,212 @@
+import contextlib
+import logging
+import time
+from collections import defaultdict
+
+from odoo import api, fields, models
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
+from odoo.tools import SQL
+
+from ..tools.events.parsing import BatchError
+from .undoable import TRY_LATER, each_alone, undoable
+
+_logger = logging.getLogger(__name__)
+
+# Seconds. A wake-up costs a row and a connection, so there is one at most every WAKE_INTERVAL in a process. A drain
+# stays LINGER after its last batch, and so finds what came without a wake-up of its own.
+WAKE_INTERVAL = 0.5
+LINGER = 1.0
+POLL_INTERVAL = 0.05
+# An e-mail is committed after its first events can arrive: while some wait for theirs, the drain looks longer.
+LINGER_FOR_EARLY = 10.0
+# One transaction takes enough to make queries count for many events, and little enough to be done soon.
+CHUNK_BATCHES = 500
+CHUNK_BYTES = 4 * 1024 * 1024
+MAX_TRIES = 5
+
+_last_wake = {}  # monotonic seconds by database
+
+
+class SendgridDrain(models.AbstractModel):
+    """The processing of received batches, one drain at a time in a database.
+
+    The webhook and whoever asks for events call `_wake`, the scheduled action calls `_cron_drain`.
+    """
+
+    _name = "sendgrid.drain"
+    _description = "Processing of Event Batches"
+
+    @api.model
+    def _wake(self):
+        """Have the drain run now, unless this process woke it a moment ago."""
+        dbname = self.env.cr.dbname
+        now = time.monotonic()
+        if now - _last_wake.get(dbname, 0) < WAKE_INTERVAL:
+            return
+        # Noted before the others of a burst look, each of whom would open a connection to wake it too.
+        _last_wake[dbname] = now
+        # A transaction that is rolled back has woken nobody.
+        self.env.cr.postrollback.add(lambda: _last_wake.pop(dbname, None))
+        self.env.ref("sendgrid_tracking.ir_cron_drain").sudo()._trigger()
+
+    @api.model
+    def _cron_drain(self):
+        """Process the received batches, until nothing has come for a while.
+
+        Never raises: core forgets the wake-ups of a failing scheduled action, and in the end switches it off.
+        """
+        self = self.sudo().with_context(sendgrid_drain=True)  # see base.automation
+        Match = self.env["sendgrid.match"]
+        limit, tries, last_work = CHUNK_BATCHES, 0, time.monotonic()
+        gives_up = True
+        while True:
+            try:
+                if gives_up:
+                    Match._give_up_early()
+                    gives_up = False
+                if done := self._drain(limit, holds_contacts=limit < CHUNK_BATCHES):
+                    last_work = time.monotonic()
+                    limit = min(limit * 2, CHUNK_BATCHES)
+                    if not self.env["ir.cron"]._commit_progress(done, remaining=int(self._has_pending())):
+                        return
+                else:
+                    waits = LINGER_FOR_EARLY if Match._has_early(LINGER_FOR_EARLY) else LINGER
+                    self.env["ir.cron"]._commit_progress(0, remaining=0)
+                    if time.monotonic() - last_work > waits:
+                        return
+                    time.sleep(POLL_INTERVAL)
+                tries = 0
+            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
+                # Somebody else wrote the same e-mail or contact. The next try works on what is committed now, takes
+                # less, and holds the contacts: a long one would collide again and again with whoever writes often.
+                self.env.cr.rollback()
+                limit, tries = 1, tries + 1
+                if tries == MAX_TRIES:
+                    _logger.warning("SendGrid events: others keep writing the same e-mails, going on later")
+                    return
+                time.sleep(POLL_INTERVAL * tries)
+            except Exception:
+                _logger.exception("SendGrid events: the drain stopped, it goes on at its next run")
+                self.env.cr.rollback()
+                return
+
+    @api.model
+    def _has_pending(self):
+        """Tell whether batches are waiting. How many they are, nobody needs to know after each chunk."""
+        return bool(self.env["sendgrid.event.batch"].search_count([("state", "=", "pending")], limit=1))
+
+    @api.model
+    def _drain(self, limit=None, holds_contacts=False):
+        """Process the oldest waiting batches, and the events that came before their e-mail, in this transaction.
+
+        :param limit: how many batches at most
+        :param holds_contacts: lock the contacts that the batches are about first, before what takes long
+        :return: how many batches and e-mails were worked on; 0 when there is nothing to do
+        """
+        self = self.with_context(sendgrid_drain=True)
+        batches = self._get_next_pending()[:limit]
+        if holds_contacts:
+            self._hold_contacts(batches)
+        emails = self._match_early()
+        early_count = len(emails)
+        if batches:
+            emails = emails.union(*each_alone(self.env.cr, self._process, batches, self._note_failed))
+        emails._notify_changed()
+        return len(batches) + early_count
+
+    @api.model
+    def _get_next_pending(self):
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT id, COALESCE(size, 0) FROM sendgrid_event_batch
+                   WHERE state = 'pending' ORDER BY id LIMIT %s""",
+                CHUNK_BATCHES,
+            )
+        )
+        ids, size = [], 0
+        for id_, length in rows:
+            size += length
+            if ids and size > CHUNK_BYTES:
+                break
+            ids.append(id_)
+        return self.env["sendgrid.event.batch"].browse(ids)
+
+    @api.model
+    def _hold_contacts(self, batches):
+        """Lock the contacts that the batches are about, so that whoever writes them meanwhile waits for us."""
+        addresses = set()
+        for batch in batches:
+            with contextlib.suppress(BatchError):  # it will fail as such, and concerns no contact
+                events, _rejected = batch._parse()
+                addresses |= {event.recipient for event in events if event.recipient}
+        self.env.cr.execute(
+            SQL(
+                """SELECT FROM res_partner
+                    WHERE id IN (SELECT id FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
+                                 UNION
+                                 SELECT partner_id FROM sendgrid_email WHERE recipient = ANY(%(addresses)s))
+                 ORDER BY id
+                      FOR NO KEY UPDATE""",
+                addresses=list(addresses),
+            )
+        )
+
+    @api.model
+    def _match_early(self):
+        try:
+            with undoable(self.env.cr):
+                emails = self.env["sendgrid.match"]._match_early()
+                emails._refresh_state()
+                return emails
+        except TRY_LATER:
+            raise
+        except Exception:
+            # Whatever is wrong with these, the batches behind them go on.
+            _logger.exception("SendGrid events: waiting events could not be attached")
+            return self.env["sendgrid.email"]
+
+    @api.model
+    def _process(self, batches):
+        """Bring the events of batches into the database, and note on each batch how many they were.
+
+        :return: the documents (`sendgrid.email`) that changed
+        """
+        # A batch that is processed again is on its day already.
+        uncounted = batches.filtered(lambda batch: not batch.event_count)
+        events, outcomes = [], {}
+        for batch in batches:
+            try:
+                parsed, rejected = batch._parse()
+            except BatchError as error:
+                outcomes[batch] = {"state": "failed", "error": str(error)}
+                continue
+            events += [(batch, event) for event in parsed]
+            outcomes[batch] = {
+                "state": "done",
+                "error": False,
+                "event_count": len(parsed) + len(rejected),
+                "rejected_count": len(rejected),
+                "rejected_reasons": batch._describe_rejected(rejected),
+            }
+        unmatched, duplicates, emails = self.env["sendgrid.ingest"]._ingest(events)
+        by_outcome = defaultdict(batches.browse)
+        for batch, outcome in outcomes.items():
+            if outcome["state"] == "done":
+                outcome.update(duplicate_count=duplicates[batch], unmatched_count=unmatched[batch])
+            by_outcome[tuple(outcome.items())] |= batch
+        now = fields.Datetime.now()
+        for outcome, same in by_outcome.items():
+            same.write({**dict(outcome), "processed_date": now})
+        # Batches that were asked for do not show that the webhook works.
+        latest = dict.fromkeys(uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook"))
+        for batch, event in events:
+            if batch in latest:
+                latest[batch] = max(latest[batch] or 0, event.timestamp)
+        self.env["sendgrid.account.day"]._add(latest)
+        return emails
+
+    @api.model
+    def _note_failed(self, batch, error):
+        _logger.exception("SendGrid events: batch %s failed", batch.id)
+        batch.write({"state": "failed", "error": str(error) or repr(error), "processed_date": fields.Datetime.now()})
+        return self.env["sendgrid.email"]

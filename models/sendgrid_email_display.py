@@ -1,0 +1,287 @@
+from collections import defaultdict
+
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError
+from odoo.tools import html_sanitize
+
+from ..tools.events.fold import FAILURES
+
+
+class SendgridEmail(models.Model):
+    """The face of a document: its content, its journey, its words, and its buttons."""
+
+    _inherit = "sendgrid.email"
+
+    # What is shown of it
+    content = fields.Html(
+        compute="_compute_content", compute_sudo=True, sanitize=False, help="The e-mail as it was sent."
+    )
+    attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
+    resource_ref = fields.Reference(
+        string="Record",
+        selection="_selection_resource_ref",
+        compute="_compute_resource_ref",
+        help="What the e-mail is about.",
+    )
+    journey = fields.Json(compute="_compute_journey", help="The way the e-mail went, step by step.")
+    engagement_summary = fields.Char(
+        string="Engagement",
+        compute="_compute_engagement_summary",
+        help="How often it was opened and clicked, in words.",
+    )
+
+    @api.model
+    def _selection_resource_ref(self):
+        return [(model.model, model.name) for model in self.env["ir.model"].sudo().search([("transient", "=", False)])]
+
+    @api.depends("body", "mail_message_id", "mailing_res_id")
+    def _compute_content(self):
+        for email in self:
+            # Here and not when it is sent: most e-mails are never looked at.
+            content = html_sanitize(email.body or "", sanitize_attributes=False, sanitize_style=True)
+            content = content or email.mail_message_id.body
+            if not content and email.mailing_res_id and "mailing.mailing" in self.env:
+                content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
+            email.content = content
+
+    @api.depends("mail_message_id")
+    @api.depends_context("uid")
+    def _compute_attachment_ids(self):
+        for email in self:
+            attachments = email.sudo().mail_message_id.attachment_ids.sudo(False)
+            email.attachment_ids = attachments._filtered_access("read")
+
+    @api.depends("model", "res_id")
+    @api.depends_context("uid")
+    def _compute_resource_ref(self):
+        self.resource_ref = False
+        by_model = defaultdict(self.browse)
+        for email in self:
+            if email.model in self.env and email.res_id:
+                by_model[email.model] |= email
+        for model, emails in by_model.items():
+            records = self.env[model].browse(emails.mapped("res_id")).exists()
+            readable = set(records._filtered_access("read").ids)
+            for email in emails:
+                if email.res_id in readable:
+                    email.resource_ref = f"{model},{email.res_id}"
+
+    # ------------------------------------------------------------
+    # JOURNEY
+    # ------------------------------------------------------------
+
+    @api.depends("status", "event_ids")
+    def _compute_journey(self):
+        """Say for each step of the way whether the e-mail came there, and when (UTC). A failure stands in its place."""
+        labels = dict(self._fields["status"]._description_selection(self.env))
+        for email in self:
+            steps = [
+                ("sent", email.sent_date),
+                ("processed", email.processed_date),
+                ("delivered", email.delivered_date),
+                ("opened", email.first_open_date),
+                ("clicked", min(email._get_people_clicks().mapped("timestamp"), default=None)),
+            ]
+            journey = [
+                {
+                    "status": status,
+                    "label": labels[status],
+                    "date": fields.Datetime.to_string(date) or False,
+                    "state": "done" if date else "open",
+                }
+                for status, date in steps
+            ]
+            email.journey = email._add_failure(journey, labels)
+
+    def _get_people_clicks(self):
+        return self.event_ids.filtered(lambda event: event.event == "click" and not event.is_machine)
+
+    def _add_failure(self, journey, labels):
+        """Put what went wrong, or is in the way, behind the last step that the e-mail reached."""
+        if self.status in ("sent", "processed", "delivered", "opened", "clicked"):
+            last = max(index for index, step in enumerate(journey) if step["state"] == "done")
+            for step in journey[:last]:
+                step["state"] = "done"
+            return journey
+        names = {
+            "deferred": ("deferred",),
+            "blocked": ("bounce",),
+            "dropped": ("dropped",),
+            "bounced": ("bounce",),
+            "unsubscribed": ("unsubscribe", "group_unsubscribe"),
+            "spam": ("spamreport",),
+        }[self.status]
+        dates = self.event_ids.filtered(lambda event: event.event in names).mapped("timestamp")
+        wrong = {
+            "status": self.status,
+            "label": labels[self.status],
+            "date": fields.Datetime.to_string(max(dates, default=None)) or False,
+            "state": "waiting" if self.status == "deferred" else "failed",
+        }
+        # What opened a refused e-mail was a scanner on the way: the recipient's side of it was never reached.
+        passed = ("opened", "clicked") if self.status in FAILURES else ()
+        reached = [step for step in journey if step["state"] == "done" and step["status"] not in passed]
+        # What was refused goes no further; what is being retried may, and who complained has had it.
+        ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []
+        return reached + [wrong] + ahead
+
+    # ------------------------------------------------------------
+    # WORDS
+    # ------------------------------------------------------------
+
+    @api.depends("status", "open_count", "click_count", "machine_open_count", "machine_click_count")
+    @api.depends_context("lang")
+    def _compute_engagement_summary(self):
+        for email in self:
+            if email.status in FAILURES:
+                email.engagement_summary = email._describe_scans()
+                continue
+            sentences = [
+                email._describe_opens(email.open_count, email.machine_open_count),
+                email._describe_clicks(email.click_count, email.machine_click_count),
+            ]
+            email.engagement_summary = " ".join(filter(None, sentences))
+
+    def _describe_scans(self):
+        if not (self.open_count or self.click_count or self.machine_open_count or self.machine_click_count):
+            return ""
+        return self.env._("Opened or clicked by a security scanner on the way, and then refused: it did not arrive.")
+
+    def _describe_opens(self, people, machines):
+        total = people + machines
+        if not total:
+            return self.env._("Not opened yet, as far as can be seen.") if self.status == "delivered" else ""
+        if not people and total == 1:
+            return self.env._("Opened once, by a machine: whether anybody has read it is not known.")
+        if not people:
+            return self.env._("Opened %s times, by machines only: whether anybody has read it is not known.", total)
+        if total == 1:
+            return self.env._("Opened once.")
+        if not machines:
+            return self.env._("Opened %s times.", total)
+        if machines == 1:
+            return self.env._("Opened %s times, once by a machine.", total)
+        return self.env._("Opened %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+
+    def _describe_clicks(self, people, machines):
+        total = people + machines
+        if not total:
+            return ""
+        if not people:
+            return self.env._("Links were followed by machines only.")
+        if total == 1:
+            return self.env._("Clicked once.")
+        if not machines:
+            return self.env._("Clicked %s times.", total)
+        if machines == 1:
+            return self.env._("Clicked %s times, once by a machine.", total)
+        return self.env._("Clicked %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+
+    @api.model
+    def get_empty_list_help(self, help_message):
+        """Lead an administrator to what has to be set up first; others cannot do anything about it."""
+        if self.env.user.has_group("base.group_system"):
+            help_message = Markup("%s<p>%s</p>") % (
+                Markup(help_message or ""),
+                self.env._(
+                    "Only what leaves through the %(server)s of a %(account)s is tracked: set these up first.",
+                    server=Markup('<a type="action" class="text-primary" name="base.action_ir_mail_server_list">%s</a>')
+                    % self.env._("outgoing mail server"),
+                    account=Markup(
+                        '<a type="action" class="text-primary" name="sendgrid_tracking.sendgrid_account_action">%s</a>'
+                    )
+                    % self.env._("SendGrid account"),
+                ),
+            )
+        return super().get_empty_list_help(help_message)
+
+    # ------------------------------------------------------------
+    # BUTTONS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_action_about(self, record, domain):
+        """Return the action that lists the documents of a contact or lead, newest first."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
+        return {
+            **action,
+            "display_name": self.env._("Documents of %s", record.display_name),
+            "domain": list(domain),
+            "context": {},
+        }
+
+    def action_send_again(self):
+        """Open the composer with the e-mail as it was, to the contact as it is now: a new mail, a new document."""
+        self.ensure_one()
+        self.check_access("read")
+        record = self.resource_ref
+        if self.mailing_res_id:
+            raise UserError(self.env._("This e-mail is part of a mass mailing: it is sent again from there."))
+        if not record or not isinstance(record, self.env.registry["mail.thread"]):
+            raise UserError(
+                self.env._("The e-mail is about no record from which it could be sent again. Write a new one.")
+            )
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Send Again"),
+            "res_model": "mail.compose.message",
+            "views": [[False, "form"]],
+            "target": "new",
+            "context": {
+                "default_composition_mode": "comment",
+                "default_model": record._name,
+                "default_res_ids": record.ids,
+                "default_partner_ids": self.partner_id.ids,
+                "default_subject": self.subject,
+                "default_body": self.content,
+                "default_attachment_ids": self.attachment_ids.ids,
+                "default_template_id": False,
+            },
+        }
+
+    def action_ask_sendgrid(self):
+        """Ask SendGrid what happened to the e-mail; what the webhook missed appears a moment later."""
+        self.ensure_one()
+        self.check_access("read")
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(self.env._("Only administrators can ask SendGrid."))
+        backfill = self.env["sendgrid.backfill"].sudo()._ask_about(self.sudo())
+        if backfill.state == "running":
+            message = self.env._("Odoo goes on asking SendGrid, and what it tells appears here.")
+        elif backfill.event_count:
+            message = self.env._(
+                "SendGrid told of %s events. What is new of them appears here in a moment.", backfill.event_count
+            )
+        else:
+            message = self.env._(
+                "SendGrid does not know this e-mail, or no longer: it keeps messages for some days only."
+            )
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {"type": "info" if backfill.event_count else "warning", "message": message},
+        }
+
+    def action_run_again(self):
+        """Run again the consequences that failed."""
+        self.check_access("read")
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(self.env._("Only administrators can run consequences again."))
+        emails = self.sudo().filtered("failed_facts").filtered("account_id.act_on_events")
+        failed = {email: set(email.failed_facts) for email in emails}
+        states, _stored = emails._fold_events({})
+        emails.write({"failed_facts": False, "consequence_error": False})
+        self.env["sendgrid.consequence"].sudo()._apply_consequences(
+            {
+                # What failed is new once more; a recovery is what is no longer there.
+                email: (set(states[email.id].facts) ^ failed[email], states[email.id].facts)
+                for email in emails
+            }
+        )
+
+    def action_open_record(self):
+        """Open the record that the e-mail is about."""
+        self.ensure_one()
+        return self.resource_ref.get_formview_action() if self.resource_ref else False

@@ -1,0 +1,197 @@
+import logging
+from collections import defaultdict
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..tools.events.event import ENGAGEMENT_EVENTS
+from ..tools.events.fold import EXPIRED, fold
+from ..tools.times import to_datetime
+from . import bulk
+from .undoable import TRY_LATER
+
+_logger = logging.getLogger(__name__)
+
+# SendGrid tries for 72 hours, and does not always say that it stopped (Twilio docs: deferred messages).
+TRIES_FOR = timedelta(hours=72)
+EXPIRE_AT_ONCE = 1000
+
+
+# The fold reads these of a stored event.
+FOLDED = (
+    "id",
+    "email_id",
+    "fingerprint",
+    "event",
+    "timestamp",
+    "reason",
+    "response",
+    "smtp_status",
+    "bounce_type",
+    "asm_group_id",
+    "sg_machine_open",
+    "url",
+    "url_offset",
+    "user_agent",
+    "verdict",
+    "machine_reason",
+    "is_final",
+)
+# The columns that the fold fills, each with the attribute of `tools.events.fold.State`.
+FIGURES = {
+    "status_reason": "reason",
+    "processed_date": "processed",
+    "delivered_date": "delivered",
+    "first_open_date": "first_open",
+    "last_open_date": "last_open",
+    "open_count": "open_count",
+    "click_count": "click_count",
+    "machine_open_count": "machine_open_count",
+    "machine_click_count": "machine_click_count",
+}
+
+
+class SendgridEmail(models.Model):
+    """The state of a document: the fold of its events, written to its columns, and the end of the 72 hours."""
+
+    _inherit = "sendgrid.email"
+
+    def _refresh_state(self):
+        """Bring status, dates and counts to what the events add up to: some queries, however many events."""
+        self._apply_states(*self._fold_events({}))
+
+    def _fold_events(self, new_events):
+        """Fold the stored events of the e-mails, and those about to be stored.
+
+        :param new_events: lists of `tools.events.event.Event` by e-mail id
+        :return: `tools.events.fold.State` by e-mail id, and the stored events
+        """
+        stored = (
+            self.env["sendgrid.event"]._read_stored(SQL("email_id = ANY(%s)", list(self.ids)), FOLDED) if self else []
+        )
+        events = defaultdict(list, {id_: list(added) for id_, added in new_events.items()})
+        for event in stored:
+            events[event.email_id].append(event)
+        return {id_: fold(events[id_]) for id_ in self.ids}, stored
+
+    def _apply_states(self, states, stored_events, keys=None):
+        """Write what changed of states, and of the verdicts on stored events; then see to what follows from it.
+
+        :param states: `tools.events.fold.State` by e-mail id
+        :param stored_events: those that were folded (`tools.events.event.StoredEvent`)
+        :param keys: SendGrid's message ids that are still to be noted, by e-mail id, other e-mails included
+        """
+        keys = keys or {}
+        others = keys.keys() - set(self.ids)
+        self._write_columns({id_: {"sg_message_id": keys[id_]} for id_ in others})
+        if not self:
+            return
+        verdicts = defaultdict(list)
+        for event in stored_events:
+            verdict = states[event.email_id].verdicts.get(event.fingerprint)
+            if verdict and (verdict.verdict, verdict.reason) != (event.verdict, event.machine_reason):
+                verdicts[verdict].append(event.id)
+        for verdict, ids in verdicts.items():
+            events = self.env["sendgrid.event"].browse(ids)
+            events.write(events._prepare_verdict_vals(verdict))
+        self.flush_recordset()
+        self.fetch(["account_id", "sg_message_id", "status", "facts", *FIGURES])
+        rows, status_changed, changes = {}, [], {}
+        now = fields.Datetime.now()
+        for email in self:
+            state = states[email.id]
+            values = {"status": state.status, "facts": sorted(state.facts), **self._prepare_figures(state)}
+            # An id to be noted is news by itself, of an e-mail whose events change nothing else.
+            values["sg_message_id"] = keys.get(email.id) or email.sg_message_id
+            if any((email[name] or None) != (value or None) for name, value in values.items()):
+                rows[email.id] = {**values, "write_date": now}
+            if state.status != email.status:
+                status_changed.append(email.id)
+            if set(state.facts) != set(email.facts or ()):
+                changes[email.id] = set(email.facts or ())
+        # All in one UPDATE: each would write the row, and its place in each index, anew. Rules watch the status.
+        self.env["base.automation"]._run_on_write(
+            self.browse(status_changed), ["status"], lambda: self._write_columns(rows)
+        )
+        self.env["sendgrid.consequence"]._apply_consequences(
+            # One recordset, so that what is read of one e-mail is read of all.
+            {email: (changes[email.id], states[email.id].facts) for email in self.browse(changes)}
+        )
+
+    @api.model
+    def _prepare_figures(self, state):
+        figures = {column: getattr(state, attribute) for column, attribute in FIGURES.items()}
+        for column, value in figures.items():
+            if self._fields[column].type == "datetime":
+                figures[column] = to_datetime(value)
+        return figures | {"status_reason": state.reason or False}
+
+    @api.model
+    def _write_columns(self, values_by_id):
+        """Write differing values to many documents in one query; see `bulk.update`."""
+        bulk.update(self, values_by_id)
+
+    # ------------------------------------------------------------
+    # THE 72 HOURS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_expire(self):
+        """Say of e-mails that are still deferred after 72 hours that they were not delivered: SendGrid may not say it.
+
+        What is added is an event of our own; a real one that comes later corrects it.
+        """
+        try:
+            emails = self.sudo().with_context(sendgrid_drain=True)._expire()  # see base.automation
+        except TRY_LATER:
+            self.env.cr.rollback()
+            # Most often the drain, which writes the same e-mails.
+            _logger.info("SendGrid: e-mails could not be given up now, they are at the next run")
+            return
+        self.env["ir.cron"]._commit_progress(len(emails), remaining=int(len(emails) == EXPIRE_AT_ONCE))
+
+    @api.model
+    def _expire(self):
+        self.env["sendgrid.event"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email.id, min(event.timestamp)
+                     FROM sendgrid_email email
+                     JOIN sendgrid_event event ON event.email_id = email.id AND event.event = 'deferred'
+                    WHERE email.status = 'deferred'
+                      -- What a machine opened did arrive, and what was given up is.
+                      AND NOT EXISTS (
+                          SELECT 1 FROM sendgrid_event later
+                           WHERE later.email_id = email.id
+                             AND (later.bounce_type = %s OR later.event IN %s))
+                 GROUP BY email.id HAVING min(event.timestamp) < %s
+                 ORDER BY email.id LIMIT %s""",
+                EXPIRED,
+                ENGAGEMENT_EVENTS,
+                fields.Datetime.now() - TRIES_FOR,
+                EXPIRE_AT_ONCE,
+            )
+        )
+        emails = self.browse(id_ for id_, _first in rows)
+        self.env["sendgrid.event"].create(
+            [
+                {
+                    "email_id": email.id,
+                    "partner_id": email.partner_id.id,
+                    "account_id": email.account_id.id,
+                    "match": "own",
+                    "event": "bounce",
+                    "bounce_type": EXPIRED,
+                    "reason": self.env._("Not delivered within 72 hours."),
+                    "timestamp": first + TRIES_FOR,
+                    "recipient": email.recipient,
+                    "fingerprint": f"{EXPIRED}-{email.id}",
+                }
+                for email, (_id, first) in zip(emails, rows, strict=True)
+            ]
+        )
+        emails._refresh_state()
+        emails._notify_changed()
+        self.env.flush_all()
+        return emails

@@ -1,0 +1,262 @@
+from typing import NamedTuple
+
+from odoo import api, fields, models
+
+from ..tools.events import device, engagement
+from ..tools.events.event import ACCOUNT_EVENT
+from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
+from .durations import describe_duration
+
+
+class Presentation(NamedTuple):
+    """How an event looks to a person: name, Font Awesome icon, Bootstrap tone, and what it means for a salesperson."""
+
+    name: str
+    icon: str
+    tone: str
+    explanation: str
+
+
+class SendgridEvent(models.Model):
+    """The face of an event: its name, its icon, and what it means for a salesperson."""
+
+    _inherit = "sendgrid.event"
+
+    device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
+    machine_explanation = fields.Char(compute="_compute_machine_explanation")
+    name = fields.Char(compute="_compute_presentation", help="What happened, in words.")
+    icon = fields.Char(compute="_compute_presentation")
+    tone = fields.Char(compute="_compute_presentation")
+    explanation = fields.Text(
+        compute="_compute_presentation", help="What it means, and what it does and does not prove."
+    )
+    delay = fields.Char(string="After Sending", compute="_compute_delay", help="How long after the e-mail was sent.")
+
+    @api.depends("user_agent")
+    def _compute_device(self):
+        for event in self:
+            event.device = device.describe(event.user_agent or "")
+
+    @api.depends("machine_reason")
+    def _compute_machine_explanation(self):
+        for event in self:
+            event.machine_explanation = engagement.REASONS.get(event.machine_reason, "")
+
+    @api.depends("event", "is_machine", "bounce_type", "smtp_status", "reason", "email_id.status")
+    @api.depends_context("lang")
+    def _compute_presentation(self):
+        presentations = self._get_presentations()
+        for event in self:
+            presentation = presentations.get(event._get_presentation_key()) or Presentation(
+                event.event,
+                "fa-question-circle-o",
+                "muted",
+                self.env._("SendGrid reported something of a kind that is not known here."),
+            )
+            event.name, event.icon, event.tone, event.explanation = presentation
+            if event.event == "dropped":
+                event.explanation = f"{presentation.explanation} {event._explain_drop()}"
+
+    @api.depends("name")
+    def _compute_display_name(self):
+        for event in self:
+            event.display_name = event.name
+
+    @api.depends("timestamp", "email_id.sent_date")
+    @api.depends_context("lang")
+    def _compute_delay(self):
+        for event in self:
+            sent = event.email_id.sent_date
+            # SendGrid's clock is not ours, and tells no fractions: what seems to come before the sending came at once.
+            seconds = max(0, int((event.timestamp - sent).total_seconds())) if sent else 0
+            event.delay = sent and describe_duration(self.env, seconds)
+
+    def _get_presentation_key(self):
+        if self.event == "bounce":
+            if self.bounce_type == EXPIRED:
+                return EXPIRED
+            return bounce_status(self) if self.bounce_type or self.smtp_status else "bounced"
+        if self.event in ("open", "click"):
+            if self.email_id.status in FAILURES:
+                return f"{self.event}_refused"
+            if self.is_machine:
+                return f"{self.event}_machine"
+        return self.event
+
+    def _explain_drop(self):
+        """Say why SendGrid did not try. Its reasons are a fixed list (Twilio docs: Event Webhook reference)."""
+        reason = (self.reason or "").lower()
+        reasons = {
+            "bounced address": self.env._(
+                "The address bounced before. If the recipient says that it works again, it has to be removed from the "
+                "list of bounces at SendGrid."
+            ),
+            "unsubscribed address": self.env._("The recipient has unsubscribed from your e-mails."),
+            "spam reporting address": self.env._("The recipient reported an earlier e-mail of yours as spam."),
+            "invalid smtpapi": self.env._("The technical settings of the e-mail were broken: tell your administrator."),
+            "invalid": self.env._("The address is not valid: correct it in the contact."),
+            "spam content": self.env._("SendGrid takes the content for spam."),
+            "recipient list over": self.env._("The account's quota at SendGrid is used up."),
+            "duplicate": self.env._("The same e-mail was given to SendGrid more than once."),
+        }
+        # The first that fits: the longer of two like beginnings stands first.
+        return next((text for prefix, text in reasons.items() if reason.startswith(prefix)), "")
+
+    @api.model
+    def _get_presentations(self):
+        refused = self.env._(
+            "If it shows as opened or clicked before that, a security scanner did so on the way: it did not arrive."
+        )
+        return {
+            "processed": Presentation(
+                self.env._("Processed"),
+                "fa-cogs",
+                "info",
+                self.env._("SendGrid has taken the e-mail and is about to deliver it."),
+            ),
+            "deferred": Presentation(
+                self.env._("Deferred"),
+                "fa-clock-o",
+                "warning",
+                self.env._(
+                    "The recipient's server did not take the e-mail for the moment: it may be busy, the mailbox may be "
+                    "full, or it puts unknown senders off at first. SendGrid goes on trying for up to 72 hours; there "
+                    "is nothing to do."
+                ),
+            ),
+            "delivered": Presentation(
+                self.env._("Delivered"),
+                "fa-check",
+                "success",
+                self.env._(
+                    "The recipient's server has accepted the e-mail. Whether it is in the inbox or in the spam folder, "
+                    "nobody can tell from here."
+                ),
+            ),
+            "open": Presentation(
+                self.env._("Opened"),
+                "fa-envelope-open-o",
+                "success",
+                self.env._(
+                    "The images of the e-mail were loaded. Most likely it was on somebody's screen; that it was read "
+                    "is not proved. And since many mail programs block images, an e-mail that shows no opening may "
+                    "have been read all the same."
+                ),
+            ),
+            "open_machine": Presentation(
+                self.env._("Opened by a machine"),
+                "fa-server",
+                "muted",
+                self.env._(
+                    "A program loaded the images, not a person: this does not count as opened. Whether anybody "
+                    "has read the e-mail remains unknown."
+                ),
+            ),
+            "open_refused": Presentation(
+                self.env._("Opened by a scanner"),
+                "fa-server",
+                "muted",
+                self.env._(
+                    "The e-mail was not delivered, so nobody can have read it: a security scanner on the way opened it "
+                    "before it was refused."
+                ),
+            ),
+            "click": Presentation(
+                self.env._("Clicked"),
+                "fa-mouse-pointer",
+                "success",
+                self.env._(
+                    "A link of the e-mail was followed. That is the surest sign that somebody has looked at it, "
+                    "although some security scanners follow links as well."
+                ),
+            ),
+            "click_machine": Presentation(
+                self.env._("Clicked by a machine"),
+                "fa-server",
+                "muted",
+                self.env._("A program followed the link to check it, not a person: this does not count as clicked."),
+            ),
+            "click_refused": Presentation(
+                self.env._("Clicked by a scanner"),
+                "fa-server",
+                "muted",
+                self.env._(
+                    "The e-mail was not delivered, so nobody can have clicked: a security scanner on the way checked "
+                    "the link before the e-mail was refused."
+                ),
+            ),
+            "bounced": Presentation(
+                self.env._("Bounced"),
+                "fa-times",
+                "danger",
+                self.env._(
+                    "The recipient's server refused the e-mail for good: most often the address does not exist. Check "
+                    "it, or ask the recipient by other means. SendGrid will not try this address again."
+                )
+                + f" {refused}",
+            ),
+            "blocked": Presentation(
+                self.env._("Blocked"),
+                "fa-ban",
+                "danger",
+                self.env._(
+                    "The recipient's server refused this e-mail, but the address may be right: often its content or "
+                    "the sender's reputation is the cause. Another e-mail may get through."
+                )
+                + f" {refused}",
+            ),
+            EXPIRED: Presentation(
+                self.env._("Not delivered within 72 hours"),
+                "fa-hourglass-end",
+                "danger",
+                self.env._(
+                    "The recipient's server kept putting the e-mail off, and SendGrid gave up after 72 hours. The "
+                    "address may be right: try again later."
+                )
+                + f" {refused}",
+            ),
+            "dropped": Presentation(
+                self.env._("Dropped"),
+                "fa-trash-o",
+                "danger",
+                self.env._("SendGrid did not even try to deliver the e-mail."),
+            ),
+            "spamreport": Presentation(
+                self.env._("Reported as spam"),
+                "fa-thumbs-down",
+                "danger",
+                self.env._(
+                    "The e-mail arrived, and the recipient marked it as spam. SendGrid will not deliver to this "
+                    "address any more."
+                ),
+            ),
+            "unsubscribe": Presentation(
+                self.env._("Unsubscribed"),
+                "fa-bell-slash-o",
+                "warning",
+                self.env._(
+                    "The recipient does not want e-mails from you. SendGrid will not deliver to this address any more."
+                ),
+            ),
+            "group_unsubscribe": Presentation(
+                self.env._("Unsubscribed from a group"),
+                "fa-bell-slash-o",
+                "warning",
+                self.env._(
+                    "The recipient does not want this kind of e-mail, such as a newsletter, any more. SendGrid still "
+                    "delivers others."
+                ),
+            ),
+            "group_resubscribe": Presentation(
+                self.env._("Subscribed to a group again"),
+                "fa-bell-o",
+                "success",
+                self.env._("The recipient wants this kind of e-mail again."),
+            ),
+            ACCOUNT_EVENT: Presentation(
+                self.env._("Account status changed"),
+                "fa-exclamation-triangle",
+                "warning",
+                self.env._("SendGrid changed the status of your account, for instance because of too many complaints."),
+            ),
+        }
