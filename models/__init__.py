@@ -1,4 +1,4 @@
-from . import sendgrid_visibility_mixin  # isort: skip: the models that inherit it come after it
+from . import sendgrid_job_mixin, sendgrid_visibility_mixin  # isort: skip: the models that inherit them come after them
 from . import (
     base_automation,
     crm_lead,
@@ -31,5 +31,7 @@ from . import (
     sendgrid_rejection,
     sendgrid_retention,
     sendgrid_suppression,
+    sendgrid_suppression_clear,
+    sendgrid_suppression_intake,
     sendgrid_suppression_sync,
 )

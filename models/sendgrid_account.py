@@ -11,7 +11,7 @@ class SendgridAccount(models.Model):
 
     _name = "sendgrid.account"
     _description = "SendGrid Account"
-    _inherit = ["mail.thread", "mail.activity.mixin"]
+    _inherit = ["mail.thread", "mail.activity.mixin", "sendgrid.job.mixin"]
     _order = "name, id"
 
     name = fields.Char(required=True)

@@ -1,6 +1,7 @@
 import logging
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -152,16 +153,23 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _cron_forget_previous_keys(self):
-        """End the previous keys whose time is over; those whose SendGrid does not answer at the next run."""
-        accounts = self.with_context(active_test=False).search(
+        """End the previous signing keys whose time is over. If SendGrid does not answer, the next run tries again."""
+        for account in self.with_context(active_test=False).search(
             [("previous_verification_key_end", "<", fields.Datetime.now())]
-        )
-        for account in accounts:
-            try:
-                account._forget_previous_key()
-            except (client.ApiError, UserError) as error:
-                _logger.warning("SendGrid account %s: its previous webhook is still there: %s", account.id, error)
-            self.env["ir.cron"]._commit_progress(1)
+        ):
+            note = partial(account._note_previous_webhook, after=None)
+            if not self._run_job(
+                f"ending a key of account {account.id}", account._end_previous_key, note, account._note_previous_webhook
+            ):
+                return
+        self.env["ir.cron"]._commit_progress(0, remaining=0)
+
+    def _end_previous_key(self):
+        self._forget_previous_key()
+        yield 1
+
+    def _note_previous_webhook(self, words, after):
+        _logger.warning("SendGrid account %s: its previous webhook is still there: %s", self.id, words)
 
     # ------------------------------------------------------------
     # CALLS OF SENDGRID

@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, format_date
 
 from ..tools.api import client, event_webhook, scopes
@@ -163,19 +162,15 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _cron_check_health(self):
-        """Look at each account; what fails of one is tried again at the next run."""
-        accounts = self.search([("active", "=", True)])
-        for number, account in enumerate(accounts, 1):
-            try:
-                with undoable(self.env.cr):
-                    account._check_health()
-            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                self.env.cr.rollback()
-                _logger.info("SendGrid: somebody else writes account %s, it is checked at the next run", account.id)
-            except Exception:
-                _logger.exception("SendGrid: account %s could not be checked", account.id)
-            if not self.env["ir.cron"]._commit_progress(1, remaining=len(accounts) - number):
+        """Look at each account. One that cannot be checked is tried again at the next run."""
+        for account in self.search([("active", "=", True)]):
+            if not self._run_job(f"the check of account {account.id}", account._check_health_step):
                 return
+        self.env["ir.cron"]._commit_progress(0, remaining=0)
+
+    def _check_health_step(self):
+        self._check_health()
+        yield 1
 
     def _check_health(self):
         """Look at what goes out and comes in, ask SendGrid about key and webhook, and warn of what is wrong."""

@@ -1,17 +1,12 @@
 import json
-import logging
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
 from ..tools.api.client import ApiError
 from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs
 from ..tools.times import to_seconds
-from .sendgrid_suppression import TRY_AGAIN
-
-_logger = logging.getLogger(__name__)
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
 # Of one transaction, and so what is asked for again after an interruption.
@@ -32,6 +27,7 @@ class SendgridBackfill(models.Model):
     _name = "sendgrid.backfill"
     _description = "Events Asked for at SendGrid"
     _order = "id desc"
+    _inherit = ["sendgrid.job.mixin"]
     _allow_sudo_commands = False
 
     account_id = fields.Many2one(
@@ -143,42 +139,28 @@ class SendgridBackfill(models.Model):
 
     @api.model
     def _cron_ask(self):
-        """Go on with what is asked for. Never raises: core switches off what fails."""
+        """Go on with what is asked for."""
         for backfill in self.search([("state", "=", "running")], order="id"):
-            if not backfill._run():
+            if not self._run_job(f"backfill {backfill.id}", backfill._ask, backfill._fail, backfill._put_off):
                 return
+        self.env["ir.cron"]._commit_progress(0, remaining=0)
 
-    def _run(self):
-        """Ask step after step, each in a transaction of its own.
+    def _ask(self):
+        """Ask SendGrid step after step.
 
-        :return: whether there is time left for others
+        :return: a generator that yields 1 after each step, for a commit
         """
         while self.state == "running":
-            try:
-                self._step(self.account_id._get_client())
-            except ApiError as error:
-                self.env.cr.rollback()
-                words = self.account_id._explain_api_error(error)
-                if error.may_pass:
-                    self.error = words
-                    after = max(TRY_AGAIN, timedelta(seconds=error.wait or 0))
-                    self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger(at=fields.Datetime.now() + after)
-                    self.env["ir.cron"]._commit_progress(0, remaining=0)
-                    return True
-                self.write({"state": "failed", "error": words})
-            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                self.env.cr.rollback()
-            except UserError as error:
-                self.env.cr.rollback()
-                self.write({"state": "failed", "error": str(error)})
-            except Exception as error:
-                _logger.exception("SendGrid: backfill %s stopped", self.id)
-                self.env.cr.rollback()
-                self.write({"state": "failed", "error": str(error) or repr(error)})
-            is_running = self.state == "running"
-            if not self.env["ir.cron"]._commit_progress(1, remaining=int(is_running)) and is_running:
-                return False
-        return True
+            self._step(self.account_id._get_client())
+            yield 1
+
+    def _fail(self, words):
+        self.write({"state": "failed", "error": words})
+
+    def _put_off(self, words, after):
+        if words:
+            self.error = words
+        self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger(at=fields.Datetime.now() + after)
 
     def _step(self, client):
         """Do the next bit of work: find out which API answers, search in a time, or read some messages."""

@@ -16,7 +16,7 @@ class SendgridEmail(models.Model):
 
     _name = "sendgrid.email"
     _description = "Tracked E-mail"
-    _inherit = ["sendgrid.visibility.mixin"]
+    _inherit = ["sendgrid.visibility.mixin", "sendgrid.job.mixin"]
     _order = "sent_date desc, id desc"
     _rec_name = "subject"
     _allow_sudo_commands = False

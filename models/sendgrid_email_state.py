@@ -1,4 +1,3 @@
-import logging
 from collections import defaultdict
 from datetime import timedelta
 
@@ -9,9 +8,6 @@ from ..tools.events.event import ENGAGEMENT_EVENTS
 from ..tools.events.fold import EXPIRED, fold
 from ..tools.times import to_datetime
 from . import bulk
-from .undoable import TRY_LATER
-
-_logger = logging.getLogger(__name__)
 
 # SendGrid tries for 72 hours, and does not always say that it stopped (Twilio docs: deferred messages).
 TRIES_FOR = timedelta(hours=72)
@@ -142,14 +138,16 @@ class SendgridEmail(models.Model):
 
         What is added is an event of our own; a real one that comes later corrects it.
         """
-        try:
+        if self._run_job("giving up deferred e-mails", self._expire_all):
+            self.env["ir.cron"]._commit_progress(0, remaining=0)
+
+    @api.model
+    def _expire_all(self):
+        is_full = True
+        while is_full:
             emails = self.sudo().with_context(sendgrid_drain=True)._expire()  # see base.automation
-        except TRY_LATER:
-            self.env.cr.rollback()
-            # Most often the drain, which writes the same e-mails.
-            _logger.info("SendGrid: e-mails could not be given up now, they are at the next run")
-            return
-        self.env["ir.cron"]._commit_progress(len(emails), remaining=int(len(emails) == EXPIRE_AT_ONCE))
+            is_full = len(emails) == EXPIRE_AT_ONCE
+            yield len(emails)
 
     @api.model
     def _expire(self):

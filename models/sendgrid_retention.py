@@ -1,5 +1,3 @@
-import logging
-import time
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
@@ -7,12 +5,7 @@ from itertools import takewhile
 from dateutil.relativedelta import relativedelta
 
 from odoo import api, fields, models
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
-
-from .sendgrid_drain import MAX_TRIES, POLL_INTERVAL
-
-_logger = logging.getLogger(__name__)
 
 # One transaction takes so many rows.
 CHUNK_EVENTS = 2000
@@ -39,6 +32,7 @@ class SendgridRetention(models.Model):
     _name = "sendgrid.retention"
     _description = "Retention of a SendGrid Account"
     _rec_name = "account_id"
+    _inherit = ["sendgrid.job.mixin"]
     _allow_sudo_commands = False
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
@@ -53,44 +47,15 @@ class SendgridRetention(models.Model):
 
     @api.model
     def _cron_forget(self):
-        """Forget batches that are done, and what the companies' periods say, in small transactions.
-
-        Never raises: what could not be done is done at the next run.
-        """
+        """Forget batches that are done, and what the companies' periods say, in small transactions."""
         self = self.sudo()
         tasks = [self._forget_batches]
         for account in self.env["sendgrid.account"].with_context(active_test=False).search([("id", "!=", False)]):
             tasks += [partial(self._forget_details, account), partial(self._forget_documents, account)]
         for task in tasks:
-            if not self._run(task):
+            if not self._run_job("forgetting", task):
                 return
         self.env["ir.cron"]._commit_progress(0, remaining=0)
-
-    @api.model
-    def _run(self, task):
-        """Run a generator of :meth:`_cron_forget`, and commit each time it yields how many rows it has seen.
-
-        :return: whether there is time for more
-        """
-        tries = 0
-        while tries < MAX_TRIES:
-            try:
-                for done in task():
-                    if not self.env["ir.cron"]._commit_progress(done, remaining=1):
-                        return False
-                    tries = 0
-                return True
-            except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                # The drain wrote the same rows: again, from what is committed.
-                self.env.cr.rollback()
-                tries += 1
-                time.sleep(POLL_INTERVAL * tries)
-            except Exception:
-                _logger.exception("SendGrid: what is old could not be forgotten, it is tried again at the next run")
-                self.env.cr.rollback()
-                return True
-        _logger.info("SendGrid: others keep writing what is to be forgotten, going on at the next run")
-        return True
 
     @api.model
     def _get(self, account):

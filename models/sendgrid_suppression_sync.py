@@ -1,25 +1,16 @@
-import logging
-import time
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 from odoo.tools import SQL
 
-from ..tools.api.client import ApiError
 from ..tools.api.suppressions import LISTS, read_list
 from ..tools.times import to_seconds
-from .sendgrid_suppression import TRY_AGAIN
-from .undoable import TRY_LATER
-
-_logger = logging.getLogger(__name__)
 
 # An entry may show up on its list later than it is dated.
 OVERLAP = timedelta(days=1)
 # New entries are looked for each night; what is gone from SendGrid's lists is seen only by reading them whole.
 WHOLE_EVERY = timedelta(days=7)
 GIVE_UP_AFTER = timedelta(days=1)
-MAX_TRIES = 5
 ACTED = ("flagged", "event", "blacklisted")
 ONLY_IN_ODOO = [("is_suppressed", "=", False)]
 
@@ -33,6 +24,7 @@ class SendgridSuppressionSync(models.Model):
     _name = "sendgrid.suppression.sync"
     _description = "SendGrid Suppressions Comparison"
     _order = "id desc"
+    _inherit = ["sendgrid.job.mixin"]
     _allow_sudo_commands = False
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
@@ -129,12 +121,17 @@ class SendgridSuppressionSync(models.Model):
 
     @api.model
     def _cron_start(self):
-        """Begin the nightly comparisons."""
+        """Begin the nightly comparisons, and end those that have not come to their end within a day."""
+        self._run_job("beginning to compare suppressions", self._start_nightly)
+
+    @api.model
+    def _start_nightly(self):
         accounts = self.env["sendgrid.account"].search([("api_key", "!=", False)])
         stuck = self.search([("state", "=", "running"), ("started", "<", fields.Datetime.now() - GIVE_UP_AFTER)])
         for sync in stuck:
             sync._fail(self.env._("It was not done within a day. %s", sync.error or ""))
         self._start(accounts)
+        yield len(accounts)
 
     # ------------------------------------------------------------
     # RUN
@@ -142,46 +139,24 @@ class SendgridSuppressionSync(models.Model):
 
     @api.model
     def _cron_compare(self):
-        """Go on with the comparisons that are running. Never raises: core switches off what fails."""
+        """Go on with the comparisons that are running."""
         for sync in self.search([("state", "=", "running")], order="id"):
-            if not sync._run():
+            if not self._run_job(f"comparison {sync.id}", sync._compare, sync._fail, sync._put_off):
                 return
+        self.env["ir.cron"]._commit_progress(0, remaining=0)
 
-    def _run(self):
-        """Read and store page after page, each in a transaction of its own.
+    def _compare(self):
+        """Read and store page after page, up to the end of the last list.
 
-        :return: whether there is time left for others
+        :return: a generator of how many entries were stored, for a commit after each page
         """
-        tries = 0
         while self.state == "running":
-            try:
-                # Asked before anything is read: no snapshot of the database grows old meanwhile.
-                for page in self._read_pages():
-                    self._take_in(page)
-                    tries = 0
-                    if not self.env["ir.cron"]._commit_progress(len(page.entries), remaining=1):
-                        return False
-                    if not page.next:
-                        break
-            except ApiError as error:
-                return self._note_api_error(error)
-            except TRY_LATER:
-                # Most often the drain wrote the same contacts: again, on what is committed now.
-                self.env.cr.rollback()
-                tries += 1
-                if tries == MAX_TRIES:
-                    self._try_again()
-                    return True
-                time.sleep(0.05 * tries)
-            except UserError as error:
-                self.env.cr.rollback()
-                self._fail(str(error))
-            except Exception as error:
-                _logger.exception("SendGrid: comparison %s stopped", self.id)
-                self.env.cr.rollback()
-                self._fail(str(error) or repr(error))
-            self.env["ir.cron"]._commit_progress(0, remaining=0)
-        return True
+            # SendGrid is asked before anything is read here: no snapshot of the database grows old meanwhile.
+            for page in self._read_pages():
+                self._take_in(page)
+                yield len(page.entries)
+                if not page.next:
+                    break
 
     def _read_pages(self):
         return read_list(
@@ -255,22 +230,9 @@ class SendgridSuppressionSync(models.Model):
         Suppression.invalidate_model()
         return Suppression.browse(id_ for (id_,) in rows)
 
-    def _note_api_error(self, error):
-        """Say what stands in the way, and try again if that may pass.
-
-        :return: whether there is time left for others
-        """
-        self.env.cr.rollback()
-        words = self.account_id._explain_api_error(error)
-        if error.may_pass:
+    def _put_off(self, words, after):
+        if words:
             self.error = words
-            self._try_again(max(TRY_AGAIN, timedelta(seconds=error.wait or 0)))
-        else:
-            self._fail(words)
-        self.env["ir.cron"]._commit_progress(0, remaining=0)
-        return True
-
-    def _try_again(self, after=TRY_AGAIN):
         self.env.ref("sendgrid_tracking.ir_cron_sync").sudo()._trigger(at=fields.Datetime.now() + after)
 
     def _fail(self, words):

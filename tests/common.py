@@ -214,6 +214,13 @@ class SendgridMixin:
         url = f"{self.base_url()}/sendgrid/webhook/{token}"
         return self.opener.post(url, data=body, headers=signed, timeout=20)
 
+    def run_cron(self, name):
+        """Run a scheduled action to its end."""
+        self.env.flush_all()
+        with self.enter_registry_test_mode():
+            self.env.ref(f"sendgrid_tracking.{name}").method_direct_trigger()
+        self.env.invalidate_all()
+
     # ------------------------------------------------------------
     # TIME
     # ------------------------------------------------------------

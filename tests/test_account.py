@@ -168,7 +168,7 @@ class TestNeutralize(SendgridCase):
             ):
                 with self.assertRaisesRegex(UserError, "no API key"):
                     call()
-        self.env["sendgrid.account"]._cron_forget_previous_keys()
+        self.run_cron("ir_cron_forget_previous_keys")
         self.assertFalse(dialog.api_key)
         self.assertFalse(servers.filtered(lambda server: server.active or server.smtp_pass))
         self.assertEqual(len(set(accounts.mapped("webhook_token"))), 2)

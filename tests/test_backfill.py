@@ -182,7 +182,7 @@ class TestBackfill(BackfillCase):
         self.assertEqual((backfill.state, backfill.message_count, backfill.error), ("done", 3, False))
         self.assertEqual([email.status for email in emails], ["delivered"] * 3)
 
-    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_backfill")
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_job_mixin")
     def test_failure(self):
         """Test that a backfill that fails keeps what it had, and can be tried again."""
         email = self.create_email()

@@ -663,14 +663,14 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         connect = self.rotate(account)
         self.assertFailed(connect, "second", "has not ended yet")
 
-        self.env["sendgrid.account"]._cron_forget_previous_keys()
+        self.run_cron("ir_cron_forget_previous_keys")
         self.assertEqual(len(self.webhooks()), 2, "its time is not over")
         account.previous_verification_key_end = fields.Datetime.now() - timedelta(seconds=1)
         self.fault(SETTINGS, method="DELETE", status=500, times=4)
-        with self.assertLogs("odoo.addons.sendgrid_tracking.models.sendgrid_account", "WARNING"):
-            self.env["sendgrid.account"]._cron_forget_previous_keys()
+        with self.assertLogs("odoo.addons.sendgrid_tracking.models.sendgrid_account_connection", "WARNING"):
+            self.run_cron("ir_cron_forget_previous_keys")
         self.assertTrue(account.previous_webhook_id, "SendGrid did not answer: at the next run")
-        self.env["sendgrid.account"]._cron_forget_previous_keys()
+        self.run_cron("ir_cron_forget_previous_keys")
         self.assertEqual([webhook["id"] for webhook in self.webhooks()], [account.webhook_id])
         self.assertFalse(
             account.previous_webhook_id or account.previous_webhook_token or account.previous_verification_key
@@ -686,7 +686,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         account.mail_server_ids.active = False
         account.active = False
         account.previous_verification_key_end = fields.Datetime.now() - timedelta(seconds=1)
-        self.env["sendgrid.account"]._cron_forget_previous_keys()
+        self.run_cron("ir_cron_forget_previous_keys")
         self.assertEqual([webhook["id"] for webhook in self.webhooks()], [account.webhook_id])
         self.assertFalse(account.previous_webhook_id or account.previous_verification_key)
 

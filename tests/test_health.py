@@ -33,10 +33,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
 
     def _check(self, account=None):
         """Run the scheduled action; return the states by subject."""
-        self.env.flush_all()
-        with patch.object(type(self.env["ir.cron"]), "_commit_progress", return_value=1.0):
-            self.env["sendgrid.account"]._cron_check_health()
-        self.env.invalidate_all()
+        self.run_cron("ir_cron_check_health")
         return {check.subject: check for check in (account or self.account).check_ids}
 
     def _activities(self, user=None):
@@ -419,7 +416,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
 
         with (
             patch.object(type(self.account), "_check_batches", fail),
-            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_account_health"),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_job_mixin"),
         ):
             self.assertIn("batches", self._check())
         self.assertFalse(other.check_ids)

@@ -10,7 +10,7 @@ from psycopg2.errors import SerializationFailure
 from odoo.fields import Datetime
 from odoo.tests import Form, mute_logger, tagged
 
-from ..models import sendgrid_retention
+from ..models import sendgrid_job_mixin, sendgrid_retention
 from ..models.sendgrid_retention import SendgridRetention
 from .common import SendgridCase, now
 from .properties import in_database
@@ -194,7 +194,7 @@ class TestRetention(SendgridCase):
 
         with (
             patch.object(SendgridRetention, "_forget_details", conflict),
-            patch.object(sendgrid_retention, "POLL_INTERVAL", 0),
+            patch.object(sendgrid_job_mixin, "PAUSE", 0),
             patch.object(self.env.cr, "rollback"),
         ):
             self._forget()

@@ -50,6 +50,7 @@ MODELS = {
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
     "sendgrid.ingest": {},
+    "sendgrid.job.mixin": {},
     "sendgrid.match": {},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
@@ -63,6 +64,8 @@ MODELS = {
 FIELDS = {
     "crm.lead": {SALESPEOPLE: "sendgrid_email_count"},
     "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
+    # It has the fields of its action.
+    "ir.cron": {ADMINISTRATORS: "sendgrid_runs_once"},
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
@@ -277,6 +280,7 @@ class TestDoors(Outsiders, SendgridCase):
         cls.records = {
             "crm.lead": lead,
             "ir.actions.server": cls.env.ref("sendgrid_tracking.ir_actions_server_click"),
+            "ir.cron": cls.env.ref("sendgrid_tracking.ir_cron_drain"),
             "ir.mail_server": cls.server,
             "mail.mail": cls.env["mail.mail"].create({"subject": "Mail"}),
             "res.company": cls.env.company,

@@ -98,13 +98,6 @@ class AgreementCase(SandboxCase, SendgridCase):
         cls.Sync = cls.env["sendgrid.suppression.sync"]
         cls.Blacklist = cls.env["mail.blacklist"]
 
-    def run_cron(self, name):
-        """Run a scheduled action to its end."""
-        self.env.flush_all()
-        with self.enter_registry_test_mode():
-            self.env.ref(f"sendgrid_tracking.{name}").method_direct_trigger()
-        self.env.invalidate_all()
-
     def enlist(self, name, *emails, ago=HOUR, **values):
         """Put addresses on a list at SendGrid."""
         entries = [{"email": email, "created": now() - ago, **values} for email in emails]
@@ -317,7 +310,7 @@ class TestSync(AgreementCase):
                 raise ValueError("no")
             return flag(partners, bounces)
 
-        logger = "odoo.addons.sendgrid_tracking.models.sendgrid_suppression"
+        logger = "odoo.addons.sendgrid_tracking.models.sendgrid_suppression_intake"
         with patch.object(type(bad), "_flag_bounced", refuse), mute_logger(logger):
             sync = self.sync()
         self.assertEqual((sync.state, sync.failed_count), ("done", 1))
@@ -453,7 +446,10 @@ class TestClear(AgreementCase):
         self.run_cron("ir_cron_clear")
         self.assertEqual(self.entry("bounces", "ada@example.org").state, "cleared")
 
-    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_suppression")
+    @mute_logger(
+        "odoo.addons.sendgrid_tracking.models.sendgrid_job_mixin",
+        "odoo.addons.sendgrid_tracking.models.sendgrid_suppression_clear",
+    )
     def test_one_fails(self):
         """Test that an address whose clearing fails here keeps no other from being cleared."""
         self.enlist("bounces", "ada@example.org", "other@example.org")

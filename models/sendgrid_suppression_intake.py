@@ -1,0 +1,303 @@
+import json
+import logging
+from collections import Counter, defaultdict
+
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.tools import SQL, email_normalize
+
+from ..tools.api.suppressions import Entry
+from ..tools.events.event import TIME_TOLERANCE
+from ..tools.events.fold import Evidence
+from ..tools.times import to_datetime, to_seconds
+from . import bulk
+from .undoable import each_alone
+
+_logger = logging.getLogger(__name__)
+
+
+class SendgridSuppression(models.Model):
+    """The taking in of SendGrid's lists: entries are noted, and what follows from new ones is done in Odoo."""
+
+    _inherit = "sendgrid.suppression"
+
+    @api.model
+    def _store(self, sync, name, entries):
+        """Note a page of a list, and do what follows from the entries that are new.
+
+        The number of queries does not depend on the number of entries.
+
+        :param sync: the `sendgrid.suppression.sync`
+        :param str name: the list
+        :param entries: list of `tools.api.suppressions.Entry`
+        :return: `Counter` of what the new ones became
+        """
+        account = sync.account_id
+        entries = [entry._replace(email=email_normalize(entry.email) or entry.email) for entry in entries]
+        entries = list(
+            {(entry.group_id, entry.email): entry for entry in sorted(entries, key=lambda e: e.created)}.values()
+        )
+        if not entries:
+            return Counter()
+        known = self._get_known(account, name, entries)
+        fresh = [entry for entry in entries if entry.created > known.get((entry.group_id, entry.email), -1)]
+        ids = self._upsert(sync, name, entries)
+        outcomes = self._apply_consequences(account, name, fresh)
+        by_outcome = defaultdict(list)
+        for entry in fresh:
+            by_outcome[outcomes[entry]].append(ids[entry.group_id, entry.email])
+        for (outcome, error), entry_ids in by_outcome.items():
+            self.browse(entry_ids).write({"outcome": outcome, "error": error})
+        return Counter(outcome for outcome, _error in outcomes.values())
+
+    @api.model
+    def _get_known(self, account, name, entries):
+        """Return since when entries are listed, as far as they are known, by group and address."""
+        self.flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint FROM sendgrid_suppression
+                    WHERE account_id = %s AND list = %s AND email = ANY(%s)""",
+                account.id,
+                name,
+                [entry.email for entry in entries],
+            )
+        )
+        return {(group_id, email): created for group_id, email, created in rows}
+
+    @api.model
+    def _upsert(self, sync, name, entries):
+        """Note the entries of a page, new or known, as listed.
+
+        The row ``(x@y, listed since Monday, being cleared)`` is there. An entry ``(x@y, since Monday)`` leaves it being
+        cleared, an entry ``(x@y, since Tuesday)`` makes it listed again, and learned in this comparison.
+
+        :return: ids by (group id, address)
+        """
+        now = fields.Datetime.now()
+        rows = bulk.insert(
+            self,
+            [
+                {
+                    "account_id": sync.account_id.id,
+                    "list": name,
+                    "group_id": entry.group_id,
+                    "group_name": entry.group_name or None,
+                    "email": entry.email,
+                    "created": to_datetime(entry.created),
+                    "reason": entry.reason or None,
+                    "smtp_status": entry.smtp_status or None,
+                    "state": "listed",
+                    "sync_id": sync.id,
+                    "last_sync_id": sync.id,
+                    "create_uid": self.env.uid,
+                    "create_date": now,
+                    "write_uid": self.env.uid,
+                    "write_date": now,
+                }
+                for entry in entries
+            ],
+            conflict=SQL(
+                """ON CONFLICT (account_id, list, group_id, email) DO UPDATE
+                      SET group_name = EXCLUDED.group_name, reason = EXCLUDED.reason,
+                          smtp_status = EXCLUDED.smtp_status, last_sync_id = EXCLUDED.last_sync_id,
+                          created = EXCLUDED.created, write_date = EXCLUDED.write_date,
+                          sync_id = CASE WHEN EXCLUDED.created > known.created THEN EXCLUDED.sync_id
+                                         ELSE known.sync_id END,
+                          state = CASE WHEN EXCLUDED.created = known.created AND known.state = 'clearing'
+                                       THEN 'clearing' ELSE 'listed' END,
+                          cleared_date = NULL, cleared_sync_id = NULL"""
+            ),
+            returning=("id", "group_id", "email"),
+        )
+        self.invalidate_model()
+        return {(group_id, email): id_ for id_, group_id, email in rows}
+
+    # ------------------------------------------------------------
+    # CONSEQUENCES
+    # ------------------------------------------------------------
+
+    @api.model
+    def _apply_consequences(self, account, name, entries):
+        """Do what follows from new entries. What fails is noted on its entry, and the others go on.
+
+        :param entries: list of `tools.api.suppressions.Entry`
+        :return: (outcome, error or False) by entry
+        """
+
+        def apply(some):
+            outcomes = self._apply_at_once(account, name, some)
+            return {entry: (outcomes.get(entry.email, "none"), False) for entry in some}
+
+        def note_failure(some, error):
+            _logger.exception("SendGrid: what follows from %s on the list %s failed", some[0].email, name)
+            return {some[0]: ("failed", str(error) or repr(error))}
+
+        outcomes = {}
+        for some in each_alone(self.env.cr, apply, entries, note_failure):
+            outcomes |= some
+        return outcomes
+
+    @api.model
+    def _apply_at_once(self, account, name, entries):
+        if name == "blocks":
+            return {}  # they do not keep SendGrid from trying again
+        if not account.act_on_events:
+            return {entry.email: "recorded" for entry in entries}
+        if name in ("bounces", "invalid_emails"):
+            return self._apply_bounces(account, name, entries)
+        if name == "groups" and account.group_unsubscribe_action != "blacklist":
+            return {}
+        return self._apply_wishes(account, name, entries)
+
+    @api.model
+    def _apply_bounces(self, account, name, entries):
+        """Flag the contacts of addresses that do not exist, and tell it of the e-mails that came back."""
+        by_address = {entry.email: entry for entry in entries}
+        partners = self.env["res.partner"].search_fetch(
+            [("email_normalized", "in", list(by_address))], ["email_normalized", "email_valid_date"]
+        )
+        outcomes = {address: "known" for address in partners.mapped("email_normalized")}
+        kept = {
+            partner.email_normalized
+            for partner in partners
+            if partner.email_valid_date
+            and partner.email_valid_date >= to_datetime(by_address[partner.email_normalized].created)
+        }
+        bounces = {address: entry for address, entry in by_address.items() if address not in kept}
+        if name == "bounces":
+            explained = self._get_explained(account, bounces.values())
+            missed = self._get_missed(account, [entry for entry in bounces.values() if entry.email not in explained])
+            self._receive_missed(account, missed)
+            outcomes |= dict.fromkeys(explained, "known")
+            outcomes |= {entry.email: "event" for entry in missed}
+        flagged = self.env["sendgrid.consequence"]._flag_addresses(
+            {address: Evidence(entry.created, entry.reason) for address, entry in bounces.items()}
+        )
+        outcomes |= dict.fromkeys(flagged.mapped("email_normalized"), "flagged")
+        return outcomes | dict.fromkeys(kept, "kept")
+
+    @api.model
+    def _get_explained(self, account, entries):
+        """Return the addresses for whose listing a bounce is known that came back about then."""
+        if not entries:
+            return set()
+        self.env["sendgrid.event"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT entry.email
+                     FROM unnest(%s, %s::bigint[]) AS entry (email, created)
+                     JOIN sendgrid_email email ON email.recipient = entry.email AND email.account_id = %s
+                     JOIN sendgrid_event event ON event.email_id = email.id AND event.event = 'bounce'
+                      AND abs(EXTRACT(EPOCH FROM event.timestamp) - entry.created) <= %s
+                      AND event.bounce_type IS DISTINCT FROM 'blocked' AND event.match != 'own'""",
+                [entry.email for entry in entries],
+                [entry.created for entry in entries],
+                account.id,
+                TIME_TOLERANCE,
+            )
+        )
+        return {address for (address,) in rows}
+
+    @api.model
+    def _get_missed(self, account, entries):
+        """Return the entries that must be the bounce of an e-mail: one went to the address shortly before."""
+        emails = self.env["sendgrid.match"]._get_latest_before(
+            {(account.id, entry.email, entry.created) for entry in entries}
+        )
+        return [entry for entry in entries if (account.id, entry.email, entry.created) in emails]
+
+    @api.model
+    def _receive_missed(self, account, entries):
+        """Have bounces drained as those that the webhook reports of mails that came back: address, time and reason."""
+        events = [
+            {
+                "email": entry.email,
+                "event": "bounce",
+                "timestamp": entry.created,
+                "type": "bounce",
+                "reason": entry.reason,
+                "status": entry.smtp_status,
+            }
+            for entry in entries
+        ]
+        if events:
+            self.env["sendgrid.event.batch"]._receive(account, json.dumps(events).encode(), source="suppressions")
+
+    @api.model
+    def _apply_wishes(self, account, name, entries):
+        """Blacklist who complained or left, unless somebody took him off the blacklist since."""
+        by_address = {entry.email: entry for entry in entries if email_normalize(entry.email)}
+        known = (
+            self.env["mail.blacklist"]
+            .with_context(active_test=False)
+            .search_fetch([("email", "in", list(by_address))], ["email", "active", "write_date"])
+        )
+        outcomes = {
+            entry.email: "known" if entry.active else "kept"
+            for entry in known
+            if entry.active or entry.write_date >= to_datetime(by_address[entry.email].created)
+        }
+        new = {address: entry for address, entry in by_address.items() if address not in outcomes}
+        self.env["sendgrid.consequence"]._blacklist_addresses(
+            {address: self._explain(account, name, entry) for address, entry in new.items()}
+        )
+        return outcomes | dict.fromkeys(new, "blacklisted")
+
+    @api.model
+    def _explain(self, account, name, entry):
+        reasons = {
+            "spam_reports": self.env._("reported an e-mail as spam"),
+            "unsubscribes": self.env._("unsubscribed from all e-mails"),
+            "groups": self.env._("left the unsubscribe group “%s”", entry.group_name or entry.group_id),
+        }
+        return Markup("<p>%s</p>") % self.env._(
+            "SendGrid, %(date)s (UTC): the address %(reason)s. Learned from the lists of the account “%(account)s”.",
+            date=fields.Datetime.to_string(to_datetime(entry.created)),
+            reason=reasons[name],
+            account=account.name,
+        )
+
+    @api.model
+    def _settle_returned(self, account, entries):
+        """Take back the blacklisting of addresses that are off the list of a group by now, and out of no other.
+
+        :param entries: `sendgrid.suppression` records
+        """
+        if not account.act_on_events or account.group_unsubscribe_action != "blacklist":
+            return
+        Consequence = self.env["sendgrid.consequence"]
+        addresses = set(entries.mapped("email"))
+        left = Consequence._get_addresses_out_of_groups(list(addresses))
+        for address in Consequence._get_blacklisted(addresses) - left:
+            Consequence._take_back_group_blacklisting(
+                address,
+                Markup("<p>%s</p>")
+                % self.env._(
+                    "SendGrid: the address is on the list of no unsubscribe group of “%s” any more.", account.name
+                ),
+            )
+
+    def action_follow_again(self):
+        """Do again what follows from entries where it failed."""
+        self.check_access("read")
+        for (account, name), entries in (
+            self.sudo()
+            .filtered(lambda e: e.outcome == "failed")
+            .grouped(lambda entry: (entry.account_id, entry.list))
+            .items()
+        ):
+            by_entry = {entry._to_entry(): entry for entry in entries}
+            for entry, (outcome, error) in self.sudo()._apply_consequences(account, name, list(by_entry)).items():
+                by_entry[entry].write({"outcome": outcome, "error": error})
+
+    def _to_entry(self):
+        return Entry(
+            email=self.email,
+            created=to_seconds(self.created),
+            reason=self.reason or "",
+            smtp_status=self.smtp_status or "",
+            group_id=self.group_id,
+            group_name=self.group_name or "",
+        )
