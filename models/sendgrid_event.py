@@ -8,7 +8,7 @@ from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-from ..tools.events import device, engagement
+from ..tools.events import device, engagement_rules
 from ..tools.events.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
 from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime, to_seconds
@@ -183,7 +183,7 @@ class SendgridEvent(models.Model):
     @api.depends("machine_reason")
     def _compute_machine_explanation(self):
         for event in self:
-            event.machine_explanation = engagement.REASONS.get(event.machine_reason, "")
+            event.machine_explanation = engagement_rules.REASONS.get(event.machine_reason, "")
 
     # ------------------------------------------------------------
     # ACCESS
