@@ -9,7 +9,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..tools.events import device, engagement_rules
-from ..tools.events.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
+from ..tools.events.event import ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, TIME_TOLERANCE, Event, is_same
 from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime, to_seconds
 
@@ -335,8 +335,8 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _is_better(self, other, report):
-        about = ABOUT if report.source == "suppressions" else 0
-        return SOURCES.index(other.source) < SOURCES.index(report.source) and is_same(other, report, about)
+        tolerance = TIME_TOLERANCE if report.source == "suppressions" else 0
+        return SOURCES.index(other.source) < SOURCES.index(report.source) and is_same(other, report, tolerance)
 
     @api.model
     def _get_reports(self, email_ids, all_sources):

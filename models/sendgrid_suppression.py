@@ -11,7 +11,7 @@ from odoo.tools import SQL, email_normalize
 
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import Entry, clear_address
-from ..tools.events.event import ABOUT
+from ..tools.events.event import TIME_TOLERANCE
 from ..tools.events.fold import Evidence
 from .sendgrid_email import to_datetime, to_seconds
 from .undoable import TRY_LATER, undoable
@@ -281,7 +281,7 @@ class SendgridSuppression(models.Model):
                 [entry.email for entry in entries],
                 [entry.created for entry in entries],
                 account.id,
-                ABOUT,
+                TIME_TOLERANCE,
             )
         )
         return {address for (address,) in rows}

@@ -88,17 +88,17 @@ class Event:
 # Who told of an event, the best informed first.
 SOURCES = ("webhook", "history", "suppressions")
 # A list of suppressions says since when an address is on it, which is about when the message came back.
-ABOUT = 3600
+TIME_TOLERANCE = 3600
 
 
-def is_same(event, other, about=0) -> bool:
+def is_same(event, other, tolerance=0) -> bool:
     """Tell whether two reports of one message are of the same interaction, where one may say less than the other.
 
     :param event: anything with the attributes of `Event`
     :param other: the same
-    :param int about: seconds by which their times may differ
+    :param int tolerance: seconds by which their times may differ
     """
-    if event.event != other.event or abs(event.timestamp - other.timestamp) > about:
+    if event.event != other.event or abs(event.timestamp - other.timestamp) > tolerance:
         return False
     details = ["message_key", "url", "url_offset", "attempt", "bounce_type", "asm_group_id"]
     if event.event == "dropped":
