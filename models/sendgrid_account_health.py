@@ -298,7 +298,7 @@ class SendgridAccount(models.Model):
         if not webhook and is_arriving and not account_sudo.webhook_id:
             # Set up by hand, it may lead here over another server.
             return "warning", "webhook_detour", None
-        return event_webhook.judge(
+        return event_webhook.inspect(
             webhook, account_sudo.webhook_url, {account_sudo.verification_key, account_sudo.previous_verification_key}
         )
 

@@ -5,7 +5,8 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..tools.events.event import ENGAGEMENT_EVENTS
-from ..tools.events.fold import EXPIRED, fold
+from ..tools.events.fold import fold
+from ..tools.events.refusal import EXPIRED
 from ..tools.times import to_datetime
 from . import bulk
 

@@ -4,7 +4,8 @@ from odoo import api, fields, models
 
 from ..tools.events import device, engagement
 from ..tools.events.event import ACCOUNT_EVENT
-from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
+from ..tools.events.fold import FAILURES
+from ..tools.events.refusal import EXPIRED, bounce_status
 from .durations import describe_duration
 
 

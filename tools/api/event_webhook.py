@@ -58,12 +58,12 @@ def has_token(webhook, token):
     return bool(token) and PATH + token in (webhook.get("url") or "")
 
 
-def judge(webhook, url, keys):
+def inspect(webhook, url, verification_keys):
     """Say what is wrong with our webhook, worst first.
 
     :param webhook: as SendGrid describes it, or None
     :param url: the address that it should lead to
-    :param keys: the verification keys that are accepted
+    :param verification_keys: those that are accepted here
     :return: state, finding and detail, as `sendgrid.account.check` keeps them
     """
     if not webhook:
@@ -73,7 +73,7 @@ def judge(webhook, url, keys):
     # Shown only of a webhook that signs (Twilio docs: Event Webhook API).
     if not isinstance(public_key := webhook.get("public_key"), str) or not public_key:
         return "problem", "webhook_unsigned", None
-    if "".join(public_key.split()) not in keys:
+    if "".join(public_key.split()) not in verification_keys:
         return "problem", "webhook_key", None
     if webhook["url"] != url:
         # Without its secret path.

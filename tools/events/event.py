@@ -111,14 +111,14 @@ SOURCES = ("webhook", "history", "suppressions")
 TIME_TOLERANCE = 3600
 
 
-def is_same(event, other, about=0) -> bool:
+def is_same(event, other, tolerance=0) -> bool:
     """Tell whether two reports of one message are of the same interaction, where one may say less than the other.
 
     :param event: anything with the attributes of `Event`
     :param other: the same
-    :param int about: seconds by which their times may differ
+    :param int tolerance: seconds by which their times may differ
     """
-    if event.event != other.event or abs(event.timestamp - other.timestamp) > about:
+    if event.event != other.event or abs(event.timestamp - other.timestamp) > tolerance:
         return False
     details = ["message_key", "url", "url_offset", "attempt", "bounce_type", "asm_group_id"]
     if event.event == "dropped":

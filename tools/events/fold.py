@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .engagement import Verdict, judge
 from .event import ENGAGEMENT_EVENTS
+from .refusal import EXPIRED, bounce_status, drop_fact
 
 # Weakest to strongest. What was refused in the end did not arrive, whatever a scanner opened on the way.
 STATUSES = (
@@ -36,22 +37,12 @@ PLAIN_STATUS = {
     "spamreport": "spam",
     "unsubscribe": "unsubscribed",
 }
-# Our own bounce, when SendGrid stopped trying after 72 hours without saying so.
-EXPIRED = "expired"
 
 
 # Facts are what is true of an e-mail at once, where the status is only the strongest of it.
 CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "spam")
 # Whether the recipient is out of a group is settled per address, over all its e-mails; here is each group's last word.
 GROUP_FACTS = {"group_unsubscribe": "left_group", "group_resubscribe": "returned_group"}
-# What SendGrid says when it drops a message for its address (Twilio docs: Event Webhook reference), as it begins in
-# lower case. Everything else is about the message.
-DROP_FACTS = (
-    ("bounced address", "dropped_bounced"),
-    ("invalid address", "dropped_bounced"),
-    ("unsubscribed address", "dropped_unsubscribed"),
-    ("spam reporting address", "dropped_spam"),
-)
 
 
 class Evidence(NamedTuple):
@@ -147,26 +138,6 @@ def _facts(events, claims):
     named += [("unsubscribed", e) for e in events if e.event == "unsubscribe"]
     named += [(GROUP_FACTS[e.event], e) for e in _last_words(events)]
     return {fact: Evidence(e.timestamp, e.reason or e.response or "") for fact, e in named}
-
-
-def drop_fact(reason: str | None) -> str:
-    """Tell what a drop is about: ``dropped_bounced``, ``dropped_unsubscribed``, ``dropped_spam``, else ``dropped``."""
-    reason = (reason or "").lower()
-    if reason == "invalid":
-        return "dropped_bounced"
-    return next((fact for start, fact in DROP_FACTS if reason.startswith(start)), "dropped")
-
-
-def bounce_status(bounce) -> str:
-    """Tell a permanent refusal (``bounced``) from one of this message only (``blocked``).
-
-    Without a ``type`` (seen in SendGrid's test events) the enhanced status decides: 4.x.x is not permanent.
-    """
-    if bounce.bounce_type in ("blocked", EXPIRED):
-        return "blocked"
-    if not bounce.bounce_type and bounce.smtp_status.startswith("4"):
-        return "blocked"
-    return "bounced"
 
 
 def _last_words(events):

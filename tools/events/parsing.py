@@ -1,11 +1,14 @@
 """The body of a webhook POST, read defensively: what is good lands, what is not is named, nothing raises."""
 
-import json
 import re
 import sys
 from dataclasses import dataclass
 
+from .errors import BatchError, EventError
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
+from .lenient_json import AbsurdNumber, get_kind, read_list
+
+__all__ = ("BatchError", "EventError", "Rejected", "parse_batch", "read_integer", "read_text", "read_timestamp")
 
 MAX_TEXT = 64 * 1024
 # Ids are indexed; the longest seen has 73 characters, and a line of a mail's header 998.
@@ -17,16 +20,6 @@ MILLISECONDS_FROM = 100_000_000_000
 MAX_INTEGER = 2**31 - 1
 MAX_ARGUMENT = 128
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# One token of JSON as far as its nesting goes: a string (in which brackets mean nothing), or a bracket or comma.
-NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
-
-
-class BatchError(ValueError):
-    """The body as a whole is not what SendGrid sends; the message says why, for people."""
-
-
-class EventError(ValueError):
-    """One element is not an event; the message says why, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +30,6 @@ class Rejected:
     reason: str
 
 
-class _AbsurdNumber(str):
-    """A number nobody can mean (thousands of digits, NaN): of no type that a field accepts."""
-
-
 def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
     """Read the body of one POST.
 
@@ -49,7 +38,7 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
     :raise BatchError: the body is no JSON list
     """
     events, rejected = [], []
-    for index, element in enumerate(_elements(body)):
+    for index, element in enumerate(read_list(body)):
         try:
             events.append(_parse_event(element))
         except EventError as error:
@@ -58,63 +47,11 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
     return events, rejected
 
 
-def _elements(body):
-    # Broken UTF-8 becomes lone surrogates, so that only the event that holds them is rejected.
-    text = body.decode("utf-8-sig", "surrogateescape")
-    try:
-        elements = _loads(text)
-    except RecursionError:
-        return _elements_one_by_one(text)
-    except ValueError as error:
-        raise BatchError(f"The body is not JSON: {error}") from error
-    if not isinstance(elements, list):
-        raise BatchError(f"The body is not a list of events but {_type_name(elements)}.")
-    return elements
-
-
-def _loads(text):
-    # Not strict: a control character costs the event that holds it, not the whole body.
-    return json.loads(text, strict=False, parse_int=_parse_int, parse_constant=_AbsurdNumber)
-
-
-def _parse_int(digits):
-    # int() raises from 4,300 digits, and that would cost the whole body.
-    return int(digits) if len(digits) <= 20 else _AbsurdNumber(digits)
-
-
-def _elements_one_by_one(text):
-    """Read the elements of a list of which one is nested too deeply to be read, so that its neighbours are not lost."""
-    text = text.strip()
-    if not text.startswith("["):
-        raise BatchError("The body is nested too deeply.")
-    elements, depth, start = [], 0, 1
-    for token in NESTING.finditer(text):
-        mark = token.group()
-        if mark in "[{":
-            depth += 1
-        elif mark in "]}":
-            depth -= 1
-        if (mark == "," and depth == 1) or (mark == "]" and depth == 0):
-            element = text[start : token.start()]
-            start = token.end()
-            try:
-                elements.append(_loads(element))
-            except RecursionError:
-                elements.append(EventError("It is nested too deeply."))
-            except ValueError as error:
-                raise BatchError(f"The body is not JSON: {error}") from error
-            if depth == 0:
-                break
-    if depth or text[start:].strip():
-        raise BatchError("The body is not JSON: it ends too early, or goes on after its end.")
-    return elements
-
-
 def _parse_event(element):
     if isinstance(element, EventError):
         raise element
     if not isinstance(element, dict):
-        raise EventError(f"It is not an object but {_type_name(element)}.")
+        raise EventError(f"It is not an object but {get_kind(element)}.")
     name = read_text(element, "event", limit=64)
     if not name:
         raise EventError("It has no event name.")
@@ -153,8 +90,8 @@ def read_text(element, key, limit=MAX_TEXT):
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or isinstance(value, _AbsurdNumber):
-        raise EventError(f"Its {key} is {_type_name(value)}, not a text.")
+    if not isinstance(value, str) or isinstance(value, AbsurdNumber):
+        raise EventError(f"Its {key} is {get_kind(value)}, not a text.")
     if len(value) > limit:
         raise EventError(f"Its {key} is longer than {limit:,} characters.")
     if UNSTORABLE.search(value):
@@ -219,12 +156,4 @@ def _url_offset(element):
         return f"{kind}:{'' if index is None else index}"
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
         return f":{value}"
-    raise EventError(f"Its url_offset is {_type_name(value)}, not an object.")
-
-
-def _type_name(value):
-    if isinstance(value, _AbsurdNumber):
-        return "an absurd number"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return "a number"
-    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "nothing")
+    raise EventError(f"Its url_offset is {get_kind(value)}, not an object.")
