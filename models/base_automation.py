@@ -13,16 +13,19 @@ class BaseAutomation(models.Model):
     _inherit = "base.automation"
 
     def _get_actions(self, records, triggers):
-        """Return the rules that ``sendgrid_rules`` in the context names for the contacts written next, if it does.
+        """Have only the rules look at a contact whose bounce is counted that ``sendgrid_bounce_rules`` names.
 
-        Core asks for each write, and has each rule look at the record before it finds that nothing changed. What the
-        write brings about, or a rule does, is met by all rules again.
+        Core asks for each write, and has each rule look at the record before it finds that nothing has changed. All
+        rules look again at what that write brings about, or a rule does: the records that they are given do not carry
+        the key.
         """
-        ids = self.env.context.get("sendgrid_rules")
-        if ids is None or records._name != "res.partner" or triggers != WRITE_TRIGGERS:
+        ids = self.env.context.get("sendgrid_bounce_rules")
+        if ids is None:
             return super()._get_actions(records, triggers)
-        done = self.env.context.get("__action_done", {})
-        return self.with_context(sendgrid_rules=None, __action_done=done).browse(ids)
+        self = self.with_context(sendgrid_bounce_rules=None)
+        if records._name != "res.partner" or triggers != WRITE_TRIGGERS:
+            return super()._get_actions(records, triggers)
+        return self.with_context(__action_done=self.env.context.get("__action_done", {})).browse(ids)
 
     @api.model
     def _get_ids_watching(self, records, name):

@@ -174,11 +174,6 @@ class ResPartner(models.Model):
         }
         self.env["base.automation"]._run_on_write(self, names, lambda: bulk.update(self, values))
 
-    def _message_receive_bounce(self, email, partner):
-        """Have only the rules look that the counter may concern: nothing else is written. See `base.automation`."""
-        rules = self.env.context.get("sendgrid_bounce_rules")
-        return super(ResPartner, self.with_context(sendgrid_rules=rules))._message_receive_bounce(email, partner)
-
     def _clear_bounce(self):
         self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})
 

@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 REFUSED = ("blocked", "dropped")
 UNWANTED = ("spam", "unsubscribed", "dropped_spam", "dropped_unsubscribed")
 GROUPS = ("left_group", "returned_group")
-FAILURES = ("bounced", "dropped_bounced", *REFUSED, "dropped_spam", "dropped_unsubscribed")
+FAILED_FACTS = ("bounced", "dropped_bounced", *REFUSED, "dropped_spam", "dropped_unsubscribed")
 
 
 class SendgridConsequence(models.AbstractModel):
@@ -41,11 +41,11 @@ class SendgridConsequence(models.AbstractModel):
         recovered = [
             (email, "blocked", None)
             for email, (before, facts) in changes.items()
-            if "blocked" in before and not facts.keys() & set(FAILURES)
+            if "blocked" in before and not facts.keys() & set(FAILED_FACTS)
         ]
         self._run(self._recover_notification, recovered)
         self._run(self._recover_traces, recovered)
-        self._run(self._fail_notification, [item for fact in FAILURES[2:] for item in new[fact]])
+        self._run(self._fail_notification, [item for fact in FAILED_FACTS[2:] for item in new[fact]])
         self._run(self._handle_bounce, new["bounced"])
         self._run(self._note_known_bounce, new["dropped_bounced"])
         self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])
@@ -69,7 +69,7 @@ class SendgridConsequence(models.AbstractModel):
         each_alone(self.env.cr, consequence, items, note_failure)
 
     # ------------------------------------------------------------
-    # BOUNCES AND FAILURES
+    # BOUNCES AND FAILED_FACTS
     # ------------------------------------------------------------
 
     @api.model

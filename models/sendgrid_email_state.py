@@ -130,7 +130,7 @@ class SendgridEmail(models.Model):
         bulk.update(self, values_by_id)
 
     # ------------------------------------------------------------
-    # THE 72 HOURS
+    # EXPIRY
     # ------------------------------------------------------------
 
     @api.model

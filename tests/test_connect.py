@@ -512,7 +512,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.store([{"email": "ada@example.org", "event": "open", "timestamp": 1}], connect.account_id)
         connect.run_next()
         self.assertEqual(test.state, "running", "another event is no test")
-        test.test_date -= sendgrid_account_connect_step.PATIENCE
+        test.test_date -= sendgrid_account_connect_step.TEST_ARRIVES_WITHIN
         self.assertIs(connect.run_next(), False)
         self.assertFailed(connect, "test", "within a minute", "https://odoo.example.com", "proxy", "--db-filter")
         self.assertNotIn(connect.account_id.webhook_token, test.message)

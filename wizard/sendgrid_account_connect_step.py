@@ -21,7 +21,7 @@ NEEDS = {
     "test": ("signing",),
 }
 POLL = 1.5  # seconds between two looks whether the test has arrived
-PATIENCE = timedelta(seconds=60)  # how long it may take: SendGrid needs some seconds
+TEST_ARRIVES_WITHIN = timedelta(seconds=60)  # how long it may take: SendGrid needs some seconds
 SENT_AGAIN_AFTER = timedelta(seconds=15)
 
 
@@ -241,7 +241,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             if created
             else self.env._("It was there. It sends all events to this address.")
         )
-        doubt = self._doubt_url(url)
+        doubt = self._explain_unreachable(url)
         return ("warning", f"{message}\n{doubt}") if doubt else ("done", message)
 
     @api.model
@@ -272,7 +272,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             words=words,
         )
 
-    def _doubt_url(self, url):
+    def _explain_unreachable(self, url):
         """Return why SendGrid may not reach an address, or None. Whether it does only the test tells."""
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -413,7 +413,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             account.connection_date = now
             return "done", self.env._("The webhook is switched on. The test has arrived, and its signature is valid.")
         waited = now - (self.test_date or now)
-        if waited >= self.test_count * SENT_AGAIN_AFTER and waited < PATIENCE:
+        if waited >= self.test_count * SENT_AGAIN_AFTER and waited < TEST_ARRIVES_WITHIN:
             last = self.env["sendgrid.event.batch"].sudo().search([("account_id", "=", account.id)], limit=1)
             client = account._get_client(patience=5)
             event_webhook.update(client, account.webhook_id, account.webhook_url, enabled=True)
@@ -429,10 +429,10 @@ class SendgridAccountConnectStep(models.TransientModel):
             if not self.test_count:
                 self.write({"last_batch_id": last.id, "test_date": now})
             self.test_count += 1
-        if waited < PATIENCE:
+        if waited < TEST_ARRIVES_WITHIN:
             return "running", self.env._("The webhook is switched on, and SendGrid has been asked for the test.")
         reasons = [
-            self._doubt_url(account.webhook_url),
+            self._explain_unreachable(account.webhook_url),
             self.env._("Is this Odoo reachable from the internet under that address, with a valid certificate?"),
             self.env._("Does a proxy or firewall in front of it hold back or change what SendGrid posts?"),
             self.env._("With several databases, does the host name decide which one answers (--db-filter)?"),
