@@ -6,7 +6,7 @@ import subprocess
 from . import paths, say
 
 # Programs that know no Odoo: general checks for all, Odoo's for the addon.
-NOT_ODOO = ("benchmarks", "sandbox", "script", "tests/end_to_end", "tests/faults")
+NOT_ODOO = ("benchmarks", "sandbox", "script", "tests/end_to_end", "tests/faults", "tests/upgrade")
 
 
 def main(arguments):
