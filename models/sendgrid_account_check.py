@@ -34,7 +34,7 @@ class SendgridAccountCheck(models.Model):
         readonly=True,
         help="Of a problem the administrators are told by an activity.",
     )
-    finding = fields.Char(required=True, readonly=True, help="What was found, as a name.")
+    finding = fields.Char(string="Finding Code", required=True, readonly=True, help="What was found, as a name.")
     detail = fields.Char(readonly=True, help="What the words need besides: a number, or what SendGrid said.")
     message = fields.Char(compute="_compute_message", string="Finding", help="What was found, and what to do about it.")
     date = fields.Datetime(string="Checked", required=True, readonly=True)

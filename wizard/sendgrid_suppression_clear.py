@@ -143,7 +143,7 @@ class SendgridSuppressionClearLine(models.TransientModel):
     list = fields.Selection(
         lambda self: self.env["sendgrid.suppression"]._fields["list"]._description_selection(self.env), required=True
     )
-    group_id = fields.Integer()
+    group_id = fields.Integer(string="Group ID")
     group_name = fields.Char(string="Group")
     reason = fields.Text()
     is_chosen = fields.Boolean(string="Clear", help="Have SendGrid take the address off this list.")

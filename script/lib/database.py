@@ -76,7 +76,10 @@ def set_mark(name, text):
 
 
 def run_odoo(name, title, *arguments, log="install.log"):
-    """Run Odoo on a database to install or update something; an error in its log (`.dev/log/<log>`) is a failure."""
+    """Run Odoo on a database to install or update something; an error in its log (`.dev/log/<log>`) is a failure.
+
+    :return: the log's lines
+    """
     command = odoo.command("server", "-d", name, "--stop-after-init", "--no-http", "--max-cron-threads=0", *arguments)
     try:
         lines = process.run(command, log, title, env=odoo.environment(), cwd=paths.DATA)
@@ -84,6 +87,7 @@ def run_odoo(name, title, *arguments, log="install.log"):
         raise say.Problem(f"Odoo failed: {_telling(failure.lines)} (see {failure.log})") from None
     if any(re.search(rf" (ERROR|CRITICAL) {name} ", line) for line in lines):
         raise say.Problem(f"Odoo logged an error: {_telling(lines)} (see {paths.LOG / log})")
+    return lines
 
 
 def run_script(name, script, **variables):
@@ -110,12 +114,22 @@ def _telling(lines):
 
 @contextlib.contextmanager
 def for_tests(with_addon=True):
-    """The name of a fresh copy of the template, dropped at the end. Clears away what killed runs have left.
+    """The name of a fresh copy of the template, dropped at the end.
 
     :param with_addon: False for Odoo with nothing but what the addon depends on
     """
+    with copy_of(_ensure_template if with_addon else ensure_base) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def copy_of(ensure_template):
+    """The name of a fresh copy of a template, dropped at the end. Clears away what killed runs have left.
+
+    :param ensure_template: called while no other run makes a template; returns the template's name
+    """
     with lock.exclusive("template"):
-        template = _ensure_template() if with_addon else _ensure_base()
+        template = ensure_template()
         for left in _names(f"{PREFIX}_test_"):
             if not process.is_alive(int(left.split("_")[-2])):
                 drop(left)
@@ -127,31 +141,50 @@ def for_tests(with_addon=True):
         drop(name)
 
 
+@contextlib.contextmanager
+def template():
+    """The name of the template of Odoo with the addon, to read from it; no other run makes or removes one meanwhile."""
+    with lock.exclusive("template"):
+        yield _ensure_template()
+
+
+def ensure(kind, state, make):
+    """Return the name of the template of a kind in a state. It is made once; those of the kind in other states go.
+
+    :param make: called with the name of a database that does not exist yet, to make it
+    """
+    name = f"{PREFIX}_{kind}_{state}"
+    if not exists(name):
+        _drop_all(f"{PREFIX}_{kind}_")
+        make(f"{name}_new")
+        rename(f"{name}_new", name)
+    return name
+
+
 def _ensure_template():
     """Odoo with the addon, made anew when the sources have changed, out of Odoo with what the addon depends on."""
-    base, template = _ensure_base(), f"{PREFIX}_template_{addon_hash()}"
-    if not exists(template):
-        _drop_all(f"{PREFIX}_template_")
-        clone(base, f"{template}_new")
-        run_odoo(f"{template}_new", "Installing the addon for the tests …", "-i", paths.ADDON, log="test-template.log")
-        rename(f"{template}_new", template)
-    return template
+    base = ensure_base()
+
+    def make(name):
+        clone(base, name)
+        run_odoo(name, "Installing the addon for the tests …", "-i", paths.ADDON, log="test-template.log")
+
+    return ensure("template", addon_hash(), make)
 
 
-def _ensure_base():
+def ensure_base():
     """Odoo with what the addon depends on."""
-    base = f"{PREFIX}_base_{_base_hash()}"
-    if not exists(base):
-        _drop_all(f"{PREFIX}_base_")
+
+    def make(name):
         dependencies = ",".join(_dependencies())
-        run_odoo(f"{base}_new", "Installing Odoo for the tests …", "-i", dependencies, log="test-base.log")
-        rename(f"{base}_new", base)
-    return base
+        run_odoo(name, "Installing Odoo for the tests …", "-i", dependencies, log="test-base.log")
+
+    return ensure("base", base_hash(), make)
 
 
 def addon_hash():
     """A name for the state of what the addon brings into a database, and of what it stands on."""
-    digest = hashlib.sha256(_base_hash().encode())
+    digest = hashlib.sha256(base_hash().encode())
     for folder, folders, files in os.walk(paths.ROOT):
         if folder == str(paths.ROOT):
             folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_INSTALLED]
@@ -165,7 +198,8 @@ def addon_hash():
     return digest.hexdigest()[:12]
 
 
-def _base_hash():
+def base_hash():
+    """A name for the state of what the addon stands on: Odoo, its Python packages, the addons it depends on."""
     parts = [str(odoo.source()), odoo.WANTED, *_dependencies(), venv.LOCK_FILE.read_text()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 

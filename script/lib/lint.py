@@ -6,7 +6,15 @@ import subprocess
 from . import paths, say
 
 # Programs that know no Odoo: general checks for all, Odoo's for the addon.
-NOT_ODOO = ("benchmarks", "sandbox", "script", "tests/end_to_end", "tests/faults", "tests/install")
+NOT_ODOO = (
+    "benchmarks",
+    "sandbox",
+    "script",
+    "tests/end_to_end",
+    "tests/faults",
+    "tests/install",
+    "tests/upgrade",
+)
 
 
 def main(arguments):

@@ -6,6 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ADDON = "sendgrid_tracking"
 
+CHANGELOG = ROOT / "CHANGELOG.md"
+
 DEV = ROOT / ".dev"
 ADDONS = DEV / "addons"  # holds one link, to ROOT: Odoo finds an addon by its folder's name
 CONFIG = DEV / "odoo.conf"
@@ -15,6 +17,7 @@ LOG = DEV / "log"
 ODOO = DEV / "odoo"
 POSTGRES = DEV / "postgres"
 PYCACHE = DEV / "pycache"
+RELEASES = DEV / "releases"  # addons paths with the addon as it was released
 SANDBOX_KEY = DEV / "sandbox.pem"
 VENV = DEV / "venv"
 VENV_PYTHON = VENV / "bin" / "python"

@@ -59,12 +59,13 @@ class OdooClient:
     def __init__(self, server, login="admin", password="admin"):
         self.server = server
         self.http = requests.Session()
-        self.session = self._post(
+        self.session = self.post(
             "/web/session/authenticate", {"db": server.database, "login": login, "password": password}
         )
         self.uid = self.session["uid"]
 
-    def _post(self, path, params):
+    def post(self, path, params):
+        """Call a JSON route, and return its answer."""
         answer = self.http.post(self.server.url + path, json={"jsonrpc": "2.0", "params": params}, timeout=120)
         answer.raise_for_status()
         answer = answer.json()
@@ -74,7 +75,7 @@ class OdooClient:
 
     def call(self, model, method, *args, **kwargs):
         """Call a public method; for one that works on records the first argument is their ids."""
-        return self._post(
+        return self.post(
             f"/web/dataset/call_kw/{model}/{method}",
             {"model": model, "method": method, "args": args, "kwargs": kwargs},
         )

@@ -1,0 +1,337 @@
+"""The upgrade from the version that was released last to the present tree, on a database that was in use.
+
+Whoever changes a table, a name or a record that core leaves alone at an upgrade (`noupdate`)
+- writes the migration in `migrations/<coming version>/`, and says in `CHANGELOG.md` what an administrator has to know;
+- adds to `fill.py` what would show that it is missing, if that is not there already: it runs on the released version;
+- names in `GONE` and `CHANGED` below what is gone or changed on purpose, with the reason, and shows in a test of its
+  own what became of it.
+When a version is released, its commit goes into `CHANGELOG.md`, and `GONE` and `CHANGED` become empty.
+
+The fixtures are in `conftest.py`: ``before`` and ``after`` are the states of the database right before and right after
+the upgrade, ``fresh`` that of one into which the present tree was installed; ``client``, ``webhook`` and ``sandbox``
+speak with the present tree, which runs on the upgraded database. No scheduled action runs there until a test runs it.
+"""
+
+import ast
+import subprocess
+
+import pytest
+from fill import SHIPPED_RULES, address, make_event, web_server
+from harness import Database, Log
+from state import RECORDS, REGISTERED, STRUCTURE, narrow
+
+from script.lib import paths, release, say
+
+# Table, or table and column: why it is gone.
+GONE = {}
+# Table and column, or page and field: why its content changes.
+CHANGED = {}
+# Pages and fields that say something else whenever they are opened.
+VOLATILE = {"webhook_url", "crm_auto_assignment_run_datetime"}
+# Tables that are left empty by the filling: dialogs, whose records core deletes.
+EMPTY = {
+    "sendgrid_account_connect",
+    "sendgrid_account_connect_step",
+    "sendgrid_account_disconnect",
+    "sendgrid_suppression_clear",
+    "sendgrid_suppression_clear_line",
+}
+
+
+def drain(client):
+    """Have received events processed."""
+    client.call("ir.cron", "method_direct_trigger", [client.ref("sendgrid_tracking.ir_cron_drain")])
+
+
+def receive(client, webhook, *events):
+    """POST events in one batch and process it; return the batch."""
+    assert webhook.post(list(events)).status_code == 204
+    [batch] = client.find("sendgrid.event.batch", order="id desc")[:1]
+    drain(client)
+    [batch] = client.find("sendgrid.event.batch", ("id", "=", batch.id))
+    assert batch.state == "done" and not batch.failed_rules, batch
+    return batch
+
+
+# ------------------------------------------------------------
+# THE VERSIONS
+# ------------------------------------------------------------
+
+
+def test_changelog():
+    """The changelog begins with the manifest's version; the others are released, newest first."""
+    first, *released = release.read_changelog()
+    assert first.version == ast.literal_eval((paths.ROOT / "__manifest__.py").read_text())["version"]
+    assert released and all(one.commit for one in released)
+    numbers = [tuple(map(int, one.version.split("."))) for one in (first, *released)]
+    assert numbers == sorted(set(numbers), reverse=True)
+    headings = [line for line in paths.CHANGELOG.read_text().splitlines() if line.startswith("## ")]
+    assert len(headings) == len(numbers), "a heading that is not understood"
+
+
+def test_clone_without_history(tmp_path, monkeypatch):
+    """Where the released commit is missing, that is what is said."""
+    commands = [
+        ["git", "init", "--quiet", tmp_path],
+        ["git", "-C", tmp_path, "-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"],
+    ]
+    for command in commands:
+        subprocess.run([str(part) for part in command], check=True)
+    monkeypatch.setattr(paths, "RELEASES", tmp_path / "releases")
+    with pytest.raises(say.Problem, match="^This clone has no history: the commit of version .* is missing"):
+        release.addons_path(release.latest(), root=tmp_path)
+
+
+# ------------------------------------------------------------
+# THE DATABASE
+# ------------------------------------------------------------
+
+
+def test_log(upgrade):
+    """The upgrade logs nothing that somebody would have to look at."""
+    assert not [line for line in upgrade.log if any(f" {level} " in line for level in ("WARNING", "ERROR", "CRITICAL"))]
+    assert any("Registry loaded" in line for line in upgrade.log)
+
+
+def test_everything_is_kept(before, after):
+    """What was stored is stored, to the last column: documents, events, batches, lists, blacklist, contacts, rules."""
+    gone, empty, different = set(), set(), []
+    for table, columns in before.columns.items():
+        if table not in after.columns:
+            gone.add(table)
+            continue
+        gone |= {f"{table}.{name}" for name in columns - after.columns[table]}
+        if not before.rows[table]:
+            empty.add(table)
+        kept = {name for name in columns & after.columns[table] if f"{table}.{name}" not in CHANGED}
+        old, new = narrow(before.rows[table], kept), narrow(after.rows[table], kept)
+        assert len(before.rows[table]) == len(after.rows[table]), table
+        different += [(table, row) for row in old ^ new]
+    assert not different
+    assert gone == set(GONE)
+    assert empty <= EMPTY, "nothing is compared"
+
+
+@pytest.mark.parametrize("what", STRUCTURE)
+def test_structure(after, fresh, what):
+    """An upgraded database is built as one into which the present version was installed."""
+    left_behind, missing = differences(after.structure[what], fresh.structure[what])
+    assert not left_behind
+    assert not missing
+
+
+@pytest.mark.parametrize("what", REGISTERED)
+def test_registered(after, fresh, what):
+    """Odoo knows the same external ids, models and fields: nothing is left of what is no more."""
+    left_behind, missing = differences(after.registered[what], fresh.registered[what])
+    assert not left_behind
+    assert not missing
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_records(after, fresh, model):
+    """The addon's records say the same, also those that core leaves alone at an upgrade (`noupdate`)."""
+    upgraded, installed = differences(after.records[model], fresh.records[model])
+    assert not upgraded
+    assert not installed
+    assert after.records[model], "nothing is compared"
+
+
+def test_schedule(before, after):
+    """Each scheduled action runs when its administrator said."""
+    assert before.schedule
+    assert {name: after.schedule[name] for name in before.schedule if name in after.schedule} == before.schedule
+
+
+def differences(one, other):
+    """What only the one has, and what only the other."""
+    return sorted(map(str, one - other)), sorted(map(str, other - one))
+
+
+# ------------------------------------------------------------
+# THE PAGES
+# ------------------------------------------------------------
+
+
+def test_pages(told, shown):
+    """Each page opens, for an administrator and for a salesperson, and shows what it showed."""
+    different = []
+    for user, pages in told["pages"].items():
+        for page, old in pages.items():
+            new = shown[user].get(page)
+            if isinstance(old, dict) and isinstance(new, dict):
+                assert old or user != "admin", f"{page} is empty"
+                different += [(user, page, *one) for one in compare(old, new, page)]
+            elif old != new and page not in GONE:
+                different.append((user, page, old, new))
+    assert not different
+
+
+def compare(old, new, page):
+    """What two looks at a page show differently, of the fields that both show."""
+    for id_ in sorted(old.keys() ^ new.keys()):
+        yield id_, "is gone" if id_ in old else "is new"
+    for id_ in sorted(old.keys() & new.keys()):
+        for name in old[id_].keys() & new[id_].keys() - VOLATILE:
+            one, other = old[id_][name], new[id_][name]
+            if f"{page}.{name}" not in CHANGED and common(one, other) != common(other, one):
+                yield id_, name, one, other
+
+
+def common(one, other):
+    """Of a value (records inside it have fields too) only the fields that another look has as well."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {name: common(value, other[name]) for name, value in one.items() if name in other}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [common(*pair) for pair in zip(one, other, strict=True)]
+    return one
+
+
+# ------------------------------------------------------------
+# LIFE GOES ON
+# ------------------------------------------------------------
+
+
+def test_batch_that_was_pending(client, told):
+    """What was received before the upgrade is processed after it."""
+    [batch] = client.find("sendgrid.event.batch", ("id", "=", told["pending"]))
+    assert batch.state == "pending"
+    drain(client)
+    [batch] = client.find("sendgrid.event.batch", ("id", "=", told["pending"]))
+    assert (batch.state, batch.event_count, batch.duplicate_count) == ("done", 1, 0)
+    assert client.document_to(address("pending")).status == "delivered"
+
+
+def test_old_batches_again(client, running, told):
+    """Old batches can be processed again; what is known is not counted twice."""
+    database = Database(running.odoo.database)
+    ids = {name: told[name] for name in ("failed", "rejected", "done")}
+    old = {name: client.find("sendgrid.event.batch", ("id", "=", id_))[0] for name, id_ in ids.items()}
+    events = database.value("SELECT count(*) FROM sendgrid_event")
+    client.call("sendgrid.event.batch", "action_process_again", list(ids.values()))
+    drain(client)
+    new = {name: client.find("sendgrid.event.batch", ("id", "=", id_))[0] for name, id_ in ids.items()}
+    assert {name: batch.state for name, batch in new.items()} == {
+        "failed": "failed",
+        "rejected": "done",
+        "done": "done",
+    }
+    assert all(new[name].processed_date > old[name].processed_date for name in ids)
+    for name in ("event_count", "rejected_count"):
+        assert {batch: new[batch][name] for batch in ids} == {batch: old[batch][name] for batch in ids}
+    assert new["done"].duplicate_count == new["done"].event_count == 1
+    assert database.value("SELECT count(*) FROM sendgrid_event") == events
+
+
+def test_known_event_comes_again(client, webhook, told):
+    """An event that the released version has stored is a duplicate, also under another id of SendGrid's."""
+    before = client.document_to(address("clicked"))
+    events = client.events_of(before.id)
+    batch = receive(client, webhook, told["known"], {**told["known"], "sg_event_id": "another"})
+    assert (batch.event_count, batch.duplicate_count) == (2, 2)
+    assert client.events_of(before.id) == events
+    assert client.document_to(address("clicked")) == before
+
+
+def test_new_events_on_an_old_document(client, webhook, told):
+    """A document of the released version follows what happens now, told by our id or by SendGrid's."""
+    ids = told["ids"]["later"]
+    assert client.document_to(address("later")).status == "processed"
+    by_sendgrids = {name: value for name, value in ids.items() if not name.startswith("odoo_")}
+    opened = make_event("open", **by_sendgrids)
+    opened["timestamp"] += 300  # what comes with the delivery is taken for a machine's
+    receive(client, webhook, make_event("delivered", **ids), opened)
+    document = client.document_to(address("later"))
+    assert (document.status, document.open_count) == ("opened", 1)
+    assert {(one.event, one.match) for one in client.events_of(document.id)} == {
+        ("processed", "odoo_id"),
+        ("delivered", "odoo_id"),
+        ("open", "sg_message_id"),
+    }
+
+
+def test_mail_goes_out(client, sandbox, told):
+    """A mail that waited goes out, so does a new one; each has its document, which follows its events."""
+    client.call("mail.mail", "send", [told["unsent"]])
+    client.compose(told["contacts"]["delivered"], "After the upgrade", "<p>Hello</p>")
+    for name, subject in (("unsent", "To be sent"), ("delivered", "After the upgrade")):
+        message = sandbox.message_to(address(name), subject)
+        document = client.document_to(address(name), subject)
+        assert message["smtpapi"]["unique_args"]["odoo_id"] == document.odoo_id
+    sandbox.flush()
+    drain(client)
+    assert client.document_to(address("unsent"), "To be sent").status == "delivered"
+    assert client.document_to(address("delivered"), "After the upgrade").status == "delivered"
+
+
+def test_shipped_rules(client, webhook, told):
+    """The shipped rules, switched on before, do what they did."""
+    ids, contacts = told["ids"], told["contacts"]
+    with web_server() as calls:
+        action = client.ref("sendgrid_tracking.ir_actions_server_spam")
+        client.write("ir.actions.server", action, webhook_url=calls.url)
+        receive(
+            client,
+            webhook,
+            make_event("bounce", **ids["late-bounce"], status="5.1.1", type="bounce", reason="550 5.1.1 unknown"),
+            make_event("click", **ids["late-click"], url="https://shop.example.com/"),
+            make_event("unsubscribe", **ids["late-unsubscribe"]),
+            make_event("spamreport", **ids["late-spam"]),
+        )
+        [call] = calls
+    assert (call["event"], call["recipient"]) == ("spamreport", address("late-spam"))
+    activities = {
+        name: client.find("mail.activity", ("res_model", "=", "res.partner"), ("res_id", "=", contacts[f"late-{name}"]))
+        for name in ("bounce", "click")
+    }
+    [bounce], [click] = activities.values()
+    assert bounce.summary == "Find another e-mail address"
+    assert click.summary == "Clicked a link in “About late-click”"
+    tag = client.ref("sendgrid_tracking.res_partner_category_unsubscribed")
+    assert client.read("res.partner", contacts["late-unsubscribe"], "category_id").category_id == [tag]
+    blacklisted = client.find(
+        "mail.blacklist", ("email", "in", [ids[f"late-{n}"]["email"] for n in ("unsubscribe", "spam")])
+    )
+    assert len(blacklisted) == 2
+    assert client.read("res.partner", contacts["late-bounce"], "email_bounced").email_bounced
+    assert len(SHIPPED_RULES) == len(activities) + len([tag]) + len([call])
+
+
+# A user's own rule (`fill.OWN_RULES`) and its event: what it wrote on two contacts whose events came in one POST.
+RULED = {
+    "together": ("click", ["one of 2", "one of 2"]),
+    "pair": ("open", ["one of 2", False]),
+    "single": ("open", ["one of 1", "one of 1"]),
+}
+
+
+@pytest.mark.parametrize("rule", RULED)
+def test_own_rules(client, webhook, told, rule):
+    """A user's own rule does what it did."""
+    event, expected = RULED[rule]
+    ids, contacts = told["ids"], told["contacts"]
+
+    def functions(*numbers):
+        return [client.read("res.partner", contacts[f"{rule}-{n}"], "function").function for n in numbers]
+
+    assert functions(1, 2, 3, 4) == [*expected, False, False]
+    receive(client, webhook, *(make_event(event, **ids[f"{rule}-{number}"]) for number in (3, 4)))
+    assert functions(3, 4) == expected
+
+
+def test_each_scheduled_action(client):
+    """Each runs to its end."""
+    jobs = client.find(
+        "ir.model.data", ("module", "=", "sendgrid_tracking"), ("model", "=", "ir.cron"), fields=["res_id"]
+    )
+    for job in jobs:
+        client.call("ir.cron", "method_direct_trigger", [job.res_id])
+    failed = client.find("ir.cron", ("id", "in", [job.res_id for job in jobs]), ("failure_count", ">", 0))
+    assert jobs and not failed
+
+
+def test_server_log(client, running):
+    """The last of this file: whatever the others did, the server had nothing to complain about."""
+    log = Log(running.odoo.log)
+    log.start = 0
+    assert not log.problems()
