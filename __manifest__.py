@@ -1,7 +1,7 @@
 {
     "name": "SendGrid Email Tracking",
     "summary": "What happened to each e-mail sent through Twilio SendGrid: delivered, opened, clicked, bounced",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Marketing/Email Marketing",
     "author": "sendgrid_tracking maintainers",
     "license": "LGPL-3",

@@ -59,6 +59,7 @@ class MailMail(models.Model):
                 "model": self.model or None,
                 "res_id": self.res_id or None,
                 "author_id": self.author_id.id or None,
+                "is_in_chatter": self.env["sendgrid.email"]._is_in_chatter(self),
             }
             self._find_colleagues(outbox, addresses)
             outbox.open(email_normalize(self.email_from) or "", about)

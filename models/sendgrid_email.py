@@ -25,6 +25,18 @@ TRIES_FOR = timedelta(hours=72)
 EXPIRE_AT_ONCE = 1000
 # A bounce that comes back with nothing but an address belongs to a recent e-mail.
 PROBABLE_WITHIN = timedelta(days=5)
+# Where core says which access to a record the reading of its messages asks for. All answer "read" but calendar's, see
+# `_get_chatter_domain`.
+PLAIN_HOOKS = {
+    f"odoo.addons.{module}"
+    for module in (
+        "calendar.models.calendar_event",
+        "event.models.event_event",
+        "mail.models.models",
+        "website_crm_partner_assign.models.crm_lead",
+        "website_forum.models.forum_post",
+    )
+}
 
 
 class Copy(NamedTuple):
@@ -132,6 +144,11 @@ class SendgridEmail(models.Model):
     )
     model = fields.Char(string="Record Model", readonly=True)
     res_id = fields.Many2oneReference(string="Record ID", model_field="model", readonly=True)
+    is_in_chatter = fields.Boolean(
+        string="Stands in the Chatter",
+        readonly=True,
+        help="Whoever may read the record may read the e-mail. Any other e-mail is for its author and administrators.",
+    )
     mailing_res_id = fields.Integer(
         string="Mailing ID", readonly=True, help="The mass mailing that the e-mail belongs to, which has its content."
     )
@@ -197,7 +214,15 @@ class SendgridEmail(models.Model):
 
     # What is shown of it
     content = fields.Html(
-        compute="_compute_content", compute_sudo=True, sanitize=False, help="The e-mail as it was sent."
+        compute="_compute_content",
+        compute_sudo=True,
+        sanitize=False,
+        help="The e-mail as it was sent, but for the links with which only its recipient may act.",
+    )
+    has_secret_links = fields.Boolean(
+        compute="_compute_content",
+        compute_sudo=True,
+        help="Links with which only the recipient may act were taken out of what is shown.",
     )
     attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
     resource_ref = fields.Reference(
@@ -238,7 +263,7 @@ class SendgridEmail(models.Model):
             content = content or email.mail_message_id.body
             if not content and email.mailing_res_id and "mailing.mailing" in self.env:
                 content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
-            email.content = content
+            email.content, email.has_secret_links = links.disarm(content or "")
 
     @api.depends("mail_message_id")
     @api.depends_context("uid")
@@ -323,15 +348,18 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_visible_domain(self):
-        """The author sees an e-mail, and whoever may read the record it is about. Administrators also see what is about
-        no record, or about one that is gone, if it went through an account of their companies."""
+        """The author sees an e-mail. If it stands in a record's chatter, so does whoever may read that chatter.
+        Administrators also see what stands in no chatter, or in that of a record that is gone, if it went through an
+        account of their companies."""
         user = self.env.user
         is_admin = user.has_group("base.group_system")
         domain = Domain("author_id", "=", user.partner_id.id)
         # Accounts are few, so that this is a list of ids.
         own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies()) if is_admin else None
         if is_admin:
-            domain |= own & (Domain("model", "=", False) | Domain("res_id", "in", [False, 0]))
+            domain |= own & (
+                Domain("is_in_chatter", "=", False) | Domain("model", "=", False) | Domain("res_id", "in", [False, 0])
+            )
         for name in self._get_models_in_use():
             about = Domain("model", "=", name)
             Model = self.env.get(name)
@@ -339,12 +367,46 @@ class SendgridEmail(models.Model):
             if has_records:
                 Model = Model.with_context(active_test=False)
                 if Model.has_access("read"):
-                    domain |= self._get_exists_domain("res_id", Model, "model")
+                    domain |= Domain("is_in_chatter", "=", True) & self._get_exists_domain(
+                        "res_id", Model, "model", self._get_chatter_domain(Model)
+                    )
             if is_admin:
                 domain |= own & (
                     about & ~self._get_exists_domain("res_id", Model.sudo(), "model") if has_records else about
                 )
         return domain
+
+    @api.model
+    def _get_chatter_domain(self, Model):
+        """Return the domain of the records whose chatter the current user may read, among those that he may read.
+
+        Core asks `_mail_get_operation_for_mail_message_operation` for each record. Of its models only meetings answer
+        something else than "read": their answer is said here in SQL, and somebody else's override is asked as core
+        asks it, for each record that an e-mail is about.
+        """
+        if self._get_modules_of_hook(Model) - PLAIN_HOOKS:
+            self.flush_model(["model", "res_id", "is_in_chatter"])
+            rows = self.env.execute_query(
+                SQL("SELECT DISTINCT res_id FROM sendgrid_email WHERE model = %s AND is_in_chatter", Model._name)
+            )
+            ids = [id_ for (id_,) in rows if id_]
+            readable = self.env["mail.message"]._filter_records_for_message_operation(Model._name, ids, "read")
+            domain = Domain("id", "in", readable.ids)
+        else:
+            domain = Domain.TRUE
+        if Model._name == "calendar.event":
+            # Stricter than core, and as its calendar: where an organizer's meetings are private unless he says
+            # otherwise, core shows "Busy" but would show the messages.
+            user = self.env.user
+            domain &= Domain("partner_ids", "in", user.partner_id.ids) | Domain(Model._get_default_privacy_domain())
+        return domain
+
+    @api.model
+    def _get_modules_of_hook(self, Model):
+        """Return the modules that say which access to a record the reading of its messages asks for."""
+        return {
+            cls.__module__ for cls in type(Model).mro() if "_mail_get_operation_for_mail_message_operation" in vars(cls)
+        }
 
     @api.model
     def _get_models_in_use(self):
@@ -408,6 +470,7 @@ class SendgridEmail(models.Model):
         now = fields.Datetime.now()
         return [
             {
+                "is_in_chatter": False,
                 **(about or {}),
                 "account_id": account_id,
                 "odoo_id": copy.odoo_id,
@@ -516,6 +579,7 @@ class SendgridEmail(models.Model):
             "subject": mail.subject or None,
             "model": mail.model or None,
             "res_id": mail.res_id or None,
+            "is_in_chatter": self._is_in_chatter(mail),
             "mailing_res_id": mailing.id if mailing else None,
         }
         if not mailing and not (message_stays and not is_html_empty(message.body)):
@@ -534,9 +598,30 @@ class SendgridEmail(models.Model):
     def _get_own_body(self, mail):
         """Return the source of the content to keep, or None: what opens an account is kept nowhere."""
         body = mail.body_html or ""
-        if mail.model == "res.users" or links.leads_to_credentials(body) or is_html_empty(body):
-            return None
-        return body
+        return None if self._opens_account(mail) or is_html_empty(body) else body
+
+    @api.model
+    def _opens_account(self, mail):
+        """Tell whether a mail is about somebody's access to Odoo, such as a link to set a password."""
+        return mail.model == "res.users" or links.leads_to_credentials(mail.body_html or "")
+
+    @api.model
+    def _is_in_chatter(self, mail):
+        """Tell whether whoever may read the record of a mail may read it there."""
+        return self._stands_in_chatter(mail.mail_message_id) and not self._opens_account(mail)
+
+    @api.model
+    def _stands_in_chatter(self, message):
+        """Tell whether a message (`mail.message`) stands in its record's chatter for whoever may read the record.
+
+        What core's modules write to one person, such as an invitation to a meeting, does not (`user_notification`);
+        nor do notes among colleagues. A mail from a template or a mailing has no subtype, but it does.
+        """
+        if not message.model or not message.res_id or message.message_type == "user_notification":
+            return False
+        subtype = message.subtype_id
+        is_note = subtype.internal if subtype else message.message_type != "email_outgoing"
+        return not is_note and not message.is_internal
 
     @api.model
     def _get_contacts(self, mail, account_id, addresses):

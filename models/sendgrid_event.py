@@ -8,7 +8,7 @@ from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-from ..tools import device, engagement
+from ..tools import device, engagement, links
 from ..tools.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
 from ..tools.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime, to_seconds
@@ -107,7 +107,13 @@ class SendgridEvent(models.Model):
         "may be fine. expired: not delivered within 72 hours.",
     )
     bounce_classification = fields.Char(readonly=True, help="What kind of refusal SendGrid takes it for.")
-    url = fields.Char(string="Link", readonly=True)
+    url = fields.Char(
+        string="Full Link",
+        readonly=True,
+        groups="base.group_system",
+        help="The link that was followed, whole: with it one may be able to act in the recipient's name.",
+    )
+    link = fields.Char(compute="_compute_link", compute_sudo=True, help="The link that was followed, without secrets.")
     url_offset = fields.Char(string="Link Position", readonly=True, help="Which link of the message, such as html:2.")
     ip = fields.Char(
         string="IP Address",
@@ -179,6 +185,11 @@ class SendgridEvent(models.Model):
     def _compute_device(self):
         for event in self:
             event.device = device.describe(event.user_agent or "")
+
+    @api.depends("url")
+    def _compute_link(self):
+        for event in self:
+            event.link = links.cut(event.url or "")
 
     @api.depends("machine_reason")
     def _compute_machine_explanation(self):

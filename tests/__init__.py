@@ -26,5 +26,6 @@ from . import (
     test_suppression,
     test_ui,
     test_v3_mail,
+    test_visibility,
     test_webhook,
 )
