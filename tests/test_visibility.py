@@ -1,7 +1,9 @@
 """Nobody reads in a document what Odoo does not show him: what core's modules send, who reads the message and its
 record in Odoo, and who reads the document, its events, its content, its attachments and its counts."""
 
+import runpy
 from datetime import timedelta
+from pathlib import Path
 
 from odoo import Command, fields
 from odoo.exceptions import AccessError
@@ -375,6 +377,36 @@ class TestVisibility(VisibilityCase):
             self.receive(self.relay(email).event("spamreport"))
             entry = self.env["mail.blacklist"].search([("email", "=", address)])
             self.assertEqual("Merger" in "".join(entry.message_ids.mapped("body")), is_in_chatter)
+
+    def test_migration(self):
+        """Test that the documents of the version before get what sending decides, where it can still be told."""
+        kept = self.send(lambda: self.post(self.guest))[0]
+        gone = self.send(lambda: self.post(self.guest))[0]
+        gone.mail_message_id.unlink()
+        mailing = self.create_email(model="res.partner", res_id=self.guest.id, mailing_res_id=7)
+        way_in = self.create_email(model="res.partner", res_id=self.guest.id, mail_message_id=kept.mail_message_id.id)
+        way_in.body = "<a href='/web%2Fsignup?token=x'>x</a>"
+        in_chatter = kept | mailing
+        others = gone | way_in | self.create_email(mail_message_id=kept.mail_message_id.id)
+        others |= self.create_email(model="res.users", res_id=self.author.id, mailing_res_id=7)
+        others |= self.create_email(model="res.partner", res_id=self.guest.id)
+        for way in (
+            lambda: self.post(self.guest, subtype_xmlid="mail.mt_note"),
+            lambda: self.post(self.guest, is_internal=True),
+            self.meeting().with_context(no_mail_to_attendees=False).attendee_ids._send_invitation_emails,
+        ):
+            others |= self.send(way)[0]
+        rule = self.env.ref("sendgrid_tracking.ir_actions_server_click")
+        rule.code = """x = "Clicked a link in “%s”" % (email.subject or "")"""
+        self.env.flush_all()
+        self.env.cr.execute("UPDATE sendgrid_email SET is_in_chatter = NULL")
+        path = Path(__file__).parents[1] / "migrations" / "19.0.1.1.0" / "post-migration.py"
+        runpy.run_path(path)["migrate"](self.env.cr, "19.0.1.0.0")
+        self.env.invalidate_all()
+        emails = in_chatter | others
+        self.assertEqual(emails.filtered("is_in_chatter"), in_chatter)
+        self.assertEqual(len(others), 8)
+        self.assertEqual(rule.code, 'x = "Clicked a link in an e-mail"')
 
 
 @tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
