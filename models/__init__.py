@@ -6,6 +6,7 @@ from . import (
     ir_mail_server,
     mail_blacklist,
     mail_mail,
+    mail_message,
     res_company,
     res_config_settings,
     res_partner,

@@ -54,13 +54,8 @@ class MailMail(models.Model):
         email_list = super()._prepare_outgoing_list(mail_server=mail_server, doc_to_followers=doc_to_followers)
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {address for email in email_list for address in email["email_to_normalized"]}
-            about = {
-                "subject": self.subject or None,
-                "model": self.model or None,
-                "res_id": self.res_id or None,
-                "author_id": self.author_id.id or None,
-            }
             self._find_colleagues(outbox, addresses)
+            about = self.env["sendgrid.email"]._prepare_about(self)
             outbox.open(email_normalize(self.email_from) or "", about)
         return email_list
 

@@ -325,7 +325,8 @@ class SendgridConsequence(models.AbstractModel):
             "SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.",
             date=fields.Datetime.to_string(to_datetime(evidence.timestamp)),
             reason=reasons[fact],
-            subject=email.subject or "",
+            # The list has readers who may not read the e-mail.
+            subject=(email.is_in_chatter and email.subject) or "",
         )
 
     # ------------------------------------------------------------

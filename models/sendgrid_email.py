@@ -6,6 +6,19 @@ from odoo.tools import SQL
 
 _logger = logging.getLogger(__name__)
 
+# Where core says which access to a record the reading of its messages asks for. All answer "read" but calendar's, see
+# `_get_chatter_domain`.
+PLAIN_HOOKS = {
+    f"odoo.addons.{module}"
+    for module in (
+        "calendar.models.calendar_event",
+        "event.models.event_event",
+        "mail.models.models",
+        "website_crm_partner_assign.models.crm_lead",
+        "website_forum.models.forum_post",
+    )
+}
+
 
 class SendgridEmail(models.Model):
     """The email document: one message copy to one recipient, and what became of it.
@@ -79,6 +92,11 @@ class SendgridEmail(models.Model):
     )
     model = fields.Char(string="Record Model", readonly=True)
     res_id = fields.Many2oneReference(string="Record ID", model_field="model", readonly=True)
+    is_in_chatter = fields.Boolean(
+        string="Stands in the Chatter",
+        readonly=True,
+        help="Whoever may read the record may read the e-mail. Any other e-mail is for its author and administrators.",
+    )
     mailing_res_id = fields.Integer(
         string="Mailing ID", readonly=True, help="The mass mailing that the e-mail belongs to, which has its content."
     )
@@ -157,15 +175,18 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_visible_domain(self):
-        """The author sees an e-mail, and whoever may read the record it is about. Administrators also see what is about
-        no record, or about one that is gone, if it went through an account of their companies."""
+        """The author sees an e-mail. If it stands in a record's chatter, so does whoever may read that chatter.
+        Administrators also see what stands in no chatter, or in that of a record that is gone, if it went through an
+        account of their companies."""
         user = self.env.user
         is_admin = user.has_group("base.group_system")
         domain = Domain("author_id", "=", user.partner_id.id)
         # Accounts are few, so that this is a list of ids.
         own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies()) if is_admin else None
         if is_admin:
-            domain |= own & (Domain("model", "=", False) | Domain("res_id", "in", [False, 0]))
+            domain |= own & (
+                Domain("is_in_chatter", "=", False) | Domain("model", "=", False) | Domain("res_id", "in", [False, 0])
+            )
         for name in self._get_models_in_use():
             about = Domain("model", "=", name)
             Model = self.env.get(name)
@@ -173,12 +194,46 @@ class SendgridEmail(models.Model):
             if has_records:
                 Model = Model.with_context(active_test=False)
                 if Model.has_access("read"):
-                    domain |= self._get_exists_domain("res_id", Model, "model")
+                    domain |= Domain("is_in_chatter", "=", True) & self._get_exists_domain(
+                        "res_id", Model, "model", self._get_chatter_domain(Model)
+                    )
             if is_admin:
                 domain |= own & (
                     about & ~self._get_exists_domain("res_id", Model.sudo(), "model") if has_records else about
                 )
         return domain
+
+    @api.model
+    def _get_chatter_domain(self, Model):
+        """Return the domain of the records whose chatter the current user may read, among those that he may read.
+
+        Core asks `_mail_get_operation_for_mail_message_operation` for each record. Of its models only meetings answer
+        something else than "read": their answer is said here in SQL, and somebody else's override is asked as core
+        asks it, for each record that an e-mail is about.
+        """
+        if self._get_modules_of_hook(Model) - PLAIN_HOOKS:
+            self.flush_model(["model", "res_id", "is_in_chatter"])
+            rows = self.env.execute_query(
+                SQL("SELECT DISTINCT res_id FROM sendgrid_email WHERE model = %s AND is_in_chatter", Model._name)
+            )
+            ids = [id_ for (id_,) in rows if id_]
+            readable = self.env["mail.message"]._filter_records_for_message_operation(Model._name, ids, "read")
+            domain = Domain("id", "in", readable.ids)
+        else:
+            domain = Domain.TRUE
+        if Model._name == "calendar.event":
+            # Stricter than core, and as its calendar: where an organizer's meetings are private unless he says
+            # otherwise, core shows "Busy" but would show the messages.
+            user = self.env.user
+            domain &= Domain("partner_ids", "in", user.partner_id.ids) | Domain(Model._get_default_privacy_domain())
+        return domain
+
+    @api.model
+    def _get_modules_of_hook(self, Model):
+        """Return the modules that say which access to a record the reading of its messages asks for."""
+        return {
+            cls.__module__ for cls in type(Model).mro() if "_mail_get_operation_for_mail_message_operation" in vars(cls)
+        }
 
     @api.model
     def _get_models_in_use(self):

@@ -7,6 +7,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tools import html_sanitize
 
 from ..tools.events.fold import FAILURES
+from ..tools.sending import links
 
 
 class SendgridEmail(models.Model):
@@ -15,8 +16,17 @@ class SendgridEmail(models.Model):
     _inherit = "sendgrid.email"
 
     # What is shown of it
+    # What is shown of it
     content = fields.Html(
-        compute="_compute_content", compute_sudo=True, sanitize=False, help="The e-mail as it was sent."
+        compute="_compute_content",
+        compute_sudo=True,
+        sanitize=False,
+        help="The e-mail as it was sent, but for the links with which only its recipient may act.",
+    )
+    has_secret_links = fields.Boolean(
+        compute="_compute_content",
+        compute_sudo=True,
+        help="Links with which only the recipient may act were taken out of what is shown.",
     )
     attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
     resource_ref = fields.Reference(
@@ -44,7 +54,7 @@ class SendgridEmail(models.Model):
             content = content or email.mail_message_id.body
             if not content and email.mailing_res_id and "mailing.mailing" in self.env:
                 content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
-            email.content = content
+            email.content, email.has_secret_links = links.disarm(content or "")
 
     @api.depends("mail_message_id")
     @api.depends_context("uid")

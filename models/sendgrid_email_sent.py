@@ -53,6 +53,7 @@ class SendgridEmail(models.Model):
         now = fields.Datetime.now()
         return [
             {
+                "is_in_chatter": False,
                 **(about or {}),
                 "account_id": account_id,
                 "odoo_id": copy.odoo_id,
@@ -147,12 +148,9 @@ class SendgridEmail(models.Model):
         message_stays = mail.is_notification or not is_going
         mailing = mail.mailing_id if "mailing_id" in mail._fields else None
         about = {
+            **self._prepare_about(mail),
             "mail_message_id": (message_stays and message.id) or None,
             "mail_id": None if is_going else mail.id,
-            "author_id": mail.author_id.id or None,
-            "subject": mail.subject or None,
-            "model": mail.model or None,
-            "res_id": mail.res_id or None,
             "mailing_res_id": mailing.id if mailing else None,
         }
         if not mailing and not (message_stays and not is_html_empty(message.body)):
@@ -168,12 +166,44 @@ class SendgridEmail(models.Model):
         ]
 
     @api.model
+    def _prepare_about(self, mail):
+        """Return the columns that every document of a mail has, whatever else can still be asked."""
+        return {
+            "author_id": mail.author_id.id or None,
+            "subject": mail.subject or None,
+            "model": mail.model or None,
+            "res_id": mail.res_id or None,
+            "is_in_chatter": self._is_in_chatter(mail),
+        }
+
+    @api.model
     def _get_own_body(self, mail):
         """Return the source of the content to keep, or None: what opens an account is kept nowhere."""
         body = mail.body_html or ""
-        if mail.model == "res.users" or links.leads_to_credentials(body) or is_html_empty(body):
-            return None
-        return body
+        return None if self._opens_account(mail) or is_html_empty(body) else body
+
+    @api.model
+    def _opens_account(self, mail):
+        """Tell whether a mail is about somebody's access to Odoo, such as a link to set a password."""
+        return mail.model == "res.users" or links.leads_to_credentials(mail.body_html or "")
+
+    @api.model
+    def _is_in_chatter(self, mail):
+        """Tell whether whoever may read the record of a mail may read it there."""
+        return self._stands_in_chatter(mail.mail_message_id) and not self._opens_account(mail)
+
+    @api.model
+    def _stands_in_chatter(self, message):
+        """Tell whether a message (`mail.message`) stands in its record's chatter for whoever may read the record.
+
+        What core's modules write to one person, such as an invitation to a meeting, does not (`user_notification`);
+        nor do notes among colleagues. A mail from a template or a mailing has no subtype, but it does.
+        """
+        if not message.model or not message.res_id or message.message_type == "user_notification":
+            return False
+        subtype = message.subtype_id
+        is_note = subtype.internal if subtype else message.message_type != "email_outgoing"
+        return not is_note and not message.is_internal
 
     @api.model
     def _get_contacts(self, mail, account_id, addresses):

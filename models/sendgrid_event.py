@@ -67,7 +67,12 @@ class SendgridEvent(models.Model):
         "may be fine. expired: not delivered within 72 hours.",
     )
     bounce_classification = fields.Char(readonly=True, help="What kind of refusal SendGrid takes it for.")
-    url = fields.Char(string="Link", readonly=True)
+    url = fields.Char(
+        string="Full Link",
+        readonly=True,
+        groups="base.group_system",
+        help="The link that was followed, whole: with it one may be able to act in the recipient's name.",
+    )
     url_offset = fields.Char(string="Link Position", readonly=True, help="Which link of the message, such as html:2.")
     ip = fields.Char(
         string="IP Address",

@@ -6,6 +6,7 @@ from ..tools.events import device, engagement
 from ..tools.events.event import ACCOUNT_EVENT
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import EXPIRED, bounce_status
+from ..tools.sending import links
 from .durations import describe_duration
 
 
@@ -25,6 +26,7 @@ class SendgridEvent(models.Model):
 
     device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
     machine_explanation = fields.Char(compute="_compute_machine_explanation")
+    link = fields.Char(compute="_compute_link", compute_sudo=True, help="The link that was followed, without secrets.")
     name = fields.Char(compute="_compute_presentation", help="What happened, in words.")
     icon = fields.Char(compute="_compute_presentation")
     tone = fields.Char(compute="_compute_presentation")
@@ -42,6 +44,11 @@ class SendgridEvent(models.Model):
     def _compute_machine_explanation(self):
         for event in self:
             event.machine_explanation = engagement.REASONS.get(event.machine_reason, "")
+
+    @api.depends("url")
+    def _compute_link(self):
+        for event in self:
+            event.link = links.cut(event.url or "")
 
     @api.depends("event", "is_machine", "bounce_type", "smtp_status", "reason", "email_id.status")
     @api.depends_context("lang")

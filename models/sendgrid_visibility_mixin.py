@@ -18,13 +18,14 @@ class SendgridVisibilityMixin(models.AbstractModel):
         raise NotImplementedError
 
     @api.model
-    def _get_exists_domain(self, field_name, Model, model_field=None):
+    def _get_exists_domain(self, field_name, Model, model_field=None, among=Domain.TRUE):
         """Return the domain of the records whose ``field_name`` is the id of a record that ``Model``'s user may read.
 
         By a left join: with its order and limit known, PostgreSQL looks up the few records that a page needs, and for
         a report it reads them all once. Of EXISTS or IN beside an OR it knows one way only, which reads all of them.
 
         :param model_field: a field with the name of the model, where not all records are about the same
+        :param among: domain of the records of ``Model`` that count
         """
 
         def to_sql(model, alias, query):
@@ -33,7 +34,7 @@ class SendgridVisibilityMixin(models.AbstractModel):
                 name = SQL.identifier(alias, model_field, to_flush=model._fields[model_field])
                 target = SQL("CASE WHEN %s = %s THEN %s END", name, Model._name, target)
             joined = query.make_alias(alias, f"{'any' if Model.env.su else 'own'}_{Model._table}")
-            records = Model._search(Domain.TRUE).select(SQL.identifier(Model._table, "id"))
+            records = Model._search(among).select(SQL.identifier(Model._table, "id"))
             query.add_join(
                 "LEFT JOIN", joined, SQL("(%s)", records), SQL("%s = %s", SQL.identifier(joined, "id"), target)
             )
@@ -60,8 +61,8 @@ class SendgridVisibilityMixin(models.AbstractModel):
     def _make_access_error(self, forbidden):
         return AccessError(
             self.env._(
-                "You are not allowed to see this: %(records)s. Tracking is seen by the author of an e-mail and by "
-                "whoever may read the record it is about.",
+                "You are not allowed to see this: %(records)s. Tracking is seen by the author of an e-mail and, "
+                "if it stands in the chatter of a record, by whoever may read that.",
                 records=", ".join(map(str, forbidden.ids[:6])),
             )
         )

@@ -27,5 +27,6 @@ from . import (
     test_ui,
     test_undoable,
     test_v3_mail,
+    test_visibility,
     test_webhook,
 )

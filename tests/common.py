@@ -160,6 +160,7 @@ class SendgridMixin:
                 "sent_date": datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0) - ago,
                 "subject": "Your quotation",
                 "author_id": self.salesperson.partner_id.id,
+                "is_in_chatter": bool(values.get("model") and values.get("res_id")),
                 **values,
             }
         )

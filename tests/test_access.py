@@ -22,7 +22,8 @@ EMPLOYEES = set(GROUPS) - {"portal", "portal author", "public"}
 
 @tagged("post_install", "-at_install")
 class TestAccess(SendgridCase):
-    """The author sees a document, and whoever may read the record it is about; if there is none, administrators."""
+    """The author sees a document, and whoever may read the record in whose chatter it stands; if it stands in none,
+    administrators."""
 
     @classmethod
     def setUpClass(cls):
@@ -67,6 +68,10 @@ class TestAccess(SendgridCase):
             # A model without a table of its own.
             ("mail.thread", 1),
         ]
+        places = [
+            *((model, res_id, True) for model, res_id in about),
+            *((model, res_id, False) for model, res_id in about if model and res_id),
+        ]
         authors = [cls.users["author"].partner_id, cls.users["portal author"].partner_id, cls.env["res.partner"]]
         number = iter(range(1000))
         cls.emails = cls.Email.create(
@@ -81,8 +86,9 @@ class TestAccess(SendgridCase):
                     "body": "<p>Content</p>",
                     "model": model,
                     "res_id": res_id,
+                    "is_in_chatter": is_in_chatter,
                 }
-                for model, res_id in about
+                for model, res_id, is_in_chatter in places
                 for author in authors
             ]
         )
@@ -123,6 +129,8 @@ class TestAccess(SendgridCase):
                 return False
             if email.author_id == user.partner_id:
                 return True
+            if not email.is_in_chatter:
+                return name == "admin"
             if email.model and email.res_id and email.model in env and env[email.model]._auto:
                 record = env[email.model].browse(email.res_id)
                 if record.sudo().exists():
@@ -192,9 +200,13 @@ class TestAccess(SendgridCase):
     def test_named_cases(self):
         """Test the rule by example, so that it does not hang on the way it is written above."""
 
-        def sees(name, model, record_name):
+        def sees(name, model, record_name, is_in_chatter=True):
             record = self.env[model].with_context(active_test=False).search([("name", "=", record_name)])
-            emails = self.emails.filtered(lambda e: e.model == model and e.res_id in record.ids and not e.author_id)
+            emails = self.emails.filtered(
+                lambda e: (
+                    e.model == model and e.res_id in record.ids and not e.author_id and e.is_in_chatter == is_in_chatter
+                )
+            )
             self.assertEqual(len(emails), 1)
             return self._as(emails, name).has_access("read")
 
@@ -214,6 +226,7 @@ class TestAccess(SendgridCase):
                     seen - {"other company", "both companies"}, seen_by - {"other company", "both companies"}
                 )
                 self.assertIn("both companies", seen)
+                self.assertEqual({name for name in GROUPS if sees(name, model, record, False)}, {"admin"})
 
     def test_company_switch(self):
         """Test that who works for two companies sees the documents of those that are switched on, as the records."""
@@ -229,13 +242,18 @@ class TestAccess(SendgridCase):
             )
 
     def test_content(self):
-        """Test that who sees a document sees its content, also of a hidden message, and nobody else."""
+        """Test that who sees a document sees its content, and nobody else."""
         lead = self.env["crm.lead"].search([("name", "=", "Own")])
-        note = lead.message_post(body="Internal", subtype_xmlid="mail.mt_note", message_type="comment")
+        note = lead.message_post(body="Hello", subtype_xmlid="mail.mt_comment", message_type="comment")
         email = self.create_email(model="crm.lead", res_id=lead.id, mail_message_id=note.id, author_id=False)
         [values] = self._as(email, "own leads").read(["content"])
         self.assertEqual(values["content"], note.body)
         for name in ("employee", "portal"):
+            self.env.invalidate_all()
+            with self.assertRaises(AccessError):
+                self._as(email, name).read(["content"])
+        email.is_in_chatter = False
+        for name in set(GROUPS) - {"admin"}:
             self.env.invalidate_all()
             with self.assertRaises(AccessError):
                 self._as(email, name).read(["content"])

@@ -9,7 +9,7 @@ from lxml import html
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.sending.links import MARK, is_secret, leads_to_credentials, protect
+from ..tools.sending.links import CUT, MARK, cut, disarm, is_secret, leads_to_credentials, protect
 from .properties import quick
 
 SITE = "https://odoo.example.com"
@@ -283,3 +283,118 @@ class TestLinks(BaseCase):
         ):
             with self.subTest(source):
                 self.assertIs(leads_to_credentials(source), opens)
+
+
+ACCEPT = f"{SITE}/calendar/meeting/accept?token=77aa-never&id=3"
+KEYS = re.compile("77aa|0f0e|aB3|5d4|never", re.IGNORECASE)
+# Source, and what is left of it.
+DISARMED = {
+    "link": (f'<p>Hi <a href="{ACCEPT}" class="x">Accept</a>!</p>', '<p>Hi <a class="x">Accept</a>!</p>'),
+    "link, text": (f"<a href='{ACCEPT}'>{ACCEPT}</a>", f"<a>{SITE}/calendar/meeting/accept?{CUT}</a>"),
+    "text alone": (f"Go to {ACCEPT} now & then", f"Go to {SITE}/calendar/meeting/accept?{CUT} now &amp; then"),
+    "text, no scheme": ("odoo.example.com/web/signup/77aa", CUT),
+    "text, <wbr> in it": (
+        f"<p>{SITE}/x?to<wbr>ken=77<b>aa</b> <i>end</i></p>",
+        f"<p>{SITE}/x?{CUT}<wbr><b></b> <i>end</i></wbr></p>",
+    ),
+    "text, seen by nobody": (f"<p>{SITE}/x?to\u200bken=77aa</p>", f"<p>{SITE}/x?{CUT}</p>"),
+    "area": (f'<map><area href="{ACCEPT}"></map>', "<map><area></map>"),
+    "form": (
+        f'<form action="{ACCEPT}"><button formaction="{ACCEPT}">x</button></form>',
+        "<form><button>x</button></form>",
+    ),
+    "VML": (f'<v:roundrect href="{ACCEPT}" fill="t">x</v:roundrect>', '<v:roundrect fill="t">x</v:roundrect>'),
+    "VML in a comment": (f'<!--[if mso]><v:roundrect href="{ACCEPT}">x</v:roundrect><![endif]-->x', "<!---->x"),
+    "pixel": (f'<img src="{SITE}/p.png?token=77aa" alt="y">', '<img alt="y">'),
+    "image of a message": ('<img src="/web/image/12-0/a.png?access_token=77aa">', '<img src="/web/image/12-0/a.png">'),
+    "style": (f'<p style="background:url({ACCEPT})">x</p>', "<p>x</p>"),
+    "style sheet": (f"<style>p {{ background: url({ACCEPT}) }}</style>x", "<style></style>x"),
+    "title": (f'<p title="{ACCEPT}">x</p>', "<p>x</p>"),
+    "srcset": (f'<img srcset="/a.png 1x, {ACCEPT} 2x">', "<img>"),
+    "document within": (f"<iframe srcdoc=\"<a href='{ACCEPT}'>\"></iframe>", "<iframe></iframe>"),
+    "refresh": (f'<meta http-equiv="refresh" content="0;url={ACCEPT}">', '<meta http-equiv="refresh">'),
+    "SVG": (f'<svg><a xlink:href="{ACCEPT}">x</a></svg>', "<svg><a>x</a></svg>"),
+    "character references": (f'<a href="{SITE}/x?t&#111;ken=77aa">x</a>', "<a>x</a>"),
+    "quoted": (f'<a href="{SITE}/x?t%6fken=77aa">x</a>', "<a>x</a>"),
+    "line break": (f'<a href="{SITE}/x?to\n\tken=77aa">x</a>', "<a>x</a>"),
+    "backslashes": ('<a href="https:\\\\odoo.example.com\\web\\signup\\77aa">x</a>', "<a>x</a>"),
+    "relative": ('<a href="unsubscribe">x</a>', "<a>x</a>"),
+    "not closed": (f'<p>x</p><a href="{ACCEPT}', "<p>x</p>"),
+    "with an encoding": (
+        f'<?xml version="1.0" encoding="latin-1"?><a href="{ACCEPT}">é</a>',
+        '<!--?xml version="1.0" encoding="latin-1"?--><a>é</a>',
+    ),
+    "not XML": (f'\x00<a href="{ACCEPT}">\x0b\ud800x</a>', "<a>x</a>"),
+}
+UNTOUCHED = (
+    "",
+    " ",
+    "<",
+    "Hello",
+    "<P  >Hi <A HREF='https://odoo.example.com/shop' >shop</A>&nbsp;é<br/></p>",
+    "<p class='unsubscribe'>To unsubscribe/opt-out, write to us about your token=1</p>",
+    '<img alt="Unsubscribe" src="data:image/png;base64,aB3/0f0e==">',
+)
+
+
+@tagged("post_install", "-at_install")
+class TestDisarm(BaseCase):
+    """What is shown of a mail to others than its recipient."""
+
+    def test_cut(self):
+        """Test that of each secret link the page is told at most, and that an ordinary one stays as it is."""
+        for name, url in SECRET.items():
+            with self.subTest(name):
+                shown = cut(url)
+                self.assertTrue(shown.endswith(CUT))
+                self.assertFalse(is_secret(shown) or KEYS.search(shown), shown)
+                self.assertTrue(shown == CUT or shown.startswith(f"{SITE}/"), shown)
+        for url in ORDINARY:
+            self.assertEqual(cut(url), url)
+        self.assertEqual(cut(ACCEPT), f"{SITE}/calendar/meeting/accept?{CUT}")
+        self.assertEqual(cut("https://me:77aa@example.com/x?token=1"), f"https://example.com/x?{CUT}")
+        self.assertEqual(cut(f"{SITE}/survey/77aa/0f0e"), f"{SITE}/{CUT}")
+
+    def test_disarm(self):
+        """Test that an address is taken out wherever HTML has one, that the words stay, and that once is enough."""
+        for name, (source, expected) in DISARMED.items():
+            with self.subTest(name):
+                self.assertEqual(disarm(source), (expected, True))
+                self.assertEqual(disarm(expected), (expected, False))
+
+    def test_untouched(self):
+        """Test that a text without a secret link comes back as it is."""
+        for source in UNTOUCHED:
+            with self.subTest(source):
+                self.assertEqual(disarm(source), (source, False))
+
+    @quick
+    @given(
+        st.lists(
+            st.sampled_from(
+                [*"<>\"'=/ \n", "<a ", "<!--", "-->", " href=", "</", "<p>", "<style>", "<wbr>", ACCEPT, "é"]
+            ),
+            max_size=14,
+        )
+    )
+    def test_whatever_it_is(self, pieces):
+        """Test that no arrangement of tags, quotes and a secret link raises or keeps the secret."""
+        source = "".join(pieces)
+        shown, found = disarm(source)
+        self.assertNotIn("77aa", shown)
+        self.assertEqual(found or shown == source, True)
+        if ACCEPT not in source:
+            self.assertNotIn(CUT, shown)
+
+    def test_large(self):
+        """Test that a mail of some megabytes is looked at in no time, also a broken one."""
+        started = time.monotonic()
+        for source in (
+            f'<p><a href="{ACCEPT}">x</a></p>' * 20_000,
+            "<a href='" * 100_000,
+            "x" * 3_000_000,
+            "?=" * 500_000,
+            "<p " * 100_000,
+        ):
+            self.assertNotIn("77aa", disarm(source)[0])
+        self.assertLess(time.monotonic() - started, 20)

@@ -110,17 +110,18 @@ FIELDS = {
     },
     "sendgrid.email": {
         EMPLOYEES: """attachment_ids author_id click_count content delivered_date engagement_summary event_ids
-            first_open_date is_alone journey last_open_date machine_click_count machine_open_count mail_message_id
+            first_open_date has_secret_links is_alone is_in_chatter
+            journey last_open_date machine_click_count machine_open_count mail_message_id
             mailing_res_id message_id model odoo_id open_count partner_id processed_date recipient res_id resource_ref
             sent_date sg_message_id status status_reason subject""",
         ADMINISTRATORS: "account_id body consequence_error facts failed_facts is_blacklisted_by_group mail_id",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
-            fingerprint icon ip is_final is_machine machine_explanation machine_reason match name odoo_id partner_id
-            reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status source timestamp
-            tone url url_offset user_agent verdict""",
-        ADMINISTRATORS: "account_id batch_id",
+            fingerprint icon ip is_final is_machine link machine_explanation machine_reason match name odoo_id
+            partner_id reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status source
+            timestamp tone url_offset user_agent verdict""",
+        ADMINISTRATORS: "account_id batch_id url",
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
     "sendgrid.event.batch": {
@@ -211,7 +212,7 @@ METHODS = {
 ROUTES = {("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False)}
 # The name of each bus message, and the channel that it goes to.
 MESSAGES = {"sendgrid.email/changed": "base.group_user"}
-# Who sees the documents about which record. Nobody outside the company sees any.
+# Who sees the documents about which record. Nobody outside the company sees any. In the chatter but for the last.
 DOCUMENTS = {
     "own lead": {"salesperson", "own leads only"},
     "colleague's lead": {"salesperson"},
@@ -220,6 +221,8 @@ DOCUMENTS = {
     "shared contact": {"salesperson", "own leads only", "other company", "administrator"},
     "other company's contact": {"other company"},
     "nothing": {"administrator"},
+    "colleague's private meeting": set(),
+    "note on a shared contact": {"administrator"},
 }
 
 
@@ -509,12 +512,17 @@ class TestDoors(Outsiders, SendgridCase):
         about["shared contact"] = self.contact
         about["other company's contact"] = self.contact.create({"name": "O", "company_id": self.other_company.id})
         about["nothing"] = self.env["res.partner"]
+        about["colleague's private meeting"] = self.env["calendar.event"].create(
+            {"name": "O", "privacy": "private", "start": "2026-11-24 06:00:00", "stop": "2026-11-24 07:00:00"}
+        )
+        about["note on a shared contact"] = self.contact
         emails = {
             name: self.create_email(
                 subject=f"security {name}",
                 author_id=False,
                 model=record._name if record else False,
                 res_id=record.id,
+                is_in_chatter=bool(record) and not name.startswith("note"),
             )
             for name, record in about.items()
         }

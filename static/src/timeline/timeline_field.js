@@ -20,6 +20,14 @@ export function getSafeUrl(url) {
     }
 }
 
+/**
+ * @param {string} link as `sendgrid.event` has it
+ * @returns {boolean} whether a secret was cut off it, which leaves nothing to follow
+ */
+function isCut(link) {
+    return Boolean(link) && link.endsWith("…");
+}
+
 /** The interactions with an e-mail, newest first. All texts but our own are hostile: they are shown, never run. */
 export class TimelineField extends Component {
     static template = "sendgrid_tracking.TimelineField";
@@ -63,7 +71,7 @@ export class TimelineField extends Component {
             { name: "response", label: _t("Server"), text: data.response },
             { name: "smtp_status", label: _t("SMTP status"), text: !isSaid && status },
             { name: "attempt", label: _t("Attempts before"), text: data.attempt && String(data.attempt) },
-            { name: "url", label: _t("Link"), text: data.url, href: getSafeUrl(data.url) },
+            { name: "url", label: _t("Link"), text: data.link, href: !isCut(data.link) && getSafeUrl(data.link) },
             { name: "device", label: _t("Device"), text: data.device || data.user_agent, title: data.user_agent },
             { name: "ip", label: _t("IP address"), text: data.ip },
         ].filter((detail) => detail.text);
@@ -93,7 +101,7 @@ registry.category("fields").add("sendgrid_timeline", {
             "reason",
             "response",
             "smtp_status",
-            "url",
+            "link",
             "device",
             "user_agent",
             "ip",

@@ -1,0 +1,51 @@
+def migrate(cr, version):
+    """Decide for the documents that are there who may read them, as sending decides it from now on.
+
+    See `sendgrid.email._is_in_chatter`. What is not decided here stays with the author and the administrators.
+    """
+    if not version:
+        return
+    cr.execute(
+        r"""
+        UPDATE sendgrid_email email
+           SET is_in_chatter = TRUE
+          FROM mail_message message
+     LEFT JOIN mail_message_subtype subtype ON subtype.id = message.subtype_id
+         WHERE message.id = email.mail_message_id
+           AND message.model = email.model AND message.res_id = email.res_id
+           AND email.model != 'res.users' AND email.res_id != 0
+           AND message.message_type != 'user_notification'
+           AND message.is_internal IS NOT TRUE
+           AND subtype.internal IS NOT TRUE
+           AND (subtype.id IS NOT NULL OR message.message_type = 'email_outgoing')
+           -- A link to set a password or to sign up, as `tools.links.leads_to_credentials` sees it.
+           AND concat(message.body, email.body) !~* '(/|%2f)web(/|%2f)(reset(_|%5f)password|signup)\M'
+        """
+    )
+    # Core deletes the message of a mailing once it is sent, and shows it to whoever may read the record until then. Of
+    # other messages that are gone nobody knows any more whether they stood in the chatter, so they are not shown.
+    cr.execute(
+        """
+        UPDATE sendgrid_email
+           SET is_in_chatter = TRUE
+         WHERE mailing_res_id IS NOT NULL AND mail_message_id IS NULL AND is_in_chatter IS NOT TRUE
+           AND model != 'res.users' AND res_id != 0
+        """
+    )
+    # The ready-made rules told everybody who sees the contact what only the readers of the e-mail may know.
+    for rule, old, new in (
+        ("ir_actions_server_bounce", "partner.sendgrid_warning", "partner.email_bounce_reason"),
+        (
+            "ir_actions_server_click",
+            '"Clicked a link in “%s”" % (email.subject or "")',
+            '"Clicked a link in an e-mail"',
+        ),
+    ):
+        cr.execute(
+            """
+            UPDATE ir_act_server
+               SET code = replace(code, %s, %s)
+             WHERE id = (SELECT res_id FROM ir_model_data WHERE module = 'sendgrid_tracking' AND name = %s)
+            """,
+            [old, new, rule],
+        )
