@@ -18,6 +18,8 @@ from . import (
     sendgrid_email,
     sendgrid_event,
     sendgrid_event_batch,
+    sendgrid_event_batch_display,
+    sendgrid_event_verdict,
     sendgrid_rejection,
     sendgrid_retention,
     sendgrid_suppression,

@@ -8,7 +8,6 @@ from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
-from ..tools.events import device, engagement_rules
 from ..tools.events.event import ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, TIME_TOLERANCE, Event, is_same
 from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime, to_seconds
@@ -116,7 +115,6 @@ class SendgridEvent(models.Model):
         "a delivery: the sending server.",
     )
     user_agent = fields.Char(readonly=True)
-    device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
     asm_group_id = fields.Integer(string="Unsubscribe Group", readonly=True)
     sg_machine_open = fields.Boolean(
         string="Machine Open (SendGrid)", readonly=True, help="SendGrid saw Apple Mail fetch the images in advance."
@@ -135,7 +133,6 @@ class SendgridEvent(models.Model):
         readonly=True,
         help="Address, agent and the links' queries were removed after the company's period: the verdict is final.",
     )
-    machine_explanation = fields.Char(compute="_compute_machine_explanation")
     sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
     sg_message_id = fields.Char(
         string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."
@@ -174,16 +171,6 @@ class SendgridEvent(models.Model):
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
     _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
     _asked_for_idx = models.Index("(email_id) WHERE source IS NOT NULL")
-
-    @api.depends("user_agent")
-    def _compute_device(self):
-        for event in self:
-            event.device = device.describe(event.user_agent or "")
-
-    @api.depends("machine_reason")
-    def _compute_machine_explanation(self):
-        for event in self:
-            event.machine_explanation = engagement_rules.REASONS.get(event.machine_reason, "")
 
     # ------------------------------------------------------------
     # ACCESS
