@@ -28,7 +28,6 @@ CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 COMPRESSION = 1  # gzip's fastest, which leaves a quarter
 MAX_TRIES = 5
-MAX_REASONS = 100
 # Received batches are kept for so long; those that failed or were not understood in full longer, to be mended.
 KEEP_DONE = timedelta(days=7)
 KEEP_UNDONE = timedelta(days=30)
@@ -80,14 +79,16 @@ class SendgridEventBatch(models.Model):
         readonly=True,
         default="pending",
     )
-    error = fields.Text(readonly=True, help="Why the batch failed as a whole.")
+    error = fields.Text(readonly=True, help="Why the batch failed as a whole, as a code or an exception's text.")
     event_count = fields.Integer(readonly=True, help="Events in the batch, duplicates included.")
     duplicate_count = fields.Integer(
         readonly=True, help="Events that were known already: SendGrid may deliver an event more than once."
     )
     unmatched_count = fields.Integer(readonly=True, help="New events for which no e-mail was found.")
     rejected_count = fields.Integer(readonly=True, help="Elements that could not be understood.")
-    rejected_reasons = fields.Text(readonly=True, help="The elements that could not be understood, and why.")
+    rejected_reasons = fields.Text(
+        readonly=True, help="Why elements could not be understood, as codes: one element in a line."
+    )
     processed_date = fields.Datetime(readonly=True)
     failed_rules = fields.Text(
         readonly=True, help="Automation rules that failed on events of this batch. The events themselves are kept."
@@ -306,7 +307,7 @@ class SendgridEventBatch(models.Model):
         try:
             return gzip.decompress(base64.b64decode(self.body_gzip or b""))
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise BatchError(self.env._("The body cannot be read as it was stored: %s", error)) from error
+            raise BatchError("unreadable", detail=str(error)) from error
 
     def _parse(self):
         return parse_batch(self._get_raw_body())
@@ -345,17 +346,6 @@ class SendgridEventBatch(models.Model):
                 latest[batch] = max(latest[batch] or 0, event.timestamp)
         self.env["sendgrid.account.day"]._add(latest)
         return emails
-
-    @api.model
-    def _describe_rejected(self, rejected):
-        """Return why events were rejected, one in a line: of 4 MB of rubbish the first say it all."""
-        lines = [
-            self.env._("Event %(number)s: %(reason)s", number=one.index + 1, reason=one.reason)
-            for one in rejected[:MAX_REASONS]
-        ]
-        if len(rejected) > MAX_REASONS:
-            lines.append(self.env._("and %s more", len(rejected) - MAX_REASONS))
-        return "\n".join(lines)
 
     # ------------------------------------------------------------
     # FORGET
