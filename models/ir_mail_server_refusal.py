@@ -41,7 +41,7 @@ class IrMailServer(models.Model):
             ),
             "long_args": self.env._("Its unique_args have %(size)s bytes, and %(limit)s is the limit."),
             "many_categories": self.env._("It has %(count)s categories, and %(limit)s is the limit."),
-            "long_category": self.env._("The category “%(category)s” has more than %(limit)s characters."),
+            "long_category": self.env._("The category “%(category)s…” has more than %(limit)s characters."),
             "no_sender": self.env._("It has no sender."),
             "sender_not_ascii": self.env._(
                 "The sender's address %(address)s has letters before the @ that are not ASCII."

@@ -27,4 +27,5 @@ from . import (
     test_ui,
     test_v3_mail,
     test_webhook,
+    test_words,
 )

@@ -84,7 +84,7 @@ def _check(payload: dict[str, Any]) -> None:
     if len(categories) > MAX_CATEGORIES:
         raise V3MailError("many_categories", count=len(categories), limit=MAX_CATEGORIES)
     if longest := max((category for category in categories if len(category) > MAX_CATEGORY), key=len, default=None):
-        raise V3MailError("long_category", category=f"{longest[:40]}…", limit=MAX_CATEGORY)
+        raise V3MailError("long_category", category=longest[:40], limit=MAX_CATEGORY)
 
 
 def _count_bytes(value: Any) -> int:
