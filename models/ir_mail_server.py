@@ -170,7 +170,9 @@ class IrMailServer(models.Model):
     def _explain_sendgrid_api_failure(self, error):
         """Return why the Web API did not take a message, in words for a person; None if it was not the Web API."""
         if isinstance(error, V3MailError):
-            return self.env._("SendGrid's Web API would not take this message. %s", error)
+            return self.env._(
+                "SendGrid's Web API would not take this message. %s", self._explain_sendgrid_refusal(error)
+            )
         if not isinstance(error, ApiError):
             return None
         if error.kind == "timeout":
@@ -185,6 +187,8 @@ class IrMailServer(models.Model):
             header = smtpapi.merge(message.get_all(smtpapi.HEADER, []), settings)
         except smtpapi.SmtpapiError as error:
             # SendGrid would take the message and then drop it: better to fail now, with the reason in sight.
-            raise MailDeliveryException(self.env._("SendGrid would drop this message"), str(error)) from error
+            raise MailDeliveryException(
+                self.env._("SendGrid would drop this message"), self._explain_sendgrid_refusal(error)
+            ) from error
         del message[smtpapi.HEADER]
         message[smtpapi.HEADER] = header

@@ -12,7 +12,6 @@ from ..tools.events.parsing import BatchError, parse_batch
 _logger = logging.getLogger(__name__)
 
 COMPRESSION = 1  # gzip's fastest, which leaves a quarter
-MAX_REASONS = 100
 
 
 class SendgridEventBatch(models.Model):
@@ -137,21 +136,10 @@ class SendgridEventBatch(models.Model):
         try:
             return gzip.decompress(base64.b64decode(self.body_gzip or b""))
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise BatchError(self.env._("The body cannot be read as it was stored: %s", error)) from error
+            raise BatchError("unreadable", detail=str(error)) from error
 
     def _parse(self):
         return parse_batch(self._get_raw_body())
-
-    @api.model
-    def _describe_rejected(self, rejected):
-        """Return why events were rejected, one in a line: of 4 MB of rubbish the first say it all."""
-        lines = [
-            self.env._("Event %(number)s: %(reason)s", number=one.index + 1, reason=one.reason)
-            for one in rejected[:MAX_REASONS]
-        ]
-        if len(rejected) > MAX_REASONS:
-            lines.append(self.env._("and %s more", len(rejected) - MAX_REASONS))
-        return "\n".join(lines)
 
     # ------------------------------------------------------------
     # RULES THAT FAILED

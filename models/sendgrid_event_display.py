@@ -2,7 +2,6 @@ from typing import NamedTuple
 
 from odoo import api, fields, models
 
-from ..tools.events import device, engagement
 from ..tools.events.event import ACCOUNT_EVENT
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import EXPIRED, bounce_status
@@ -24,8 +23,6 @@ class SendgridEvent(models.Model):
 
     _inherit = "sendgrid.event"
 
-    device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
-    machine_explanation = fields.Char(compute="_compute_machine_explanation")
     link = fields.Char(compute="_compute_link", compute_sudo=True, help="The link that was followed, without secrets.")
     name = fields.Char(compute="_compute_presentation", help="What happened, in words.")
     icon = fields.Char(compute="_compute_presentation")
@@ -34,16 +31,6 @@ class SendgridEvent(models.Model):
         compute="_compute_presentation", help="What it means, and what it does and does not prove."
     )
     delay = fields.Char(string="After Sending", compute="_compute_delay", help="How long after the e-mail was sent.")
-
-    @api.depends("user_agent")
-    def _compute_device(self):
-        for event in self:
-            event.device = device.describe(event.user_agent or "")
-
-    @api.depends("machine_reason")
-    def _compute_machine_explanation(self):
-        for event in self:
-            event.machine_explanation = engagement.REASONS.get(event.machine_reason, "")
 
     @api.depends("url")
     def _compute_link(self):

@@ -29,4 +29,5 @@ from . import (
     test_v3_mail,
     test_visibility,
     test_webhook,
+    test_words,
 )

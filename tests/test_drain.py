@@ -305,7 +305,7 @@ class TestDrain(SendgridCase):
                 batch = self.store(body)
                 neighbour = self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 60)))
                 self.assertBatch(batch, state="failed", event_count=0, processed_date=neighbour.processed_date)
-                self.assertRegex(batch.error, "^The body ")
+                self.assertRegex(batch.error_explanation, "^The body ")
                 self.assertEqual(base64.b64decode(batch.body or b""), body)
                 self.assertEqual((neighbour.state, email.status), ("done", "delivered"))
 
@@ -318,7 +318,7 @@ class TestDrain(SendgridCase):
                     batches[0].body_gzip = stored
                     self.Drain._drain(holds_contacts=holds_contacts)
                     self.assertEqual(batches.mapped("state"), ["failed", "done"])
-                    self.assertRegex(batches[0].error, "^The body cannot be read")
+                    self.assertRegex(batches[0].error_explanation, "^The body cannot be read")
                     self.assertFalse(batches[0].body)
 
     def test_bad_element(self):
@@ -338,7 +338,7 @@ class TestDrain(SendgridCase):
         self.drain()
         self.assertBatch(batch, state="done", event_count=5, rejected_count=3, unmatched_count=0, duplicate_count=0)
         self.assertEqual(base64.b64decode(batch.body or b""), body)
-        lines = batch.rejected_reasons.splitlines()
+        lines = batch.rejected_explanation.splitlines()
         self.assertEqual([line.split(":")[0] for line in lines], ["Event 2", "Event 3", "Event 5"])
         self.assertTrue(all(len(line) < 200 for line in lines))
         self.assertEvents(email, ["processed", "delivered"])
@@ -349,7 +349,7 @@ class TestDrain(SendgridCase):
         batch = self.store(b"[" + b"1," * 5000 + b"1]")
         self.drain()
         self.assertBatch(batch, state="done", event_count=5001, rejected_count=5001)
-        lines = batch.rejected_reasons.splitlines()
+        lines = batch.rejected_explanation.splitlines()
         self.assertEqual(len(lines), 101)
         self.assertEqual(lines[-1], "and 4901 more")
 
@@ -568,7 +568,7 @@ class TestDrain(SendgridCase):
             self.drain()
         self.assertEqual([batch.state for batch in batches], ["done", "failed", "done"])
         self.assertEqual([email.status for email in emails], ["delivered", "sent", "delivered"])
-        self.assertIn("division by zero", batches[1].error)
+        self.assertIn("division by zero", batches[1].error_explanation)
         self.assertFalse(batches[1].event_ids)
 
         batches[1].action_process_again()

@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odoo.tests import BaseCase, tagged
+from odoo.tests import TransactionCase, tagged
 
 from ..tools.events.event import Event
 from ..tools.events.parsing import BatchError, parse_batch
@@ -36,14 +36,20 @@ def parse(*elements):
 
 
 @tagged("post_install", "-at_install")
-class TestParsing(BaseCase):
+class TestParsing(TransactionCase):
     def assertRejected(self, body, neighbours=2):
         """Assert that the element in the middle of the body is rejected with a reason, and its neighbours land."""
         events, rejected = parse_batch(body)
         self.assertEqual([event.recipient for event in events], [f"n{i}@example.org" for i in range(neighbours)])
         self.assertEqual([element.index for element in rejected], [1])
         self.assertTrue(rejected[0].reason)
-        self.assertLess(len(rejected[0].reason), 200, "a reason is a sentence, not the data")
+        self.assertLess(len(rejected[0].reason), 200, "a reason is a code, not the data")
+        words = self._put_into_words(rejected[0].reason, self.env["sendgrid.event.batch"]._get_rejection_messages())
+        self.assertRegex(words, r"^(It|Its) .*\.$")
+        self.assertLess(len(words), 200, "a reason is a sentence, not the data")
+
+    def _put_into_words(self, reason, messages):
+        return self.env["sendgrid.event.batch"]._put_into_words(reason, messages)
 
     def _around(self, element):
         """The body of a POST in which ``element`` (JSON as bytes) stands between two good events."""
@@ -277,7 +283,8 @@ class TestParsing(BaseCase):
         }.items():
             with self.subTest(name), self.assertRaises(BatchError) as caught:
                 parse_batch(body)
-            self.assertRegex(str(caught.exception), r"^The body .*")
+            words = self._put_into_words(str(caught.exception), self.env["sendgrid.event.batch"]._get_error_messages())
+            self.assertRegex(words, r"^The body .*")
 
     def test_duplicate_keys(self):
         """Test that of a key given twice one counts, as everywhere in JSON."""

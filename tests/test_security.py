@@ -125,8 +125,9 @@ FIELDS = {
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
     "sendgrid.event.batch": {
-        ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error event_count event_ids
-            failed_rules processed_date rejected_count rejected_reasons size source state unmatched_count""",
+        ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
+            event_count event_ids failed_rules processed_date rejected_count rejected_explanation
+            rejected_reasons size source state unmatched_count""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id created email error group_id group_name last_sync_id

@@ -8,9 +8,10 @@ from unittest.mock import Mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odoo.tests import BaseCase, tagged
+from odoo.tests import TransactionCase, tagged
 from odoo.tools import formataddr
 
+from ..sandbox.description import operations
 from ..tools.sending import smtpapi, v3_mail
 from .properties import few, quick
 
@@ -51,8 +52,14 @@ def compose(text="Hello", html="<p>Hello</p>", attachments=(), **headers):
 
 
 def build(message=None, recipients=("ada@example.org",), **headers):
-    payload = v3_mail.build(message or compose(**headers), list(recipients))
-    json.dumps(payload)  # nothing else than JSON
+    return check(v3_mail.build(message or compose(**headers), list(recipients)))
+
+
+def check(payload):
+    """Assert that the vendor's OpenAPI description allows the payload, and return it."""
+    assert payload == json.loads(json.dumps(payload)), "nothing else than JSON"
+    error = operations()["POST", "/v3/mail/send"].body_error(payload)
+    assert error is None, error
     return payload
 
 
@@ -65,11 +72,14 @@ def get_recipients(payload):
 
 
 @tagged("post_install", "-at_install")
-class TestV3Mail(BaseCase):
+class TestV3Mail(TransactionCase):
     def refuse(self, words, *args, **kwargs):
         with self.assertRaises(v3_mail.V3MailError) as caught:
             build(*args, **kwargs)
-        self.assertIn(words, str(caught.exception))
+        self.assertIn(words, self.explain(caught.exception))
+
+    def explain(self, error):
+        return self.env["ir.mail_server"]._explain_sendgrid_api_failure(error)
 
     # ------------------------------------------------------------
     # CONTENT
@@ -298,7 +308,7 @@ class TestV3Mail(BaseCase):
     def settings(self, settings, **kwargs):
         message = compose()
         message[smtpapi.HEADER] = smtpapi.merge([], settings)
-        payload = v3_mail.build(message, ["ada@example.org"], **kwargs)
+        payload = check(v3_mail.build(message, ["ada@example.org"], **kwargs))
         known = build()
         return {key: value for key, value in payload.items() if key not in known}
 
@@ -378,6 +388,11 @@ class TestV3Mail(BaseCase):
             ({"unique_args": "x"}, "unique_args"),
             ({"asm_group_id": "x"}, "asm_group_id"),
             ({"send_at": [1]}, "send_at"),
+            ({"ip_pool": "x"}, "IP pool"),
+            ({"ip_pool": "x" * 65}, "IP pool"),
+            ({"asm_group_id": 1, "asm_groups_to_display": 1}, "asm_groups_to_display"),
+            ({"asm_group_id": 1, "asm_groups_to_display": list(range(26))}, "26 unsubscribe groups"),
+            ({"filters": {"ganalytics": {"settings": {"enable": 1, "utm_x": "y"}}}}, "utm_x"),
         ):
             with self.subTest(settings):
                 if words is None:
@@ -385,7 +400,7 @@ class TestV3Mail(BaseCase):
                     continue
                 with self.assertRaises(v3_mail.V3MailError) as caught:
                     self.settings(settings)
-                self.assertIn(words, str(caught.exception))
+                self.assertIn(words, self.explain(caught.exception))
         self.refuse("not JSON", compose(X_SMTPAPI="{"))
 
     @given(
@@ -409,7 +424,7 @@ class TestV3Mail(BaseCase):
         try:
             json.dumps(self.settings(settings))
         except v3_mail.V3MailError as error:
-            self.assertTrue(str(error))
+            self.assertRegex(self.explain(error), r"\.$")
 
     # ------------------------------------------------------------
     # LIMITS

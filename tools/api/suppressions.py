@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ..events.lenient_json import get_kind
 from ..events.parsing import EventError, read_integer, read_text, read_timestamp
 from .client import ApiError
 
@@ -93,10 +94,10 @@ def _name_row(row):
 
 def _read_entry(row):
     if not isinstance(row, dict):
-        raise EventError("It is not an object.")
+        raise EventError("not_an_object", kind=get_kind(row))
     email = read_text(row, "email", limit=320).lower()
     if not email:
-        raise EventError("It has no email.")
+        raise EventError("missing", key="email")
     return Entry(
         email=email,
         created=read_timestamp({"timestamp": row.get("created", row.get("created_at"))}),

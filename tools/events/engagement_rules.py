@@ -48,11 +48,10 @@ BARE_AGENT = re.compile(r"(?:Mozilla/\d\.\d)?")
 
 @dataclass(frozen=True)
 class Rule:
-    """``applies`` takes an interaction and its `History`; ``words`` are for the Tracking page."""
+    """``applies`` takes an interaction and its `tools.events.engagement.History`; ``source`` says who found it out."""
 
     verdict: str
     reason: str
-    words: str
     source: str
     applies: Callable
 
@@ -111,42 +110,36 @@ RULES = (
     Rule(
         MACHINE,
         "apple_privacy",
-        "Apple Mail fetched the images in advance (Mail Privacy Protection): no sign that it was read.",
         "Twilio docs, Apple Mail Privacy Protection and open events",
         lambda e, history: e.sg_machine_open,
     ),
     Rule(
         MACHINE,
         "gmail_prefetch",
-        "Gmail fetched the images in advance while its app was open: no sign that it was read.",
         "Bird, prefetched opens",
         lambda e, history: says(GMAIL_PREFETCH, agent(e)),
     ),
     Rule(
         MACHINE,
         "scanner",
-        "A security scanner that names itself inspected the e-mail.",
         "field guides on bot clicks (Barracuda, Proofpoint, Mimecast)",
         lambda e, history: says(SCANNER, agent(e)),
     ),
     Rule(
         MACHINE,
         "program",
-        "A program that names itself fetched it: a link preview, a crawler or a script.",
         "field guides on bot clicks; Odoo's own list of robots",
         lambda e, history: says(PROGRAM, agent(e)),
     ),
     Rule(
         MACHINE,
         "burst",
-        "Several different links were followed within two seconds: faster than a person can.",
         "AutoEmails: three links in two seconds; SendGrid support on non-human interaction",
         lambda e, history: is_click(e) and history.burst(e.timestamp) >= BURST_LINKS,
     ),
     Rule(
         MACHINE,
         "burst",
-        "Several different links were followed within two seconds: faster than a person can.",
         "the same, on arrival: two links are enough",
         lambda e, history: (
             is_click(e)
@@ -158,27 +151,23 @@ RULES = (
     Rule(
         MACHINE,
         "sweep",
-        "The links were followed one after the other on arrival, before the e-mail was shown.",
         "SendGrid support on non-human interaction; AutoEmails: click without open",
         lambda e, history: is_click(e) and bool(history.sweep) and e.timestamp <= history.sweep[-1].timestamp,
     ),
     Rule(
         MACHINE,
         "at_once",
-        "It came within two seconds of the delivery: nobody reads that fast.",
         "Mautic: under two seconds; Collie: under 1.5",
         lambda e, history: is_click(e) and 0 <= history.after_arrival(e) <= CLICK_AT_ONCE and history.delivered,
     ),
     Rule(
         UNKNOWN,
         "same_second",
-        "The mailbox provider fetched the images at the moment of delivery: nobody can tell whether anybody looked.",
         "SendGrid support on unsubscribes by machines: at the same moment",
         lambda e, history: is_proxied(e) and history.delivered is not None and e.timestamp == history.delivered,
     ),
     Rule(
         HUMAN,
-        "",
         "",
         "Bird: Google's image proxy is triggered by people",
         lambda e, history: is_open(e) and is_proxied(e),
@@ -186,56 +175,48 @@ RULES = (
     Rule(
         MACHINE,
         "with_scanner",
-        "It came together with a machine's clicks on arrival.",
         "SendGrid support on non-human interaction",
         lambda e, history: is_open(e) and is_on_arrival(e, history) and history.bursts_near(e.timestamp, OPEN_SOON),
     ),
     Rule(
         MACHINE,
         "before_delivery",
-        "It came before the recipient's server had accepted the e-mail: its gateway was looking into it.",
         "the order of events; SendGrid support on non-human interaction",
         lambda e, history: is_before_delivery(e, history) and history.delivered - e.timestamp <= SMTP_DIALOGUE,
     ),
     Rule(
         MACHINE,
         "at_once",
-        "It came within two seconds of the delivery: nobody reads that fast.",
         "Mautic: under two seconds",
         lambda e, history: is_open(e) and history.delivered and 0 <= history.after_arrival(e) <= OPEN_AT_ONCE,
     ),
     Rule(
         UNKNOWN,
         "before_delivery_report",
-        "It came before the report of the delivery: nobody can tell whether it was a person or a gateway.",
         "the order of events",
         lambda e, history: history.delivered is not None and e.timestamp < history.delivered,
     ),
     Rule(
         UNKNOWN,
         "no_agent",
-        "The program that fetched it did not say what it is.",
         "Apple's proxy without its flag behind a CDN (SendGrid support)",
         lambda e, history: BARE_AGENT.fullmatch(agent(e).strip()),
     ),
     Rule(
         UNKNOWN,
         "soon",
-        "It came seconds after the delivery: a person with the mailbox open, or an inspection.",
         "HubSpot and Mautic count how quickly; no threshold is safe",
         lambda e, history: is_open(e) and history.after_arrival(e) < OPEN_SOON,
     ),
     Rule(
         UNKNOWN,
         "same_moment",
-        "It was opened and clicked in the same second: a person whose program loads images late, or a tool.",
         "SendGrid support: at the same moment as opens",
         lambda e, history: e.timestamp in history.links_by_time and e.timestamp in history.open_times,
     ),
     Rule(
         UNKNOWN,
         "pair",
-        "Two different links were followed within moments: a person opening both, or a checking program.",
         "below AutoEmails' three links",
         lambda e, history: (
             is_click(e) and len(history.links_between(e.timestamp - BURST - 1, e.timestamp + BURST + 1)) > 1
@@ -244,18 +225,16 @@ RULES = (
     Rule(
         UNKNOWN,
         "header_link",
-        "The header's unsubscribe link was fetched: by the mail program's button, or by a checking program.",
         "Twilio docs: url_offset type header",
         lambda e, history: is_click(e) and (e.url_offset or "").startswith("header") and not history.opened_before(e),
     ),
     Rule(
         UNKNOWN,
         "click_without_open",
-        "It was clicked on arrival without having been shown: a link check, or a quick reader without images.",
         "AutoEmails: click without open; SafeLinks uses ordinary browsers",
         lambda e, history: is_click(e) and is_on_arrival(e, history) and not history.opened_before(e),
     ),
 )
 
-# Why an interaction is not a person's, in words for the Tracking page.
-REASONS = {rule.reason: rule.words for rule in RULES if rule.reason}
+# Why an interaction is not a person's, in the order of the rules: the codes that `sendgrid.event` has words for.
+REASONS = tuple(dict.fromkeys(rule.reason for rule in RULES if rule.reason))

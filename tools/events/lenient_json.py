@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from .errors import BatchError, EventError
 
@@ -13,36 +14,40 @@ class AbsurdNumber(str):
     """A number nobody can mean (thousands of digits, NaN): of no type that a field accepts."""
 
 
-def read_list(body):
+def read_list(body: bytes) -> list[Any]:
+    """Return the elements of a JSON list; an `EventError` stands in the place of one that is nested too deeply.
+
+    :raise BatchError: the body is no JSON list
+    """
     # Broken UTF-8 becomes lone surrogates, so that only the event that holds them is rejected.
     text = body.decode("utf-8-sig", "surrogateescape")
     try:
         elements = _loads(text)
     except RecursionError:
-        return _elements_one_by_one(text)
-    except ValueError as error:
-        raise BatchError(f"The body is not JSON: {error}") from error
+        return _read_one_by_one(text)
+    except json.JSONDecodeError as error:
+        raise BatchError("not_json", position=error.pos + 1) from error
     if not isinstance(elements, list):
-        raise BatchError(f"The body is not a list of events but {get_kind(elements)}.")
+        raise BatchError("not_a_list", kind=get_kind(elements))
     return elements
 
 
-def _loads(text):
+def _loads(text: str) -> Any:
     # Not strict: a control character costs the event that holds it, not the whole body.
     return json.loads(text, strict=False, parse_int=_parse_int, parse_constant=AbsurdNumber)
 
 
-def _parse_int(digits):
+def _parse_int(digits: str) -> int | AbsurdNumber:
     # int() raises from 4,300 digits, and that would cost the whole body.
     return int(digits) if len(digits) <= 20 else AbsurdNumber(digits)
 
 
-def _elements_one_by_one(text):
+def _read_one_by_one(text: str) -> list[Any]:
     """Read the elements of a list of which one is nested too deeply to be read, so that its neighbours are not lost."""
-    text = text.strip()
-    if not text.startswith("["):
-        raise BatchError("The body is nested too deeply.")
-    elements, depth, start = [], 0, 1
+    opening = text.find("[")
+    if text[: max(opening, 0)].strip() or opening < 0:
+        raise BatchError("too_deep")
+    elements, depth, start = [], 0, opening + 1
     for token in NESTING.finditer(text):
         mark = token.group()
         if mark in "[{":
@@ -50,24 +55,27 @@ def _elements_one_by_one(text):
         elif mark in "]}":
             depth -= 1
         if (mark == "," and depth == 1) or (mark == "]" and depth == 0):
-            element = text[start : token.start()]
-            start = token.end()
+            element_start, start = start, token.end()
             try:
-                elements.append(_loads(element))
+                elements.append(_loads(text[element_start : token.start()]))
             except RecursionError:
-                elements.append(EventError("It is nested too deeply."))
-            except ValueError as error:
-                raise BatchError(f"The body is not JSON: {error}") from error
+                elements.append(EventError("too_deep"))
+            except json.JSONDecodeError as error:
+                raise BatchError("not_json", position=element_start + error.pos + 1) from error
             if depth == 0:
                 break
     if depth or text[start:].strip():
-        raise BatchError("The body is not JSON: it ends too early, or goes on after its end.")
+        raise BatchError("cut")
     return elements
 
 
-def get_kind(value):
+def get_kind(value: Any) -> str:
+    """Name what JSON has instead of what was expected.
+
+    :return: ``absurd_number``, ``number``, ``object``, ``list``, ``text``, ``boolean`` or ``null``
+    """
     if isinstance(value, AbsurdNumber):
-        return "an absurd number"
+        return "absurd_number"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return "a number"
-    return {dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "nothing")
+        return "number"
+    return {dict: "object", list: "list", str: "text", bool: "boolean"}.get(type(value), "null")

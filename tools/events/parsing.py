@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import BatchError, EventError
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
@@ -13,7 +14,7 @@ __all__ = ("BatchError", "EventError", "Rejected", "parse_batch", "read_integer"
 MAX_TEXT = 64 * 1024
 # Ids are indexed; the longest seen has 73 characters, and a line of a mail's header 998.
 MAX_ID = 998
-# SendGrid began in 2009; what claims to be older, or from another century, is a mistake.
+# SendGrid began in 2009: an event that claims to be older, or from another century, is a mistake.
 FIRST_TIMESTAMP, LAST_TIMESTAMP = 1_230_768_000, 4_102_444_800
 # A Single Send sample of the docs prints milliseconds; real captures are seconds.
 MILLISECONDS_FROM = 100_000_000_000
@@ -24,7 +25,7 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An element of the list that is no event: its zero-based position, and the reason in words."""
+    """An element of the list that is no event: its zero-based position, and the text of its `EventError`."""
 
     index: int
     reason: str
@@ -42,23 +43,23 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
         try:
             events.append(_parse_event(element))
         except EventError as error:
-            # One text for all that have it: millions of elements fit into a body.
+            # Elements with the same reason share one text: millions of elements fit into a body.
             rejected.append(Rejected(index, sys.intern(str(error))))
     return events, rejected
 
 
-def _parse_event(element):
+def _parse_event(element: Any) -> Event:
     if isinstance(element, EventError):
         raise element
     if not isinstance(element, dict):
-        raise EventError(f"It is not an object but {get_kind(element)}.")
+        raise EventError("not_an_object", kind=get_kind(element))
     name = read_text(element, "event", limit=64)
     if not name:
-        raise EventError("It has no event name.")
+        raise EventError("missing", key="event")
     recipient = read_text(element, "email", limit=320).lower()
     # The vendor documents that a dropped event may have no address; account events are about nobody.
     if not recipient and name != "dropped" and name in DELIVERY_EVENTS + ENGAGEMENT_EVENTS:
-        raise EventError("It has no email.")
+        raise EventError("missing", key="email")
     return Event(
         event=name,
         timestamp=read_timestamp(element),
@@ -66,8 +67,8 @@ def _parse_event(element):
         sg_event_id=read_text(element, "sg_event_id", limit=MAX_ID),
         sg_message_id=read_text(element, "sg_message_id", limit=MAX_ID),
         smtp_id=read_text(element, "smtp-id", limit=MAX_ID),
-        odoo_db=_argument(element, "odoo_db"),
-        odoo_id=_argument(element, "odoo_id"),
+        odoo_db=_read_argument(element, "odoo_db"),
+        odoo_id=_read_argument(element, "odoo_id"),
         reason=read_text(element, "reason"),
         response=read_text(element, "response"),
         smtp_status=read_text(element, "status"),
@@ -75,39 +76,46 @@ def _parse_event(element):
         bounce_type=read_text(element, "type") if name in ("bounce", ACCOUNT_EVENT) else "",
         bounce_classification=read_text(element, "bounce_classification"),
         url=read_text(element, "url"),
-        url_offset=_url_offset(element),
+        url_offset=_read_url_offset(element),
         ip=read_text(element, "ip"),
         user_agent=read_text(element, "useragent"),
-        sg_machine_open=_boolean(element, "sg_machine_open"),
+        sg_machine_open=_read_boolean(element, "sg_machine_open"),
         asm_group_id=read_integer(element, "asm_group_id"),
     )
 
 
-def read_text(element, key, limit=MAX_TEXT):
-    """Return a text of an object, ``""`` if it is absent; raise `EventError` if it is none, or longer than that."""
+def read_text(element: dict[str, Any], key: str, limit: int = MAX_TEXT) -> str:
+    """Return a text of an object, ``""`` if it is absent.
+
+    :param limit: how many characters it may have
+    :raise EventError: it is no text, longer than that, or cannot be stored
+    """
     value = element.get(key)
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or isinstance(value, AbsurdNumber):
-        raise EventError(f"Its {key} is {get_kind(value)}, not a text.")
+        raise EventError("not_a_text", key=key, kind=get_kind(value))
     if len(value) > limit:
-        raise EventError(f"Its {key} is longer than {limit:,} characters.")
+        raise EventError("too_long", key=key, limit=limit)
     if UNSTORABLE.search(value):
-        raise EventError(f"Its {key} holds characters that no text can hold.")
+        raise EventError("unstorable", key=key)
     return value.strip()
 
 
-def _argument(element, key):
-    """Read one of our own unique arguments: what is not as we sent it was not sent by us."""
+def _read_argument(element: dict[str, Any], key: str) -> str:
+    """Return one of our own unique arguments, ``""`` if it is not as we send it: then somebody else sent it."""
     value = element.get(key)
     usable = isinstance(value, str) and len(value) <= MAX_ARGUMENT and not UNSTORABLE.search(value)
     return value if usable else ""
 
 
-def read_integer(element, key):
-    """Return a number of an object, None if it is absent; raise `EventError` if it is none that can be stored."""
+def read_integer(element: dict[str, Any], key: str) -> int | None:
+    """Return a number of an object, None if it is absent.
+
+    :raise EventError: it is no number that the database can store
+    """
     value = element.get(key)
     if value is None or value == "":
         return None
@@ -115,39 +123,44 @@ def read_integer(element, key):
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
-        raise EventError(f"Its {key} is not a number from 0 to {MAX_INTEGER:,}.")
+        raise EventError("not_a_number", key=key, limit=MAX_INTEGER)
     return value
 
 
-def read_timestamp(element):
-    """Return the ``timestamp`` of an object in Unix seconds; raise `EventError` if it is none of this age."""
+def read_timestamp(element: dict[str, Any]) -> int:
+    """Return the ``timestamp`` of an object in Unix seconds.
+
+    :raise EventError: it is missing, no number of seconds, or not of this age
+    """
     value = element.get("timestamp")
+    if value is None:
+        raise EventError("missing", key="timestamp")
     if isinstance(value, str) and len(value) < 20 and value.strip().isascii() and value.strip().isdigit():
         value = int(value)
     if isinstance(value, float) and value == value and abs(value) < 1e18:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise EventError("Its timestamp is missing." if value is None else "Its timestamp is not a number of seconds.")
+        raise EventError("not_seconds", key="timestamp")
     if value > MILLISECONDS_FROM:
         value //= 1000
     if not FIRST_TIMESTAMP <= value < LAST_TIMESTAMP:
-        raise EventError("Its timestamp is not of this age.")
+        raise EventError("not_of_this_age", key="timestamp")
     return value
 
 
-def _boolean(element, key):
+def _read_boolean(element: dict[str, Any], key: str) -> bool:
     value = element.get(key)
     if value in (None, "", "false"):
         return False
     if value == "true":
         return True
     if not isinstance(value, bool):
-        raise EventError(f"Its {key} is neither true nor false.")
+        raise EventError("not_a_boolean", key=key)
     return value
 
 
-def _url_offset(element):
-    """Say where the link stands in the message, as ``html:2``; the docs' table wrongly calls it an integer."""
+def _read_url_offset(element: dict[str, Any]) -> str:
+    """Return where the link stands in the message, as ``html:2``; the docs' table wrongly calls it an integer."""
     value = element.get("url_offset")
     if value is None:
         return ""
@@ -156,4 +169,4 @@ def _url_offset(element):
         return f"{kind}:{'' if index is None else index}"
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER:
         return f":{value}"
-    raise EventError(f"Its url_offset is {get_kind(value)}, not an object.")
+    raise EventError("not_an_offset", key="url_offset", kind=get_kind(value))

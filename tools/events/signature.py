@@ -72,7 +72,7 @@ def _load(key: str) -> ec.EllipticCurvePublicKey:
     try:
         public_key = load_der_public_key(base64.b64decode(key, validate=True))
     except (binascii.Error, UnsupportedAlgorithm) as error:
-        raise ValueError("not a base64 public key") from error
+        raise ValueError("not_base64") from error
     if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
-        raise ValueError("not a P-256 public key")
+        raise ValueError("not_p256")
     return public_key

@@ -2,16 +2,18 @@
 
 import json
 import re
+from email.policy import EmailPolicy
+from typing import Any, NoReturn
+
+from .errors import SmtpapiError
+
+__all__ = ("HEADER", "SmtpapiError", "SmtpapiHeader", "merge", "no_plain_text_tracking", "read", "unique_args")
 
 HEADER = "X-SMTPAPI"
 # Twilio docs, "Building an X-SMTPAPI Header": lines of up to 1,000 characters, 72 by older advice.
 LINE_LENGTH = 72
 # RFC 5322 ends a line after 998 characters, of which one is the blank that continues the header.
 LONGEST_WORD = 997
-
-
-class SmtpapiError(ValueError):
-    """The header that somebody set is not a JSON object: SendGrid would drop the message."""
 
 
 class SmtpapiHeader(str):
@@ -23,7 +25,7 @@ class SmtpapiHeader(str):
 
     name = HEADER
 
-    def fold(self, *, policy) -> str:
+    def fold(self, *, policy: EmailPolicy) -> str:
         """Return the header as it stands on the wire, lines ended by ``policy.linesep``."""
         lines = [f"{self.name}:"]
         for word in self.split(" "):
@@ -33,7 +35,7 @@ class SmtpapiHeader(str):
         return policy.linesep.join(lines) + policy.linesep
 
 
-def merge(headers: list[str], settings: dict) -> SmtpapiHeader:
+def merge(headers: list[str], settings: dict[str, Any]) -> SmtpapiHeader:
     """Return one header that says what ``headers`` say, and ``settings`` above them.
 
     :param headers: the values already set on the message, in any number
@@ -44,11 +46,11 @@ def merge(headers: list[str], settings: dict) -> SmtpapiHeader:
     # fold between them would leave a line of nothing.
     header = SmtpapiHeader(json.dumps(_merge(read(headers), settings)).replace("  ", " \\u0020"))
     if max(map(len, header.split(" "))) > LONGEST_WORD:
-        raise SmtpapiError(f"{HEADER} has a word of more than {LONGEST_WORD} characters, which no line can hold.")
+        raise SmtpapiError("long_word", header=HEADER, limit=LONGEST_WORD)
     return header
 
 
-def read(headers: list[str]) -> dict:
+def read(headers: list[str]) -> dict[str, Any]:
     """Return what the headers of a message say, the later ones above the earlier.
 
     :raise SmtpapiError: one of them is not a JSON object
@@ -57,15 +59,17 @@ def read(headers: list[str]) -> dict:
     for header in headers:
         try:
             value = json.loads(re.sub(r"\r?\n", "", header), parse_constant=_refuse_constant)
+        except json.JSONDecodeError as error:
+            raise SmtpapiError("not_json", header=HEADER, position=error.pos + 1) from error
         except (ValueError, RecursionError) as error:
-            raise SmtpapiError(f"{HEADER} is not JSON: {error}") from error
+            raise SmtpapiError("absurd", header=HEADER) from error
         if not isinstance(value, dict):
-            raise SmtpapiError(f"{HEADER} is not a JSON object.")
+            raise SmtpapiError("not_a_json_object", header=HEADER)
         merged = _merge(merged, value)
     return merged
 
 
-def unique_args(odoo_db: str, odoo_id: str | None) -> dict:
+def unique_args(odoo_db: str, odoo_id: str | None) -> dict[str, Any]:
     """Return the settings that make SendGrid put our two opaque ids into every event of the message."""
     args = {"odoo_db": odoo_db}
     if odoo_id:
@@ -73,7 +77,7 @@ def unique_args(odoo_db: str, odoo_id: str | None) -> dict:
     return {"unique_args": args}
 
 
-def no_plain_text_tracking() -> dict:
+def no_plain_text_tracking() -> dict[str, Any]:
     """Return the settings that keep the links of the text part as they are.
 
     ``enable`` is left out: whether links of the HTML part are tracked stays the account's decision.
@@ -81,11 +85,12 @@ def no_plain_text_tracking() -> dict:
     return {"filters": {"clicktrack": {"settings": {"enable_text": 0}}}}
 
 
-def _refuse_constant(name):
-    raise ValueError(f"{name} is no JSON number")
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python reads and JSON does not have."""
+    raise ValueError(name)
 
 
-def _merge(below, above):
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)

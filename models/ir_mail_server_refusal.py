@@ -1,0 +1,65 @@
+from odoo import api, models
+from odoo.tools.misc import get_lang
+
+MEGABYTE = 1024 * 1024
+
+
+class IrMailServer(models.Model):
+    """Why SendGrid would not take a message, in words: the codes are those of `tools.sending.errors`."""
+
+    _inherit = "ir.mail_server"
+
+    @api.model
+    def _explain_sendgrid_refusal(self, error):
+        """Return the words of a `V3MailError` or `SmtpapiError`."""
+        code, parameters = error.reason
+        message = self._get_sendgrid_refusal_messages().get(code)
+        if not message:
+            return str(error)
+        if code == "too_large":
+            language = self.env["res.lang"].browse(get_lang(self.env).id)
+            parameters = {
+                "size": language.format("%.1f", parameters["size"] / MEGABYTE),
+                "limit": parameters["limit"] // MEGABYTE,
+            }
+        return message % parameters
+
+    @api.model
+    def _get_sendgrid_refusal_messages(self):
+        """Return the words by code of `tools.sending.errors`."""
+        return {
+            # Of the header
+            "not_json": self.env._("%(header)s is not JSON from its character %(position)s on."),
+            "absurd": self.env._(
+                "%(header)s is not JSON: it is nested too deeply, or holds a number that no program reads."
+            ),
+            "not_a_json_object": self.env._("%(header)s is not a JSON object."),
+            "long_word": self.env._("%(header)s has a word of more than %(limit)s characters, which no line can hold."),
+            # Of the message
+            "too_large": self.env._(
+                "It is too large: %(size)s MB with its attachments encoded, and %(limit)s MB is the limit."
+            ),
+            "long_args": self.env._("Its unique_args have %(size)s bytes, and %(limit)s is the limit."),
+            "many_categories": self.env._("It has %(count)s categories, and %(limit)s is the limit."),
+            "long_category": self.env._("The category “%(category)s…” has more than %(limit)s characters."),
+            "no_sender": self.env._("It has no sender."),
+            "sender_not_ascii": self.env._(
+                "The sender's address %(address)s has letters before the @ that are not ASCII."
+            ),
+            "no_recipient": self.env._("It has no recipient."),
+            "many_recipients": self.env._("It has %(count)s recipients, and %(limit)s is the limit."),
+            "no_domain": self.env._("%(domain)s is not a domain."),
+            "forbidden_header": self.env._("It has the header %(name)s, which only SendGrid may set."),
+            "empty_attachment": self.env._("The attachment “%(name)s” is empty."),
+            # Of its settings
+            "unknown_settings": self.env._("%(header)s asks for %(names)s, which the Web API cannot do for it."),
+            "unknown_filter": self.env._("%(header)s asks for the filter %(name)s, which the Web API does not have."),
+            "not_said_whether": self.env._("%(header)s does not say whether the filter %(name)s is enabled."),
+            "not_an_object": self.env._("%(header)s: %(name)s is not an object."),
+            "not_a_list": self.env._("%(header)s: %(name)s is not a list."),
+            "not_a_number": self.env._("%(header)s: %(name)s is not a number."),
+            "too_many_groups": self.env._(
+                "It shows %(count)s unsubscribe groups to choose from, and %(limit)s is the limit."
+            ),
+            "ip_pool": self.env._("The name of an IP pool has %(minimum)s to %(maximum)s characters."),
+        }

@@ -1,0 +1,172 @@
+import ast
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+from odoo.tools.translate import code_translations
+
+from ..tools.events.engagement_rules import REASONS
+from ..tools.events.lenient_json import AbsurdNumber, get_kind
+from .common import SendgridCase
+
+TOOLS = Path(__file__).resolve().parent.parent / "tools"
+ERRORS = {"BatchError": "batch", "EventError": "element", "SmtpapiError": "mail", "V3MailError": "mail"}
+SEVERAL_WORDS = re.compile(r"\w\W*\s\W*\w")
+LOGGERS = ("_logger", "logging")
+
+
+class Finder(ast.NodeVisitor):
+    """Collects the sentences of a module, and the calls that make a coded error."""
+
+    def __init__(self):
+        self.sentences, self.calls = [], []
+
+    def visit_Expr(self, node):
+        if not isinstance(node.value, ast.Constant):  # a docstring is for developers
+            self.generic_visit(node)
+
+    def visit_Raise(self, node):
+        """Take any text of several words for a sentence: whoever catches the exception would show it."""
+        for inner in ast.walk(node):
+            if SEVERAL_WORDS.search(_get_text(inner)):
+                self.sentences.append(ast.unparse(inner))
+        self.generic_visit(node)
+
+    def visit_Call(self, node):
+        function = node.func
+        if isinstance(function, ast.Attribute) and getattr(function.value, "id", "") in LOGGERS:
+            return
+        name = getattr(function, "id", None) or getattr(function, "attr", None)
+        if name in ERRORS and node.args and isinstance(node.args[0], ast.Constant):
+            self.calls.append((ERRORS[name], node.args[0].value, {one.arg for one in node.keywords}))
+        self.generic_visit(node)
+
+    def visit_Constant(self, node):
+        text = _get_text(node)
+        if SEVERAL_WORDS.search(text) and text.rstrip().endswith((".", "!", "?")):
+            self.sentences.append(text)
+
+    def visit_JoinedStr(self, node):
+        self.visit_Constant(node)
+        self.generic_visit(node)
+
+
+def _get_text(node):
+    """Return the text of a literal, with a word for each value that is put into it; ``""`` for anything else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_get_text(value) or "value" for value in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def find(source):
+    finder = Finder()
+    finder.visit(ast.parse(source))
+    return finder
+
+
+@tagged("post_install", "-at_install")
+class TestWords(SendgridCase):
+    """`tools/` says codes; the words are the models', where they can be translated."""
+
+    def test_tools_say_no_sentence(self):
+        """Test that nothing in `tools/` looks like a sentence for a person."""
+        files = sorted(TOOLS.rglob("*.py"))
+        self.assertGreater(len(files), 20)
+        for file in files:
+            with self.subTest(file.relative_to(TOOLS)):
+                self.assertEqual(find(file.read_text()).sentences, [])
+
+    def test_a_sentence_is_found(self):
+        """Test that the test above can fail, and what it lets pass."""
+        for source in (
+            'raise ValueError("no good")',
+            'raise ValueError(f"{name} is gone")',
+            'x = {"a": "It is gone."}',
+            'x = f"It has {n} parts."',
+        ):
+            self.assertTrue(find(source).sentences, source)
+        for source in ('"""It is gone."""', '_logger.info("It is gone.")', 'raise ValueError("gone")', 'x = "a b"'):
+            self.assertFalse(find(source).sentences, source)
+
+    def test_every_code_has_its_words(self):
+        """Test that for each code that is raised there are words, with nothing in them that is not said along."""
+        calls = [
+            call
+            for folder in (TOOLS, TOOLS.parent / "models")
+            for file in folder.rglob("*.py")
+            for call in find(file.read_text()).calls
+        ]
+        batch, server = self.env["sendgrid.event.batch"], self.env["ir.mail_server"]
+        tables = {
+            "batch": batch._get_error_messages(),
+            "element": batch._get_rejection_messages(),
+            "mail": server._get_sendgrid_refusal_messages(),
+        }
+        for kind, table in tables.items():
+            raised = {code for what, code, _names in calls if what == kind}
+            self.assertEqual(raised, set(table) - {"more"})
+        for kind, code, names in calls:
+            with self.subTest(code, kind=kind):
+                self.assertTrue(tables[kind][code] % dict.fromkeys(names, "x"))
+        self.assertEqual(set(self.env["sendgrid.event"]._get_machine_explanations()), set(REASONS))
+        kinds = {get_kind(value) for value in (AbsurdNumber("1"), 1, {}, [], "", True, None)}
+        self.assertEqual(kinds, set(batch._get_kinds()))
+
+    def test_each_reader_has_his_language(self):
+        """Test that a batch that failed, and one with rejected events, are told in the language of who reads it."""
+        self.env["res.lang"]._activate_lang("fr_FR")
+        failed, rejected = self.store(b"{}"), self.store(b'[{"event": "open", "timestamp": 1795500000}]')
+        self.drain()
+        self.assertEqual(failed.error_explanation, "The body is not a list of events but an object.")
+        self.assertEqual(rejected.rejected_explanation, "Event 1: Its email is missing.")
+        french = {
+            "The body is not a list of events but %(kind)s.": "Pas une liste, mais %(kind)s.",
+            "an object": "un objet",
+            "Its %(key)s is missing.": "%(key)s manque.",
+            "Event %(number)s: %(reason)s": "Événement %(number)s : %(reason)s",
+        }
+        with patch.dict(code_translations.python_translations, {("sendgrid_tracking", "fr_FR"): french}):
+            self.assertEqual(failed.with_context(lang="fr_FR").error_explanation, "Pas une liste, mais un objet.")
+            self.assertEqual(rejected.with_context(lang="fr_FR").rejected_explanation, "Événement 1 : email manque.")
+
+    def test_found_by_the_words(self):
+        """Test that a batch is found by what is read on its page, and by the field that is named there."""
+        failed, rejected = self.store(b"{}"), self.store(b'[{"event": "open", "timestamp": 1795500000}]')
+        self.drain()
+        for words, found in (
+            ("not a list", failed),
+            ("EMAIL", rejected),
+            ("is missing", rejected),
+            ("no such", failed[:0]),
+        ):
+            domain = ["|", ("error_explanation", "ilike", words), ("rejected_explanation", "ilike", words)]
+            self.assertEqual(self.Batch.search([("id", "in", (failed | rejected).ids), *domain]), found, words)
+
+    def test_text_of_before(self):
+        """Test that what an older version has stored as text is shown as it is."""
+        for text in (
+            "The body is not JSON: Expecting value",
+            '{"code": "another"}',
+            '{"code": "not_json"}',
+            "[1]",
+            "7",
+        ):
+            batch = self.store(b"[]")
+            batch.write({"state": "failed", "error": text, "rejected_reasons": f"Event 2: It has no email.\n{text}"})
+            self.assertEqual(batch.error_explanation, text)
+            self.assertEqual(batch.rejected_explanation, f"Event 2: It has no email.\n{text}")
+
+    @mute_logger("odoo.addons.mail.models.mail_mail")
+    def test_broken_header_of_a_mail(self):
+        """Test that the mail says why the header that somebody set cannot go, in words."""
+        for header, words in (
+            ("{", "X-SMTPAPI is not JSON from its character 2 on."),
+            ("[]", "X-SMTPAPI is not a JSON object."),
+            ('{"a": "%s"}' % ("x" * 2000), "has a word of more than 997 characters"),
+        ):
+            self.send_mail(headers=repr({"X-SMTPAPI": header}), subject=words)
+            mail = self.env["mail.mail"].search([("subject", "=", words)])
+            self.assertEqual(mail.state, "exception")
+            self.assertIn(words, mail.failure_reason)

@@ -1,0 +1,36 @@
+"""Errors that say a code instead of a sentence: only models know the language of who reads it."""
+
+import json
+from typing import NamedTuple
+
+
+class Reason(NamedTuple):
+    """Why something is not taken: a code, and what its words need besides, such as the name of a field."""
+
+    code: str
+    parameters: dict[str, str | int]
+
+
+class CodedError(ValueError):
+    """A refusal of ours. Its text is no sentence but JSON that `read_reason` reads: it can be stored and told later."""
+
+    def __init__(self, code: str, **parameters: str | int) -> None:
+        """:param code: one of those that the words are kept for, in the model that shows them
+        :param parameters: texts and whole numbers only, so that they survive being stored
+        """
+        self.reason = Reason(code, parameters)
+        super().__init__(code, parameters)
+
+    def __str__(self) -> str:
+        return json.dumps({"code": self.reason.code, **self.reason.parameters}, ensure_ascii=False)
+
+
+def read_reason(text: str) -> Reason | None:
+    """Return the reason that a `CodedError` told as its text, None if the text is anything else."""
+    try:
+        parameters = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(parameters, dict) or not isinstance(parameters.get("code"), str):
+        return None
+    return Reason(parameters.pop("code"), parameters)
