@@ -9,6 +9,7 @@ from . import (
     test_connect,
     test_consequences,
     test_device,
+    test_docs,
     test_drain,
     test_engagement,
     test_fold,
