@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from harness import OdooClient, picture, wait_for
+from harness import OdooClient, html_of, picture, wait_for
 from playwright.sync_api import expect
 
 SECONDS_TO_SEE = 10  # generous: a browser, two servers and other work on the machine; usually it is one
@@ -163,3 +163,31 @@ def test_failure_in_its_place(odoo, sandbox, open_browser, shop):
     expect(page.locator(".o_sendgrid_step_failed[data-status=bounced]")).to_be_visible()
     expect(event_in(page, "bounce").locator("[data-name=reason]")).to_have_text(document.status_reason)
     picture(page, "bounced")
+
+
+def test_no_secret_link(odoo, sandbox, open_browser, shop):
+    """With what the Content and Tracking pages show nobody can act in the recipient's name; the mail has its link."""
+    secret = f"{shop}&token=never-on-a-page"
+    contact_id = odoo.contact("Mary Somerville", "mary@browser.test")
+    body = BODY.format(shop=shop) + f"<p><a href='{secret}'>Accept</a> or go to {secret}</p>"
+    odoo.compose(contact_id, "An invitation", body)
+    message = sandbox.message_to("mary@browser.test")
+    document = odoo.document_to("mary@browser.test")
+    assert secret.replace("&", "&amp;") in html_of(sandbox.received(message))
+    wait_for_a_person(odoo, "mary@browser.test")
+    sandbox.fire_by_person(message, "mary@browser.test", "click", url=secret)
+    wait_for(lambda: odoo.document_to("mary@browser.test").status == "clicked", "clicked")
+
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/sendgrid-documents/{document.id}")
+    open_tracking(page)
+    link = event_in(page, "click").locator("[data-name=url]")
+    expect(link).to_have_text(f"{shop.partition('?')[0]}?…")
+    expect(link.locator("a")).to_have_count(0)
+    page.click(".o_notebook .nav-link:has-text('Content')")
+    content = page.frame_locator("iframe.o_sendgrid_content")
+    expect(content.locator("a", has_text="Accept")).to_be_visible()
+    expect(content.locator("a", has_text="offer")).to_have_attribute("href", shop)
+    expect(page.locator(".o_sendgrid_secret_links")).to_be_visible()
+    picture(page, "secret_links")
+    assert "never-on-a-page" not in page.content() + content.locator("html").inner_html()
