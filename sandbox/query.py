@@ -1,7 +1,7 @@
 """The query language of the Email Logs and the Email Activity: conditions joined by AND (Twilio docs: both APIs).
 
-    to_email = "ada@example.org" AND status IN ('bounced', 'blocked')
-    last_event_time BETWEEN TIMESTAMP "2026-11-24T00:00:00Z" AND TIMESTAMP "2026-11-25T00:00:00Z"
+to_email = "ada@example.org" AND status IN ('bounced', 'blocked')
+last_event_time BETWEEN TIMESTAMP "2026-11-24T00:00:00Z" AND TIMESTAMP "2026-11-25T00:00:00Z"
 """
 
 import operator

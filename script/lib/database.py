@@ -1,4 +1,4 @@
-"""Databases. Each is made under another name and renamed when complete, so that half of one is never taken for one."""
+"""Makes databases. Each gets its name only once it is complete, so that no run uses an incomplete one."""
 
 import ast
 import contextlib
@@ -16,11 +16,12 @@ from psycopg2 import sql
 
 from . import lock, odoo, paths, process, say, venv
 
-# What cannot change what is in a database.
+# Files in these folders cannot change the content of a database.
 NOT_INSTALLED = {"benchmarks", "docs", "sandbox", "script", "static", "tests"}
 INSTALLED_SUFFIXES = {".csv", ".po", ".py", ".sql", ".xml"}
 
-# Two checkouts may share a PostgreSQL. Two PostgreSQLs of one checkout share the folder of filestores (see `_faults`).
+# The hash keeps two checkouts apart in one PostgreSQL. `DATABASES` keeps two PostgreSQLs of one checkout apart in the
+# folder of filestores, which they share (see `_faults`).
 PREFIX = "_".join(
     ["sendgrid", hashlib.sha256(os.fsencode(paths.ROOT)).hexdigest()[:6], *os.environ.get("DATABASES", "").split()]
 )
@@ -29,18 +30,18 @@ _numbers = itertools.count(1)
 
 
 def exists(name):
-    """Whether there is a database of that name."""
+    """Tell whether there is a database of that name."""
     return name in _names(name)
 
 
 def drop(name):
-    """Drop a database, whoever is connected to it, and its filestore."""
+    """Drop a database and its filestore, even while somebody is connected to it."""
     for attempt in range(DROP_TRIES):
         try:
             _execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
             break
         except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.QueryCanceled):
-            # PostgreSQL itself is at work in it (autovacuum), which our role may not end: it will not be long.
+            # An autovacuum worker is in the database, and our role may not end it. It finishes soon.
             if attempt == DROP_TRIES - 1:
                 raise
             time.sleep(1)
@@ -56,7 +57,7 @@ def rename(old, new):
 
 
 def clone(source, target):
-    """Copy a database. A filestore's files are added and removed, never written to: links to them are enough."""
+    """Copy a database and its filestore. Links suffice: Odoo adds and removes files there, and never writes to one."""
     _execute("CREATE DATABASE {} TEMPLATE {}", target, source)
     shutil.rmtree(_filestore(target), ignore_errors=True)
     if _filestore(source).exists():
@@ -64,19 +65,22 @@ def clone(source, target):
 
 
 def mark(name):
-    """What `set_mark` wrote last, or None."""
+    """Return the text that `set_mark` wrote last, or None."""
     with _server() as cursor:
         cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name])
         return cursor.fetchone()[0]
 
 
 def set_mark(name, text):
-    """Write a line on a database, in the place that PostgreSQL has for it."""
+    """Write a line on a database, as its comment in PostgreSQL."""
     _execute("COMMENT ON DATABASE {} IS %s", name, values=[text])
 
 
 def run_odoo(name, title, *arguments, log="install.log"):
-    """Run Odoo on a database to install or update something; an error in its log (`.dev/log/<log>`) is a failure."""
+    """Run Odoo on a database to install or update modules.
+
+    :raise say.Problem: if Odoo fails, or logs an error (to `.dev/log/<log>`)
+    """
     command = odoo.command("server", "-d", name, "--stop-after-init", "--no-http", "--max-cron-threads=0", *arguments)
     try:
         lines = process.run(command, log, title, env=odoo.environment(), cwd=paths.DATA)
@@ -87,7 +91,10 @@ def run_odoo(name, title, *arguments, log="install.log"):
 
 
 def run_script(name, script, **variables):
-    """Run a script in Odoo's shell on a database, with these environment variables; return what it prints."""
+    """Run a script in Odoo's shell on a database, with these environment variables; return its output.
+
+    :raise say.Problem: if the script fails
+    """
     done = subprocess.run(
         odoo.command("shell", "-d", name, "--no-http", "--log-level=error"),
         env={**odoo.environment(), **variables},
@@ -103,16 +110,16 @@ def run_script(name, script, **variables):
 
 
 def _telling(lines):
-    """The line that tells most of a log: the exception, or the last that was logged as an error."""
+    """Return the line of a log that explains most: the last exception, or the last logged error."""
     telling = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Violation)\b|.* (ERROR|CRITICAL) ", line)]
     return (telling or lines or ["no reason given"])[-1]
 
 
 @contextlib.contextmanager
 def for_tests(with_addon=True):
-    """The name of a fresh copy of the template, dropped at the end. Clears away what killed runs have left.
+    """Give the name of a fresh copy of the template, and drop it at the end. First drop the databases of killed runs.
 
-    :param with_addon: False for Odoo with nothing but what the addon depends on
+    :param with_addon: False for an Odoo with only the modules that the addon depends on
     """
     with lock.exclusive("template"):
         template = _ensure_template() if with_addon else _ensure_base()
@@ -128,7 +135,7 @@ def for_tests(with_addon=True):
 
 
 def _ensure_template():
-    """Odoo with the addon, made anew when the sources have changed, out of Odoo with what the addon depends on."""
+    """Return the database of an Odoo with the addon; make it again from the base when the sources have changed."""
     base, template = _ensure_base(), f"{PREFIX}_template_{addon_hash()}"
     if not exists(template):
         _drop_all(f"{PREFIX}_template_")
@@ -139,7 +146,7 @@ def _ensure_template():
 
 
 def _ensure_base():
-    """Odoo with what the addon depends on."""
+    """Return the database of an Odoo with only the modules that the addon depends on; make it if it is missing."""
     base = f"{PREFIX}_base_{_base_hash()}"
     if not exists(base):
         _drop_all(f"{PREFIX}_base_")
@@ -150,7 +157,7 @@ def _ensure_base():
 
 
 def addon_hash():
-    """A name for the state of what the addon brings into a database, and of what it stands on."""
+    """Return a hash of all files that change the content of a database: the addon's, and those below it."""
     digest = hashlib.sha256(_base_hash().encode())
     for folder, folders, files in os.walk(paths.ROOT):
         if folder == str(paths.ROOT):

@@ -1,16 +1,16 @@
-"""`script/lint`"""
+"""The command `script/lint`."""
 
 import os
 import subprocess
 
 from . import paths, say
 
-# Programs that know no Odoo: general checks for all, Odoo's for the addon.
+# These programs know no Odoo, so they get the general checks only; the addon gets Odoo's checks too.
 NOT_ODOO = ("benchmarks", "sandbox", "script", "tests/end_to_end", "tests/faults")
 
 
 def main(arguments):
-    """Run all checks, and fail if one of them does. `--fix` lets ruff put right what it can."""
+    """Run all checks and return 1 if one of them fails. With `--fix`, ruff corrects what it can."""
     fix = "--fix" in arguments
     programs, addon = _python_files()
     results = [
@@ -26,7 +26,7 @@ def main(arguments):
 
 
 def _python_files():
-    """The programs' files, and the addon's under the name that Odoo knows them by."""
+    """Return the programs' files, and the addon's files by the path under which Odoo knows them."""
     programs, addon = [], []
     for path in sorted(paths.ROOT.rglob("*.py")):
         if paths.DEV in path.parents:

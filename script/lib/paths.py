@@ -1,4 +1,4 @@
-"""Where things are. All that the commands write is in `.dev`."""
+"""The places of all files. The commands write only to `.dev`."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDON = "sendgrid_tracking"
 
 DEV = ROOT / ".dev"
-ADDONS = DEV / "addons"  # holds one link, to ROOT: Odoo finds an addon by its folder's name
+ADDONS = DEV / "addons"  # holds one link, to ROOT, because Odoo finds an addon by its folder's name
 CONFIG = DEV / "odoo.conf"
 DATA = DEV / "data"  # Odoo's filestore and sessions
-FAULTS_POSTGRES = DEV / "postgres-faults"  # the fault suite's own, which it kills
+FAULTS_POSTGRES = DEV / "postgres-faults"  # the fault suite kills it, so it has its own
 LOG = DEV / "log"
 ODOO = DEV / "odoo"
 POSTGRES = DEV / "postgres"
@@ -21,5 +21,5 @@ VENV_PYTHON = VENV / "bin" / "python"
 
 
 def inside_venv():
-    """Whether this Python is the virtual environment's."""
+    """Tell whether this Python is the virtual environment's."""
     return Path(sys.prefix).resolve() == VENV.resolve()
