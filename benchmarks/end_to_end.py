@@ -1,7 +1,8 @@
 """Measures how soon after its POST an event is on its document, at 500 events a second.
 
-That is the way through server, webhook, drain and database. It makes ten POSTs of 50 events a second. The last event of each delivers a document of its own. A POST's clock runs
-from the moment when it is sent until another connection to the database sees that document delivered.
+The event passes the server, the webhook, the drain and the database. The benchmark makes ten POSTs of 50 events a
+second, and the last event of each delivers a document of its own. A POST's clock runs from the moment when it is sent
+until another connection to the database sees that document delivered.
 """
 
 import itertools
