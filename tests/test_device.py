@@ -18,7 +18,7 @@ GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com
 @tagged("post_install", "-at_install")
 class TestDevice(BaseCase):
     def test_words(self):
-        """Test that the usual programs are told in words."""
+        """Test that the usual programs are described in words."""
         for user_agent, words in (
             (BROWSER, r"^Chrome on Linux$"),
             (OUTLOOK, r"^Outlook.* on Windows"),
@@ -33,10 +33,10 @@ class TestDevice(BaseCase):
     @quick
     @given(st.text())
     def test_any_text(self, user_agent):
-        """Test that any text gives some words, or none."""
+        """Test that any text gives some words, or none, and raises nothing."""
         self.assertIsInstance(describe(user_agent), str)
 
     def test_endless_text(self):
-        """Test that a user agent as long as may be stored takes no time to tell."""
+        """Test that a user agent of the greatest length is described without delay."""
         for text in ("Mozilla/5.0 " * 5_000, "(" * 64_000, "Chrome/" + "1" * 64_000):
             self.assertIsInstance(describe(text), str)
