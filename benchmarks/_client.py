@@ -1,4 +1,4 @@
-"""Clients that post bodies made and signed beforehand: little work of their own beside the server's."""
+"""Clients that send bodies made and signed beforehand, so that they cost little beside the server."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ AGENT = "SendGrid Event API"
 
 
 def signed_request(url, body):
-    """The bytes of one POST, as SendGrid makes it."""
+    """Return the bytes of one POST, signed as SendGrid signs it."""
     key = keys.load_or_create(str(paths.SANDBOX_KEY))
     timestamp = str(int(time.time()))
     headers = {
@@ -25,7 +25,7 @@ def signed_request(url, body):
 
 
 def make_request(url, body, headers):
-    """The bytes of one POST on a connection of its own."""
+    """Return the bytes of one POST on a connection of its own."""
     parts = urlsplit(url)
     headers = {"Host": parts.netloc, "Connection": "close", "Content-Length": len(body), **headers}
     lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
@@ -33,7 +33,7 @@ def make_request(url, body, headers):
 
 
 def send(url, request):
-    """Post one to the server of a URL and return the status and the seconds until the answer."""
+    """Send one request to the server of a URL; return the status and the seconds until the answer."""
     parts = urlsplit(url)
     start = time.perf_counter()
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
@@ -45,9 +45,9 @@ def send(url, request):
 
 
 def post_all(url, requests, clients=4):
-    """Post all requests, by some clients at once.
+    """Send all requests, by several clients at once. Every answer has to be a 2xx.
 
-    :return: seconds in all, and the seconds of each POST; every answer is a 2xx
+    :return: seconds in all, and the seconds of each POST
     """
     waiting = iter(requests)
     lock, latencies, failures = threading.Lock(), [], []
@@ -76,6 +76,6 @@ def post_all(url, requests, clients=4):
 
 
 def percentile(values, percent):
-    """The value that so many percent do not exceed."""
+    """Return the value that this percentage of the values does not exceed."""
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * percent / 100))]

@@ -1,4 +1,4 @@
-"""Time that depends little on the neighbours."""
+"""Measures time in a way that depends little on other programs."""
 
 import time
 
@@ -6,9 +6,10 @@ import psutil
 
 
 class Clock:
-    """CPU seconds of this process and of its PostgreSQL backend, and seconds on the wall.
+    """Measures CPU seconds of this process and its PostgreSQL backend (``cpu``), and seconds on the wall (``wall``).
 
-    On a machine of one's own ``cpu`` is about ``wall``: the two wait for each other. On a busy one only ``cpu`` counts.
+    On an otherwise idle machine both are about the same, since the two processes wait for each other. On a busy one
+    only ``cpu`` counts.
     """
 
     def __init__(self, cr):

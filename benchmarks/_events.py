@@ -1,4 +1,4 @@
-"""What SendGrid posts about the documents of `_world`: bodies of the vendor's shape and size."""
+"""SendGrid's POSTs about the documents of `_world`: bodies of the vendor's shape and size."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from sandbox import message, webhook
 
 from . import _names
 
-# Of a hundred events, and how long after the sending each comes.
+# For each kind its share in percent, and the seconds between the sending and the event.
 MIX = {
     "processed": (38, 2),
     "delivered": (36, 8),
@@ -18,7 +18,7 @@ MIX = {
     "deferred": (3, 5),
     "bounce": (2, 9),
 }
-# The remaining hundredth.
+# These kinds share the remaining percent.
 REST = ("dropped", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe", "machine-open", "blocked")
 
 
@@ -26,14 +26,14 @@ class Relay:
     """SendGrid's side of the documents: it knows the message of each."""
 
     def __init__(self, odoo_db, start):
-        """:param start: Unix seconds at which the first document was sent; the others follow by the second"""
+        """:param start: Unix seconds at which the first document was sent; the others follow second by second"""
         self.odoo_db = odoo_db
         self.start = start
         self._copies = {}
         self._moments = itertools.count()
 
     def event(self, kind, number, delay=0):
-        """One event of a document, as an object."""
+        """Return one event of a document, as an object."""
         return vendor.build(kind, self._copy(number), self.start + number + delay)
 
     def _copy(self, number):
@@ -45,7 +45,7 @@ class Relay:
         return self._copies[number]
 
     def mixed(self, count, documents, seed=19):
-        """Events of the mix, each of another second of its document's life, in an order that is nobody's."""
+        """Give events of the mix in a random order, no two of one kind in the same second of a document's life."""
         chance = random.Random(seed)
         kinds = [kind for kind, (percent, _delay) in MIX.items() for _ in range(count * percent // 100)]
         kinds += [REST[number % len(REST)] for number in range(count - len(kinds))]
@@ -60,7 +60,7 @@ class Relay:
 
 
 def bodies(events, size):
-    """The bodies of POSTs of ``size`` events each."""
+    """Give the bodies of POSTs of ``size`` events each."""
     events = iter(events)
     while chunk := list(itertools.islice(events, size)):
         yield webhook.wire_body([webhook.wire_object(event) for event in chunk])

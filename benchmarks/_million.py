@@ -1,9 +1,10 @@
-"""A company's history by the million, written in SQL: contacts, leads, messages, documents and their events.
+"""A company's long history, written in SQL: contacts, leads, messages, documents and their events.
 
-The company is the same however long its history: so many contacts, leads, salespeople. One document follows another at
-the same pace, up to now, so that a short history is the last days of a long one. Half of them are about contacts, most
-of the others about leads, which salespeople see only if they are their own. Whom a document is about is drawn, the few
-more often than the many; so is what became of it, and its events tell just that.
+The company is the same however long its history is: it has as many contacts, leads and salespeople. Documents follow
+one another at the same pace up to now, so that a short history is the last days of a long one. Half of the documents
+are about contacts, most of the others about leads; a salesperson sees only his own leads. Chance chooses the record
+that a document is about, a few of them more often than most. Chance also chooses how each mail ends, and its events fit
+that.
 """
 
 import contextlib
@@ -14,16 +15,16 @@ from psycopg2 import sql
 
 from . import _stack, _world
 
-PACE = timedelta(seconds=95)  # a million in three years
+PACE = timedelta(seconds=95)  # a million documents in three years
 CONTACTS_COUNT, LEADS_COUNT, SALESPEOPLE = 50_000, 20_000, 20
-SHOWN_DOCUMENTS, SHOWN_EVENTS, SHOWN_AMONG = 50, 200, 10_000  # of the contact that is looked at
+SHOWN_DOCUMENTS, SHOWN_EVENTS, SHOWN_AMONG = 50, 200, 10_000  # of the contact and the document that the benchmark opens
 
-# A number from 0 to 1 that is always the same for the same number and purpose.
+# Returns a number from 0 to 1, always the same for the same number and purpose.
 FUNCTIONS = """
     CREATE FUNCTION pg_temp.draw(number bigint, purpose int) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
     $$ SELECT (hashint8extended(number, purpose) & 2147483647) / 2147483648.0 $$
 """
-# Of five one is a company, and the four that follow it are its people.
+# Of five contacts the first is a company, and the other four are its people.
 CONTACTS = """
     INSERT INTO res_partner (id, name, complete_name, active, type, is_company, parent_id, commercial_partner_id, email,
                              email_normalized, lang, user_id, create_uid, write_uid, create_date, write_date)
@@ -42,7 +43,7 @@ LEADS = """
            (%(users)s::int[])[1 + number %% array_length(%(users)s::int[], 1)], 10, 1, 1, now(), now()
       FROM generate_series(1, %(leads)s) number
 """
-# Which document is what, by its number; the last is number `documents`.
+# Decides for each document, by its number, what it is about and how it ends. The last number is `documents`.
 PLAN = """
     CREATE TEMPORARY TABLE plan AS
     SELECT number, date_trunc('second', %(now)s - (%(documents)s - number) * %(pace)s) AS date,
@@ -142,7 +143,7 @@ EVENTS = """
   ORDER BY plan.number, told.date
 """
 TABLES = ("mail_message", "res_partner", "crm_lead", "sendgrid_email", "sendgrid_event")
-# What rows are checked against and looked up by, and the way back. A row at a time it would take most of the time.
+# Drops the indexes and foreign keys, and makes them again. Checking them row by row would take most of the time.
 INDEXES = """
     SELECT format('DROP INDEX %%s', indexrelid::regclass), pg_get_indexdef(indexrelid)
       FROM pg_index
@@ -156,7 +157,7 @@ REFERENCES = """
 
 
 class History(NamedTuple):
-    """What is looked at in a history: ids that are the same in each, and the login of who looks."""
+    """The ids that the benchmark opens, the same in each history, and the login of the salesperson who opens them."""
 
     contact: int
     document: int
@@ -166,7 +167,7 @@ class History(NamedTuple):
 def write(env, documents):
     """Write a history into a fresh database, and commit it.
 
-    :return: what is looked at: a contact with 50 e-mails, of which one has 200 events, by a salesperson
+    :return: the `History`: a contact with 50 e-mails, one of them with 200 events, and a salesperson
     """
     cr = env.cr
     account = env["sendgrid.account"].create({"name": "Benchmark"})
@@ -202,14 +203,14 @@ def write(env, documents):
     cr.execute("SELECT max(id) FROM sendgrid_email")
     [document] = cr.fetchone()
     cr.commit()
-    # What PostgreSQL does by itself sooner or later, lest it does it while something is measured.
+    # PostgreSQL would do this by itself sooner or later; do it now, so that it does not happen during a measurement.
     _stack.query(cr.dbname, sql.SQL("VACUUM (ANALYZE) {}").format(sql.SQL(", ").join(map(sql.Identifier, TABLES))))
     return History(shown.id, document, users[0].login)
 
 
 @contextlib.contextmanager
 def _bare_tables(cr):
-    """Have the tables without indexes and references for a while."""
+    """Take the indexes and references of the tables away for a while."""
     back = []
     for query in (REFERENCES, INDEXES):
         cr.execute(query, [list(TABLES)])

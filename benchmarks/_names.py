@@ -1,18 +1,18 @@
-"""What the documents of `_world` are called, by their number: as its SQL says it."""
+"""The names of the documents of `_world`, by their number. Its SQL makes the same ones."""
 
 import hashlib
 
 
 def message_id(number):
-    """The Message-ID of a document's message."""
+    """Return the Message-ID of a document's message."""
     return f"<bench-{number}@example.com>"
 
 
 def odoo_id(number):
-    """The name that the copy of a document was given."""
-    return hashlib.md5(message_id(number).encode()).hexdigest()  # as PostgreSQL makes it
+    """Return the `odoo_id` of a document's copy."""
+    return hashlib.md5(message_id(number).encode()).hexdigest()  # PostgreSQL makes it the same way
 
 
 def address(number):
-    """Whom a document went to."""
+    """Return the recipient's address of a document."""
     return f"contact{number}@bench.example.com"

@@ -1,4 +1,4 @@
-"""A web server that takes everything: where the shipped rule's webhook leads."""
+"""A web server that accepts everything, for the webhook of the shipped rule."""
 
 import contextlib
 import threading
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):  # noqa: N802 (http.server)
-        """Take a body and say nothing."""
+        """Accept a body and answer 204."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(204)
         self.end_headers()
@@ -18,7 +18,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def null_web():
-    """The address of a running one."""
+    """Run such a server, and give its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

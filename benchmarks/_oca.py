@@ -17,7 +17,7 @@ TRACKING, MAILGUN = "mail_tracking", "mail_tracking_mailgun"
 
 
 def ensure():
-    """Have it. The folder appears complete or not at all."""
+    """Download the packages if they are missing. The folder appears only once it is complete."""
     with lock.exclusive("oca"):
         if not FOLDER.exists():
             unfinished = FOLDER.with_name("oca.new")
@@ -28,7 +28,7 @@ def ensure():
 
 @contextlib.contextmanager
 def fresh_database(module):
-    """The name of a fresh database with one of OCA's modules and without ours; dropped at the end."""
+    """Give the name of a fresh database with one of OCA's modules and without our addon; drop it at the end."""
     ensure()
     with _odoo.fresh_database(module, with_addon=False, addons_path=ADDONS_PATH) as name:
         yield name

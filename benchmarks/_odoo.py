@@ -1,4 +1,4 @@
-"""Odoo inside this process, on a database of its own: for what is measured without HTTP."""
+"""Odoo inside this process, on a database of its own, for measurements without HTTP."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
 
 @contextlib.contextmanager
 def fresh_database(*modules, with_addon=True, addons_path=ADDONS_PATH):
-    """The name of a fresh database with the addon, and with further modules; dropped at the end."""
+    """Give the name of a fresh database with the addon and further modules; drop it at the end."""
     with database.for_tests(with_addon) as name:
         if modules:
             database.run_odoo(name, f"Installing {', '.join(modules)} …", addons_path, f"--init={','.join(modules)}")
@@ -22,7 +22,7 @@ def fresh_database(*modules, with_addon=True, addons_path=ADDONS_PATH):
 
 @contextlib.contextmanager
 def environment(name, addons_path=ADDONS_PATH):
-    """An environment of the superuser on a database; what is not committed is lost. One after the other."""
+    """Give an environment of the superuser on a database. Only one can be open; changes without a commit are lost."""
     if str(odoo.source()) not in sys.path:
         sys.path.insert(0, str(odoo.source()))
     from odoo import SUPERUSER_ID, api

@@ -1,4 +1,4 @@
-"""The rows of the table, and a benchmark as a program."""
+"""The rows of the table, and the command line of a benchmark."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a figure held against its floor. ``absolute`` is for reading only."""
+    """One line of the table: a figure compared with its floor. ``absolute`` is for reading only."""
 
     what: str
     figure: str
@@ -21,19 +21,19 @@ class Row:
 
 
 def at_least(what, figure, floor, limit, unit, absolute=""):
-    """The row of something that has to be many: ``figure`` is at least ``limit`` times ``floor``."""
+    """Return the row of a figure that has to be high: at least ``limit`` times ``floor``."""
     ratio = figure / floor
     return Row(what, f"{figure:,.0f} {unit}", f"{floor:,.0f} {unit}", ratio, f"≥ {limit}", ratio >= limit, absolute)
 
 
 def at_most(what, figure, floor, limit, unit, absolute=""):
-    """The row of something that has to be little: ``figure`` is at most ``limit`` times ``floor``."""
+    """Return the row of a figure that has to be low: at most ``limit`` times ``floor``."""
     ratio = figure / floor
     return Row(what, f"{figure:,.3g} {unit}", f"{floor:,.3g} {unit}", ratio, f"≤ {limit}", ratio <= limit, absolute)
 
 
 def table(rows):
-    """The rows as a table in Markdown."""
+    """Return the rows as a table in Markdown."""
     head = ("what", "figure", "floor", "ratio", "must reach", "", "absolute, for reading only")
     lines = [
         (row.what, row.figure, row.floor, f"{row.ratio:.2f}", row.must, "reached" if row.reached else "not reached",
@@ -49,9 +49,9 @@ def table(rows):
 
 
 def run(measure, description):
-    """Be the program of a benchmark: measure, print the table, and tell `script/bench` the rows if it asks.
+    """Run a benchmark as a program: measure, print the table, and write the rows for `script/bench` if it asks.
 
-    :param measure: takes the scale (1 is what the table asks for), returns rows
+    :param measure: a function that takes the scale (1 for the full size) and returns rows
     :return: the exit code: 0 if every row is reached
     """
     parser = argparse.ArgumentParser(description=description)
@@ -66,7 +66,7 @@ def run(measure, description):
 
 
 def main():
-    """Print the table of the files of rows that are named; return 0 if every row is reached."""
+    """Print the table of the row files that are named; return 0 if every row is reached."""
     rows = [Row(**row) for file in sys.argv[1:] for row in json.loads(Path(file).read_text())]
     print(table(rows))
     return 0 if rows and all(row.reached for row in rows) else 1

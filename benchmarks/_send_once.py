@@ -1,8 +1,7 @@
-"""Send mails from one database through an SMTP server, and print the CPU seconds that it took Odoo and PostgreSQL.
+"""Sends mails from one database through an SMTP server, and prints the CPU seconds of Odoo and PostgreSQL.
 
-A line on the standard input asks for a round, a line of the output says what it took.
-
-A process of its own, since what one set of addons has changed in Odoo's classes stays.
+Each line on the standard input starts a round, and one line of the output tells its seconds. This is a process of its
+own, because a set of addons changes Odoo's classes for the rest of a process's life.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from ._clock import Clock
 
 
 def create_mails(env, count, server):
-    """Mails to as many contacts, as a campaign of salespeople leaves them in the queue."""
+    """Create mails to as many contacts, as a campaign of salespeople leaves them in the queue."""
     partners = env["res.partner"].create(
         [{"name": f"Contact {number}", "email": f"contact{number}@bench.example.com"} for number in range(count)]
     )
@@ -52,7 +51,7 @@ def main():
         if "sendgrid.account" in env:
             values["sendgrid_account_id"] = env["sendgrid.account"].create({"name": "Benchmark"}).id
         server = env["ir.mail_server"].create(values)
-        create_mails(env, 20, server).send()  # warms up
+        create_mails(env, 20, server).send()  # fills the caches
         sent = 20
         env.cr.commit()
         print("ready", flush=True)

@@ -9,8 +9,8 @@ from script.lib import stack as stacks
 from . import _odoo, _world
 
 NO_CRON, ONE_CRON = "--max-cron-threads=0", "--max-cron-threads=1"
-# The one process for scheduled actions is the drain's: on a fresh database Odoo's own are all due at once, and its
-# digest alone works for minutes on so many messages.
+# The server has one process for scheduled actions, and the drain needs it. On a fresh database all of Odoo's own are
+# due at once, and the digest alone works for minutes on so many messages.
 ONLY_OURS = """
     UPDATE ir_cron SET active = FALSE
      WHERE id NOT IN (SELECT res_id FROM ir_model_data WHERE model = 'ir.cron' AND module = 'sendgrid_tracking')
@@ -19,10 +19,10 @@ ONLY_OURS = """
 
 @contextlib.contextmanager
 def running(*options, prepare=None):
-    """A running stack whose account's key is the local SendGrid's.
+    """Run a stack whose account has the local SendGrid's key.
 
-    :param options: Odoo's, such as `NO_CRON`
-    :param prepare: called with the database's name before the server starts
+    :param options: options of Odoo's, such as `NO_CRON`
+    :param prepare: a function of the database's name, called before the server starts
     """
 
     def make_ready(database):
@@ -40,7 +40,10 @@ def running(*options, prepare=None):
 
 @contextlib.contextmanager
 def draining(documents):
-    """A running stack that drains, with so many documents of its account; and the vendor's side of them."""
+    """Run a stack that drains, with this many documents of its account.
+
+    Give it and SendGrid's side of the documents.
+    """
     made = {}
 
     def prepare(name):

@@ -1,4 +1,4 @@
-"""Contacts, messages and documents by the thousand, written in SQL: what a company has sent."""
+"""A company's contacts, messages and documents by the thousand, written in SQL."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -7,7 +7,7 @@ from . import _events
 SALESPEOPLE = 10
 RULES = ("bounce", "unsubscribe", "click", "spam")
 
-# What the documents are about, and where their contents are: the contacts' own chatter, as after "Send message".
+# The documents are about these contacts, and their contents are in the contacts' chatter, as after "Send message".
 CONTACTS = """
     INSERT INTO res_partner (name, complete_name, active, type, email, email_normalized, lang, user_id, company_id,
                              create_uid, write_uid, create_date, write_date)
@@ -50,7 +50,7 @@ DOCUMENTS = """
 
 
 def create_salespeople(env, count):
-    """Ordinary salespeople, who see their own."""
+    """Create ordinary salespeople, who see only their own records."""
     groups = env.ref("base.group_user") | env.ref("sales_team.group_sale_salesman")
     return (
         env["res.users"]
@@ -71,16 +71,17 @@ def create_salespeople(env, count):
 
 
 def prepare(env, account, documents):
-    """Contacts, each with a salesperson, and a document of the account to each, sent second by second from yesterday.
+    """Write contacts, each with a salesperson and one document of the account, sent second by second from yesterday on.
 
-    :return: the vendor's side of them
+    :return: SendGrid's side of the documents
     """
     cr = env.cr
     start = (datetime.now(timezone.utc) - timedelta(days=1)).replace(tzinfo=None, microsecond=0)
     users = create_salespeople(env, SALESPEOPLE)
     env.flush_all()
     cr.execute(CONTACTS, {"documents": documents, "users": users.ids})
-    # The check of a foreign key keeps its plan, made when the table was small: to read all of it, for each row.
+    # PostgreSQL keeps the plan of a foreign key's check. Made while the table is small, it reads the whole table per
+    # row.
     cr.execute("ANALYZE res_partner")
     cr.execute(COMMERCIAL)
     cr.execute(MESSAGES, {"documents": documents, "start": start, "step": timedelta(seconds=1)})
@@ -94,7 +95,7 @@ def prepare(env, account, documents):
 
 
 def switch_on_rules(env, webhook_url):
-    """The automation rules that come with the addon."""
+    """Switch on the automation rules that come with the addon, and have their webhook call this URL."""
     for name in RULES:
         rule = env.ref(f"sendgrid_tracking.base_automation_{name}")
         rule.active = True

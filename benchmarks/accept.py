@@ -1,8 +1,8 @@
-"""How many signed POSTs a second the webhook takes, beside a bare controller on the same server.
+"""Measures how many signed POSTs a second the webhook takes, beside a bare controller on the same server.
 
-Posts of 1 and of 1,700 events, two workers, four clients; the same while a drain works. The bare controller
-(`addons/sendgrid_bench_floor`) reads the body, verifies it and inserts one row. Both take turns in short rounds, and
-the medians of the rounds are compared.
+The POSTs have 1 and 1,700 events, with two workers and four clients; then the same while a drain works. The bare
+controller (`addons/sendgrid_bench_floor`) reads the body, verifies it and inserts one row. Both take turns in short
+rounds, and the medians of the rounds are compared.
 """
 
 import statistics
@@ -13,19 +13,19 @@ from . import _client, _events, _odoo, _report, _stack, _world
 
 ROUNDS = 9
 SIZES = {1: 400, 1_700: 60}  # events in a POST: POSTs in a round
-BACKLOG, BACKLOG_DOCUMENTS = 300, 20_000  # batches of 1,700 events that the drain has to work off meanwhile
+BACKLOG, BACKLOG_DOCUMENTS = 300, 20_000  # batches of 1,700 events that the drain works off meanwhile
 OF_BACKLOG = "SELECT count(*) FROM sendgrid_event_batch WHERE id <= %s AND state = 'pending'"
 
 
 class Rounds:
-    """Posts per second and the 99th percentile of the latency, round by round."""
+    """POSTs per second and the 99th percentile of the latency, round by round."""
 
     def __init__(self, url):
         self.url = url
         self.rates, self.p99s = [], []
 
     def run(self, body, count):
-        """Post the body so many times."""
+        """Post the body this many times."""
         requests = [_client.signed_request(self.url, body)] * count
         seconds, latencies = _client.post_all(self.url, requests)
         self.rates.append(count / seconds)
@@ -33,13 +33,13 @@ class Rounds:
 
 
 def compare(stack, relay, size, count, what):
-    """The two rows of one size of POSTs."""
+    """Return the two rows for POSTs of one size."""
     [body] = _events.bodies(relay.mixed(size, size), size)
     floor, ours = Rounds(f"{stack.odoo.url}/sendgrid_bench/floor"), Rounds(stack.webhook_url())
     for number in range(ROUNDS + 1):
         for rounds in (floor, ours) if number % 2 else (ours, floor):
             rounds.run(body, count)
-    for rounds in (floor, ours):  # the first warms up
+    for rounds in (floor, ours):  # drop the first round, which fills the caches
         del rounds.rates[0], rounds.p99s[0]
     rates = statistics.median(ours.rates), statistics.median(floor.rates)
     p99s = statistics.median(ours.p99s) * 1000, statistics.median(floor.p99s) * 1000
@@ -50,9 +50,9 @@ def compare(stack, relay, size, count, what):
 
 
 def add_backlog(name, count):
-    """Store batches for the drain, of events of documents.
+    """Store batches for the drain, with events of documents.
 
-    :return: the id of the last
+    :return: the id of the last batch
     """
     with _odoo.environment(name) as env:
         account = env.ref("sendgrid_tracking.sendgrid_account_demo")
@@ -64,7 +64,7 @@ def add_backlog(name, count):
 
 
 def give_key(name):
-    """The bare controller's key is that of the account."""
+    """Give the account's key to the bare controller."""
     _stack.query(
         name,
         """INSERT INTO ir_config_parameter (key, value)
@@ -74,7 +74,7 @@ def give_key(name):
 
 
 def measure(scale):
-    """The rows of the table."""
+    """Return the rows of the table."""
     rows = []
     relay = _events.Relay("bench", int(time.time()) - 86_400)
     with _stack.running(_stack.NO_CRON, prepare=give_key) as stack:
@@ -89,7 +89,7 @@ def measure(scale):
     with _stack.running(_stack.ONE_CRON, prepare=prepare) as stack:
         for size, count in SIZES.items():
             rows += compare(stack, relay, size, max(int(count * scale), 8), f"{size:,} events beside a drain")
-            # The drain takes the oldest first: while there is backlog, our own posts wait behind it.
+            # The drain takes the oldest batches first: our own POSTs wait behind the backlog.
             [[left]] = _stack.query(stack.odoo.database, OF_BACKLOG, last["id"])
             print(f"{left} batches of the backlog are left", flush=True)
             if not left:

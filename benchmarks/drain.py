@@ -1,9 +1,9 @@
-"""How many events a second the drain works off, beside how many plain rows a second the ORM creates.
+"""Measures how many events a second the drain works off, beside how many plain rows a second the ORM creates.
 
-100,000 events in batches of 1,000, over 20,000 documents of as many contacts, with messages and notifications; all
-consequences and the shipped automation rules are on. The floor creates 100,000 rows of a model with 20 columns and 4
-indexes. Both are timed in CPU seconds of this process and of PostgreSQL's, which is what time there is on a machine
-of one's own, and depends less on the neighbours.
+The drain gets 100,000 events in batches of 1,000, over 20,000 documents of as many contacts, with messages and
+notifications; all consequences and the shipped automation rules are on. The floor creates 100,000 rows of a model with
+20 columns and 4 indexes. Both are timed in CPU seconds of this process and of PostgreSQL. On an otherwise idle machine
+that is about the time on the wall, and on a busy one it depends less on the other programs.
 """
 
 import sys
@@ -17,14 +17,14 @@ EVENTS, BATCH, DOCUMENTS = 100_000, 1_000, 20_000
 
 
 def drain(env):
-    """Work off what is waiting as the cron does, each chunk committed."""
+    """Process all that waits as the cron does, with a commit after each chunk."""
     while env["sendgrid.drain"]._drain():
         env.cr.commit()
     env.cr.commit()
 
 
 def create_rows(env, count):
-    """The floor: what the ORM does with plain rows, by 1,000."""
+    """Create plain rows by the ORM, 1,000 at a time: the floor."""
     Row = env["sendgrid.bench.floor.row"]
     partners = env["res.partner"].search([], limit=1000).ids
     moment = datetime(2026, 1, 1)
@@ -61,7 +61,7 @@ def create_rows(env, count):
 
 
 def measure(scale):
-    """The row of the table."""
+    """Return the row of the table."""
     events, documents = int(EVENTS * scale), int(DOCUMENTS * scale)
     with _odoo.fresh_database(_odoo.FLOOR) as name, null_web() as url, _odoo.environment(name) as env:
         account = env["sendgrid.account"].create({"name": "Benchmark"})

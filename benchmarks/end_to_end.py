@@ -1,7 +1,8 @@
-"""How long after its POST an event is on its document, at 500 events a second: server, webhook, drain and database.
+"""Measures how soon after its POST an event is on its document, at 500 events a second.
 
-Ten POSTs of 50 events a second; the last event of each is the delivery of a document of its own, and the clock of the
-POST runs from when its sending begins until another connection to the database sees that document delivered.
+The event passes the server, the webhook, the drain and the database. The benchmark makes ten POSTs of 50 events a
+second, and the last event of each delivers a document of its own. A POST's clock runs from the moment when it is sent
+until another connection to the database sees that document delivered.
 """
 
 import itertools
@@ -16,23 +17,23 @@ from . import _client, _events, _names, _report, _stack
 
 PER_SECOND, IN_POST, SECONDS, LIMIT = 500, 50, 30, 2.0
 CLIENTS = 4
-WARMUP = 20  # POSTs before, so that every process of the server has loaded what it needs
+WARMUP = 20  # POSTs made first, so that every process of the server has loaded its code
 DOCUMENTS = 20_000
 DELIVERED = "SELECT message_id FROM sendgrid_email WHERE message_id = ANY(%s) AND status != 'sent'"
 
 
 class Watcher(threading.Thread):
-    """Looks which documents are delivered by now."""
+    """Looks repeatedly which documents are delivered."""
 
     def __init__(self, name):
         super().__init__(daemon=True)
         self.name_of_database = name
-        self.waiting = {}  # Message-ID: when its POST began
+        self.waiting = {}  # Message-ID: the time when its POST began
         self.seconds = []
         self.done = threading.Event()
 
     def run(self):
-        """Look until all is seen and told to be done."""
+        """Look until all documents are seen and `done` is set."""
         connection = psycopg2.connect(dbname=self.name_of_database)
         connection.autocommit = True
         cursor = connection.cursor()
@@ -46,8 +47,8 @@ class Watcher(threading.Thread):
 
 
 def _posts(relay, url, count):
-    """The Message-ID of the last document of each POST, and the POST."""
-    # The markers' documents are those that no other event is about.
+    """Return for each POST the Message-ID of its last document, and the request."""
+    # No other event is about the documents of the last events.
     free = DOCUMENTS - count
     events = relay.mixed(count * (IN_POST - 1), free)
     for marker in range(free + 1, DOCUMENTS + 1):
@@ -57,9 +58,9 @@ def _posts(relay, url, count):
 
 
 def _post(stack, posts):
-    """Post at the pace, and wait until all is seen.
+    """Post at the pace, and wait until all documents are seen.
 
-    :return: seconds of each POST until its document was seen, and the events a second that were posted
+    :return: the seconds of each POST until its document was seen, and the events a second that were posted
     """
     watcher = Watcher(stack.odoo.database)
 
@@ -86,7 +87,7 @@ def _post(stack, posts):
 
 
 def measure(scale):
-    """The row of the table."""
+    """Return the row of the table."""
     seconds = max(SECONDS * scale, 3)
     with _stack.draining(DOCUMENTS) as (stack, relay):
         posts = list(_posts(relay, stack.webhook_url(), WARMUP + int(seconds * PER_SECOND / IN_POST)))

@@ -1,7 +1,7 @@
-"""How well `tools.events.engagement` tells people from machines, on histories labelled before there were rules.
+"""Measures how well `tools.events.engagement` tells people from machines, on histories labelled before the rules.
 
-Prints precision and recall per verdict; events labelled "unknown" are left out of them and counted apart. The third
-that is held out was not looked at while the rules were made. Exit code 1 if people are found with less than 0.95 of
+It prints precision and recall per verdict. Events labelled "unknown" do not enter them and are counted apart. Nobody
+looked at the held-out third while writing the rules. The exit code is 1 if people are found with less than 0.95 of
 either.
 """
 

@@ -1,6 +1,6 @@
-"""What each index of the two large tables is for: a query of the models without it, and as the floor with it.
+"""Runs for each index of the two large tables a query that needs it: without the index, and with it as the floor.
 
-They ask about a document of a long history and its events. An index that has no query here is an error.
+The queries ask about a document of a long history and its events. An index that has no query here is an error.
 """
 
 import statistics
@@ -19,7 +19,7 @@ SAMPLE = """
      WHERE email.id > (SELECT max(id) / 2 FROM sendgrid_email) AND email.partner_id IS NOT NULL LIMIT 1
 """
 EMAIL, EVENT = "SELECT id FROM sendgrid_email WHERE ", "SELECT id FROM sendgrid_event WHERE "
-# What for, and the query.
+# For each index its purpose, and the query.
 QUERIES = {
     "sendgrid_email_odoo_id_recipient_uniq": ("an event's document by our id", EMAIL + "odoo_id = %(odoo_id)s"),
     "sendgrid_email__sg_message_id_index": ("by SendGrid's id", EMAIL + "sg_message_id = %(sg_message_id)s"),
@@ -62,7 +62,7 @@ PRESENT = """
 
 
 def compare(cr):
-    """The rows of the table, one for each index that there is."""
+    """Return the rows of the table, one for each index in the database."""
     cr.execute(PRESENT)
     present = {name for [name] in cr.fetchall()}
     if present != QUERIES.keys():
@@ -81,7 +81,7 @@ def compare(cr):
 
 
 def _median(cr, query, sample):
-    """Microseconds."""
+    """Return the median time of the query in microseconds."""
     times = []
     for _round in range(ROUNDS):
         start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Our whole way, from HTTP to document, beside OCA's mail_tracking_mailgun: as many events, each by its webhook.
+"""Measures our whole way from HTTP to document, beside OCA's mail_tracking_mailgun with as many events.
 
-Theirs takes one event a POST, signed as Mailgun does, and has it in the database when it answers. Ours gets them as
-SendGrid sends them, 500 a POST, and is done when the last document is up to date.
+Theirs takes one event a POST, signed as Mailgun signs it, and has it in the database when it answers. Ours gets 500
+events a POST, as SendGrid sends them, and is done when the last document is up to date.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from script.lib import stack as stacks
 from . import _client, _events, _oca, _report, _stack
 
 EVENTS, IN_POST, DOCUMENTS, LIMIT = 5_000, 500, 1_000, 20
-WARM_UP = 200  # events before, on either side
+WARM_UP = 200  # events sent first, to either side
 SIGNING_KEY = "a-signing-key"
 MAILGUN_EVENTS = {
     "processed": "accepted",
@@ -30,7 +30,7 @@ MAILGUN_EVENTS = {
 
 
 def measure_ours(count):
-    """Events per second, from the first POST to the last document."""
+    """Return events per second, from the first POST to the last document."""
     with _stack.draining(DOCUMENTS) as (stack, relay):
         events = list(relay.mixed(WARM_UP + count, DOCUMENTS))
         _post_ours(stack, events[:WARM_UP], 10, WARM_UP)
@@ -38,7 +38,7 @@ def measure_ours(count):
 
 
 def _post_ours(stack, events, in_post, total):
-    """Post events, wait until ``total`` have found their documents, and return the seconds that it took."""
+    """Post events, wait until ``total`` have found their documents, and return the seconds in all."""
     url = stack.webhook_url()
     requests = [_client.signed_request(url, body) for body in _events.bodies(events, in_post)]
     start = time.perf_counter()
@@ -51,7 +51,7 @@ def _post_ours(stack, events, in_post, total):
 
 
 def measure_theirs(count):
-    """Events per second, by four clients on two workers."""
+    """Return events per second, with four clients and two workers."""
     with _oca.fresh_database(_oca.MAILGUN) as name:
         fill(name)
         logs = paths.LOG / name
@@ -70,13 +70,13 @@ def measure_theirs(count):
             seconds, _latencies = _client.post_all(url, [mailgun_request(url, body) for body in requests])
             [[stored]] = _stack.query(name, "SELECT count(*) FROM mail_tracking_event")
             odoo.kill()
-        if stored < 0.9 * count:  # it leaves out repeated opens and clicks
+        if stored < 0.9 * count:  # OCA's addon leaves out repeated opens and clicks
             raise RuntimeError(f"Of {count} events OCA's tracking stored {stored}.")
         return len(requests) / seconds
 
 
 def fill(name):
-    """Its documents, and the settings of its webhook."""
+    """Create the documents of OCA's addon, and the settings of its webhook."""
     _stack.query(
         name,
         """INSERT INTO mail_tracking_email (name, display_name, recipient, recipient_address, sender, state, timestamp,
@@ -94,7 +94,7 @@ def fill(name):
 
 
 def mailgun_body(name, tracking_id, event):
-    """What Mailgun would post of an event of SendGrid's, but for its signature."""
+    """Return the event that Mailgun would post where SendGrid posts ``event``, without the signature."""
     return {
         "id": secrets.token_urlsafe(16),
         "event": MAILGUN_EVENTS.get(event["event"], "complained"),
@@ -111,8 +111,8 @@ def mailgun_body(name, tracking_id, event):
 
 
 def mailgun_request(url, event_data):
-    """The bytes of one POST, signed as Mailgun does."""
-    # It wants a moment that is past, by less than ten minutes.
+    """Return the bytes of one POST, signed as Mailgun signs it."""
+    # OCA's addon wants a time in the past, less than ten minutes ago.
     timestamp, token = str(int(time.time()) - 5), secrets.token_hex(25)
     signature = hmac.new(SIGNING_KEY.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
     body = json.dumps(
@@ -122,7 +122,7 @@ def mailgun_request(url, event_data):
 
 
 def measure(scale):
-    """The row of the table."""
+    """Return the row of the table."""
     count = max(int(EVENTS * scale), 500)
     return [
         _report.at_least("OCA's mail_tracking_mailgun", measure_ours(count), measure_theirs(count), LIMIT, "events/s")

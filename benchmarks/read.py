@@ -1,8 +1,8 @@
-"""What a salesperson looks at, with a million documents in the table and with ten thousand.
+"""Measures the pages that a salesperson opens, with a million documents in the table and with ten thousand.
 
-The pages are opened once in a browser, and what it asked the server for is then asked again of both servers in turn:
-the Documents of a contact with 50 e-mails, a document with 200 events, the first page and the count of the global
-list, and a report over a week, in which both tables have the same number of documents.
+A browser opens the pages once. Its requests are then repeated against both servers in turn: the Documents of a contact
+with 50 e-mails, a document with 200 events, the first page and the count of the global list, and a report over a week,
+in which both tables have the same number of documents.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ READS = ("/web_read", "/web_search_read", "/formatted_read_grouping_sets")
 
 
 class Reader:
-    """A salesperson's web client, and what its requests cost the server."""
+    """A salesperson's web client, which measures what its requests cost the server."""
 
     def __init__(self, server, history):
         self.pages = record(server, history)
@@ -47,13 +47,13 @@ class Reader:
         return answer
 
     def read(self, title):
-        """Ask for a page.
+        """Request a page.
 
-        :return: seconds, queries, and the megabytes that the server had at most
+        :return: seconds, queries, and the server's peak memory in megabytes
         """
         self._number += 1
         calls = self.pages[title]
-        self._status("clear_refs").write_text("5")  # the peak begins anew (proc(5))
+        self._status("clear_refs").write_text("5")  # resets the peak (proc(5))
         start = time.perf_counter()
         for path, params in calls:
             self._post(f"{path}?page={self._number}", params)
@@ -65,7 +65,7 @@ class Reader:
         return Path("/proc") / str(self._server.process.pid) / name
 
     def _count_queries(self, requests_made):
-        """Odoo's log tells the queries of each request."""
+        """Count the queries of these requests in Odoo's log."""
         line = re.compile(rf'\?page={self._number}(?:#\S+)? HTTP/1.1" 200 - (\d+) ')
         while len(counts := line.findall(self._server.log.read_text(errors="replace"))) < requests_made:
             time.sleep(0.01)
@@ -74,7 +74,7 @@ class Reader:
 
 @contextlib.contextmanager
 def written(documents):
-    """A server with a history of so many documents, and what is looked at in it."""
+    """Run a server with a history of this many documents; give it and its `History`."""
     with database.for_tests() as name:
         with _odoo.environment(name) as env:
             history = _million.write(env, documents)
@@ -89,7 +89,7 @@ def written(documents):
 def record(server, history):
     """Open the pages in a browser.
 
-    :return: what it asked for: lists of (path, parameters) by page
+    :return: its requests: lists of (path, parameters) by page
     """
     pages = {}
     with sync_playwright() as playwright:
@@ -131,7 +131,7 @@ def record(server, history):
 
 
 def compare(large, small):
-    """Ask both servers for each page in turn. Returns the rows of the table."""
+    """Request each page of both servers in turn; return the rows of the table."""
     rows, most = [], {large: 0, small: 0}
     for title in small.pages:
         costs = {large: [], small: []}
@@ -163,7 +163,7 @@ def compare(large, small):
 
 
 def measure(scale):
-    """The rows of the table."""
+    """Return the rows of the table."""
     chromium.ensure()
     with written(SMALL) as (small, short_history), written(int(LARGE * scale)) as (large, long_history):
         return compare(Reader(large, long_history), Reader(small, short_history))

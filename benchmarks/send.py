@@ -1,7 +1,7 @@
-"""The CPU time of sending 2,000 mails through an SMTP server that takes everything.
+"""Measures the CPU time of sending 2,000 mails through an SMTP server that accepts everything.
 
-Without the addon, with it, and with OCA's mail_tracking instead: each in a process and a database of its own, in many
-short turns; the medians are compared.
+It compares Odoo without the addon, with it, and with OCA's mail_tracking instead. Each has a process and a database of
+its own and runs in many short turns; the medians are compared.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ MAILS, ROUNDS, LIMIT = 2_000, 20, 1.2
 
 @contextlib.contextmanager
 def null_smtp():
-    """The port of an SMTP server that takes everything, in a process of its own."""
+    """Run an SMTP server that accepts everything in a process of its own, and give its port."""
     port = process.free_port()
     program = (
         "import signal, sys; from aiosmtpd.controller import Controller; from aiosmtpd.handlers import Sink; "
@@ -38,9 +38,9 @@ def null_smtp():
 
 @contextlib.contextmanager
 def sender(with_addon, modules, addons_path, port, count):
-    """A function that sends a round on a fresh database and returns its CPU seconds."""
+    """Give a function that sends a round on a fresh database and returns its CPU seconds."""
     with _odoo.fresh_database(*modules, with_addon=with_addon, addons_path=addons_path) as name:
-        # Its path begins with a dash: not an option of ours.
+        # The path begins with a dash, and must not be read as an option.
         command = [paths.VENV_PYTHON, "-m", "benchmarks._send_once", "--", name, addons_path, str(port), str(count)]
         pipe = subprocess.PIPE
         with subprocess.Popen(
@@ -60,7 +60,7 @@ def sender(with_addon, modules, addons_path, port, count):
 
 
 def measure(scale):
-    """The rows of the table."""
+    """Return the rows of the table."""
     _oca.ensure()
     count = max(int(MAILS * scale), 100)
     kinds = {
@@ -74,7 +74,7 @@ def measure(scale):
             kind: stack.enter_context(sender(with_addon, modules, addons_path, port, count // ROUNDS))
             for kind, (with_addon, modules, addons_path) in kinds.items()
         }
-        # In short turns: what the neighbours do to the processor's caches and pace meets all of them alike.
+        # In short turns, other programs disturb the processor's caches and pace for all of them alike.
         rounds = [{kind: send() for kind, send in senders.items()} for _round in range(ROUNDS)]
     without, ours, oca = (
         ROUNDS * statistics.median(one[kind] for one in rounds) for kind in ("without", "with", "oca")

@@ -1,6 +1,6 @@
-"""The room that 200,000 events take on disk, indexes included, beside OCA's `mail_tracking_event` with equal content.
+"""Measures the disk space of 200,000 events, indexes included, beside OCA's `mail_tracking_event` with equal content.
 
-Ours come by the drain, as they always do. Theirs are written in SQL, in the columns that their webhook fills.
+Our events come by the drain, as always. Theirs are written in SQL, in the columns that their webhook fills.
 """
 
 import sys
@@ -13,7 +13,7 @@ from .drain import drain
 
 EVENTS, DOCUMENTS, LIMIT = 200_000, 40_000, 1
 SIZE = "SELECT pg_total_relation_size(%s), pg_indexes_size(%s)"
-# What their controller makes of an event; the kinds are their own words.
+# The columns that their controller fills from an event; the kinds are called as there.
 KINDS = {
     "processed": "sent",
     "delivered": "delivered",
@@ -38,7 +38,7 @@ ROW = (
 
 
 def measure_ours(count, documents):
-    """(bytes, bytes of indexes) per event; and the vendor's events."""
+    """Return (bytes, bytes of indexes) per event, and SendGrid's events."""
     with _odoo.fresh_database() as name:
         with _odoo.environment(name) as env:
             account = env["sendgrid.account"].create({"name": "Benchmark"})
@@ -52,7 +52,7 @@ def measure_ours(count, documents):
 
 
 def measure_theirs(events, documents):
-    """(bytes, bytes of indexes) per event."""
+    """Return (bytes, bytes of indexes) per event."""
     with _oca.fresh_database(_oca.MAILGUN) as name:
         _stack.query(
             name,
@@ -73,9 +73,10 @@ def measure_theirs(events, documents):
 
 
 def to_their_row(event, first, number):
-    """The values of `ROW`, as their `_process_data` and `_mailgun_metadata` choose them.
+    """Return the values of `ROW`, as their `_process_data` and `_mailgun_metadata` choose them.
 
-    Their ids of events have to differ, which the mix does not see to: each gets its ``number``, and keeps its length.
+    Their events need different ids, and the mix repeats some: each event gets its ``number``, in an id of the same
+    length.
     """
     moment, agent = event["timestamp"], event.get("useragent")
     refusal = event.get("reason") if event["event"] in ("bounce", "dropped") else event.get("response")
@@ -91,14 +92,14 @@ def to_their_row(event, first, number):
 
 
 def per_event(name, table, count):
-    """Bytes on disk per row, and what of them is indexes."""
+    """Return the bytes on disk per row, and how many of them are indexes."""
     _stack.query(name, sql.SQL("VACUUM ANALYZE {}").format(sql.Identifier(table)))
     [[total, indexes]] = _stack.query(name, SIZE, table, table)
     return total / count, float(indexes) / count
 
 
 def measure(scale):
-    """The row of the table."""
+    """Return the row of the table."""
     count, documents = int(EVENTS * scale), int(DOCUMENTS * scale)
     (ours, our_indexes), events = measure_ours(count, documents)
     theirs, their_indexes = measure_theirs(events, documents)

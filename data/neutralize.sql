@@ -1,4 +1,4 @@
--- A copy of a database neither sends through SendGrid nor believes its webhooks nor calls its API.
+-- A copy of a database must not send through SendGrid, accept its webhooks or call its API.
 UPDATE sendgrid_account
    SET api_key = NULL,
        verification_key = NULL,
@@ -12,11 +12,11 @@ UPDATE sendgrid_account
        connection_date = NULL,
        tracking_settings_date = NULL;
 
--- Switched on again by mistake, the servers still cannot send: the password is the key.
+-- The password is the API key: without it the servers cannot send even if somebody switches them on by mistake.
 UPDATE ir_mail_server
    SET active = false,
        smtp_pass = NULL
  WHERE sendgrid_account_id IS NOT NULL;
 
--- A dialog that was open may hold a key.
+-- A dialog that was open may hold an API key.
 UPDATE sendgrid_account_connect SET api_key = NULL;

@@ -1,1 +1,1 @@
-"""A local SendGrid for development and tests: SMTP relay, signed event webhooks, an inbox page. See README.md."""
+"""A local SendGrid for development and tests: an SMTP relay, signed event webhooks and an inbox page. See README.md."""

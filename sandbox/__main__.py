@@ -1,4 +1,4 @@
-"""`python -m sandbox`: the command line."""
+"""The command line: `python -m sandbox`."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""The SendGrid account behind the API: keys, tracking settings, suppressions, and what tests do to its API."""
+"""The SendGrid account behind the API: keys, tracking settings, suppressions, faults, and the calls that it noted."""
 
 import dataclasses
 import time
@@ -11,12 +11,12 @@ from sandbox.v3 import scopes
 
 KEPT_CALLS = 1000
 LIMIT_SECONDS = 60
-"""The window of a rate limit."""
+"""Seconds after which the count of a rate limit begins anew."""
 
 
 @dataclass
 class Call:
-    """A call of the API as it came, without its key. `body` is None where it was empty, no JSON, or large."""
+    """A noted call of the API, without its API key. `body` is None if it was empty, not JSON, or too large to keep."""
 
     time: float
     method: str
@@ -25,15 +25,15 @@ class Call:
     subuser: str
     body: object = None
     status: int | None = None
-    """None: no answer was given."""
+    """The status of the answer; None if there was no answer."""
 
 
 @dataclass
 class Fault:
-    """What happens to the next `times` calls of a method ("" = any) whose path begins with `path`.
+    """A fault that a test asked for: it spoils calls of `method` ("" = any) whose path begins with `path`.
 
-    `action`: `status` answers `status`; `hang` answers nothing for `seconds`; `cut` breaks the connection. With
-    `after`, SendGrid does what was asked before that.
+    `times` counts the calls that it still spoils. `action` says how: `status` answers with `status`; `hang` answers
+    nothing for `seconds`; `cut` breaks the connection. With `after`, the sandbox first does what the call asked for.
     """
 
     path: str
@@ -42,11 +42,11 @@ class Fault:
     action: str = "status"
     status: int = 500
     reset: float = 1
-    """Seconds until the limit of a 429 is lifted."""
+    """Seconds until a 429 is lifted."""
     seconds: float = 60
     after: bool = False
     message: str = ""
-    """SendGrid's words in the answer."""
+    """The words in the answer, in SendGrid's place; "" for the usual ones."""
 
     def meets(self, method: str, path: str) -> bool:
         return self.times > 0 and self.method in ("", method) and path.startswith(self.path)
@@ -54,7 +54,7 @@ class Fault:
 
 @dataclass
 class Window:
-    """The calls counted against a limit until `reset` (Unix seconds)."""
+    """The number of calls that count against a rate limit until `reset` (Unix seconds)."""
 
     limit: int
     reset: int
@@ -65,14 +65,14 @@ class Window:
 class Account:
     first_key: str
     keys: dict[str, set[str]] = field(init=False)
-    """From an API key to its scopes."""
+    """The scopes of each API key."""
     suppressions: Suppressions = field(default_factory=Suppressions)
     calls: deque[Call] = field(default_factory=lambda: deque(maxlen=KEPT_CALLS))
     faults: list[Fault] = field(default_factory=list)
     tracking: Options = field(default_factory=Options)
-    """What holds where a message does not say otherwise."""
+    """The tracking settings of a message that sets none itself."""
     landing: dict[str, str] = field(default_factory=lambda: {"landing": "", "url": ""})
-    """The page after an unsubscription; only remembered."""
+    """The page to show after an unsubscription. The sandbox remembers it and does not use it."""
     windows: dict[tuple, Window] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -82,7 +82,7 @@ class Account:
         self.tracking = dataclasses.replace(self.tracking, **settings)
 
     def fault(self, method: str, path: str) -> Fault | None:
-        """The fault that this call meets; it counts as met."""
+        """Return the fault that spoils this call, or None; count the call as spoiled."""
         for fault in self.faults:
             if fault.meets(method, path):
                 fault.times -= 1
@@ -90,7 +90,7 @@ class Account:
         return None
 
     def count(self, bucket: tuple, limit: int) -> Window:
-        """Count a call against a limit; over it when `count` is more than `limit`."""
+        """Count a call against a limit and return the window. A call is too much if `count` is above `limit`."""
         now = int(time.time())
         window = self.windows.get(bucket)
         if window is None or window.reset <= now:

@@ -1,4 +1,4 @@
-"""The sandbox's own JSON API, for tests and scripts. README.md lists it with examples."""
+"""The sandbox's own JSON API, for tests and scripts. README.md lists the calls with examples."""
 
 from dataclasses import asdict
 
@@ -68,7 +68,7 @@ async def deliveries(request: web.Request) -> web.Response:
 
 @routes.post("/sandbox/events")
 async def post_events(request: web.Request) -> web.Response:
-    """An account_status_change (an object), or any objects to be sent as they are (a list)."""
+    """Send an `account_status_change` (the body is an object), or any objects unchanged (the body is a list)."""
     data = await json_body(request, dict, list)
     sandbox = request.app[SANDBOX]
     if isinstance(data, list):
@@ -121,13 +121,13 @@ async def message(request: web.Request) -> web.Response:
 
 @routes.get("/sandbox/messages/{message}/raw")
 async def raw(request: web.Request) -> web.Response:
-    """The DATA as it was received, X-SMTPAPI included."""
+    """Return the bytes of the message as received, X-SMTPAPI included."""
     return _source(find_message(request).received)
 
 
 @routes.get("/sandbox/messages/{message}/{recipient}/raw")
 async def copy_raw(request: web.Request) -> web.Response:
-    """The copy as this recipient gets it."""
+    """Return the bytes of the copy that this recipient gets."""
     return _source(find_copy(request).source(request.app[SANDBOX].base_url))
 
 

@@ -1,6 +1,6 @@
-"""The message that a recipient gets, out of the JSON of a mail send: MIME, and how it is to be tracked.
+"""Builds a recipient's MIME message and its tracking options from the JSON of a mail send.
 
-Twilio docs: Mail Send. What the schema says has been checked before; here is what it cannot say.
+`check` refuses mails that fit the schema and that SendGrid refuses all the same. Source: Twilio docs, Mail Send.
 """
 
 import base64
@@ -19,19 +19,19 @@ from sandbox.smtpapi import MAX_UNIQUE_ARGS, Options, args_size
 MAX_BYTES = 30 * 1024 * 1024
 MAX_RECIPIENTS = 1000
 MAX_AHEAD = 72 * 3600
-"""Seconds that `send_at` may lie ahead."""
+"""The most seconds that `send_at` may lie ahead."""
 FORBIDDEN_HEADERS = frozenset(
     "x-sg-id x-sg-eid received dkim-signature content-type content-transfer-encoding "
     "to from subject reply-to cc bcc".split()
 )
 _ADDRESS = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
-# Python folds what is longer than a line into encoded-words, ids as well.
+# With a shorter limit Python folds long words, ids as well, into encoded-words.
 _POLICY = SMTP.clone(max_line_length=998)
 
 
 class Unacceptable(Exception):
-    """SendGrid answers 400. `field` is the path of what is wrong, such as `personalizations.0.to`."""
+    """SendGrid answers 400. `field` is the path of the faulty field, e.g. `personalizations.0.to`; None: no field."""
 
     def __init__(self, message: str, field: str | None):
         super().__init__(message)
@@ -40,7 +40,10 @@ class Unacceptable(Exception):
 
 
 def check(mail: dict) -> None:
-    """Raise `Unacceptable` for what SendGrid refuses."""
+    """Check a mail that fits the schema for the rules that the schema cannot express.
+
+    :raise Unacceptable: if SendGrid refuses the mail
+    """
     _check_address(mail["from"], "from")
     if not mail["personalizations"]:
         raise Unacceptable("The personalizations field is required and must have at least one personalization.", None)
@@ -121,7 +124,7 @@ def _check_content(mail: dict) -> None:
 
 
 def _check_tracking(settings: dict) -> None:
-    # Not in the description; said by SendGrid (sendgrid/sendgrid-python, issue 189).
+    # The vendor's description does not say this; SendGrid does (sendgrid/sendgrid-python, issue 189).
     for name, values in settings.items():
         if "enable" not in values:
             raise Unacceptable(f"The {name} enable parameter is required.", f"tracking_settings.{name}.enable")
@@ -153,7 +156,7 @@ def _recipients(one: dict) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Composed:
-    """A message ready to be accepted, and its envelope."""
+    """A message that the sandbox can accept, with its envelope."""
 
     content: bytes
     sender: str
@@ -162,9 +165,10 @@ class Composed:
 
 
 def compose(mail: dict, defaults: Options) -> list[Composed]:
-    """One message for each personalization of a checked mail.
+    """Return one message for each personalization of a checked mail.
 
-    :raise Unacceptable: for what no MIME message can hold
+    :param defaults: the account's tracking settings, for a mail that sets none
+    :raise Unacceptable: if no MIME message can hold the content
     """
     messages = []
     for number, one in enumerate(mail["personalizations"]):

@@ -1,4 +1,4 @@
-"""What tests do to the account and its API. README.md lists it with examples."""
+"""The calls by which tests change the account and its API. README.md lists them with examples."""
 
 from dataclasses import asdict, fields
 
@@ -25,7 +25,7 @@ async def reset(request: web.Request) -> web.Response:
 
 @routes.put("/sandbox/keys/{key}")
 async def put_key(request: web.Request) -> web.Response:
-    """A key with these scopes."""
+    """Create an API key with these scopes, or give it other scopes."""
     scopes = await json_body(request, list)
     if not all(isinstance(scope, str) for scope in scopes):
         raise bad_request("expected a list of scopes")
@@ -48,7 +48,7 @@ async def put_max_webhooks(request: web.Request) -> web.Response:
 
 @routes.get("/sandbox/faults")
 async def faults(request: web.Request) -> web.Response:
-    """Those that calls will still meet."""
+    """Return the faults that still spoil calls."""
     return web.json_response([asdict(fault) for fault in _account(request).faults if fault.times > 0])
 
 
@@ -86,7 +86,7 @@ async def delete_calls(request: web.Request) -> web.Response:
 
 @routes.post("/sandbox/suppressions/{list}")
 async def add_suppressions(request: web.Request) -> web.Response:
-    """Entries for a list, or for `groups` (with `group_id`), as many as one likes."""
+    """Add any number of entries to a list, or to a group (`groups`, with `group_id`)."""
     entries = await json_body(request, list)
     name, suppressions = request.match_info["list"], _account(request).suppressions
     if name not in (*LISTS, "groups"):

@@ -1,4 +1,4 @@
-"""The vendor's description of the operations that we use, and what of it the sandbox takes otherwise.
+"""The vendor's description of the operations that we use, with corrections where SendGrid does otherwise.
 
 `openapi/*.json` is cut out of the OpenAPI descriptions of twilio/sendgrid-oai (MIT, see openapi/README.md). Requests
 and answers are checked against it, more strictly than it says: a property that it does not list is an error.
@@ -14,11 +14,11 @@ from jsonschema.exceptions import best_match
 FOLDER = Path(__file__).parent / "openapi"
 _ACTIVITY = "/v3/messages/{msg_id}"
 _SAMPLE = 50
-"""Entries of an answer's list that are checked: they are made alike, and SendGrid's pages hold hundreds."""
+"""How many entries of an answer's list are checked. One function makes all of them, and pages hold hundreds."""
 
 
 def _amend(operations: dict) -> None:
-    """Where the description contradicts what SendGrid does (in brackets: who says so)."""
+    """Correct the description where SendGrid does otherwise. The brackets name the source."""
 
     def request(method: str, path: str) -> dict:
         return operations[method, path]["requestBody"]["content"]["application/json"]["schema"]
@@ -26,35 +26,35 @@ def _amend(operations: dict) -> None:
     def answer(path: str) -> dict:
         return operations["GET", path]["responses"]["200"]["content"]["application/json"]["schema"]
 
-    # An object; a string is what its values are. [the samples and client libraries of the vendor]
+    # `custom_args` is an object; only its values are strings. [the samples and client libraries of the vendor]
     strings = {"type": "object", "additionalProperties": {"type": "string"}}
     mail = request("POST", "/v3/mail/send")["properties"]
     mail["custom_args"] = strings
     mail["personalizations"]["items"]["properties"]["custom_args"] = strings
-    # Sandbox mode. [Twilio docs: Sandbox Mode]
+    # In sandbox mode SendGrid answers 200. [Twilio docs: Sandbox Mode]
     operations["POST", "/v3/mail/send"]["responses"]["200"] = {}
-    # `{}` for an address that is not on the list. [its own prose]
+    # The answer is `{}` if the address is not on the list. [its own prose]
     answer("/v3/asm/suppressions/global/{email}")["required"] = []
-    # It is paged. [github sendgrid/docs#5178, Jericho/StrongGrid#366]
+    # The list has pages. [github sendgrid/docs#5178, Jericho/StrongGrid#366]
     operations["GET", "/v3/asm/suppressions"]["parameters"] = operations["GET", "/v3/suppression/bounces"]["parameters"]
-    # An opt-in, set here. [its own prose]
+    # The `account_status_change` event is switched on here. [its own prose]
     for method, path in (("POST", ""), ("PATCH", "/{id}")):
         properties = request(method, f"/v3/user/webhooks/event/settings{path}")["properties"]
         properties["account_status_change"] = {"type": "boolean"}
-    # 5.1.10 and others of two digits are seen.
+    # The pattern forbids 5.1.10 and other codes with two digits, which occur.
     for event in answer("/v3/logs/{sg_message_id}")["properties"]["events"]["items"]["oneOf"]:
         event["properties"].get("status", {}).pop("pattern", None)
-    # Only bounces have a bounce type, only reads a user agent, only messages of a group a group. [its own samples]
+    # Only bounces have a bounce type, only opens and clicks a user agent, only messages of a group a group. [samples]
     activity = answer(_ACTIVITY)
     activity["required"] = [name for name in activity["required"] if name not in ("asm_group_id", "template_id")]
     event = activity["properties"]["events"]["items"]
     event["required"] = ["event_name", "processed"]
-    # It refuses most addresses of web pages.
+    # The pattern refuses most addresses of web pages.
     event["properties"]["url"].pop("pattern")
 
 
 def _strict(schema):
-    """JSON Schema out of OpenAPI's: `nullable` is a type, and what is not listed is not allowed."""
+    """Turn an OpenAPI schema into a JSON Schema: `nullable` becomes a type, unlisted properties an error."""
     if isinstance(schema, list):
         return [_strict(one) for one in schema]
     if not isinstance(schema, dict):
@@ -68,7 +68,7 @@ def _strict(schema):
 
 
 def _validator(body: dict) -> Draft202012Validator | None:
-    """For the JSON of a requestBody or response object; None where it has none."""
+    """Return the validator of a requestBody or response object, or None if that object describes no JSON."""
     content = body.get("content")
     return Draft202012Validator(_strict(content["application/json"]["schema"])) if content else None
 
@@ -78,7 +78,7 @@ _ERRORS = {
     "required": ["errors"],
     "properties": {"errors": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["message"]}}},
 }
-"""The body of any answer from 400 on."""
+"""The body of any answer with a status of 400 or more."""
 _REFUSAL = Draft202012Validator(_ERRORS)
 
 
@@ -93,12 +93,12 @@ class Operation:
         return _validator(self._data.get("requestBody", {}))
 
     def body_error(self, body) -> tuple[str, str] | None:
-        """What is wrong with a request's JSON: the field (`personalizations.0.to`, or "") and words; None: nothing."""
+        """Return the faulty field (`personalizations.0.to`, or "") and the reason, or None if the JSON is right."""
         error = best_match(self._body.iter_errors(body)) if self._body else None
         return (".".join(str(part) for part in error.absolute_path), error.message) if error else None
 
     def query_error(self, query: dict[str, str]) -> tuple[str, str] | None:
-        """The same for the query's parameters; those that are not listed are ignored."""
+        """Return the faulty parameter and the reason, or None. Parameters not in the description are ignored."""
         for parameter in self._data.get("parameters", []):
             name, schema = parameter["name"], parameter["schema"]
             if name not in query:
@@ -122,7 +122,7 @@ class Operation:
         }
 
     def answer_error(self, status: int, body) -> str | None:
-        """How an answer deviates; None: not at all. `body` is None for an empty one."""
+        """Return how an answer deviates from the description, or None. `body` is None if the answer has none."""
         if status >= 400:
             validator = _REFUSAL
         elif status not in self._answers:
@@ -136,13 +136,13 @@ class Operation:
 
     @property
     def answer_schema(self) -> dict:
-        """What the 200 answer looks like."""
+        """The JSON Schema of the 200 answer."""
         return self._data["responses"]["200"]["content"]["application/json"]["schema"]
 
 
 @cache
 def operations() -> dict[tuple[str, str], Operation]:
-    """All operations, by method and path."""
+    """Return all operations by method and path."""
     found = {}
     for file in sorted(FOLDER.glob("*.json")):
         for path, methods in json.loads(file.read_text())["paths"].items():

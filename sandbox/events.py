@@ -1,7 +1,7 @@
-"""The wire shape of each event (Twilio docs: Event Webhook reference; where it and real traffic differ, real traffic).
+"""Builds the JSON object of each event. Source: Twilio docs, Event Webhook reference; real traffic where they differ.
 
-A *kind* is a wire name (`open`) or a variant of one (`machine-open` is an `open` with `sg_machine_open` true).
-`build` turns a kind into the flat JSON object that is posted; nothing here has side effects.
+A *kind* is a wire name (`open`) or a variant of one (`machine-open` is an `open` with `sg_machine_open` true). `build`
+turns a kind into the flat JSON object that is posted; nothing here has side effects.
 """
 
 import time
@@ -10,7 +10,7 @@ from sandbox import ids
 from sandbox.message import Copy
 
 DELIVERY = ("processed", "dropped", "deferred", "delivered", "bounce")
-"""These carry `smtp-id` and a readable `sg_event_id`."""
+"""The kinds that carry `smtp-id` and a readable `sg_event_id`."""
 ENGAGEMENT = ("open", "click", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
 ACCOUNT = "account_status_change"
 NAMES = (*DELIVERY, *ENGAGEMENT, ACCOUNT)
@@ -32,7 +32,7 @@ READER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like 
 PREFETCH_IP = "203.0.113.200"
 SCANNER = {"ip": "203.0.113.66", "useragent": "Mozilla/5.0 (compatible; BarracudaCentral/1.0; link scanner)"}
 DEFAULT_GROUP = 1042
-"""The unsubscribe group used when the message names none."""
+"""The unsubscribe group of a message that names none."""
 
 VARIANTS = {
     "blocked": (
@@ -59,10 +59,10 @@ def is_kind(kind: str) -> bool:
 
 
 def build(kind: str, copy: Copy, timestamp: int, details: dict | None = None) -> dict:
-    """The event object of `kind` for one recipient, at `timestamp` (Unix seconds).
+    """Return the event object of `kind` for one recipient, at `timestamp` (Unix seconds).
 
-    `details` override or add fields; None takes a field out. A unique arg shows through unless SendGrid has a field
-    of that name in this very event.
+    `details` override or add fields; None removes a field. A unique arg becomes a field of the event, unless this very
+    event has a field of SendGrid's with the same name.
     """
     name, variant = VARIANTS.get(kind, (kind, {}))
     if kind == "late-bounce":
@@ -76,7 +76,7 @@ def build(kind: str, copy: Copy, timestamp: int, details: dict | None = None) ->
 
 
 def build_account(status: str, timestamp: int, details: dict | None = None) -> dict:
-    """`account_status_change` has no recipient and no message."""
+    """Return an `account_status_change`, which has no recipient and no message, at `timestamp` (Unix seconds)."""
     return {
         "event": ACCOUNT,
         "sg_event_id": ids.account_event_id(status, timestamp),
@@ -86,7 +86,7 @@ def build_account(status: str, timestamp: int, details: dict | None = None) -> d
 
 
 def sample() -> list[dict]:
-    """The events of SendGrid's "Test Your Integration": each kind once, about a recipient that never was."""
+    """Return the events of SendGrid's "Test Your Integration": each kind once, for a recipient that does not exist."""
     now = int(time.time())
     common = {
         "email": "example@test.com",
@@ -103,7 +103,7 @@ def sample() -> list[dict]:
         "delivered": {"response": "250 OK"},
         "open": reader,
         "click": {**reader, "url": "http://www.sendgrid.com/"},
-        "bounce": {"reason": "500 unknown recipient", "status": "5.0.0"},  # really without a `type`
+        "bounce": {"reason": "500 unknown recipient", "status": "5.0.0"},  # SendGrid really sends no `type` here
         "dropped": {"reason": "Bounced Address", "status": "5.0.0"},
         "spamreport": {},
         "unsubscribe": {},
@@ -114,7 +114,7 @@ def sample() -> list[dict]:
 
 
 def again(wire: dict) -> dict:
-    """The same event once more, as a redelivery under another `sg_event_id`."""
+    """Return the event as SendGrid delivers it a second time: the same but for its `sg_event_id`."""
     return wire | {"sg_event_id": ids.random_id()}
 
 
@@ -145,14 +145,14 @@ def _own_fields(name: str, copy: Copy, timestamp: int) -> dict:
         wire |= {"sg_content_type": "html", "sg_machine_open": False}
     elif name == "click":
         wire |= link_fields(copy, 0)
-    elif name != "unsubscribe":  # the group events
+    elif name != "unsubscribe":  # so it is one of the two group events
         wire["url"] = f"https://u{ids.ACCOUNT}.ct.sendgrid.net/asm/?user_id={ids.ACCOUNT}"
         wire["asm_group_id"] = copy.message.options.asm_group_id or DEFAULT_GROUP
     return wire
 
 
 def link_fields(copy: Copy, number: int) -> dict:
-    """What a click on link `number` of the message says; a stand-in link where the message has none."""
+    """Return the fields of a click on link `number` of the message, or on a stand-in if the message has no links."""
     links = copy.message.links
     if 0 <= number < len(links):
         link = links[number]
@@ -187,7 +187,7 @@ def _delivery_fields(name: str, copy: Copy, timestamp: int) -> dict:
 
 
 def _late_bounce(copy: Copy, timestamp: int) -> dict:
-    """The receiver took the mail and returned it later: nothing is left but the address and the reason."""
+    """Return a bounce that came as a mail of its own, after the delivery: it has only an address and a reason."""
     return {
         "email": copy.address,
         "event": "bounce",

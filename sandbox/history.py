@@ -1,4 +1,4 @@
-"""What SendGrid remembers of the messages: one record for each recipient, for the Email Logs and the Email Activity."""
+"""SendGrid's memory of the messages, one record for each recipient; Email Logs and Email Activity read it."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _STATUS = {
     "open": "delivered",
     "click": "delivered",
 }
-"""From an event to the status it gives (the vendor's description of the Email Logs); others give none."""
+"""The status that an event gives, by the vendor's description of the Email Logs; other events give none."""
 
 
 def iso(seconds: float) -> str:
@@ -24,11 +24,11 @@ def iso(seconds: float) -> str:
 class Record:
     copy: Copy
     events: list[dict]
-    """As on the wire, oldest first. A bounce that came back without ids belongs to no message."""
+    """The events as on the wire, oldest first. A bounce without ids belongs to no message, and so to no record."""
 
     @property
     def status(self) -> str:
-        """processed, deferred, dropped, delivered, bounced or blocked."""
+        """The status: processed, deferred, dropped, delivered, bounced or blocked."""
         status = "processed"
         for event in self.events:
             if event["event"] == "bounce":
@@ -47,7 +47,7 @@ class Record:
 
     @property
     def reason(self) -> str:
-        """Of the latest event that gives one."""
+        """The reason of the latest event that gives one, or ""."""
         words = [event.get("reason") or event.get("response") or "" for event in self.events]
         return next((one for one in reversed(words) if one), "")
 
@@ -63,7 +63,7 @@ def record(copy: Copy) -> Record:
 
 
 def records(mailbox: Mailbox) -> list[Record]:
-    """Of all copies, newest first."""
+    """Return the records of all copies, newest first."""
     return [record(copy) for message in mailbox.newest_first() for copy in reversed(message.copies)]
 
 

@@ -1,7 +1,7 @@
-"""The inbox page: every message, copy by copy, with what happened to it and buttons for what may happen next.
+"""The inbox page: it lists every copy with its events, and has buttons that cause further events.
 
-Rendered here; `static/inbox.js` fetches the page again when something changed and swaps the live parts. A message's
-HTML is shown in an iframe without scripts and with an origin of its own, so it cannot reach the page.
+This module renders the page; `static/inbox.js` fetches it again after a change and swaps the live parts. A message's
+HTML is shown in an iframe without scripts and with an origin of its own, so that it cannot reach the page.
 """
 
 import json
@@ -19,7 +19,7 @@ from sandbox.site import SANDBOX
 
 SHOWN_MESSAGES = 200
 SHOWN_TEXT = 500_000
-"""Characters of text or source on the page; the rest is a download."""
+"""How many characters of text or source the page shows; longer ones can be downloaded."""
 VIEWS = ("html", "text", "source", "headers")
 
 _PAGE_POLICY = "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"
@@ -53,7 +53,7 @@ def _event_time(event: Event) -> str:
 
 
 def _event_note(event: Event) -> str:
-    """The one field that says most."""
+    """Return the field of an event that tells a reader most."""
     for name in ("reason", "response", "url", "useragent"):
         if event.wire.get(name):
             return str(event.wire[name]).strip()
@@ -85,7 +85,7 @@ async def one_copy(request: web.Request) -> web.Response:
 
 @routes.get("/inbox/version")
 async def version(request: web.Request) -> web.Response:
-    """A number that changes when the page would."""
+    """Return a number that changes whenever the page would."""
     return web.Response(text=str(request.app[SANDBOX].version), headers={"Cache-Control": "no-store"})
 
 
@@ -113,7 +113,7 @@ def _page(request: web.Request, copy: Copy | None) -> web.Response:
 
 
 def _view(request: web.Request, copy: Copy) -> dict:
-    """What the middle of the page shows of a copy."""
+    """Return the values for the middle of the page, which shows one copy."""
     message = copy.message
     kinds = [part.content_type for part in message.parts if not part.is_attachment]
     default = "html" if "text/html" in kinds else "text"
@@ -147,7 +147,7 @@ def _content(name: str, raw: bytes) -> str:
 
 @routes.get("/messages/{message}/{recipient}/html")
 async def html_part(request: web.Request) -> web.Response:
-    """The HTML of a copy, for the iframe: loading it loads the pixel. Links open in a new tab."""
+    """Return the HTML of a copy for the iframe. Loading it loads the pixel; its links open in a new tab."""
     copy = find_copy(request)
     raw = copy.source(request.app[SANDBOX].base_url)
     source = next(
@@ -194,7 +194,7 @@ def _with_inline_images(source: str, copy: Copy) -> str:
 
 @routes.get("/messages/{message}/{recipient}/parts/{number:[0-9]{1,6}}")
 async def part_content(request: web.Request) -> web.Response:
-    """An attachment or an inline image. Only images are shown; the rest is a download."""
+    """Return an attachment or an inline image. Only images are shown; everything else is a download, for safety."""
     message = find_copy(request).message
     number = int(request.match_info["number"])
     if number >= len(message.parts):

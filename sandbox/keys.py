@@ -1,4 +1,4 @@
-"""The P-256 key that signs event webhooks, and the signature itself (Twilio docs: Event Webhook security features)."""
+"""The P-256 key that signs event webhooks, and the signature (Twilio docs: Event Webhook security features)."""
 
 import base64
 import os
@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class KeyFileError(Exception):
-    """The key file is there but cannot be used, or cannot be written."""
+    """The key file exists but is unusable, or it cannot be written."""
 
 
 def generate() -> ec.EllipticCurvePrivateKey:
@@ -17,7 +17,10 @@ def generate() -> ec.EllipticCurvePrivateKey:
 
 
 def load_or_create(path: str | None) -> ec.EllipticCurvePrivateKey:
-    """Return the key in the PEM file `path`, made there (mode 0600) if missing. Without a path: a key for this run."""
+    """Return the key in the PEM file `path`; create the file (mode 0600) if it is missing. Without a path: a new key.
+
+    :raise KeyFileError: if the file cannot be used
+    """
     if path is None:
         return generate()
     try:
@@ -35,18 +38,18 @@ def _write(key: ec.EllipticCurvePrivateKey, path: str) -> None:
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another sandbox was quicker: its key is as good
+    except FileExistsError:  # another sandbox created it first, and its key is as good
         return
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
 
 
 def public_text(key: ec.EllipticCurvePrivateKey) -> str:
-    """The public half as the vendor shows it: base64 of the DER SubjectPublicKeyInfo, 124 characters, one line."""
+    """Return the public key as SendGrid shows it: base64 of the DER SubjectPublicKeyInfo, 124 characters, one line."""
     der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode()
 
 
 def sign(key: ec.EllipticCurvePrivateKey, timestamp: str, body: bytes) -> str:
-    """Base64 of the ASN.1 DER ECDSA/SHA-256 signature over the timestamp header's bytes followed by the raw body."""
+    """Return the ECDSA/SHA-256 signature of the timestamp header and the raw body, in ASN.1 DER and base64."""
     return base64.b64encode(key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))).decode()

@@ -1,4 +1,4 @@
-"""Magic addresses: how the local part of a recipient decides what happens to its copy."""
+"""Magic addresses: the local part of a recipient decides which events happen to its copy."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """One event of a life, in seconds after the message was accepted."""
+    """One event of a life. Both times are seconds after the message was accepted."""
 
     kind: str
     at: float = 0.0
-    """When it happens (its timestamp)."""
+    """The time that the event's timestamp tells."""
     sent: float | None = None
-    """When it reaches the webhook's queue; at once if None."""
+    """The time when the event reaches the webhook's queue; None: the same as `at`."""
 
     @property
     def delay(self) -> float:
@@ -23,7 +23,7 @@ class Step:
 class Life:
     prefix: str
     says: str
-    """For people, on the page and in the README."""
+    """A description for people, used on the page and in the README."""
     steps: tuple[Step, ...]
     doubled: bool = False
 
@@ -36,7 +36,7 @@ HEADER_DROPPED = Life("", "dropped: Invalid SMTPAPI header", (Step("dropped-head
 
 
 def dropped(kind: str) -> Life:
-    """Of an address on a suppression list."""
+    """Return the life of a copy to an address on a suppression list. `kind` is the kind of `dropped` event."""
     return Life("", "dropped", (Step(kind),))
 
 
@@ -78,7 +78,7 @@ LIVES = (
 
 
 def life_of(address: str) -> Life:
-    """The life of the longest matching prefix; what follows a prefix must not be a letter (`bounce+7@`, `bounce2@`)."""
+    """Return the life with the longest prefix that matches. No letter may follow a prefix (`bounce+7@`, `bounce2@`)."""
     local = address.rpartition("@")[0].lower()
     for life in sorted(LIVES, key=lambda one: -len(one.prefix)):
         if re.match(re.escape(life.prefix) + r"(?![a-z])", local):

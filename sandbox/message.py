@@ -1,4 +1,4 @@
-"""A message as received, its copies (one for each recipient), and the mailbox that holds them for this run."""
+"""A message as received, its copies (one for each recipient), and the mailbox that holds all messages of this run."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from functools import cached_property
 from sandbox import ids, mime, rewrite, smtpapi
 
 MAX_MESSAGES = 10_000
-"""The oldest messages go first."""
+"""The mailbox forgets its oldest messages above this number."""
 
 
 @dataclass(eq=False)
 class Event:
-    """One event of a trail: what goes over the wire, and what became of it."""
+    """An event of a copy as it goes over the wire, and the outcome of posting it."""
 
     wire: dict
     outcome: str = "pending"
-    """`pending`, `delivered` (2xx), `failing` (tried again), `lost` (given up, or no webhook is set)."""
+    """One of `pending`, `delivered` (2xx), `failing` (tried again), `lost` (given up, or no webhook is set)."""
 
     @property
     def label(self) -> str:
-        """A word for people, finer than the wire name."""
+        """A name of the event for people, finer than the wire name."""
         name = self.wire.get("event")
         if name == "bounce" and self.wire.get("type") == "blocked":
             return "blocked"
@@ -31,16 +31,16 @@ class Event:
 
 @dataclass(eq=False)
 class Copy:
-    """What one recipient (To, Cc or Bcc alike) gets: own index, pixel, links and events."""
+    """The message as one recipient (To, Cc or Bcc alike) gets it: with its own index, pixel, links and events."""
 
     message: "Message"
     index: int
     address: str
     trail: list[Event] = field(default_factory=list)
     attempts: int = 0
-    """Deferrals so far."""
+    """How often the receiver has deferred this copy."""
     doubled: bool = False
-    """Every event is sent twice."""
+    """Whether every event of this copy is sent twice."""
 
     @property
     def sg_message_id(self) -> str:
@@ -48,7 +48,7 @@ class Copy:
 
     @property
     def number(self) -> int:
-        """The place among all recipients of the call or transaction."""
+        """The place of the recipient among all recipients of the call or transaction."""
         return self.message.first_number + self.index
 
     @property
@@ -57,12 +57,12 @@ class Copy:
 
     @property
     def state(self) -> str:
-        """The latest event's label, `accepted` before the first."""
+        """The label of the latest event; `accepted` before there is one."""
         return self.trail[-1].label if self.trail else "accepted"
 
     @property
     def arrived(self) -> bool:
-        """Only a delivered copy can load its pixel and be clicked."""
+        """Whether the receiver took the copy: before, nobody can load its pixel or click."""
         return any(event.wire.get("event") == "delivered" for event in self.trail)
 
     def addresses(self, base_url: str) -> rewrite.Addresses:
@@ -73,7 +73,7 @@ class Copy:
         )
 
     def source(self, base_url: str) -> bytes:
-        """The copy's bytes: as delivered, or before delivery without pixel and tracked links."""
+        """Return the bytes of the copy: as delivered, or without pixel and tracked links if it has not arrived."""
         message = self.message
         if not self.arrived:
             return message.raw
@@ -81,10 +81,10 @@ class Copy:
 
 
 class Message:
-    """One accepted message. `received` is the DATA as it came, `raw` the same without X-SMTPAPI headers.
+    """An accepted message. `received` holds its bytes as they came, `raw` the same without X-SMTPAPI headers.
 
-    Without `options`, what its X-SMTPAPI header says. The messages of one API call share `sg_id`; `first_number`
-    counts the recipients of those before.
+    Without `options`, the X-SMTPAPI header decides. The messages of one API call share `sg_id`, and `first_number` is
+    the number of recipients of the earlier ones.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Message:
         self.options = options or smtpapi.read(smtpapi.values(received))
         self.raw = mime.without_field(received, "X-SMTPAPI")
         self.message_id = mime.header(self.raw, "Message-ID")
-        if not self.message_id:  # as SendGrid, which makes one
+        if not self.message_id:  # SendGrid, too, gives a message without Message-ID one
             self.message_id = f"<{self.sg_id}@geopod-ismtpd-16>"
             self.raw = f"Message-ID: {self.message_id}\r\n".encode() + self.raw
         self.copies = [Copy(self, index, address) for index, address in enumerate(recipients)]
@@ -140,7 +140,7 @@ class Message:
         return mime.header(self.raw, "From")
 
     def copy(self, name: str) -> Copy | None:
-        """A copy by its index or its recipient's address."""
+        """Return the copy with this index or this recipient's address, or None."""
         for copy in self.copies:
             if name == str(copy.index) or name.lower() == copy.address.lower():
                 return copy
@@ -148,7 +148,7 @@ class Message:
 
 
 class Mailbox:
-    """All messages of this run, newest last."""
+    """Holds all messages of this run."""
 
     def __init__(self):
         self._messages: dict[str, Message] = {}

@@ -1,7 +1,7 @@
-"""Where the parts of a message lie in its bytes, so that one part can be changed and every other byte stay as it was.
+"""Finds where the parts of a message lie in its bytes, so that one part can change while every other byte stays.
 
-Python's `email` package forgets byte positions; only its header parser is used here. Nothing in this file raises
-on broken input: what cannot be understood is left as one opaque part.
+Python's `email` package forgets byte positions, so only its header parser is used here. Nothing in this file raises on
+broken input: a part that cannot be understood is left as one opaque part.
 """
 
 import base64
@@ -49,7 +49,7 @@ class Part:
 
     @property
     def is_attachment(self) -> bool:
-        """Whether this part is not the message's text itself."""
+        """Whether this part is something else than the message's text."""
         if self.content_type not in ("text/plain", "text/html"):
             return True
         disposition = _quiet(self.headers.get_content_disposition)
@@ -64,7 +64,7 @@ def _quiet(function):
 
 
 def split_head(raw: bytes) -> tuple[bytes, int]:
-    """The header block of `raw`, and where its body begins."""
+    """Return the header block of `raw`, and the position where its body begins."""
     match = _BLANK_LINE.search(raw)
     if not match:
         return raw, len(raw)
@@ -73,20 +73,20 @@ def split_head(raw: bytes) -> tuple[bytes, int]:
 
 
 def fields(raw: bytes) -> list[tuple[str, bytes]]:
-    """Name and raw value, still folded, of each header field of `raw`, in order."""
+    """Return the name and the raw value, still folded, of each header field of `raw`, in order."""
     head, _ = split_head(raw)
     return [(match[1].decode("ascii"), match[2].strip()) for match in _FIELD.finditer(head)]
 
 
 def without_field(raw: bytes, name: str) -> bytes:
-    """`raw` without its header fields called `name` (in any case); all else byte for byte."""
+    """Return `raw` without the header fields called `name` (in any case); all other bytes stay."""
     head, _ = split_head(raw)
     kept = _FIELD.sub(lambda match: b"" if match[1].lower() == name.lower().encode() else match[0], head)
     return kept + raw[len(head) :]
 
 
 def header(raw: bytes, name: str) -> str:
-    """The first header field called `name`: unfolded and decoded for people; empty if there is none."""
+    """Return the first header field called `name`, unfolded and decoded for people; "" if there is none."""
     for key, value in fields(raw):
         if key.lower() == name.lower():
             return words(text(b"".join(value.splitlines())))
@@ -94,7 +94,7 @@ def header(raw: bytes, name: str) -> str:
 
 
 def words(value: str) -> str:
-    """A header value with its RFC 2047 encoded-words decoded."""
+    """Return a header value with its RFC 2047 encoded-words decoded."""
     try:
         return str(make_header(decode_header(value)))
     except (LookupError, ValueError, MessageError):
@@ -102,7 +102,7 @@ def words(value: str) -> str:
 
 
 def text(value: bytes) -> str:
-    """Bytes that should be UTF-8 as text that can always be encoded again."""
+    """Decode bytes that should be UTF-8 into a text that can always be encoded again."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ def text(value: bytes) -> str:
 
 
 def parts(raw: bytes) -> list[Part]:
-    """All leaves of the MIME tree, in the order of the message."""
+    """Return all leaves of the MIME tree, in the order of the message."""
     return _parts(raw, 0, len(raw), 0)
 
 

@@ -14,7 +14,7 @@ KEPT_POSTS = 1000
 
 @dataclass
 class Post:
-    """One POST that was made. `status` is None where no answer came; then `error` says why."""
+    """A POST that was made. `status` is None if there was no answer; `error` then says why."""
 
     id: int
     time: float
@@ -32,7 +32,7 @@ class Post:
 
 
 class Poster:
-    """Makes POSTs. Any 2xx is success; redirects are not followed."""
+    """Makes POSTs. Any 2xx is a success; redirects are not followed."""
 
     def __init__(self, changed: Callable[[], None]):
         self.posts: deque[Post] = deque(maxlen=KEPT_POSTS)
@@ -41,7 +41,7 @@ class Poster:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], events: int, attempt: int = 1) -> Post:
-        """POST once; never raises."""
+        """POST once and return the result; never raises."""
         began = time.time()
         status, error = await self._try(url, body, headers)
         self.count += 1

@@ -1,4 +1,4 @@
-"""The query language of the Email Logs and the Email Activity: conditions, joined by AND (Twilio docs: both APIs).
+"""The query language of the Email Logs and the Email Activity: conditions joined by AND (Twilio docs: both APIs).
 
 to_email = "ada@example.org" AND status IN ('bounced', 'blocked')
 last_event_time BETWEEN TIMESTAMP "2026-11-24T00:00:00Z" AND TIMESTAMP "2026-11-25T00:00:00Z"
@@ -10,21 +10,21 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 Row = dict[str, object]
-"""Text, lists of text, or (for times) Unix seconds, by field."""
+"""The value of each field: text, a list of texts, or Unix seconds for a time."""
 
 _TOKEN = re.compile(r"""\s*(?:(?P<text>"[^"]*"|'[^']*')|(?P<word>\w+)|(?P<sign><=|>=|[=<>(),]))""")
 _COMPARE = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
 
 class QueryError(ValueError):
-    """SendGrid answers 400."""
+    """The query cannot be understood; SendGrid answers 400."""
 
 
 def parse(query: str, fields: dict[str, frozenset[str]]) -> Callable[[Row], bool]:
-    """Whether a row meets the query.
+    """Return a function that tells whether a row meets the query.
 
-    :param fields: which operators each field knows: `=`, `<`, `IN`, `LIKE`, `BETWEEN` and so on
-    :raise QueryError: for anything else
+    :param fields: the operators that each field knows: `=`, `<`, `IN`, `LIKE`, `BETWEEN` and so on
+    :raise QueryError: if the query is no conjunction of conditions on these fields with these operators
     """
     return _Parser(query, fields).conditions()
 

@@ -1,4 +1,7 @@
-"""The SMTP relay (Twilio docs: SMTP integration): user `apikey`, password the API key, replies name the message."""
+"""The SMTP relay: user `apikey`, password the first API key.
+
+Its answer names the id (Twilio docs: SMTP integration).
+"""
 
 import asyncio
 import hmac
@@ -17,7 +20,7 @@ warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TL
 
 class _Protocol(SMTP):
     line_length_limit = MAX_MESSAGE_BYTES
-    """Long lines are against RFC 5322, and get through."""
+    """RFC 5322 forbids longer lines, but SendGrid takes them."""
 
 
 class _Handler:
@@ -35,7 +38,7 @@ def _encodable(address: str) -> str:
 
 
 async def listen(sandbox: Sandbox, host: str, port: int) -> asyncio.Server:
-    """Serve the relay in the running event loop."""
+    """Start the relay in the running event loop and return its server."""
 
     def authenticate(server, session, envelope, mechanism, credentials) -> AuthResult:
         good = isinstance(credentials, LoginPassword) and (

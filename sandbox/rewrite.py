@@ -1,7 +1,7 @@
-"""What SendGrid changes in a message on its way: tracked links, the open pixel, the unsubscribe link.
+"""Adds SendGrid's changes to a message on its way: tracked links, the open pixel, the unsubscribe link.
 
-Twilio docs: click-tracking HTML practices, open tracking, subscription tracking. Only `href="http(s)://…"` in
-quotes is tracked, at most 1,000 links a message; `clicktracking=off` in the tag exempts a link and is taken out.
+Twilio docs: click-tracking HTML practices, open tracking, subscription tracking. Only `href="http(s)://…"` in quotes is
+tracked, at most 1,000 links a message; `clicktracking=off` in the tag exempts a link and is taken out.
 """
 
 import html
@@ -22,7 +22,7 @@ _PLACEHOLDER = re.compile(r"<%(.*?)%>", re.DOTALL)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 Replace = Callable[[str], str | None]
-"""From a link's target to the address that takes its place, or None to leave it."""
+"""Takes a link's target and returns the address to put in its place, or None to leave the link alone."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where one recipient's copy points to."""
+    """The addresses that one recipient's copy leads to."""
 
     click: Callable[[int], str]
-    """From the number of a link in the message to the tracked address."""
+    """Takes the number of a link in the message and returns its tracked address."""
     open: str
     unsubscribe: str
 
@@ -66,7 +66,7 @@ def text_links(source: str, replace: Replace) -> str:
 
 
 def find_links(raw: bytes, options: Options) -> list[Link]:
-    """The links of a message that get tracked; a link's place in this list is its number."""
+    """Return the links of a message that are tracked. A link's number is its place in this list."""
     found: list[Link] = []
 
     def collect(kind: str) -> Replace:
@@ -82,12 +82,12 @@ def find_links(raw: bytes, options: Options) -> list[Link]:
 
 
 def has_pixel(raw: bytes, options: Options) -> bool:
-    """Whether the recipient's copy carries an open pixel: tracking is on and there is HTML to put it in."""
+    """Tell whether a copy carries an open pixel: open tracking is on, and there is HTML to put the pixel in."""
     return options.open and any(kind == "html" for kind, _ in _texts(raw))
 
 
 def delivered(raw: bytes, options: Options, addresses: Addresses, link_count: int) -> bytes:
-    """The copy that one recipient gets. Parts that need no change keep their bytes."""
+    """Return the bytes of the copy that one recipient gets. Parts without a change keep their bytes."""
     numbers = iter(range(link_count))
 
     def replace(_url: str) -> str | None:
@@ -120,7 +120,7 @@ def _texts(raw: bytes):
 
 def _track_links(kind: str, content: str, options: Options, replace: Replace) -> str:
     if kind == "html":
-        # Also with tracking off: the attribute clicktracking=off is taken out all the same.
+        # Do this with tracking off too: the attribute clicktracking=off is removed all the same.
         return html_links(content, replace if options.click else lambda url: None)
     if options.click and options.click_text:
         return text_links(content, replace)

@@ -1,4 +1,4 @@
-"""Starts and stops the two servers in one event loop."""
+"""Starts and stops the SMTP server and the HTTP server in one event loop."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from sandbox.webhooks import Webhooks
 
 V3 = (scopes, webhooks, tracking_settings, suppressions, groups, mail_send, logs, email_activity)
 ROOMS = (tracking, api, control, inbox, *V3)
-"""Modules with `routes`."""
+"""The modules with `routes`."""
 STATIC = Path(__file__).parent / "static"
 
 
@@ -33,7 +33,7 @@ class Settings:
 
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Prints one line when both servers listen."""
+    """Run until SIGTERM or SIGINT. Print one line when both servers listen."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -64,7 +64,7 @@ def web_site(sandbox: Sandbox) -> web.Application:
 
 
 def _reachable(host: str) -> str:
-    """An address that a browser on this machine can open."""
+    """Return an address for `host` that a browser on this machine can open."""
     if host in ("", "0.0.0.0", "::"):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

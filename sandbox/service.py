@@ -1,4 +1,4 @@
-"""What happens to a message: accepted, then lived through event by event, each recorded and handed to the webhook."""
+"""Accepts messages, lets each copy live through its events, records them and hands them to the webhooks."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from sandbox.webhooks import Webhooks
 _logger = logging.getLogger("sandbox")
 
 ACTIONS = ("scan", "duplicate", "unordered")
-"""Things to do to a copy that are more than one event."""
+"""The kinds that stand for more than one event."""
 
 
 class Sandbox:
@@ -23,7 +23,7 @@ class Sandbox:
         self.api_key = api_key
         self.public_key = public_key
         self.base_url = ""
-        """Where recipients reach the sandbox; known once the HTTP server listens."""
+        """The address at which recipients reach the sandbox; known once the HTTP server listens."""
         self.smtp_address = ""
         self.webhooks: Webhooks | None = None
         self.account = Account(api_key)
@@ -33,16 +33,16 @@ class Sandbox:
         self._timers: set[asyncio.TimerHandle] = set()
 
     def changed(self) -> None:
-        """Something that the page shows has changed."""
+        """Note that something on the inbox page has changed."""
         self.version += 1
 
     def accept(self, content: bytes, recipients: list[str], sender: str) -> Message:
-        """Take a message of the relay in."""
+        """Accept a message of the SMTP relay, and return it."""
         options = smtpapi.read(smtpapi.values(content), self.account.tracking)
         return self._begin(Message(content, recipients, sender, options))
 
     def accept_mail(self, composed: list[Composed]) -> str:
-        """Take the messages of one call of the API in; their common id."""
+        """Accept the messages of one API call, and return their common id."""
         message_id, count = ids.random_id(), 0
         for one in composed:
             self._begin(Message(one.content, one.recipients, one.sender, one.options, message_id, count))
@@ -60,7 +60,7 @@ class Sandbox:
         return message
 
     def _life(self, copy: Copy) -> lives.Life:
-        """What becomes of a copy. Magic addresses have theirs whatever list they are on."""
+        """Return the life of a copy. A magic address keeps its own life whatever list it is on."""
         options = copy.message.options
         if not options.valid:
             return lives.HEADER_DROPPED
@@ -86,7 +86,11 @@ class Sandbox:
         self._timers.add(timer)
 
     def fire(self, copy: Copy, kind: str, details: dict | None = None) -> list[dict]:
-        """Make a kind of event (or one of ACTIONS) happen to a copy; the events as they go over the wire."""
+        """Make a kind of event (or one of ACTIONS) happen to a copy.
+
+        :param details: fields that override or add to those of the event; None removes a field
+        :return: the events as they go over the wire
+        """
         if kind == "scan":
             return self._scan(copy, details or {})
         if kind == "duplicate":
@@ -109,12 +113,12 @@ class Sandbox:
         return wire
 
     def send_as_is(self, wire: list[dict]) -> None:
-        """Post objects that are nobody's: for receivers' tests of what SendGrid might send one day."""
+        """Post these objects, which belong to no copy. Receivers test with it what SendGrid may send one day."""
         for one in wire:
             self._record([], one)
 
     def _scan(self, copy: Copy, details: dict) -> list[dict]:
-        """A scanner loads the pixel and follows every link."""
+        """Have a scanner load the pixel and follow every link."""
         seen = events.SCANNER | details
         fired = self.fire(copy, "open", seen) if copy.message.has_pixel else []
         for number in range(len(copy.message.links)):
@@ -122,7 +126,7 @@ class Sandbox:
         return fired
 
     def _duplicate(self, copy: Copy) -> list[dict]:
-        """All events of the copy's latest second, once more."""
+        """Send all events of the copy's latest second once more."""
         latest = copy.trail[-1].wire.get("timestamp") if copy.trail else None
         wires = [events.again(event.wire) for event in copy.trail if event.wire.get("timestamp") == latest]
         for wire in wires:
@@ -136,13 +140,13 @@ class Sandbox:
         self.changed()
 
     def reset(self) -> None:
-        """Be as at the start."""
+        """Return to the state at the start."""
         self.account = Account(self.api_key)
         self.clear()
         self.webhooks.reset()
 
     def clear(self) -> None:
-        """Forget all messages, and all events that have not been sent."""
+        """Forget all messages, and all events that were not sent yet."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()

@@ -1,4 +1,4 @@
-"""What the rooms of the web site share."""
+"""Functions that all modules of the web site share."""
 
 import json
 
@@ -10,8 +10,11 @@ SANDBOX = web.AppKey("sandbox", Sandbox)
 
 
 def reader(request: web.Request, any_client: bool = False) -> dict:
-    """`ip` and `useragent` of whoever sent the request. Unless `any_client`, only of a browser: a script that fires
-    an event is not the one who reads the mail. A proxy passes the real address in X-Forwarded-For."""
+    """Return `ip` and `useragent` of the client that sent the request.
+
+    Unless `any_client`, return nothing for a client that is no browser: a script that fires an event does not read the
+    mail. X-Forwarded-For tells the real address behind a proxy.
+    """
     agent = request.headers.get("User-Agent", "")
     if not any_client and not agent.startswith("Mozilla/"):
         return {}
@@ -20,7 +23,10 @@ def reader(request: web.Request, any_client: bool = False) -> dict:
 
 
 async def json_body(request: web.Request, *kinds: type):
-    """The JSON of the request, which must be of one of `kinds`; an empty body is an empty object."""
+    """Return the JSON of the request, of one of `kinds`. An empty body counts as an empty object.
+
+    :raise web.HTTPBadRequest: if the body is not JSON, or of another type
+    """
     try:
         data = json.loads(await request.read() or b"{}")
     except (ValueError, RecursionError) as error:

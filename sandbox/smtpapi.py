@@ -1,4 +1,4 @@
-"""What the sender asked for: the `X-SMTPAPI` header (Twilio docs: Building an X-SMTPAPI header, SMTP filters)."""
+"""Reads the sender's wishes from `X-SMTPAPI` (Twilio docs: Building an X-SMTPAPI header, SMTP filters)."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,53 +6,54 @@ from dataclasses import dataclass, field
 from sandbox import mime
 
 MAX_LINE = 1000
-"""Characters in one line of the header."""
+"""The most characters in one line of the header."""
 MAX_UNIQUE_ARGS = 10_000
-"""Bytes of all unique args together."""
+"""The most bytes of all unique args together."""
 
 
 class InvalidHeader(ValueError):
-    """SendGrid would drop the message: `Invalid SMTPAPI header`."""
+    """SendGrid drops the message with the reason `Invalid SMTPAPI header`."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How one message is to be tracked. The defaults are those of a new account: clicks and opens, in HTML only."""
+    """The tracking options of one message. The defaults are those of a new account: clicks and opens, in HTML only."""
 
     valid: bool = True
-    """False: the header could not be read; every recipient is dropped and nothing in it counts."""
+    """Whether the header can be read. If not, every recipient is dropped and nothing in the header counts."""
     unique_args: dict[str, str] = field(default_factory=dict)
     category: tuple[str, ...] = ()
     asm_group_id: int | None = None
     send_at: int = 0
-    """Unix seconds; only repeated in `processed`, the sandbox never waits."""
+    """Unix seconds. The sandbox repeats the value in `processed` and never waits."""
     ip_pool: str = ""
     click: bool = True
     click_text: bool = False
-    """Track links in text/plain too."""
+    """Whether links in text/plain are tracked too."""
     open: bool = True
     open_tag: str = ""
-    """Text in the body that the pixel replaces; empty: before </body>."""
+    """The text in the body that the pixel replaces; empty: the pixel goes before </body>."""
     subscription: bool = False
     subscription_html: str = ""
     subscription_text: str = ""
     subscription_tag: str = ""
-    """Text in the body that the unsubscribe address replaces; empty: a line is appended."""
+    """The text in the body that the unsubscribe address replaces; empty: a line is appended."""
 
 
 DEFAULTS = Options()
-"""Of a new account."""
+"""The options of a new account."""
 
 
 def values(content: bytes) -> list[bytes]:
-    """The raw values of all X-SMTPAPI headers of a message, still folded."""
+    """Return the raw values of all X-SMTPAPI headers of a message, still folded."""
     return [value for name, value in mime.fields(content) if name.lower() == "x-smtpapi"]
 
 
 def read(found: list[bytes], defaults: Options = DEFAULTS) -> Options:
-    """Options from the raw values of all X-SMTPAPI headers of a message, still folded. The first one wins.
+    """Return the options from the raw values of all X-SMTPAPI headers of a message, still folded. The first one wins.
 
-    `defaults` hold where it does not say otherwise.
+    :param defaults: the options where the header says nothing else
+    :return: `Options(valid=False)` if the header cannot be read
     """
     if not found:
         return defaults
@@ -67,7 +68,7 @@ def _parse(value: bytes) -> dict:
     if any(len(line) > MAX_LINE for line in lines):
         raise InvalidHeader("line too long")
     try:
-        # Unfolding takes out the line breaks and nothing else (RFC 5322 2.2.3). Encoded-words are not JSON.
+        # Unfolding removes the line breaks and nothing else (RFC 5322 2.2.3). Encoded-words are not JSON.
         data = json.loads(b"".join(lines))
     except (ValueError, RecursionError) as error:
         raise InvalidHeader(str(error)) from error
@@ -106,7 +107,7 @@ def _unique_args(args: dict) -> dict[str, str]:
 
 
 def args_size(args: dict[str, str]) -> int:
-    """What counts against MAX_UNIQUE_ARGS."""
+    """Return the bytes that count against MAX_UNIQUE_ARGS."""
     return sum(len((key + value).encode("utf-8", "replace")) for key, value in args.items())
 
 
@@ -133,7 +134,7 @@ def _int(value) -> int | None:
 
 
 def _text(value) -> str:
-    """Args are strings on the wire, whatever they were in the header."""
+    """Return a value as text: args are strings on the wire, whatever they were in the header."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""The account's suppression lists: who is on them, what puts an address there, and what comes of it at the next send.
+"""The account's suppression lists: the addresses on them, the events that add one, and the drops that follow.
 
-Facts: Twilio docs, Suppressions overview. Addresses compare without regard to case. Blocks suppress nothing.
+Source: Twilio docs, Suppressions overview. Addresses compare without regard to case. Blocks suppress nothing.
 """
 
 import time
@@ -15,7 +15,7 @@ _DEFAULTS = {
     "spam_reports": {"ip": READER_IP},
     "unsubscribes": {},
 }
-"""What an entry says besides `email` and `created`, unless it was given."""
+"""The values of an entry besides `email` and `created`, unless they are given."""
 _DROPS = (
     ("invalid_emails", "dropped-invalid"),
     ("spam_reports", "dropped-spam"),
@@ -25,7 +25,7 @@ _DROPS = (
 
 
 class Group:
-    """An unsubscribe group. `members`: from the address to when it left (Unix seconds)."""
+    """An unsubscribe group. `members` maps each address to the time when it left the group (Unix seconds)."""
 
     def __init__(self, group_id: int, name: str, description: str, is_default: bool):
         self.id = group_id
@@ -78,7 +78,7 @@ class Suppressions:
         return group
 
     def leave_group(self, group_id: int, email: str, created: int | None = None) -> None:
-        """Take an address out of a group; of one that is not there: out of everything, as SendGrid does."""
+        """Take an address out of a group. If the group does not exist, take it out of everything, as SendGrid does."""
         if group_id in self.groups:
             self.groups[group_id].members[email.lower()] = created or int(time.time())
         else:
@@ -104,7 +104,7 @@ class Suppressions:
             self.groups[wire["asm_group_id"]].members.pop(email.lower(), None)
 
     def drop(self, email: str, group_id: int | None) -> str | None:
-        """The kind of `dropped` event that a message of this group to the address ends in; None: it is sent."""
+        """Return the kind of `dropped` event for a message of this group to the address; None: SendGrid sends it."""
         for name, kind in _DROPS:
             if self.get(name, email):
                 return kind

@@ -1,4 +1,4 @@
-"""What recipients reach: the open pixel, tracked links, the unsubscribe link. Fetching one is an event."""
+"""The addresses that recipients open: the pixel, tracked links, the unsubscribe link. Each fetch is an event."""
 
 import base64
 
@@ -8,7 +8,7 @@ from sandbox.message import Copy
 from sandbox.site import SANDBOX, reader
 
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
-"""A transparent GIF, 1 × 1."""
+"""A transparent GIF of 1 × 1 pixel."""
 _NOT_CACHED = {"Cache-Control": "no-cache, no-store, must-revalidate"}
 
 routes = web.RouteTableDef()
@@ -45,7 +45,7 @@ async def clicked(request: web.Request) -> web.Response:
 
 
 def _location(url: str) -> str:
-    """A header value cannot hold line breaks; other characters go as they are."""
+    """Return a URL for a Location header: without line breaks, which a header cannot hold, and otherwise unchanged."""
     return "".join(url.split("\r")).replace("\n", "").encode("utf-8", "replace").decode()
 
 

@@ -1,8 +1,8 @@
-"""One event webhook: batch, sign, POST, try again (Twilio docs: Event Webhook overview and getting started).
+"""One event webhook: it batches events, signs them, POSTs them and tries again.
 
-SendGrid promises neither order nor once-only delivery, and publishes no retry intervals. Here: a failed POST is
-repeated with the same body, timestamp and signature, at intervals that double up to 30 s, for 24 hours; meanwhile
-new events go out in POSTs of their own.
+Source: Twilio docs, Event Webhook overview and getting started. SendGrid promises neither order nor once-only delivery,
+and publishes no retry intervals. This one repeats a failed POST with the same body, timestamp and signature, at
+intervals that double up to 30 s, for 24 hours; new events go out meanwhile in POSTs of their own.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def wire_object(event: dict) -> bytes:
-    """One event: compact JSON, raw UTF-8 but for `<`, `>`, `&` (and lone surrogates, which UTF-8 cannot hold)."""
+    """Return one event as compact JSON in UTF-8, with `<`, `>`, `&` escaped (and lone surrogates: not UTF-8)."""
     text = json.dumps(event, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES)
     return text.encode("utf-8", "backslashreplace")
 
 
 def wire_body(objects: list[bytes]) -> bytes:
-    """The bytes of one POST: an array with CRLF between its elements and at the end."""
+    """Return the body of one POST: an array with CRLF between its elements and at the end."""
     return b"[" + b",\r\n".join(objects) + b"]\r\n"
 
 
 def wire_headers(key: ec.EllipticCurvePrivateKey | None, body: bytes) -> dict[str, str]:
-    """The headers of a POST of `body`, signed now; unsigned without a key."""
+    """Return the headers of a POST of `body`, signed now; without a key they carry no signature."""
     headers = {
         "User-Agent": "SendGrid Event API",
         "Content-Type": "application/json;charset=utf-8",
@@ -53,7 +53,7 @@ def wire_headers(key: ec.EllipticCurvePrivateKey | None, body: bytes) -> dict[st
 
 @dataclass
 class Conduct:
-    """How all webhooks send."""
+    """The settings of sending that all webhooks share."""
 
     flush_seconds: float
     hold: bool = False
@@ -63,7 +63,7 @@ class Conduct:
 
 
 class Batch:
-    """Events that are posted together, signed once."""
+    """Events that are posted together and signed once."""
 
     def __init__(self, events: list[Event], body: bytes, headers: dict[str, str]):
         self.events = events
@@ -80,7 +80,7 @@ class Batch:
 
 
 class Webhook:
-    """A queue of events and the POSTs made from it. Without a URL nothing is sent and nothing kept for later."""
+    """A queue of events and the POSTs made from it. Without a URL it sends nothing and keeps nothing for later."""
 
     def __init__(self, poster: Poster, conduct: Conduct, key: ec.EllipticCurvePrivateKey | None, url: str | None):
         self.key = key
@@ -105,7 +105,7 @@ class Webhook:
             self._timer = asyncio.get_running_loop().call_later(self.conduct.flush_seconds, self.send_pending)
 
     def send_pending(self, force: bool = False) -> None:
-        """Send what waits for company, unless it is held; with `force` in any case."""
+        """Send the events that wait for company, unless they are held; with `force` in any case."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -151,7 +151,7 @@ class Webhook:
             batch.tried.set()
 
     async def _attempt(self, batch: Batch) -> bool:
-        """POST once; True when nothing more is to be done."""
+        """POST once. Return True if nothing more is to be done with the batch."""
         url = self.url
         if url is None or time.monotonic() - batch.made > RETRY_SECONDS:
             batch.mark("lost")
@@ -165,12 +165,12 @@ class Webhook:
     # --- control
 
     def move(self, url: str | None) -> None:
-        """Send to another URL from now on, at once also what waits for a retry; to none: nothing any more."""
+        """Send to another URL from now on, and retry there at once. With None, send and keep nothing any more."""
         self.url = url or None
         self.retry_now()
 
     async def flush(self) -> None:
-        """Send what is pending, also when held, and retry what failed, now; back when all has been tried."""
+        """Send the pending events, also held ones, and retry the failed ones now. Return when all have been tried."""
         self.send_pending(force=True)
         batches = list(self._open)
         for batch in batches:
@@ -183,7 +183,7 @@ class Webhook:
             batch.retry_now.set()
 
     def clear(self) -> None:
-        """Forget everything that waits."""
+        """Forget all events that wait."""
         self._pending, self._pending_bytes = [], 0
         if self._timer:
             self._timer.cancel()

@@ -14,9 +14,9 @@ from sandbox.poster import Post, Poster
 from sandbox.webhook import Conduct, Webhook, wire_body, wire_headers, wire_object
 
 FLAGS = {"spam_report" if name == "spamreport" else name: name for name in events.NAMES}
-"""From the settings' name of an event to its name on the wire."""
+"""The wire name of the event behind each setting."""
 MAX_ALLOWED = 5
-"""Webhooks of a Pro plan; disabled ones count."""
+"""How many webhooks a Pro plan allows; disabled ones count."""
 
 
 def _now() -> str:
@@ -39,7 +39,7 @@ class Configured:
         self.webhook.move(self.settings["url"] if self.settings["enabled"] else None)
 
     def sign(self, enabled: bool) -> None:
-        """Off deletes the pair of keys; on makes one, unless there is one."""
+        """Switch signing: off deletes the pair of keys; on makes one, unless there is one."""
         if not enabled:
             self.webhook.key = None
         elif self.webhook.key is None:
@@ -55,7 +55,7 @@ class Configured:
 
 
 class Webhooks:
-    """Where events go."""
+    """All webhooks, which share one conduct and one list of POSTs."""
 
     def __init__(
         self, key: ec.EllipticCurvePrivateKey, url: str | None, flush_seconds: float, changed: Callable[[], None]
@@ -68,7 +68,7 @@ class Webhooks:
         self.configured: dict[str, Configured] = {}
         self.max_allowed = MAX_ALLOWED
         self.main = Webhook(self._poster, self.conduct, key, url)
-        """The one of the command line."""
+        """The webhook of the command line."""
 
     @property
     def posts(self) -> list[Post]:
@@ -105,7 +105,7 @@ class Webhooks:
         self._changed()
 
     def post_test(self, url: str, key: ec.EllipticCurvePrivateKey | None) -> None:
-        """POST the sample of all events once, without waiting for what comes of it."""
+        """POST the sample of all events once, without waiting for the answer."""
         body = wire_body([wire_object(event) for event in events.sample()])
         post = self._poster.post(url, body, wire_headers(key, body), len(events.sample()))
         task = asyncio.get_running_loop().create_task(post)
@@ -115,7 +115,7 @@ class Webhooks:
     # --- control
 
     def set(self, **settings) -> None:
-        """Change the `url` of the command line's, and the conduct of all."""
+        """Change the `url` of the command line's webhook, and the conduct of all webhooks."""
         if "url" in settings:
             self.main.move(settings.pop("url"))
         for name, value in settings.items():
@@ -126,21 +126,21 @@ class Webhooks:
         self._changed()
 
     async def flush(self) -> list[Post]:
-        """Send what is pending, also when held, and retry what failed, now. The POSTs made meanwhile."""
+        """Send the pending events, also held ones, and retry the failed ones now. Return the POSTs made meanwhile."""
         before = self._poster.count
         await asyncio.gather(*(webhook.flush() for webhook in self._all()), *self._tests)
         self._changed()
         return [post for post in self.posts if post.id > before]
 
     def clear(self) -> None:
-        """Forget everything that waits, and the list of POSTs."""
+        """Forget all events that wait, and the list of POSTs."""
         for webhook in self._all():
             webhook.clear()
         self._poster.posts.clear()
         self._changed()
 
     def reset(self) -> None:
-        """The settings of the start, no webhook of the API."""
+        """Return to the settings at the start, without a webhook of the API."""
         self.clear()
         self.configured.clear()
         self.max_allowed = MAX_ALLOWED
@@ -155,7 +155,7 @@ class Webhooks:
         await self._poster.close()
 
     def summary(self) -> dict:
-        """State for people and tests. `failing` is why the last POST that failed was refused, while any waits."""
+        """Return the state for people and tests. While failed events wait, `failing` says why the last POST failed."""
         retrying = sum(webhook.retrying for webhook in self._all())
         posts = self._poster.posts
         failed = next((post for post in reversed(posts) if not post.ok), None) if retrying else None

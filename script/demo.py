@@ -1,11 +1,11 @@
-"""Run in Odoo's shell: leads a database to the local SendGrid. What it made before it brings up to date."""
+"""Leads a database to the local SendGrid; run it in Odoo's shell. A second run updates the records of the first."""
 
 # ruff: noqa: F821 -- the shell provides `env`
 import os
 
 
 def ensure(records, values):
-    """Write the values on the record that is there, or create one."""
+    """Write the values on the given record, or create one if there is none; return it."""
     if records:
         records.write(values)
         return records

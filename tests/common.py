@@ -15,7 +15,7 @@ from .simulator import Relayed, Signer, to_wire
 
 
 class Sent:
-    """A message as it left: the envelope and the bytes, and what SendGrid makes of it."""
+    """A message as it left: the envelope and the bytes, and SendGrid's view of it."""
 
     def __init__(self, sender, recipients, data):
         self.sender = sender
@@ -25,7 +25,7 @@ class Sent:
 
     @property
     def smtpapi(self):
-        """The settings in the header, None without one. As SendGrid reads it: unfolded, the first."""
+        """The settings in the header as SendGrid reads them (unfolded, the first header); None without a header."""
         values = message_from_bytes(self.data).get_all("X-SMTPAPI", [])
         assert len(values) <= 1, "SendGrid reads the first header only"
         return json.loads("".join(values[0].splitlines())) if values else None
@@ -35,11 +35,11 @@ class Sent:
         return (self.smtpapi or {}).get("unique_args", {})
 
     def part(self, subtype):
-        """The text of the plain or html part."""
+        """Return the text of the plain or html part."""
         return self.message.get_body(preferencelist=(subtype,)).get_content()
 
     def relayed(self):
-        """The message on SendGrid's side, which its events come from."""
+        """The message on SendGrid's side; its events come from there."""
         return Relayed(self.recipients, self.unique_args, self.message["Message-Id"])
 
 
@@ -68,7 +68,7 @@ class Connection(smtplib.SMTP):
 
 
 class SendgridMixin:
-    """An account with its mail server, somebody who sends, somebody who receives; and the vendor's side of it."""
+    """Provides an account with its mail server, a sender and a recipient, and SendGrid's side of it."""
 
     @classmethod
     def setUpClass(cls):
@@ -78,7 +78,7 @@ class SendgridMixin:
         cls.account = cls.env["sendgrid.account"].create(
             {"name": "SendGrid", "verification_key": cls.signer.public_key, "api_key": "SG.secret"}
         )
-        # The only server, so that whoever sends without naming one uses it.
+        # This is the only server, so that a mail that names none uses it.
         cls.env["ir.mail_server"].search([]).write({"active": False})
         cls.server = cls.env["ir.mail_server"].create(
             {"name": "SendGrid", "smtp_host": "smtp.sendgrid.net", "sendgrid_account_id": cls.account.id}
@@ -109,7 +109,7 @@ class SendgridMixin:
         """Let mails leave, up to the wire.
 
         :param refuse: takes a `Sent`, returns the exception with which the server refuses it, or None
-        :return: the list of what left
+        :return: the list of messages that left
         """
         left = []
 
@@ -127,7 +127,8 @@ class SendgridMixin:
     def send_mail(self, refuse=lambda sent: None, **values):
         """Send a mail of the salesperson to the contact.
 
-        :return: what left, and its documents in the order of their recipients
+        :param refuse: as in `sending`
+        :return: the messages that left, and their documents in the order of their recipients
         """
         mail = self.env["mail.mail"].create(
             {
@@ -149,7 +150,7 @@ class SendgridMixin:
         return self.Email.search([("message_id", "=", message_id)]).sorted(lambda email: (email.recipient, email.id))
 
     def create_email(self, recipient="ada@example.org", ago=timedelta(minutes=5), **values):
-        """A document as sending leaves it, without sending."""
+        """Create a document as sending leaves it, without sending."""
         number = self.Email.search_count([])
         return self.Email.create(
             {
@@ -166,7 +167,7 @@ class SendgridMixin:
         )
 
     def relay(self, emails):
-        """The message of these documents of one copy on SendGrid's side."""
+        """Return the message on SendGrid's side for these documents of one copy."""
         [odoo_id] = set(emails.mapped("odoo_id"))
         return Relayed(
             emails.mapped("recipient"),
@@ -175,7 +176,7 @@ class SendgridMixin:
         )
 
     def after(self, email, seconds):
-        """The Unix time some seconds after an e-mail was sent."""
+        """Return the Unix time some seconds after an e-mail was sent."""
         return int(email.sent_date.replace(tzinfo=timezone.utc).timestamp()) + seconds
 
     # ------------------------------------------------------------
@@ -192,7 +193,7 @@ class SendgridMixin:
         return self.Batch.search([]) - known
 
     def drain(self):
-        """Process what is waiting, as the cron does, but in this transaction."""
+        """Process the waiting batches as the cron does, but in this transaction."""
         self.env.flush_all()
         while self.Drain._drain() and self.Drain._has_pending():
             pass
@@ -227,7 +228,7 @@ class SendgridMixin:
     # ------------------------------------------------------------
 
     def age(self, model, by, column="create_date"):
-        """Have all rows of a model lie longer back. ``by`` is a timedelta, or PostgreSQL's words for one."""
+        """Make all rows of a model older. ``by`` is a timedelta, or an interval in PostgreSQL's words."""
         self.env.flush_all()
         table, column = SQL.identifier(self.env[model]._table), SQL.identifier(column)
         self.env.cr.execute(SQL("UPDATE %s SET %s = %s - %s::interval", table, column, column, by))
@@ -238,7 +239,7 @@ class SendgridMixin:
     # ------------------------------------------------------------
 
     def assertEmail(self, email, **expected):
-        """Assert the values of a document; dates as Unix seconds."""
+        """Assert the values of a document; dates are Unix seconds."""
         self.assertEqual(len(email), 1, "one document is meant")
         actual = {}
         for name in expected:
@@ -260,11 +261,11 @@ class SendgridMixin:
         )
 
     def assertBatch(self, batch, **expected):
-        """Assert what became of a POST."""
+        """Assert the values of a batch after its processing."""
         self.assertEqual({name: batch[name] for name in expected}, expected)
 
     def event_of(self, batch):
-        """The only event that a batch brought."""
+        """Return the only event of a batch."""
         self.assertEqual(len(batch.event_ids), 1)
         return batch.event_ids
 

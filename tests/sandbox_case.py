@@ -9,14 +9,14 @@ from odoo.tests.common import release_test_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 API_KEY = "SG.sandbox"
-TIMEOUT = 30  # seconds, for a call of the sandbox's own
+TIMEOUT = 30  # seconds, for a call of the sandbox's own API
 
 
 class SandboxCase:
-    """A mixin: the local SendGrid (`sandbox/`), a process of its own for the tests of a class, empty before each.
+    """Starts the local SendGrid (`sandbox/`) in a process of its own for a class, and empties it before each test.
 
-    Before Odoo's test class among the bases. What Odoo asks of SendGrid, and the mail servers that connecting makes,
-    go to it. It can POST to the webhook of an `HttpCase`.
+    This is a mixin: name it before Odoo's test class among the bases. Odoo's calls to SendGrid, and the mail servers
+    that connecting makes, go to it. It can POST to the webhook of an `HttpCase`.
     """
 
     @classmethod
@@ -44,15 +44,15 @@ class SandboxCase:
 
     def setUp(self):
         super().setUp()
-        self.http_request_allow_all = True  # the sandbox's POSTs have no cookie of the test's
+        self.http_request_allow_all = True  # the sandbox's POSTs do not have the test's cookie
         self.sandbox("POST", "/sandbox/reset")
 
     def sandbox(self, method, path, data=None):
-        """Call its control API (sandbox/README.md).
+        """Call the sandbox's control API (sandbox/README.md).
 
         :param data: a JSON value, or None for no body
-        :return: the answer's JSON; its text if that is none; None if it is empty
-        :raise urllib.error.HTTPError: where the sandbox refuses
+        :return: the answer's JSON; its text if it is no JSON; None if it is empty
+        :raise urllib.error.HTTPError: if the sandbox refuses the call
         """
         body = None if data is None else json.dumps(data).encode()
         request = urllib.request.Request(self.sandbox_url + path, body, method=method)
@@ -64,7 +64,7 @@ class SandboxCase:
             return text
 
     def flush_sandbox(self):
-        """Have it POST the waiting events to the webhook of this `HttpCase` now.
+        """Make the sandbox POST the waiting events to the webhook of this `HttpCase` now.
 
         :return: the POSTs made, as in `GET /sandbox/deliveries`
         """

@@ -1,4 +1,4 @@
-"""The vendor's side of the webhook, for the tests: events in its shape, its wire form, its signature."""
+"""SendGrid's side of the webhook for the tests: events in its shape, its wire form, its signature."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 SAMPLES = Path(__file__).parent / "data"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 
-# What each kind of event says besides who, when and which message. The key is the test's own name of the kind.
+# The fields of each kind besides recipient, time and ids. The key is the test's own name of the kind.
 KINDS = {
     "processed": {"event": "processed", "send_at": 0, "pool": {"name": "transactional", "id": "210"}},
     "dropped": {"event": "dropped", "reason": "Bounced Address"},
@@ -94,7 +94,7 @@ class Relayed:
         self.key = secrets.token_urlsafe(16)
 
     def event(self, kind, recipient=None, timestamp=None, **fields):
-        """One event in the vendor's shape; a field given as None is left out."""
+        """Return one event in SendGrid's shape; a field given as None is left out."""
         recipient = recipient or self.recipients[0]
         number = self.recipients.index(recipient) if recipient in self.recipients else 0
         said = KINDS.get(kind, {"event": kind})
@@ -113,7 +113,7 @@ class Relayed:
 
 
 def async_bounce(recipient, timestamp, **fields):
-    """A bounce that came back as a mail of its own: an address and a reason, nothing else."""
+    """Return a bounce that came back as a mail of its own: it has an address and a reason, and no ids."""
     return {
         "email": recipient,
         "event": "bounce",
@@ -128,7 +128,7 @@ def async_bounce(recipient, timestamp, **fields):
 
 
 def account_event(timestamp, **fields):
-    """A word about the account itself."""
+    """Return an event about the account itself."""
     return {
         "event": "account_status_change",
         "sg_event_id": secrets.token_urlsafe(16),
@@ -139,7 +139,7 @@ def account_event(timestamp, **fields):
 
 
 def sample(name):
-    """The events of one synthetic sample."""
+    """Return the events of one synthetic sample."""
     return json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -148,7 +148,7 @@ def sample_names():
 
 
 def to_wire(events):
-    """The exact bytes of a POST: compact, CRLF behind each event, angle brackets escaped, other text as it is."""
+    """Return the bytes of a POST: compact, CRLF behind each event, angle brackets escaped, other text as it is."""
     elements = (
         (json.dumps(event, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e"))
         for event in events
@@ -157,21 +157,21 @@ def to_wire(events):
 
 
 class Signer:
-    """The key pair of one webhook."""
+    """The pair of keys of one webhook."""
 
     def __init__(self):
         self._private_key = ec.generate_private_key(ec.SECP256R1())
 
     @property
     def public_key(self):
-        """As SendGrid shows it: base64 of the DER key."""
+        """The public key as SendGrid shows it: base64 of the DER key."""
         der = self._private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         return base64.b64encode(der).decode()
 
     def sign(self, body, timestamp=None):
-        """The headers of a POST with this body."""
+        """Return the headers of a POST with this body, signed."""
         timestamp = str(int(time.time()) if timestamp is None else timestamp)
         signature = self._private_key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))
         return {

@@ -22,7 +22,7 @@ class TestAccount(SendgridCase):
         self.assertEqual((account.verification_key, account.previous_verification_key), (False, key))
 
     def test_wrong_key(self):
-        """Test that what is no key is refused with words that say where to find it, and changes nothing."""
+        """Test that a text that is no key is refused, changes nothing, and the message says where to find the key."""
         for name in ("verification_key", "previous_verification_key"):
             for value in ("SG.an-api-key", "MFkw", "no key at all", "é"):
                 with self.subTest(name, value=value), self.assertRaisesRegex(ValidationError, "Event Webhook"):
@@ -32,7 +32,7 @@ class TestAccount(SendgridCase):
             self.env["sendgrid.account"].create({"name": "x", "verification_key": "SG.an-api-key"})
 
     def test_only_a_name_is_needed(self):
-        """Test that an account is made with a name alone, and has an address of its own that nobody can guess."""
+        """Test that an account needs only a name, and gets an address that nobody can guess."""
         accounts = self.env["sendgrid.account"].create([{"name": "A"}, {"name": "B"}])
         tokens = accounts.mapped("webhook_token")
         self.assertEqual(len(set(tokens)), 2)
@@ -53,7 +53,7 @@ class TestAccount(SendgridCase):
         self.assertNotEqual(copy.webhook_token, self.account.webhook_token)
 
     def test_secrets(self):
-        """Test that nobody but an administrator reads, finds or exports a secret, or an account at all."""
+        """Test that nobody but an administrator reads, finds or exports a secret, or reads an account at all."""
         manager = new_test_user(
             self.env,
             "sendgrid_test_manager",
@@ -95,7 +95,7 @@ class TestAccount(SendgridCase):
             self.assertNotIn(secret, said)
 
     def test_host(self):
-        """Test that a mail server of SendGrid's is recognised by its host, and others are left alone."""
+        """Test that a mail server of SendGrid's is recognized by its host, and others are left alone."""
         for host, suggested in (
             ("smtp.sendgrid.net", True),
             (" SMTP.SendGrid.net ", True),
@@ -109,7 +109,7 @@ class TestAccount(SendgridCase):
                 self.assertEqual(bool(form.sendgrid_account_id), suggested)
 
     def test_host_keeps_the_account(self):
-        """Test that an account that was chosen is not exchanged for another."""
+        """Test that an account that a person chose is not replaced."""
         other = self.env["sendgrid.account"].create({"name": "Zzz"})
         form = Form(self.server)
         form.sendgrid_account_id = other
@@ -120,7 +120,7 @@ class TestAccount(SendgridCase):
 @tagged("post_install", "-at_install")
 class TestNeutralize(SendgridCase):
     def test_neutralize(self):
-        """Test that a copied database, neutralized, sends nothing, calls nobody, believes nobody and has no keys."""
+        """Test that a neutralized copy of a database sends nothing, calls nobody, accepts no events and has no keys."""
         key = Signer().public_key
         other = self.env["sendgrid.account"].create(
             {

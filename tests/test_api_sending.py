@@ -36,7 +36,7 @@ class ApiSendingCase(SandboxCase, SendgridCase):
 
     @contextmanager
     def leaving(self):
-        """Let mails leave, without waiting between two tries. Gives the pauses."""
+        """Let mails leave without pauses between two tries. Give the list of the pauses that were asked for."""
         pauses = []
         account_class = self.env.registry["sendgrid.account"]
 
@@ -53,7 +53,7 @@ class ApiSendingCase(SandboxCase, SendgridCase):
         return self.env["ir.config_parameter"].get_param("sendgrid_tracking.api_host")
 
     def create_mail(self, **values):
-        """A mail to the contact."""
+        """Create a mail to the contact."""
         return self.env["mail.mail"].create(
             {
                 "subject": "Your quotation",
@@ -68,14 +68,14 @@ class ApiSendingCase(SandboxCase, SendgridCase):
         )
 
     def send(self, **values):
-        """Send a mail; it and its documents, by recipient."""
+        """Send a mail; return it and its documents, by recipient."""
         mail = self.create_mail(**values)
         with self.leaving():
             mail.send()
         return mail, self.find_emails(mail.message_id)
 
     def messages(self):
-        """What SendGrid has taken, oldest first."""
+        """Return the messages that SendGrid has taken, oldest first."""
         return self.sandbox("GET", "/sandbox/messages")[::-1]
 
     def calls(self, path=SEND):
@@ -129,7 +129,7 @@ class TestApiSending(ApiSendingCase):
         self.assertEqual(batch.event_ids.email_id, email)
 
     def test_recipients(self):
-        """Test that To, Cc and each contact get what they get by SMTP, and the same documents are there."""
+        """Test that To, Cc and each contact get the same as by SMTP, and that the same documents are made."""
         bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
         mail, emails = self.send(
             email_to='Eve <eve@example.org>, "Ä, X" <x@example.net>',
@@ -148,7 +148,7 @@ class TestApiSending(ApiSendingCase):
         self.assertEqual(set(emails.mapped("sg_message_id")), {message["id"] for message in self.messages()})
 
     def test_by_the_sender(self):
-        """Test that whoever names no server gets the one of his sender, as always."""
+        """Test that a mail that names no server gets the one of its sender, as always."""
         self.server.from_filter = "example.com"
         _mail, email = self.send(mail_server_id=False)
         self.assertEqual(email.account_id, self.account)
@@ -160,7 +160,7 @@ class TestApiSending(ApiSendingCase):
         self.assertEqual([message["subject"] for message in self.messages()], ["Your quotation", "No mail.mail"])
 
     def test_secret_links(self):
-        """Test that secret links are not followed, and others as the account has it."""
+        """Test that secret links are not tracked, and others are if the account tracks clicks."""
         for enabled in (True, False):
             self.sandbox("POST", "/sandbox/reset")
             host, key = self.get_host(), self.account.api_key
@@ -172,7 +172,7 @@ class TestApiSending(ApiSendingCase):
             self.assertEqual([link["url"] for link in plain["links"]], [PLAIN, PLAIN] * enabled)
 
     def test_secret_links_where_the_key_may_not_read(self):
-        """Test that with a key that cannot say what the account has, mails with a secret link are not followed."""
+        """Test that a mail with a secret link has no tracked link if the API key may not read the settings."""
         self.sandbox("PUT", "/sandbox/keys/SG.sender", ["mail.send"])
         self.account.api_key = "SG.sender"
         mail, _email = self.send(body_html=LINKS)
@@ -185,7 +185,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_bad_key(self):
-        """Test that with a key that SendGrid does not know every mail fails with the reason, after one call."""
+        """Test that every mail fails with the reason, after one call, if SendGrid does not know the API key."""
         self.account.api_key = "SG.unknown"
         mails = self.create_mail() | self.create_mail(email_to="eve@example.org")
         with self.leaving():
@@ -195,7 +195,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_no_key(self):
-        """Test that without a key every mail fails with the reason."""
+        """Test that every mail fails with the reason if there is no API key."""
         self.account.api_key = False
         mails = self.create_mail() | self.create_mail()
         with patch.object(IrMail_Server, "_disable_send", lambda server: False):
@@ -204,7 +204,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_a_refusal_is_of_one_mail(self):
-        """Test that what SendGrid refuses fails with its words, and the next mail goes."""
+        """Test that a mail that SendGrid refuses fails with SendGrid's words, and the next mail leaves."""
         self.fault(status=403, message="The from address does not match a verified Sender Identity.")
         self.fault(status=500)
         mails = self.create_mail() | self.create_mail() | self.create_mail()
@@ -217,7 +217,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_one_too_large(self):
-        """Test that what does not fit fails before it is sent, and its neighbours go, in their order."""
+        """Test that a mail that is too large fails before it is sent, and its neighbours leave in their order."""
         self.server.max_email_size = 100
         attachment = self.env["ir.attachment"].create({"name": "film.bin", "raw": bytes(23 * 1024 * 1024)})
         mails = self.env["mail.mail"]
@@ -241,7 +241,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_a_limit_that_lasts(self):
-        """Test that the mail fails with the reason, and goes when it is tried again."""
+        """Test that a mail fails with the reason if the rate limit lasts, and leaves when it is tried again."""
         self.fault(status=429, reset=900)
         mail = self.create_mail()
         with self.leaving() as pauses:
@@ -255,7 +255,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_no_answer(self):
-        """Test that a mail of which nobody knows whether it left is not sent twice; sent again, it is the same."""
+        """Test that a mail without an answer is not sent twice; if a person sends it again, it is the same."""
         self.fault(action="cut", after=True)
         mails = self.create_mail() | self.create_mail()
         with self.leaving():
@@ -273,7 +273,7 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_no_answer_again_and_again(self):
-        """Test that a batch does not wait for each of its mails; what was not tried is not said to have left."""
+        """Test that a batch does not wait for each of its mails; mails that were not tried do not count as sent."""
         self.fault(action="cut", times=9)
         mails = self.env["mail.mail"].union(*(self.create_mail() for _number in range(5)))
         with self.leaving():
@@ -284,10 +284,10 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_nobody_there(self):
-        """Test that without a way to SendGrid all mails fail with the reason, and only the first one waits."""
+        """Test that all mails fail with the reason if SendGrid cannot be reached, and only the first one waits."""
         mails = self.create_mail() | self.create_mail() | self.create_mail()
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # and does not listen
+            taken.bind(("127.0.0.1", 0))  # the socket does not listen
             address = f"http://127.0.0.1:{taken.getsockname()[1]}"
             self.env["ir.config_parameter"].set_param("sendgrid_tracking.api_host", address)
             with self.leaving() as pauses:
@@ -297,14 +297,14 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_raised(self):
-        """Test that who wants to know gets the reason as Odoo's exception."""
+        """Test that a caller who wants exceptions gets the reason as Odoo's exception."""
         self.fault(status=400, message="Bad Request")
         with self.leaving(), self.assertRaises(MailDeliveryException) as caught:
             self.create_mail().send(raise_exception=True)
         self.assertIn("SendGrid refused this. It said: “Bad Request”", caught.exception.args[1])
 
     def test_words(self):
-        """Test what a person reads where SendGrid's status alone would say the wrong thing."""
+        """Test the words for a person where SendGrid's status alone would mislead."""
         from_error = {"message": "The from address does not match a verified Sender Identity.", "field": "from"}
         for error, words in (
             (client.ApiError("scope", 403, [from_error]), "SendGrid does not know this sender"),
@@ -347,7 +347,7 @@ class TestApiSending(ApiSendingCase):
         self.assertTrue((server | self.other_server).mapped("smtp_authentication_info"))
         with self.assertRaises(ValidationError):
             server.sendgrid_account_id = False
-        # And back: SMTP has its account no longer by force.
+        # Back at SMTP, the account is no longer required.
         server.write({"smtp_authentication": "login", "sendgrid_account_id": False})
 
 
@@ -382,7 +382,7 @@ class TestBothWays(ApiSendingCase):
         build_email = IrMail_Server._build_email__
 
         def build_with_image(self, *args, **kwargs):
-            # As addons do that put the images of a body into the mail.
+            # Some addons put the images of a body into the mail like this.
             message = build_email(self, *args, **kwargs)
             html = message.get_body(("html",))
             html.add_related(PNG, "image", "png", cid="<logo@example.com>", filename="logö.png", disposition="inline")
@@ -416,7 +416,7 @@ class TestBothWays(ApiSendingCase):
         return emails, message
 
     def read_copy(self, message, recipient, email):
-        """What a recipient has got, apart from what is another one in each message: headers, and parts as a tree."""
+        """Return a recipient's copy without the parts that differ in each message: headers, and parts as a tree."""
         raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/{recipient}/raw")
         parsed = message_from_string(raw, policy=policy.default)
         own = {email.message_id: "<own>", message["id"]: "own"}
@@ -435,7 +435,7 @@ class TestBothWays(ApiSendingCase):
             if not part.is_multipart():
                 return about, part.get_content()
             content = part.get_payload(0).as_bytes().replace(b"\r\n", b"\n")
-            # RFC 2046 allows no encoding of a message in the message, and SendGrid encodes whatever is attached.
+            # RFC 2046 allows no encoding of a message in a message, but SendGrid encodes every attachment.
             is_encoded = part["Content-Transfer-Encoding"] == "base64"
             return about, base64.b64decode(content).replace(b"\r\n", b"\n") if is_encoded else content
 
@@ -448,7 +448,7 @@ class TestBothWays(ApiSendingCase):
         return headers, tree(parsed)
 
     def test_equal(self):
-        """Test a mail with everything in it, header by header and part by part, and what its events lead to."""
+        """Test a mail with everything in it, header by header and part by part, and the result of its events."""
         by_smtp, smtp_message = self.send_everything(self.smtp_server)
         by_api, api_message = self.send_everything(self.server)
         self.assertEqual(len(self.calls()), 1)
@@ -475,7 +475,7 @@ class TestBothWays(ApiSendingCase):
         self.assertEqual(by_api.mapped("status"), ["clicked", "bounced", "opened"])
 
     def live(self, emails, message):
-        """Let the recipients act, and tell Odoo."""
+        """Make the recipients act, and bring the events to Odoo."""
         later = {"timestamp": self.after(emails[0], 7200), "useragent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
         for recipient, event in (
             ("ada@example.org", {"event": "open"}),

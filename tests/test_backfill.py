@@ -19,15 +19,15 @@ from .test_drain import FIGURES
 from .test_suppression import HOUR, AgreementCase
 
 DAY = 24 * HOUR
-# What may happen to a copy after its delivery, and when, in seconds after the sending.
+# The events that may happen to a copy after its delivery, with their time in seconds after the sending.
 LIFE = (("open", 600), ("click", 605), ("click", 605), ("machine-open", 700), ("group_unsubscribe", 900))
 
 
 class BackfillCase(AgreementCase):
-    """Messages that the local SendGrid took, and that have documents."""
+    """Messages that the local SendGrid has taken, with their documents."""
 
     def relay_to_sandbox(self, email):
-        """Have the local SendGrid take the copy of a document; what it is to it."""
+        """Have the local SendGrid take the copy of a document; return the sandbox's id of the message."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = "odoo@example.com", email.recipient, email.subject
         message["Message-ID"] = email.message_id
@@ -45,14 +45,14 @@ class BackfillCase(AgreementCase):
         return self.sandbox("GET", "/sandbox/messages")[0]["id"]
 
     def fire(self, message_id, kind, **details):
-        """Have something happen to the only copy of a message; its events as the webhook tells them."""
+        """Make an event happen to the only copy of a message; return it as the webhook sends it."""
         return self.sandbox("POST", f"/sandbox/messages/{message_id}/0/events", {"event": kind, **details})
 
     def wire_events(self, message_id):
         return self.sandbox("GET", f"/sandbox/messages/{message_id}")["recipients"][0]["events"]
 
     def ask(self, **values):
-        """Ask for the last days, to the end."""
+        """Ask SendGrid for the last days, and run the backfill to its end."""
         backfill = self.env["sendgrid.backfill"].create({"account_id": self.account.id, **values})
         backfill.action_start()
         self.run_cron("ir_cron_backfill")
@@ -66,7 +66,7 @@ class BackfillCase(AgreementCase):
 @tagged("post_install", "-at_install")
 class TestBackfill(BackfillCase):
     def test_document(self):
-        """Test that SendGrid is asked about one e-mail, and that what it tells counts once."""
+        """Test that SendGrid is asked about one e-mail, and that the events of its answer count once."""
         email = self.create_email()
         message = self.relay_to_sandbox(email)
         self.fire(message, "open", timestamp=now() + 600)
@@ -81,7 +81,7 @@ class TestBackfill(BackfillCase):
         self.assertEqual((backfill.state, backfill.event_count, backfill.new_count), ("done", 3, 0))
 
     def test_document_among_many(self):
-        """Test that who asks about an e-mail to a busy address does not wait until all of its messages are read."""
+        """Test that a question about one e-mail to a busy address does not read all of the address's messages first."""
         email = self.create_email()
         for _copy in range(4):
             self.relay_to_sandbox(email)
@@ -93,12 +93,12 @@ class TestBackfill(BackfillCase):
         self.assertEqual((backfill.state, backfill.message_count), ("done", 4))
 
     def test_unknown_document(self):
-        """Test that it is said when SendGrid does not know an e-mail."""
+        """Test that the user reads it if SendGrid does not know an e-mail."""
         message = self.create_email().action_ask_sendgrid()["params"]["message"]
         self.assertIn("does not know this e-mail", message)
 
     def test_mixed(self):
-        """Test that events told by the webhook, by SendGrid's history or by both leave the same behind."""
+        """Test that the result is the same whether the webhook, SendGrid's history or both bring the events."""
         email = self.create_email()
         message = self.relay_to_sandbox(email)
         for kind, seconds in LIFE:
@@ -136,11 +136,11 @@ class TestBackfill(BackfillCase):
             self.assertEqual(state(*data.draw(st.permutations(reports))), expected)
 
         check()
-        # What only the history tells is there as well.
+        # The events that only the history has are there too.
         self.assertEqual(state(("history", logs))[0], expected[0])
 
     def test_activity(self):
-        """Test that Email Activity is asked where there are no Email Logs."""
+        """Test that Email Activity is asked if there are no Email Logs."""
         email = self.create_email()
         message = self.relay_to_sandbox(email)
         self.fire(message, "click", timestamp=self.after(email, 900))
@@ -152,14 +152,14 @@ class TestBackfill(BackfillCase):
         self.assertEmail(email, status="clicked")
 
     def test_neither(self):
-        """Test that a key that may see no history is told so."""
+        """Test that the user reads it if the API key may see no history."""
         self.sandbox("POST", "/sandbox/faults", {"path": "/v3/", "status": 403, "times": 99})
         backfill = self.ask()
         self.assertEqual(backfill.state, "failed")
         self.assertIn("Email Logs", backfill.error)
 
     def test_busy(self):
-        """Test that a backfill that SendGrid puts off goes on later, with what it had found."""
+        """Test that a backfill that SendGrid puts off continues later, with the events it had found."""
         emails = [self.create_email(f"{number}@example.net") for number in range(3)]
         for email in emails:
             self.relay_to_sandbox(email)
@@ -184,7 +184,7 @@ class TestBackfill(BackfillCase):
 
     @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_job_mixin")
     def test_failure(self):
-        """Test that a backfill that fails keeps what it had, and can be tried again."""
+        """Test that a backfill that fails keeps the events it had, and can be tried again."""
         email = self.create_email()
         self.relay_to_sandbox(email)
         with patch.object(sendgrid_backfill.EmailLogs, "get_events", side_effect=ZeroDivisionError("no")):
@@ -197,7 +197,7 @@ class TestBackfill(BackfillCase):
         self.assertEmail(email, status="delivered")
 
     def test_windows(self):
-        """Test that all messages are found, however many SendGrid has and however few it tells of at once."""
+        """Test that all messages are found, however many SendGrid has and however few it returns at once."""
         Backfill = self.env["sendgrid.backfill"]
         start = now() - 1000
 
@@ -205,7 +205,7 @@ class TestBackfill(BackfillCase):
         @given(st.lists(st.integers(0, 999), max_size=40))
         def check(moments):
             read = []
-            # More in one second than are told at once cannot be told apart.
+            # Messages within one second cannot be told apart if they are more than SendGrid returns at once.
             moments = [moment for moment in set(moments) for _copy in range(min(moments.count(moment), 2))]
 
             class Source:
@@ -234,7 +234,7 @@ class TestBackfill(BackfillCase):
         check()
 
     def test_far_back(self):
-        """Test that Email Logs are asked for what was sent up to 72 hours before: later events of it are missed."""
+        """Test that Email Logs are asked for mails sent up to 72 hours before; later events of them are missed."""
         email = self.create_email()
         self.relay_to_sandbox(email)
         for hours, found in ((73, 0), (71, 1)):
@@ -243,7 +243,7 @@ class TestBackfill(BackfillCase):
             self.assertEqual((backfill.state, backfill.message_count), ("done", found), hours)
 
     def test_default_time(self):
-        """Test that by default SendGrid is asked for what happened since the last event."""
+        """Test that by default SendGrid is asked for the time since the last event."""
         batch = self.store([])
         action = self.account.action_ask_for_missed()
         self.assertEqual(action["context"]["default_date_from"], batch.create_date)
@@ -255,7 +255,7 @@ class TestOutage(BackfillCase):
 
     maxDiff = None
 
-    # What happens to each of the messages.
+    # The events of each of the messages.
     LIVES = {
         "opened": [("open", HOUR), ("click", HOUR + 5)],
         "bounced": [("bounce", 60)],
@@ -268,10 +268,10 @@ class TestOutage(BackfillCase):
     }
 
     def _live(self, suffix):
-        """Let everything happen; the documents, and what the webhook would have told."""
+        """Let everything happen; return the documents, and the events that the webhook would have sent."""
         emails, events = {}, []
         for name, life in self.LIVES.items():
-            address = f"{suffix}-{name}@example.net"  # not one whose life begins by itself
+            address = f"{suffix}-{name}@example.net"  # an address that is not magic
             contact = self.env["res.partner"].create({"name": name, "email": address})
             email = self.create_email(address, ago=timedelta(days=2), partner_id=contact.id)
             message = self.relay_to_sandbox(email)
@@ -282,7 +282,7 @@ class TestOutage(BackfillCase):
         return emails, events
 
     def _state(self, emails):
-        """What there is of the documents and their contacts, without what differs anyway."""
+        """Return the state of the documents and their contacts, without the values that always differ."""
         state = {}
         for name, email in emails.items():
             contact = email.partner_id
@@ -315,7 +315,7 @@ class TestOutage(BackfillCase):
                 without, _lost = self._live("-".join(steps))
                 for step in steps:
                     if step == "sync":
-                        # Whole: the lists say since when, and that is days ago although they have just learned it.
+                        # The comparison is a whole one: the lists have just learned of entries that are dated days ago.
                         self.assertEqual(self.sync(is_whole=True).state, "done")
                     else:
                         backfill = self.ask(date_from=self.env.cr.now() - timedelta(days=3))

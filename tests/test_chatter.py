@@ -8,7 +8,7 @@ from odoo.addons.mail.tools.discuss import Store
 from .common import SendgridMixin
 from .simulator import KINDS
 
-# What differs from one message to the next whatever is tracked: numbers, times, tokens, Message-IDs.
+# These differ from one message to the next, tracked or not: numbers, times, tokens, Message-IDs.
 VOLATILE = re.compile(
     r"\d\d/\d\d/\d{4} [\d:]+ [AP]M|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?"
     r"|[0-9a-f]{32,}(?:o0x[0-9a-f]+)?|(?<=unique=)\w+|(?<=/)\d+|<[^<> ]+odoo[^<> ]*>"
@@ -18,7 +18,7 @@ HARMLESS = ("processed", "delivered", "open", "machine_open", "click", "deferred
 
 @tagged("post_install", "-at_install")
 class TestChatter(SendgridMixin, HttpCase):
-    """Chatter and portal show of a tracked message what they show of any other."""
+    """Chatter and portal show of a tracked message the same as of any other."""
 
     @classmethod
     def setUpClass(cls):
@@ -47,7 +47,7 @@ class TestChatter(SendgridMixin, HttpCase):
         return message, emails
 
     def _plain(self, data, message, model="mail.message"):
-        """The data of a message, with placeholders for its own numbers and those of its record and parts."""
+        """Return the data of a message, with placeholders for its own numbers and those of its record and parts."""
         own = {
             "mail.message": message.ids,
             "mail.thread": [message.res_id],
@@ -83,7 +83,7 @@ class TestChatter(SendgridMixin, HttpCase):
         return json.dumps(plain(json.loads(json.dumps(data, default=str)), "", model), sort_keys=True, indent=1)
 
     def _get_views(self, message):
-        """What each of those who can see the message is given to show."""
+        """Return the data that each reader of the message gets."""
         self.env.invalidate_all()
         views = {}
         for user in (self.salesperson, self.env.ref("base.user_admin")):
@@ -115,7 +115,7 @@ class TestChatter(SendgridMixin, HttpCase):
         self.assertIn("notification", shown[self.salesperson.login])
 
     def test_events_show_nothing(self):
-        """Test that what a recipient does leaves the chatter as it was; only a failure is Odoo's own to show."""
+        """Test that a recipient's interactions leave the chatter as it was; core itself shows only failures."""
         message, emails = self._post(self.records[0], is_tracked=True)
         before = self._get_views(message)
         for email in emails:
@@ -130,7 +130,7 @@ class TestChatter(SendgridMixin, HttpCase):
         self.assertNotEqual(self._get_views(message)[self.salesperson.login], before[self.salesperson.login])
 
     def test_every_kind_is_covered(self):
-        """Test that a new kind of event is thought of above: it shows nothing, or it is a failure or refusal."""
+        """Test that the groups above have each kind of event: it shows nothing, or it is a failure or refusal."""
         self.assertEqual(
             set(KINDS) - set(HARMLESS),
             {"dropped", "bounce", "blocked", "spamreport", "unsubscribe", "group_unsubscribe"},
@@ -149,7 +149,7 @@ class TestChatter(SendgridMixin, HttpCase):
                 "/mail/thread/messages", {"thread_model": message.model, "thread_id": message.res_id}
             )
             self.assertIn("Hello", json.dumps(answer))
-            # The newest of a record's messages only: the note of its creation is not in question.
+            # Compare only the newest message of a record, not the note of its creation.
             answers.append(self._plain(self._only(answer, message), message))
             self.assertNotIn("sendgrid", json.dumps(answer).lower())
         self.assertEqual(*answers)

@@ -14,7 +14,7 @@ LIMITED = {"errors": [{"field": None, "message": "too many requests"}]}
 
 
 class Vendor(ThreadingHTTPServer):
-    """Answers each call with the next of its answers: (status, headers, body), or None for silence."""
+    """Answers each call with the next of its answers: (status, headers, body), or None for no answer."""
 
     daemon_threads = True
 
@@ -104,14 +104,14 @@ class TestClient(BaseCase):
         self.vendor.answers = [None]
         self._fail("timeout", "post", ("mail", "send"), body={"x": 1}, timeout=0.2)
         self.assertEqual(len(self.vendor.calls), 2)
-        # Too many calls: SendGrid did not look at it.
+        # SendGrid did not process this call, because there were too many.
         self.vendor.answers = [(429, {}, LIMITED), (202, {"X-Message-Id": "abc"}, b"")]
         answer = self.client.call("post", ("mail", "send"), body={"x": 1})
         self.assertEqual((answer.status, answer.body, answer.headers["x-message-id"]), (202, None, "abc"))
 
     def test_nobody_there(self):
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # and does not listen
+            taken.bind(("127.0.0.1", 0))  # the socket does not listen
             self.client = client.Client(KEY, f"http://127.0.0.1:{taken.getsockname()[1]}", sleep=self.pauses.append)
             self._fail("unreachable", "post", ("mail", "send"))
         self.assertEqual(len(self.pauses), client.TRIES - 1)

@@ -53,7 +53,7 @@ class TestCompanies(SendgridMixin, HttpCase):
 
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_accounts(self):
-        """Test that an administrator has the accounts of his company and those of all, and no other's key or token."""
+        """Test that an administrator has his company's accounts and those of all, and no other API key or token."""
         for number, administrator in enumerate(self.administrators):
             own, others = self.accounts[number], self.accounts[1 - number]
             Account = self.env["sendgrid.account"].with_user(administrator)
@@ -85,7 +85,7 @@ class TestCompanies(SendgridMixin, HttpCase):
 
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_connect(self):
-        """Test that nobody connects for a company that is not his, by way of the dialog neither."""
+        """Test that nobody connects for a company that is not his, not even through the dialog."""
         Connect = self.env["sendgrid.account.connect"].with_user(self.administrators[0])
         connect = Connect.create({"account_id": self.accounts[1].id, "name": "Mine now", "api_key": "SG.x"})
         with self.assertRaises(AccessError):
@@ -113,7 +113,7 @@ class TestCompanies(SendgridMixin, HttpCase):
         self.assertEqual(values["account_id"]["display_name"], self.accounts[1].name)
 
     def test_warning(self):
-        """Test that of what is wrong with an account its own administrators are told."""
+        """Test that only an account's own administrators hear of its problems."""
         self.env["sendgrid.rejection"].create({"account_id": self.accounts[0].id, "hint": "key", "count": 1})
         with patch.object(client.Client, "call", side_effect=client.ApiError("unreachable")):
             self.accounts[0]._check_health()
@@ -122,7 +122,7 @@ class TestCompanies(SendgridMixin, HttpCase):
         self.assertNotIn(self.administrators[1], told)
 
     def test_webhooks(self):
-        """Test that each account believes its own SendGrid only, and that events find their e-mails."""
+        """Test that each account accepts only its own SendGrid's events, and that they find their e-mails."""
         emails = [self.create_email(account_id=account.id) for account in self.accounts]
         for number, (account, email) in enumerate(zip(self.accounts, emails, strict=True)):
             body = to_wire([self.relay(email).event("delivered", timestamp=self.after(email, 5))])
@@ -136,7 +136,7 @@ class TestCompanies(SendgridMixin, HttpCase):
 
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_documents(self):
-        """Test that an e-mail is seen by its record, whichever account it went through; without one, in its company."""
+        """Test that an e-mail is visible by its record, whichever account sent it; without a record, in its company."""
         theirs = self.env["res.partner"].create({"name": "Of B", "company_id": self.companies[1].id})
         about_theirs, about_shared, about_nothing, gone, ours = (
             self.create_email(account_id=account.id, author_id=False, **about)
@@ -161,7 +161,7 @@ class TestCompanies(SendgridMixin, HttpCase):
 
     @mute_logger("odoo.addons.base.models.ir_rule")
     def test_events_of_no_email(self):
-        """Test that what belongs to no e-mail, and the bytes as received, stay in the account's company."""
+        """Test that events of no e-mail, and the bytes as received, stay in the account's company."""
         batch = self.receive(Relayed(["x@example.org"]).event("open"), account=self.accounts[1])
         event = self.event_of(batch)
         self.assertFalse(event.email_id)

@@ -1,4 +1,4 @@
-"""Connecting an account, against the local SendGrid: each step, each failure, each step twice, and the way back."""
+"""Connecting an account to the local SendGrid: each step, each failure, each step twice, and disconnecting."""
 
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,7 +40,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
 
     def open(self, account=None, **values):
-        """The dialog, with a key in it that SendGrid knows."""
+        """Return the dialog, with an API key that SendGrid knows."""
         if account:
             connect = self.Connect.browse(account.action_connect()["res_id"])
             connect.write(values)
@@ -48,7 +48,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         return self.Connect.create({"name": "Ours", "api_key": API_KEY, **values})
 
     def run_steps(self, connect):
-        """Run all that can, as the dialog does; SendGrid's test arrives at once."""
+        """Run all steps that can, as the dialog does; SendGrid's test event arrives at once."""
         pause = 0
         while pause is not False:
             pause = connect.run_next()
@@ -80,7 +80,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         return {step.name: step.state for step in connect.step_ids}
 
     def assertFailed(self, connect, name, *words):
-        """Assert that a step failed with these words, that what needs it waits, and that nobody learns the key."""
+        """Assert that a step failed with these words, the steps after it wait, and nobody learns the API key."""
         step = self.step(connect, name)
         self.assertEqual(step.state, "failed", self.tell(connect))
         for word in words:
@@ -92,7 +92,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertIs(connect.run_next(), False, "nothing is left to run")
 
     def assertRepaired(self, connect, name):
-        """Assert that after "Repeat" all is well."""
+        """Assert that all steps are done after "Repeat"."""
         self.step(connect, name).action_repeat()
         self.run_steps(connect)
         self.assertTrue(connect.is_done, self.tell(connect))
@@ -102,7 +102,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         return webhooks
 
     def foreign(self, url="https://elsewhere.example.com/hook", **settings):
-        """Somebody else's webhook; its id."""
+        """Make a webhook of another program; return its id."""
         body = {"url": url, "enabled": True, **settings}
         return client.Client(API_KEY, self.sandbox_url).call("post", event_webhook.SETTINGS, body=body).body["id"]
 
@@ -117,7 +117,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
 
     def test_connect(self):
-        """Test that a key is all it takes: webhook, signature, mail server, tracking, and the test that arrives."""
+        """Test that an API key is enough: webhook, signature, mail server, tracking, and a test event that arrives."""
         connect = self.start(self.open())
         self.assertEqual(connect.step_ids.mapped("name"), ALL_STEPS)
         self.assertEqual(set(connect.step_ids.mapped("state")), {"done"}, self.tell(connect))
@@ -144,7 +144,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertTrue(any(body.get("account_status_change") for body in patched))
 
     def test_real_hosts(self):
-        """Test where the mail server leads to outside of development, by region."""
+        """Test the mail server's host outside of development, by region."""
         self.env["ir.config_parameter"].set_param("sendgrid_tracking.smtp_host", False)
         for region, host in (("global", "smtp.sendgrid.net"), ("eu", "smtp.eu.sendgrid.net")):
             with self.subTest(region):
@@ -153,7 +153,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
                 self.assertEqual((server.smtp_host, server.smtp_port, server.smtp_encryption), (host, 587, "starttls"))
 
     def test_all_again(self):
-        """Test that connecting twice changes nothing: one account, one webhook, one server, the same key."""
+        """Test that connecting twice changes nothing: one account, one webhook, one server, the same signing key."""
         account = self.connect()
         before = account.read()[0], account.mail_server_ids.read()[0]
         again = self.connect(account)
@@ -167,7 +167,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
             )
 
     def test_each_step_again(self):
-        """Test that each step can run again by itself, and has the same end."""
+        """Test that each step can run again by itself, and ends the same."""
         connect = self.start(self.open())
         for name in ALL_STEPS:
             with self.subTest(name):
@@ -176,7 +176,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual(len(connect.account_id.mail_server_ids), 1)
 
     def test_new_key(self):
-        """Test that with another API key the account and the mail server that connecting made take that one."""
+        """Test that the account, and the mail server that connecting made, take over another API key."""
         account = self.connect()
         self.sandbox("PUT", "/sandbox/keys/SG.other", NEEDED)
         connect = self.start(self.open(account, api_key=" SG.other\n"))
@@ -184,7 +184,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual((account.api_key, account.mail_server_ids.smtp_pass), ("SG.other", "SG.other"))
 
     def test_off_until_the_key_is_stored(self):
-        """Test that a webhook posts nothing before its key is stored: unsigned, it would be refused."""
+        """Test that a webhook posts nothing before its signing key is stored: such events would be refused."""
         connect = self.open()
         connect.action_start()
         for _step in ALL_STEPS[:-1]:
@@ -198,7 +198,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertNotIn(False, switched[switched.index(True) :], "connecting again never switches it off")
 
     def test_died_after_creation(self):
-        """Test that a webhook whose id never got here is found by its address, and is known as made by us."""
+        """Test that a webhook whose id was never stored is found by its address, and counts as made by us."""
         connect = self.open()
         connect.action_start()
         connect.run_next()
@@ -213,7 +213,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual((account.webhook_id, account.webhook_created), (webhook["id"], True))
 
     def test_answer_lost(self):
-        """Test that a webhook that SendGrid made without its answer coming through is not made twice."""
+        """Test that a webhook is not made twice if SendGrid made it and its answer was lost."""
         connect = self.open()
         self.fault(SETTINGS, method="POST", action="cut", after=True)
         self.start(connect)
@@ -223,7 +223,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertTrue(connect.account_id.webhook_created)
 
     def test_by_hand_before(self):
-        """Test that an account that was set up by hand keeps its webhook and key, and its mail server is taken over."""
+        """Test that an account set up by hand keeps its webhook and signing key, and its mail server is taken over."""
         account = self.env["sendgrid.account"].create({"name": "By hand"})
         server = self.env["ir.mail_server"].create(
             {"name": "Mine", "smtp_host": "smtp.sendgrid.net", "smtp_user": "apikey", "smtp_pass": "SG.for-mails"}
@@ -250,7 +250,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual((webhook["id"], webhook["url"]), (account.webhook_id, account.webhook_url))
 
     def test_webhook_given_away(self):
-        """Test that a webhook that leads to another program by now is not taken back."""
+        """Test that a webhook that now leads to another program is not taken back."""
         account = self.connect()
         url = "https://elsewhere.example.com/hook"
         client.Client(API_KEY, self.sandbox_url).call(
@@ -260,7 +260,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual({webhook["url"] for webhook in self.webhooks()}, {url, account.webhook_url})
 
     def test_key_lost(self):
-        """Test that a key that SendGrid exchanged replaces ours, which stays valid for what was signed with it."""
+        """Test that a signing key that SendGrid exchanged replaces ours, and the old one stays valid too."""
         account = self.connect()
         old = account.verification_key
         api = client.Client(API_KEY, self.sandbox_url)
@@ -276,7 +276,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
 
     def test_web_api(self):
-        """Test that who wants the Web API gets a server for it, and that the choice can be changed."""
+        """Test that choosing the Web API makes a server for it, and that the choice can be changed."""
         account = self.connect(sending="sendgrid_api")
         server = account.mail_server_ids
         self.assertEqual(server.smtp_authentication, "sendgrid_api")
@@ -287,7 +287,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual((server.smtp_authentication, server.smtp_user, server.smtp_pass), ("login", "apikey", API_KEY))
 
     def test_which_server_is_taken_over(self):
-        """Test that with several accounts only a server with the same key is taken over."""
+        """Test that with several accounts only a server with the same API key is taken over."""
         other = self.env["sendgrid.account"].create({"name": "Another"})
         values = {"smtp_host": "smtp.sendgrid.net", "smtp_user": "apikey", "from_filter": "example.com"}
         others, own = self.env["ir.mail_server"].create(
@@ -301,7 +301,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertFalse(others.sendgrid_account_id)
 
     def test_another_server_first(self):
-        """Test that who connects is told when his mails leave through another server."""
+        """Test that the user hears of another server through which his mails leave."""
         self.env["ir.mail_server"].create({"name": "Provider", "smtp_host": "localhost", "sequence": 1})
         connect = self.start(self.open())
         step = self.step(connect, "server")
@@ -314,7 +314,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
 
     def test_bad_key(self):
-        """Test that a key that SendGrid does not know leaves no account behind, and no good key is lost."""
+        """Test that an unknown API key leaves no account behind, and does not replace a good one."""
         connect = self.start(self.open(api_key="SG.mistyped"))
         self.assertFailed(connect, "key", "does not know this API key")
         self.assertFalse(connect.account_id)
@@ -333,13 +333,13 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual(account.api_key, API_KEY)
 
     def test_no_key(self):
-        """Test that nothing but spaces is no key."""
+        """Test that a text of spaces is no API key."""
         for key in (False, " "):
             connect = self.start(self.open(api_key=key))
             self.assertFailed(connect, "key", "no API key")
 
     def test_missing_scope(self):
-        """Test that each permission that is missing is named, with what it is for."""
+        """Test that each missing permission is named, with its purpose."""
         for scope, purpose in zip(NEEDED, ("send e-mails", "find the event webhook", "set up"), strict=True):
             with self.subTest(scope):
                 self.sandbox("PUT", f"/sandbox/keys/{API_KEY}", sorted(set(NEEDED) - {scope}))
@@ -356,7 +356,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
             return None
 
     def test_missing_small_scopes(self):
-        """Test that without the other permissions it works, and says what will not."""
+        """Test that connecting works without the minor permissions, and says what will not work."""
         self.sandbox("PUT", f"/sandbox/keys/{API_KEY}", NEEDED)
         connect = self.start(self.open())
         self.assertEqual(
@@ -379,7 +379,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual(connect.account_id.connection_state, "incomplete")
 
     def test_maximum_reached(self):
-        """Test that a full plan is explained with what takes the room; sending is set up all the same."""
+        """Test that a full plan is explained with the webhooks that fill it; sending is set up all the same."""
         self.sandbox("PUT", "/sandbox/max-webhooks", 1)
         webhook_id = self.foreign(friendly_name="Shop")
         connect = self.start(self.open())
@@ -390,7 +390,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertRepaired(connect, "webhook")
 
     def test_maximum_reached_meanwhile(self):
-        """Test that SendGrid's own word about the plan is explained too, when another was made in between."""
+        """Test that SendGrid's own refusal is explained too, if another webhook was made in between."""
         self.fault(
             SETTINGS, method="POST", status=400, message="You have reached the maximum number of webhooks per plan."
         )
@@ -399,13 +399,13 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertRepaired(connect, "webhook")
 
     def test_already_exists(self):
-        """Test that an address that SendGrid has, where this key does not see it, is explained."""
+        """Test that an address that SendGrid has already, but does not show to this API key, is explained."""
         self.fault(SETTINGS, method="POST", status=400, message="Webhook at 'x' already exists.")
         connect = self.start(self.open())
         self.assertFailed(connect, "webhook", "has this address already")
 
     def test_url_refused(self):
-        """Test that an address that SendGrid does not take is explained, without the secret in it."""
+        """Test that an address that SendGrid does not accept is explained, without the secret in it."""
         self.env["ir.config_parameter"].set_param("web.base.url", "ftp://odoo.example.com")
         connect = self.start(self.open())
         self.assertFailed(connect, "webhook", "ftp://odoo.example.com", "web.base.url", "is not a valid url")
@@ -413,7 +413,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertRepaired(connect, "webhook")
 
     def test_url_in_doubt(self):
-        """Test that an address that SendGrid can hardly reach is said, and that the test decides."""
+        """Test that the user is warned of an address that SendGrid can hardly reach; the test event decides."""
         self.sandbox("PUT", "/sandbox/max-webhooks", 10)
         for url, word in (
             ("http://odoo.example.com", "https"),
@@ -432,7 +432,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
                 self.assertTrue(connect.is_done)
 
     def test_calls_that_fail(self):
-        """Test each step with each trouble of SendGrid's: it says what to do, and repeated all is well."""
+        """Test each step with each fault of SendGrid's: it says what to do, and "Repeat" ends well."""
         troubles = {
             "limit": ({"status": 429, "reset": 900}, "too many calls"),
             "server": ({"status": 500}, "problem of its own"),
@@ -452,7 +452,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
             (place, trouble) for place in places.items() for trouble in troubles.items()
         ):
             if kind == "scope" and step in ("tracking", "test"):
-                continue  # this they can do without: see test_missing_small_scopes
+                continue  # these steps do not need it: see test_missing_small_scopes
             with self.subTest(step=step, kind=kind), patch.object(client, "TRIES", 1), self.hurry(kind == "timeout"):
                 self.sandbox("POST", "/sandbox/reset")
                 self.fault(path, method=method, **fault)
@@ -473,7 +473,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
             yield
 
     def test_trouble_that_passes(self):
-        """Test that a limit and a broken server are waited for, and not shown."""
+        """Test that a rate limit and a broken server are waited for, and not shown."""
         self.fault("/v3/scopes", status=429, reset=1)
         self.fault(f"{SETTINGS}/all", status=503)
         connect = self.start(self.open())
@@ -482,7 +482,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual(self.calls("GET").count(f"{SETTINGS}/all"), 2)
 
     def test_answers_that_are_none(self):
-        """Test that what is no answer of SendGrid's is said."""
+        """Test that the user reads it if an answer is not SendGrid's."""
         for answer in (None, [], {"scopes": 5}, "x"):
             with (
                 self.subTest(answer=answer),
@@ -502,7 +502,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
             self.assertFailed(self.run_steps(connect), "webhook", "not SendGrid")
 
     def test_no_test_event(self):
-        """Test that a test that does not arrive within a minute is said to be missing, with what to look at."""
+        """Test that a test event that does not arrive within a minute is reported, with things to check."""
         connect = self.open()
         connect.action_start()
         for _step in ALL_STEPS:
@@ -520,7 +520,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertRepaired(connect, "test")
 
     def test_earlier_test_event(self):
-        """Test that a test that arrived before is not taken for this one."""
+        """Test that a test event that arrived before does not count."""
         account = self.connect()
         connect = self.open(account)
         connect.action_start()
@@ -539,7 +539,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         return dialog
 
     def test_disconnect(self):
-        """Test that disconnecting takes away the webhook, the keys and the server that connecting made, no more."""
+        """Test that disconnecting removes only the webhook, the keys and the server that connecting made."""
         foreign = self.foreign()
         account = self.connect()
         server = account.mail_server_ids
@@ -577,7 +577,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual((server.active, server.smtp_pass), (True, API_KEY))
 
     def test_disconnect_what_was_there(self):
-        """Test that a webhook and a server that were there before stay."""
+        """Test that a webhook and a server that existed before connecting stay."""
         account = self.env["sendgrid.account"].create({"name": "By hand"})
         values = {"name": "Mine", "smtp_host": "smtp.sendgrid.net", "smtp_user": "apikey", "smtp_pass": "SG.mine"}
         server = self.env["ir.mail_server"].create(values)
@@ -591,7 +591,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertFalse(server.sendgrid_account_id or server.sendgrid_connection)
 
     def test_disconnect_given_away(self):
-        """Test that a webhook that leads elsewhere by now is left alone."""
+        """Test that a webhook that now leads elsewhere is left alone."""
         account = self.connect()
         client.Client(API_KEY, self.sandbox_url).call(
             "patch",
@@ -603,7 +603,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual(len(self.webhooks()), 1)
 
     def test_disconnect_without_sendgrid(self):
-        """Test that disconnecting works when SendGrid does not, and says what is left to do there."""
+        """Test that disconnecting works while SendGrid does not answer, and lists what is left to do there."""
         troubles = {
             "dead key": lambda account: self.sandbox("DELETE", f"/sandbox/keys/{API_KEY}"),
             "down": lambda account: self.fault(SETTINGS, status=500, times=100),
@@ -625,7 +625,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
                 self.assertFalse(account.mail_server_ids)
 
     def test_disconnect_server_in_use(self):
-        """Test that a server that is still used is named as left to do, and the rest is done."""
+        """Test that a server in use is listed as left to do, and the rest is done."""
         account = self.connect()
         server = account.mail_server_ids
         with patch.object(type(server), "_active_usages_compute", lambda self: {self.id: ["A mailing"]}):
@@ -643,7 +643,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         return self.start(connect)
 
     def test_rotation(self):
-        """Test that a new key comes with a second webhook, and that the first goes when its time is over."""
+        """Test that a new signing key comes with a second webhook, and that the first is deleted in time."""
         self.enterContext(patch.object(IrCron, "_commit_progress"))
         account = self.connect()
         old = account.webhook_id, account.webhook_token, account.verification_key
@@ -679,7 +679,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertTrue(self.rotate(account).is_done, "and again")
 
     def test_rotation_of_an_archived_account(self):
-        """Test that the webhook that a new key replaced goes too when its account was archived meanwhile."""
+        """Test that the replaced webhook is deleted too if its account was archived meanwhile."""
         self.enterContext(patch.object(IrCron, "_commit_progress"))
         account = self.connect()
         self.rotate(account)
@@ -691,7 +691,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertFalse(account.previous_webhook_id or account.previous_verification_key)
 
     def test_rotation_ended_by_hand(self):
-        """Test that the old key can be ended at once."""
+        """Test that the old signing key can be ended at once."""
         account = self.connect()
         self.rotate(account)
         account.action_forget_previous_key()
@@ -699,7 +699,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertFalse(account.previous_verification_key or account.previous_verification_key_end)
 
     def test_rotation_without_room(self):
-        """Test that a plan with one webhook keeps its key, and says why."""
+        """Test that a plan with one webhook keeps its signing key, and says why."""
         account = self.connect()
         before = account.webhook_id, account.webhook_token, account.verification_key
         self.sandbox("PUT", "/sandbox/max-webhooks", 1)
@@ -710,7 +710,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertRepaired(connect, "second")
 
     def test_rotation_died(self):
-        """Test that a rotation that stopped between two steps goes on in a new dialog."""
+        """Test that a rotation that stopped between two steps continues in a new dialog."""
         account = self.connect()
         old = account.webhook_token
         connect = self.Connect.browse(account.action_rotate_key()["res_id"])
@@ -725,7 +725,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertEqual(len(self.webhooks()), 2)
 
     def test_rotation_died_before_the_test(self):
-        """Test that the old webhook only goes when the new one is switched on, though nobody saw the last step."""
+        """Test that the old webhook is only deleted once the new one is on, even if nobody saw the last step."""
         account = self.connect()
         connect = self.Connect.browse(account.action_rotate_key()["res_id"])
         connect.action_start()
@@ -744,7 +744,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertFalse(self.webhooks())
 
     def test_end_of_previous_key(self):
-        """Test that the previous key is accepted until its end, to the second, and for good without one."""
+        """Test that the previous signing key is valid until its end, to the second, and for good without an end."""
         new, old = Signer(), Signer()
         account = self.env["sendgrid.account"].create(
             {"name": "Two keys", "verification_key": new.public_key, "previous_verification_key": old.public_key}
@@ -767,7 +767,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
 
     def test_tracking_settings(self):
-        """Test that the account's tracking is shown and switched, each by itself."""
+        """Test that the account's tracking settings are shown, and switched one by one."""
         account = self.connect()
         before = account.open_tracking, account.click_tracking
         account.action_switch_open_tracking()
@@ -780,7 +780,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertTrue(account.tracking_settings_date)
 
     def test_tracking_settings_refused(self):
-        """Test that a key that may not switch them changes nothing, here neither."""
+        """Test that an API key that may not switch them changes nothing in Odoo either."""
         account = self.connect()
         before = account.open_tracking
         self.sandbox("PUT", f"/sandbox/keys/{API_KEY}", [*NEEDED, "tracking_settings.read"])

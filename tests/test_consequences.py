@@ -34,7 +34,7 @@ class ConsequenceCase(HttpCase):
         )
 
     def _sent(self, partner, with_message=True, **vals):
-        """A document as sending leaves it, with its message and notification in the chatter; and its relayed copy."""
+        """Return a document as sending leaves it, with message and notification, and its message at SendGrid."""
         message = self.env["mail.message"]
         if with_message:
             message = partner.with_user(self.salesperson).message_post(
@@ -86,10 +86,10 @@ class ConsequenceCase(HttpCase):
 
 @tagged("post_install", "-at_install")
 class TestConsequences(ConsequenceCase):
-    """What Odoo does when something new becomes true of an e-mail: from the signed POST to what people see."""
+    """The consequences of new facts about an e-mail: from the signed POST to the pages that people see."""
 
     def test_table(self):
-        """Test each kind of event against all that may follow: notification, counter, flag, blacklist."""
+        """Test each kind of event against all possible consequences: notification, counter, flag, blacklist."""
         table = [
             # event, its fields: status, notification, failure, bounces counted, flagged, blacklisted
             ("delivered", {}, "delivered", "sent", False, 0, False, False),
@@ -123,7 +123,7 @@ class TestConsequences(ConsequenceCase):
                 self.assertFalse(email.failed_facts)
 
     def test_once(self):
-        """Test that a consequence happens once: the event comes again, and more events of the kind come."""
+        """Test that a consequence happens once, though the event comes again and more events of its kind come."""
         partner = self._contact()
         email, relayed = self._sent(partner)
         bounce = relayed.event("bounce", timestamp=SENT_SECONDS + 5)
@@ -146,7 +146,7 @@ class TestConsequences(ConsequenceCase):
         self.assertIn("User unknown", partner.sendgrid_warning)
 
     def test_bounce_about_a_lead(self):
-        """Test that a bounce counts on its contact, and on the lead of its message, whatever became of that."""
+        """Test that a bounce counts on its contact and its message's lead, even if the lead is archived or gone."""
         for vals in ({}, {"email_from": "other@example.org"}, {"active": False}):
             with self.subTest(vals):
                 partner = self._contact()
@@ -163,7 +163,7 @@ class TestConsequences(ConsequenceCase):
         self.assertEqual((partner.message_bounce, email.failed_facts), (1, False))
 
     def test_late_bounce(self):
-        """Test a bounce that comes back with an address and nothing else: found by it, with all that follows."""
+        """Test a bounce that comes back with only an address: it finds its e-mail and has all consequences."""
         partner = self._contact()
         email, relayed = self._sent(partner)
         self._post(relayed.event("delivered", timestamp=SENT_SECONDS + 3))
@@ -172,7 +172,7 @@ class TestConsequences(ConsequenceCase):
         self.assertEqual((partner.message_bounce, partner.email_bounced), (1, True))
 
     def test_cc_bounces_alone(self):
-        """Test that a Cc's bounce is the Cc's: the To's document, contact and notification stay."""
+        """Test that a bounce of the Cc leaves the document, contact and notification of the To alone."""
         to, cc = self._contact(), self._contact()
         email, relayed = self._sent(to, is_alone=False)
         cc_email, _relayed = self._sent(cc, with_message=False, is_alone=False)
@@ -185,7 +185,7 @@ class TestConsequences(ConsequenceCase):
         self.assertEqual(email.mail_message_id.notification_ids.notification_status, "sent")
 
     def test_flag_clears(self):
-        """Test that the flag goes with the address, or by the button, and stays otherwise."""
+        """Test that another address or the button clears the flag, and nothing else does."""
         partner = self._contact()
         _email, relayed = self._sent(partner)
         self._post(relayed.event("bounce"))
@@ -201,17 +201,17 @@ class TestConsequences(ConsequenceCase):
         self.assertRecordValues(partner, [{"email_bounced": False, "message_bounce": 0, "sendgrid_warning": ""}])
 
     def test_group(self):
-        """Test that leaving a group follows the account's setting, and that returning undoes that and nothing else."""
+        """Test that leaving a group follows the account's setting, and that returning undoes only that."""
         self.account.group_unsubscribe_action = "blacklist"
         partner = self._contact()
         email, relayed = self._sent(partner)
         other, other_relayed = self._sent(partner)
         self._post(relayed.event("group_unsubscribe", timestamp=SENT_SECONDS + 10))
         self.assertTrue(self._is_blacklisted(partner.email_normalized))
-        # He returns by another e-mail's link.
+        # He returns by the link in another e-mail.
         self._post(other_relayed.event("group_resubscribe", timestamp=SENT_SECONDS + 20))
         self.assertFalse(self._is_blacklisted(partner.email_normalized))
-        # The same two in reverse order of arrival.
+        # The same two events arrive in reverse order.
         self._post(relayed.event("group_resubscribe", timestamp=SENT_SECONDS + 40))
         self._post(other_relayed.event("group_unsubscribe", timestamp=SENT_SECONDS + 30))
         self.assertFalse(self._is_blacklisted(partner.email_normalized))
@@ -225,7 +225,7 @@ class TestConsequences(ConsequenceCase):
         self.assertEqual(email.status, "sent")
 
     def test_switched_off(self):
-        """Test that events of an account that does not act are recorded, and have no consequence, then or later."""
+        """Test that events of an account without consequences are recorded, and have none, now or later."""
         self.account.act_on_events = False
         partner = self._contact()
         email, relayed = self._sent(partner)
@@ -266,7 +266,7 @@ class TestConsequences(ConsequenceCase):
         self.assertFalse(self.account.activity_ids)
 
     def test_expired(self):
-        """Test that 72 hours of deferral are said to have ended, once, and that a later delivery corrects it."""
+        """Test that an e-mail deferred for 72 hours is given up, once, and that a later delivery corrects it."""
         partner = self._contact()
         email, relayed = self._sent(partner)
         fresh, fresh_relayed = self._sent(partner)
@@ -289,7 +289,7 @@ class TestConsequences(ConsequenceCase):
         self.assertEqual((email.status, notification.notification_status), ("delivered", "sent"))
 
     def test_expiry_of_what_a_machine_opened(self):
-        """Test that a deferred e-mail with a prefetch is left alone, and stops the others' expiry at no run."""
+        """Test that a deferred e-mail with a prefetch is left alone, and does not stop the expiry of others."""
         email, relayed = self._sent(self._contact())
         now = int(datetime.now().timestamp())
         self._post(
@@ -315,7 +315,7 @@ class TestConsequences(ConsequenceCase):
             self.assertEqual(self._is_blacklisted(partner.email_normalized), blacklisted)
 
     def test_warning_keeps_the_secret(self):
-        """Test that who may not see an e-mail reads of the refusal, and not the e-mail's subject."""
+        """Test that a user who may not see an e-mail reads of the refusal, and not the e-mail's subject."""
         partner = self._contact()
         secret = self.env["res.partner"].create({"name": "Secret", "company_id": False})
         email, relayed = self._sent(partner, with_message=False, model=False, res_id=False, subject="SECRET")
@@ -335,7 +335,7 @@ class TestConsequences(ConsequenceCase):
         self.assertIn("unsubscribed", partner.sendgrid_warning)
 
     def test_two_accounts_suspended(self):
-        """Test that two accounts suspended in the same second are both heard of."""
+        """Test that two accounts suspended in the same second are both reported."""
         self._post(account_event(SENT_SECONDS), account_event(SENT_SECONDS))
         self.assertEqual(self.env["sendgrid.event"].search_count([("match", "=", "account")]), 2)
 
@@ -348,7 +348,7 @@ class TestConsequences(ConsequenceCase):
             self.account.active = False
 
     def test_warning_in_composer(self):
-        """Test that the full composer warns before writing to who bounced, and not before writing to others."""
+        """Test that the full composer warns before writing to a bounced address, and not before writing to others."""
         partner, other = self._contact(), self._contact()
         _email, relayed = self._sent(partner)
         self._post(relayed.event("unsubscribe", timestamp=SENT_SECONDS + 9))
@@ -361,7 +361,7 @@ class TestConsequences(ConsequenceCase):
         self.assertIn("unsubscribed", partner.with_user(self.salesperson).sendgrid_warning)
 
     def test_send_again(self):
-        """Test that Send again opens the composer with the content and the contact as it is now."""
+        """Test that Send Again opens the composer with the content and the contact as it is now."""
         partner = self._contact()
         email, relayed = self._sent(partner)
         self._post(relayed.event("bounce"))
@@ -374,7 +374,7 @@ class TestConsequences(ConsequenceCase):
         self.assertIn("Hello", composer.body)
 
     def test_merge(self):
-        """Test that documents and their reading follow merged contacts, and that a flag stays with its address."""
+        """Test that documents and events follow merged contacts, and that a flag stays with its address."""
         partner, other = self._contact(), self._contact()
         email, relayed = self._sent(partner)
         self._post(relayed.event("bounce"))
@@ -396,7 +396,7 @@ class TestAutomationRules(ConsequenceCase):
         return rule
 
     def test_rules(self):
-        """Test the rules on bounce, unsubscription and click: their effect, and no effect on who did nothing."""
+        """Test the rules on bounce, unsubscription and click: they act on these contacts, and on no others."""
         for name in ("bounce", "unsubscribe", "click"):
             self._switch_on(name)
         quiet = self._contact()
@@ -462,7 +462,7 @@ class TestAutomationRules(ConsequenceCase):
 
     @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
     def test_rule_for_many(self):
-        """Test that code that was said to handle many runs once for all of a drain, and if that fails for each."""
+        """Test that code declared for many runs once for all records of a drain, and one by one if that fails."""
         rule = self._switch_on("unsubscribe")
         rule.action_server_ids.code = (
             "if 'bad' in records.partner_id.mapped('name'): raise UserError('not this one')\n"
@@ -479,7 +479,7 @@ class TestAutomationRules(ConsequenceCase):
         self.assertIn("not this one", batch.failed_rules)
 
     def test_rule_for_one(self):
-        """Test that code runs for each record unless somebody has said that it handles many, however it is written."""
+        """Test that code runs for each record unless it is declared for many, however it is written."""
         rule = self._switch_on("unsubscribe")
         for code in (
             "records[0].partner_id.write({'ref': 'seen'})",
@@ -497,7 +497,7 @@ class TestAutomationRules(ConsequenceCase):
                 self.assertEqual([partner.ref for partner in partners], ["seen", "seen"])
 
     def test_rule_for_many_indented(self):
-        """Test that code that was said to handle many runs once for all, also with white space before it."""
+        """Test that code declared for many runs once for all, also with white space before it."""
         rule = self._switch_on("unsubscribe")
         code = "\n            records.partner_id.write({'ref': len(records)})\n        "
         rule.action_server_ids.write({"code": code, "sendgrid_runs_once": True})
@@ -516,7 +516,7 @@ class TestAutomationRules(ConsequenceCase):
         self.assertEqual([partner.ref for partner in partners], ["x", "x"])
 
     def _rule(self, model, watched, code):
-        """A rule on a change of a field of whatever record."""
+        """Create a rule that runs this code when this field of a record changes."""
         model = self.env["ir.model"]._get(model)
         rule = self.env["base.automation"].create(
             {
@@ -543,7 +543,7 @@ class TestAutomationRules(ConsequenceCase):
         self.assertEqual((lead.active, lead.message_bounce, partner.message_bounce), (False, 2, 2))
 
     def test_rules_on_what_a_bounce_brings_about(self):
-        """Test that rules on all that a bounce changes run once, those on what another rule changes included."""
+        """Test that rules on each change that a bounce causes run once, also on changes by another rule."""
         partners = [self._contact(), self._contact()]
         relayed = [self._sent(partner)[1] for partner in partners]
         for watched, code in (
@@ -588,7 +588,7 @@ class TestAutomationRules(ConsequenceCase):
 
     @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
     def test_failing_filter(self):
-        """Test that a rule whose filter raises is noted, and the batch lands."""
+        """Test that a rule whose filter raises is noted, and the batch is processed."""
         rule = self._switch_on("unsubscribe")
         email, relayed = self._sent(self._contact())
         rule.filter_domain = "[('status', '=', no_such_name)]"

@@ -21,7 +21,7 @@ class TestDevice(TransactionCase):
         return self.env["sendgrid.event"].new({"user_agent": user_agent}).device
 
     def test_words(self):
-        """Test that the usual programs are told in words."""
+        """Test that the usual programs are described in words."""
         for user_agent, words in (
             (BROWSER, r"^Chrome on Linux$"),
             (OUTLOOK, r"^Outlook.* on Windows"),
@@ -36,10 +36,10 @@ class TestDevice(TransactionCase):
     @quick
     @given(st.text())
     def test_any_text(self, user_agent):
-        """Test that any text gives some names, or none."""
+        """Test that any text gives some names, or none, and raises nothing."""
         self.assertTrue(all(isinstance(name, str) for name in identify(user_agent)))
 
     def test_endless_text(self):
-        """Test that a user agent as long as may be stored takes no time to tell."""
+        """Test that a user agent of the greatest length is described without delay."""
         for text in ("Mozilla/5.0 " * 5_000, "(" * 64_000, "Chrome/" + "1" * 64_000):
             self.assertTrue(all(isinstance(name, str) for name in identify(text)))

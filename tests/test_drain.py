@@ -27,7 +27,7 @@ FIGURES = (
     "machine_open_count machine_click_count sg_message_id"
 ).split()
 
-# What the samples have in common, and what each of them says besides: every field of the event that it becomes.
+# The fields that the samples share, and those of each sample: every field of the event that it becomes.
 COMMON = {
     "match": "foreign",
     "email_id": False,
@@ -196,13 +196,13 @@ SAMPLES = {
 
 
 class Undo(Exception):
-    """Leaves a savepoint and takes back what was done in it."""
+    """Leaves a savepoint and undoes its changes."""
 
 
 @tagged("post_install", "-at_install")
 class TestDrain(SendgridCase):
     def _figures(self, emails):
-        """What the events of documents add up to, as stored."""
+        """Return the stored values of documents that depend on their events."""
         self.env.invalidate_all()
         return [[email[name] for name in FIGURES] for email in emails]
 
@@ -211,7 +211,7 @@ class TestDrain(SendgridCase):
     # ------------------------------------------------------------
 
     def test_samples(self):
-        """Test each sample of the vendor's shape: every field of the event that it becomes."""
+        """Test each sample of SendGrid's shape: every field of the event that it becomes."""
         self.assertEqual(set(SAMPLES), set(sample_names()))
         for name, expected in SAMPLES.items():
             with self.subTest(name):
@@ -247,7 +247,7 @@ class TestDrain(SendgridCase):
         self.assertTrue(batch.processed_date)
 
     def test_every_kind_reaches_its_document(self):
-        """Test for each kind of event what it makes of a document, the contact's and the sender's view of it."""
+        """Test for each kind of event the document, the contact's view and the sender's view that follow from it."""
         opened = {"first_open_date": 3600, "last_open_date": 3600, "open_count": 1}
         for kind, expected in {
             "processed": {"status": "processed", "processed_date": 3600},
@@ -268,7 +268,7 @@ class TestDrain(SendgridCase):
             with self.subTest(kind):
                 email = self.create_email(f"{kind}@example.org", partner_id=self.contact.id)
                 message = self.relay(email)
-                # Long after the arrival, so that nobody takes a person for a machine.
+                # Long after the arrival nobody takes a person for a machine.
                 events = [] if kind == "processed" else [message.event("processed", timestamp=self.after(email, 1))]
                 if kind not in ("processed", "delivered"):
                     expected = {"processed_date": 1, **expected}
@@ -287,7 +287,7 @@ class TestDrain(SendgridCase):
                 self.assertFalse(event.smtp_id, "what has its document needs no other way to find it")
 
     def test_account_event(self):
-        """Test that a word about the account is kept with it and belongs to no e-mail."""
+        """Test that an event about the account is kept with it and belongs to no e-mail."""
         email = self.create_email()
         event = self.event_of(self.receive(account_event(self.after(email, 60))))
         self.assertEqual((event.match, event.account_id, event.email_id.id), ("account", self.account, False))
@@ -298,7 +298,7 @@ class TestDrain(SendgridCase):
     # ------------------------------------------------------------
 
     def test_not_a_list(self):
-        """Test that a body that is no list fails as a whole, says why, is kept, and holds up nothing."""
+        """Test that a body that is no list fails as a whole, says why, is kept, and does not block others."""
         for body in (b"", b"{}", b'"text"', b"<html>", b"[{]", b"\xff\xfe\x00", to_wire([KINDS["open"]])[:-9]):
             with self.subTest(body):
                 email = self.create_email()
@@ -322,7 +322,7 @@ class TestDrain(SendgridCase):
                     self.assertFalse(batches[0].body)
 
     def test_bad_element(self):
-        """Test that an element that cannot be understood is rejected alone, with its reason; the body stays."""
+        """Test that an element that is no event is rejected alone, with its reason; the body stays."""
         email = self.create_email()
         message = self.relay(email)
         body = to_wire(
@@ -345,7 +345,7 @@ class TestDrain(SendgridCase):
         self.assertEqual(email.status, "delivered")
 
     def test_a_body_of_rubbish(self):
-        """Test that of very many elements that cannot be understood all are counted, and the first are explained."""
+        """Test that of very many rejected elements all are counted, and the first are explained."""
         batch = self.store(b"[" + b"1," * 5000 + b"1]")
         self.drain()
         self.assertBatch(batch, state="done", event_count=5001, rejected_count=5001)
@@ -354,7 +354,7 @@ class TestDrain(SendgridCase):
         self.assertEqual(lines[-1], "and 4901 more")
 
     def test_absurd_texts(self):
-        """Test that what the parser lets through can be stored: long texts, all characters, numbers at their limits."""
+        """Test that values that pass the parser can be stored: long texts, all characters, extreme numbers."""
         email = self.create_email()
         message = self.relay(email)
         texts = {name: "é🙂\x01\x7f\ufffe\u2028" * 9_000 for name in ("reason", "response", "url", "useragent")}
@@ -410,7 +410,7 @@ class TestDrain(SendgridCase):
                 seconds = data.draw(st.sampled_from([1, 2, 3, 10, 3600, 3601]))
                 ids = data.draw(st.sampled_from([{}, {"odoo_id": None, "odoo_db": None}]))
                 events.append(message.event(kind, timestamp=self.after(email, seconds), **fields, **ids))
-        # One event that shows which message it is, or those without our ids would belong to nobody.
+        # One event must name its message, or the events without our ids would have no document.
         events += [
             self.relay(email).event("processed", timestamp=self.after(email, 1), sg_message_id=key)
             for email, key in {
@@ -448,7 +448,7 @@ class TestDrain(SendgridCase):
         self.assertEqual(*results)
 
     def test_group_without_number(self):
-        """Test that leaving and coming back are of one group also where SendGrid names none."""
+        """Test that leaving and coming back concern one group also if SendGrid names none."""
         email = self.create_email()
         message = self.relay(email)
         self.receive(message.event("group_unsubscribe", timestamp=self.after(email, 60), asm_group_id=None))
@@ -457,7 +457,7 @@ class TestDrain(SendgridCase):
         self.assertEqual(email.status, "sent")
 
     def test_event_before_its_message_is_known(self):
-        """Test that an event with only SendGrid's id finds its document once another event tells whose it is."""
+        """Test that an event with only SendGrid's id finds its document once another event names both."""
         email = self.create_email()
         message = self.relay(email)
         anonymous = {"odoo_id": None, "odoo_db": None, "smtp-id": None}
@@ -469,7 +469,7 @@ class TestDrain(SendgridCase):
         self.assertEmail(email, status="opened", open_count=1)
 
     def test_told_twice_before_its_message_is_known(self):
-        """Test that an interaction that SendGrid's history told, of a message not known then, counts once."""
+        """Test that an interaction from SendGrid's history counts once, even if its message was not known then."""
         email = self.create_email()
         event = self.relay(email).event("click", timestamp=self.after(email, 3600), url="https://example.com/a")
         unsaid = {"odoo_id", "odoo_db", "smtp-id", "url_offset"}
@@ -482,7 +482,7 @@ class TestDrain(SendgridCase):
         self.assertEvents(email, [("click", "odoo_id")])
 
     def test_nothing_stale(self):
-        """Test that what is computed from a document follows at once, in the same transaction."""
+        """Test that values computed from a document follow at once, in the same transaction."""
         email = self.create_email()
         message = self.relay(email)
         self.receive(message.event("open", timestamp=self.after(email, 600), useragent=BROWSER))
@@ -515,7 +515,7 @@ class TestDrain(SendgridCase):
         self.env.flush_all()
         self.env.invalidate_all()
         before = self.env.cr.sql_log_count
-        # The ORM inserts and updates a hundred rows at once: what it does about more is its own affair.
+        # The ORM inserts and updates a hundred rows at once; its queries for more rows are its own.
         with patch.multiple(orm_models, INSERT_BATCH_SIZE=10_000, UPDATE_BATCH_SIZE=10_000):
             self.Drain._drain()
             self.env.flush_all()
@@ -527,7 +527,7 @@ class TestDrain(SendgridCase):
     def test_number_of_queries(self):
         """Test that a thousand events take as many queries as ten."""
         for _time in range(2):
-            self._count_queries(8)  # fills the caches; what is told to open pages waits for the next one
+            self._count_queries(8)  # this fills the caches; the message to open pages waits for the next drain
         self.assertEqual(self._count_queries(1_000), self._count_queries(12))
 
     def test_number_of_queries_of_many_posts(self):
@@ -551,7 +551,7 @@ class TestDrain(SendgridCase):
 
     @mute_logger(LOGGER)
     def test_failing_batch_fails_alone(self):
-        """Test that a batch on which processing raises is marked with the error; its neighbours land."""
+        """Test that a batch that raises is marked with the error, and its neighbours are processed."""
         emails = [self.create_email(f"{name}@example.org") for name in "abc"]
         batches = [
             self.store([self.relay(email).event("delivered", timestamp=self.after(email, 60))]) for email in emails
@@ -560,7 +560,7 @@ class TestDrain(SendgridCase):
 
         def fail_on_b(model, received):
             if any(event.recipient == "b@example.org" for _batch, event in received):
-                # Not only the ORM's own way to fail: the transaction itself is in error.
+                # Fail in PostgreSQL, not only in the ORM: the transaction itself is in error.
                 model.env.cr.execute("SELECT 1/0")
             return ingest(model, received)
 
@@ -578,7 +578,7 @@ class TestDrain(SendgridCase):
         self.assertEqual(emails[1].status, "delivered")
 
     def test_process_again(self):
-        """Test that a processed batch can be processed again: what is known is a duplicate, and nothing changes."""
+        """Test that a processed batch can be processed again: its events are duplicates, and nothing changes."""
         email = self.create_email()
         batch = self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 60)), 7)
         before = self._figures(email)
@@ -602,7 +602,7 @@ class TestDrain(SendgridCase):
 
 @tagged("post_install", "-at_install")
 class TestCronDrain(SendgridCase):
-    """The drain as the cron runs it, which commits and rolls back: on a cursor that the test takes back."""
+    """The drain as the cron runs it, with commits and rollbacks, on a cursor that the test undoes."""
 
     def setUp(self):
         super().setUp()
@@ -629,7 +629,7 @@ class TestCronDrain(SendgridCase):
         self.assertEqual({email.status for email in emails}, {"delivered"})
 
     def test_chunk_of_bytes(self):
-        """Test that large bodies are processed a few at a time, and one that is larger than a chunk as well."""
+        """Test that large bodies are processed a few at a time, and so is one that is larger than a chunk."""
         for _number in range(3):
             self.store([account_event(now(), type="x" * 1000, sg_event_id="y")])
         with patch.object(sendgrid_drain, "CHUNK_BYTES", 3000):
@@ -640,7 +640,7 @@ class TestCronDrain(SendgridCase):
         self.assertFalse(self.Drain._has_pending())
 
     def test_never_raises(self):
-        """Test that whatever happens, the cron's method ends well and says so: core forgets a failing one."""
+        """Test that the cron's method always returns and reports success: core switches off one that fails."""
         batch = self.store([account_event(now())])
         for error in (ValueError("broken"), psycopg2.OperationalError("gone"), KeyError("x"), MemoryError()):
             with (
@@ -655,7 +655,7 @@ class TestCronDrain(SendgridCase):
         self.assertEqual(batch.state, "done")
 
     def test_serialization_failures(self):
-        """Test that the drain tries again when somebody else wrote the same, and gives up for now after some times."""
+        """Test that the drain tries again after a concurrent write, and gives up for now after several tries."""
         batch = self.store([account_event(now())])
         drain = SendgridDrain._drain
         with patch.object(
@@ -673,7 +673,7 @@ class TestCronDrain(SendgridCase):
         self.assertEqual(batch.state, "pending")
 
     def test_less_at_once_after_a_conflict(self):
-        """Test that after a conflict one batch is taken, with its contacts held, and then more again."""
+        """Test that after a conflict the drain takes one batch, locks its contacts first, and then takes more again."""
         for _number in range(4):
             self.store([account_event(now())])
         drain, seen = SendgridDrain._drain, []
@@ -690,7 +690,7 @@ class TestCronDrain(SendgridCase):
         self.assertFalse(self.env["sendgrid.event.batch"].search([("state", "!=", "done")]))
 
     def test_stays_active(self):
-        """Test that the cron itself, run by core with a drain that fails, is still there, and so is its work."""
+        """Test that the cron itself, run by core with a drain that fails, stays active, and its work waits."""
         cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
         batch = self.store([account_event(now())])
         with patch.object(SendgridDrain, "_drain", side_effect=ValueError("broken")), mute_logger(LOGGER):
@@ -710,7 +710,7 @@ class TestCronDrain(SendgridCase):
         Trigger.search([("cron_id", "=", cron.id)]).unlink()
         self.store([account_event(now())])
         self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 1)
-        # As after the commit.
+        # This happens after the commit.
         sendgrid_drain._last_wake[self.env.cr.dbname] = sendgrid_drain.time.monotonic()
         for _number in range(10):
             self.store([account_event(now())])
@@ -723,7 +723,7 @@ class TestCronDrain(SendgridCase):
 @tagged("post_install", "-at_install")
 class TestNotify(SendgridCase):
     def test_ids_only(self):
-        """Test that open pages are told once per drain which documents changed, and nothing about them."""
+        """Test that open pages hear once per drain which documents changed, and nothing about them."""
         emails = self.create_email("a@example.org") | self.create_email("b@example.org")
         untouched = self.create_email("c@example.org")
         with patch.object(type(self.env["res.groups"]), "_bus_send", autospec=True) as sent:

@@ -15,7 +15,7 @@ class TestEngagement(BaseCase):
     """People and machines, on the labelled histories."""
 
     def test_labelled_histories(self):
-        """Test that people are told with a precision and recall of 0.95 on the third held out; print the figures."""
+        """Test that people are found with a precision and recall of 0.95 in the held-out third; print the figures."""
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.engagement"], cwd=ROOT, capture_output=True, text=True, check=False
         )

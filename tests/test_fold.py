@@ -14,7 +14,7 @@ from .simulator import BROWSER
 NOW = 1_795_500_000
 HOUR = 3600
 
-# Few values of each, so that events meet: in the same second, about the same link, equal but for one detail.
+# Each field has few values, so that events meet: in the same second, about the same link, equal but for one detail.
 events = st.builds(
     Event,
     event=st.sampled_from([*DELIVERY_EVENTS, *ENGAGEMENT_EVENTS, "something_new"]),
@@ -32,7 +32,7 @@ events = st.builds(
     sg_machine_open=st.booleans(),
     asm_group_id=st.sampled_from([None, 1, 2]),
 )
-# What may be told otherwise of one and the same interaction.
+# These fields may differ between two reports of one interaction.
 DETAILS = {
     "user_agent": [BROWSER, "Barracuda/1.0"],
     "sg_machine_open": [True, False],
@@ -44,7 +44,7 @@ histories = st.lists(events, max_size=8)
 
 
 def event(name, minutes=0, **fields):
-    """An event so long after the sending that only its kind matters."""
+    """Return an event some minutes after the sending; in these tests only its kind matters."""
     if name in ("blocked", "expired"):
         name, fields = "bounce", {"bounce_type": name, **fields}
     elif name == "bounce":
@@ -83,7 +83,7 @@ class TestFold(BaseCase):
     @quick
     @given(histories.filter(bool), st.data())
     def test_order_of_variants(self, history, data):
-        """Test the same where one interaction is told in several ways, of which one counts."""
+        """Test the same if one interaction is told in several ways, of which one counts."""
         variants = [
             dataclasses.replace(
                 data.draw(st.sampled_from(history)),
@@ -97,7 +97,7 @@ class TestFold(BaseCase):
     @quick
     @given(histories.filter(bool), st.data())
     def test_repetition(self, history, data):
-        """Test that events told again, as they were or under another id, change nothing."""
+        """Test that repeated events, with the same or another id, change nothing."""
         again = data.draw(st.lists(st.sampled_from(history), max_size=10))
         renamed = [dataclasses.replace(e, sg_event_id=f"again{number}") for number, e in enumerate(again)]
         told = data.draw(st.permutations(history + again + renamed))
@@ -106,7 +106,7 @@ class TestFold(BaseCase):
     @quick
     @given(histories)
     def test_figures(self, history):
-        """Test what holds of every state: figures that add up, and a status that is borne out by an event."""
+        """Test rules that hold for every state: its figures add up, and an event proves its status."""
         state = fold(history)
         different = {e.fingerprint: e for e in history}.values()
         opens = [e for e in different if e.event == "open"]
@@ -128,7 +128,7 @@ class TestFold(BaseCase):
     @quick
     @given(histories, events.filter(lambda e: e.event in ("spamreport", "unsubscribe", "dropped", "processed")))
     def test_never_weaker(self, history, late):
-        """Test that what does not speak for the person behind an open never makes the status weaker."""
+        """Test that an event that proves no person behind an open never makes the status weaker."""
         self.assertGreaterEqual(STRENGTH[fold([*history, late]).status], STRENGTH[fold(history).status])
 
     # ------------------------------------------------------------
@@ -161,7 +161,7 @@ class TestFold(BaseCase):
                 self.assertFolds([e for _status, e in by_strength[:count]], status=status)
 
     def test_named_cases(self):
-        """Test the histories that go wrong where the last event is taken for the state."""
+        """Test the histories that go wrong if the last event is taken for the state."""
         delivered, opened, clicked = event("delivered", 1), event("open", 30), event("click", 31, url="https://a")
         for name, history, expected in (
             ("late delivered", [opened, event("delivered", 1)], {"status": "opened", "open_count": 1}),
@@ -247,7 +247,7 @@ class TestFold(BaseCase):
                 self.assertFolds(history, **expected)
 
     def test_groups(self):
-        """Test that of leaving and coming back the later wins, for each group by itself."""
+        """Test that of leaving and coming back the later one wins, for each group by itself."""
 
         def leave(minutes, group=1):
             return event("group_unsubscribe", minutes, asm_group_id=group)
@@ -280,7 +280,7 @@ class TestFold(BaseCase):
             self.assertFolds([leave, back], status="unsubscribed")
 
     def test_expired(self):
-        """Test that our own "not within 72 hours" counts only while nothing shows that it arrived."""
+        """Test that our own "not within 72 hours" counts only while nothing shows that the e-mail arrived."""
         deferred, expired = event("deferred", 1, response="later"), event("expired", 72 * 60, reason="72 hours")
         self.assertFolds([deferred, expired], status="blocked", reason="72 hours")
         for arrived in ("delivered", "open", "click", "machine_open", "group_resubscribe"):
@@ -292,7 +292,7 @@ class TestFold(BaseCase):
         self.assertFolds([deferred, expired, event("blocked", 90 * 60, reason="full")], status="blocked", reason="full")
 
     def test_many_events(self):
-        """Test that an e-mail with very many events is no trap: a scanner's, or a newsletter forwarded to a list."""
+        """Test that very many events of one e-mail take no time: a scanner's, or a newsletter forwarded to a list."""
         history = [event("delivered")]
         history += [event("open", 10 + n) for n in range(2_000)]
         history += [event("click", 10, url=f"https://{n}") for n in range(2_000)]

@@ -22,7 +22,7 @@ LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_rejection"
 class TestHealth(SandboxCase, SendgridMixin, HttpCase):
     def setUp(self):
         super().setUp()
-        self.account.api_key = False  # SendGrid is not asked, but where a test says so
+        self.account.api_key = False  # the checks ask SendGrid only if a test sets an API key
         self.administrator = new_test_user(
             self.env, "sendgrid_test_admin", groups="base.group_system", email="admin@example.com"
         )
@@ -54,7 +54,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
     # ------------------------------------------------------------
 
     def test_figures(self):
-        """Test what the account shows of signed POSTs that were drained."""
+        """Test the account's figures after signed POSTs were drained."""
         email = self.create_email()
         relayed = self.relay(email)
         happened = now() - 40
@@ -87,7 +87,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual([bar["value"] for bar in graph["values"]], [0] * 29 + [5])
 
     def test_processed_again(self):
-        """Test that a batch that is processed again is not counted on its day twice, and a mended one is, once."""
+        """Test that processing a batch again does not count it twice, and counts a batch that failed before once."""
         batch = self.receive(Relayed(["x@example.org"]).event("open"))
         batch.action_process_again()
         self.drain()
@@ -182,7 +182,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(sorted(self._rejections()), [("key", 1), ("unsigned", 1), ("unsigned", 4)])
 
     def test_cost_of_refusal(self):
-        """Test that a refusal between two writes costs no query beyond what Odoo asks for any request."""
+        """Test that a refusal between two writes costs no query beyond those of any request."""
         self.post(self.body)
         self._refuse(self.body, headers={})
         execute = type(self.env.cr).execute
@@ -196,7 +196,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(refused, [good - 1] * 2)
 
     def test_deleted_account(self):
-        """Test that what was counted for an account that is gone does not stand in the way of others."""
+        """Test that refusals of an account that is gone do not prevent counting those of others."""
         other = self.env["sendgrid.account"].create({"name": "Other"})
         self._refuse(self.body, headers={})
         self._refuse(self.body, account=other, headers={})
@@ -226,7 +226,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertFalse(self._activities(self.salesperson))
         self._check()
         self.assertEqual(self._activities(), activity, "one, not one per run")
-        # A week later nothing is sent any more, and nothing is better.
+        # A week later no more mail is sent, and the problem stands.
         self.age("sendgrid.email", timedelta(days=7), "sent_date")
         self.assertEqual(self._check()["arrivals"].state, "problem")
         self.age("sendgrid.account.check", timedelta(hours=1), "since")
@@ -236,7 +236,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertFalse(self.account.activity_search([WARNING]))
 
     def test_events_keep_coming(self):
-        """Test that an e-mail is not waited for when something was received after it."""
+        """Test that an e-mail is not waited for if something was received after it."""
         self.create_email(ago=timedelta(hours=3))
         self.receive(Relayed(["x@example.org"]).event("open"))
         self.assertEqual(self._check()["arrivals"].finding, "arriving")
@@ -245,7 +245,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(self._check()["arrivals"].finding, "silent")
 
     def test_done_is_done(self):
-        """Test that an administrator who marked the warning as done gets it again only when something else is wrong."""
+        """Test that an administrator who marked the warning as done gets it again only if something else is wrong."""
         self.create_email(ago=timedelta(hours=2))
         self._check()
         self._activities().action_done()
@@ -256,7 +256,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(len(self._activities()), 1)
 
     def test_signatures(self):
-        """Test that refused events warn, with the cause and in the reader's language, until an hour has gone by."""
+        """Test that refused events warn for an hour, with the cause and in the reader's language."""
         self._refuse(self.body, signer=Signer())
         check = self._check()["signatures"]
         self.assertEqual((check.state, check.finding, check.detail), ("problem", "key", "1"))
@@ -285,7 +285,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertFalse(self._activities())
 
     def test_compliance(self):
-        """Test that what SendGrid did to the account and what else is wrong share one activity."""
+        """Test that SendGrid's actions against the account and other problems share one activity."""
         self.receive(account_event(now() - 60))
         self.assertEqual((len(self._activities()), self.account.health), (1, "problem"))
         self._refuse(self.body, headers={})
@@ -305,7 +305,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
     # ------------------------------------------------------------
 
     def _connect(self):
-        """Have SendGrid hold a webhook of ours, as connecting leaves it; return its id."""
+        """Create a webhook of ours at SendGrid, as connecting leaves it; return its id."""
         self.account.api_key = API_KEY
         client = self.account._get_client()
         webhook_id = event_webhook.create(client, self.account.webhook_url)["id"]
@@ -318,7 +318,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual({name: checks[name].finding for name in findings}, findings)
 
     def test_asked(self):
-        """Test that SendGrid is asked about the key and the webhook, and the clocks are compared."""
+        """Test that SendGrid is asked about the API key and the webhook, and the clocks are compared."""
         self.assertFound(key="key_none", webhook="webhook_unknown", clock="clock_unknown")
         self.assertEqual(self.account.health, "unknown")
         self._connect()
@@ -333,7 +333,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertIn("90", check.message)
 
     def test_webhook_changed(self):
-        """Test that what somebody does to the webhook at SendGrid is found, and warns where events get lost."""
+        """Test that changes of the webhook at SendGrid are found, and warn if events get lost."""
         webhook_id = self._connect()
         client = self.account._get_client()
         path = (*event_webhook.SETTINGS, webhook_id)
@@ -370,13 +370,13 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertFalse(self._activities())
 
     def test_key_refused(self):
-        """Test that a key that SendGrid refuses warns, that no answer mends nothing, and that the right key does."""
+        """Test that a refused API key warns, that a missing answer does not end that, and that the right key does."""
         self._connect()
         self.sandbox("DELETE", f"/sandbox/keys/{API_KEY}")
         self.assertFound(key="key_refused", webhook="webhook_unknown")
         self.assertEqual(len(self._activities()), 1)
         parameters = self.env["ir.config_parameter"].sudo()
-        parameters.set_param("sendgrid_tracking.api_host", "http://127.0.0.1:9")  # nobody is there
+        parameters.set_param("sendgrid_tracking.api_host", "http://127.0.0.1:9")  # nobody listens there
         self.assertFound(key="key_refused", webhook="no_answer")
         self.assertEqual(len(self._activities()), 1)
         parameters.set_param("sendgrid_tracking.api_host", self.sandbox_url)
@@ -391,7 +391,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
     # ------------------------------------------------------------
 
     def test_account_is_not_written(self):
-        """Test that a check leaves the account's row alone: each event and document that is inserted points to it."""
+        """Test that a check does not write the account's row, which every new event and document references."""
         self.create_email(ago=timedelta(hours=2))
         self.env.flush_all()
 
@@ -405,7 +405,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(version(), before)
 
     def test_one_does_not_stop_the_others(self):
-        """Test that an account that cannot be checked does not keep another from it."""
+        """Test that an account that cannot be checked does not prevent the check of another."""
         other = self.env["sendgrid.account"].create({"name": "A, before"})
         check_batches = type(self.account)._check_batches
 

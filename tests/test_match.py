@@ -14,7 +14,7 @@ OUR_IDS = {"odoo_id": None, "odoo_db": None}
 @tagged("post_install", "-at_install")
 class TestMatch(SendgridCase):
     def _create_copy(self, *recipients, **values):
-        """The documents of one copy to several recipients."""
+        """Create the documents of one copy to several recipients."""
         emails = []
         for recipient in recipients:
             emails.append(self.create_email(recipient, is_alone=len(recipients) == 1, **values))
@@ -58,7 +58,7 @@ class TestMatch(SendgridCase):
         self.assertMatch(batch, "sg_message_id", email)
 
     def test_sg_message_id_taught_later(self):
-        """Test that it makes no difference whether what teaches SendGrid's id comes before, after or together."""
+        """Test that the event that links SendGrid's id to a document may come before, after or together with others."""
         for order in ("before", "after", "together", "together, behind"):
             with self.subTest(order):
                 email = self.create_email(f"{order.replace(' ', '').replace(',', '')}@example.org")
@@ -77,7 +77,7 @@ class TestMatch(SendgridCase):
                 self.assertEmail(email, status="opened", open_count=1)
 
     def test_server_names_are_no_ids(self):
-        """Test that a server's name in the place of SendGrid's id, which many messages share, connects nothing."""
+        """Test that a server's name in place of SendGrid's id, which many messages share, connects nothing."""
         email = self.create_email()
         name = "filter0093p1las1.9128.5C6"
         self.receive(self.relay(email).event("dropped", timestamp=self.after(email, 1), sg_message_id=name))
@@ -86,7 +86,7 @@ class TestMatch(SendgridCase):
         self.assertMatch(self.receive(other), "unknown")
 
     def test_smtp_id(self):
-        """Test that the Message-ID is enough, and teaches SendGrid's id."""
+        """Test that the Message-ID is enough, and links SendGrid's id to the document."""
         email = self.create_email()
         message = self.relay(email)
         self.assertMatch(
@@ -98,7 +98,7 @@ class TestMatch(SendgridCase):
         )
 
     def test_smtp_id_of_several_copies(self):
-        """Test that of the copies of one mail, which share the Message-ID, the address tells which is meant."""
+        """Test that the address decides between the copies of one mail, which share the Message-ID."""
         ada = self.create_email("ada@example.org")
         bob = self.create_email("bob@example.org", message_id=ada.message_id)
         for email in (ada, bob):
@@ -126,7 +126,7 @@ class TestMatch(SendgridCase):
         self.assertEqual({email.status for email in older | newer | other}, {"sent"})
 
     def test_address_limits(self):
-        """Test how far back a bounce looks: five days, and never to what was sent later."""
+        """Test how far back a bounce looks: five days, and never to an e-mail sent later."""
         for seconds, found in (
             (-1, False),
             (0, True),
@@ -156,7 +156,7 @@ class TestMatch(SendgridCase):
         self.assertEqual(email.status, "sent")
 
     def test_address_of_another_account(self):
-        """Test that a bounce of one account is not taken for one of an e-mail that left through another."""
+        """Test that a bounce of one account does not match an e-mail that left through another."""
         email = self.create_email()
         other = self.env["sendgrid.account"].create({"name": "Other"})
         self.assertMatch(self.receive(async_bounce(email.recipient, self.after(email, 60)), account=other), "unknown")
@@ -166,7 +166,7 @@ class TestMatch(SendgridCase):
     # ------------------------------------------------------------
 
     def test_cc_bounces(self):
-        """Test that the bounce of a Cc is the Cc's and never the To's, by whatever way the copy is found."""
+        """Test that a bounce of the Cc never lands on the To's document, however the copy is found."""
         for name, ids in (("odoo_id", {}), ("sg_message_id", OUR_IDS), ("smtp_id", OUR_IDS)):
             with self.subTest(name):
                 to, cc = self._create_copy(f"to-{name}@example.org", f"cc-{name}@example.org")
@@ -190,7 +190,7 @@ class TestMatch(SendgridCase):
         self.assertMatch(batch, "sg_message_id", email)
 
     def test_copy_to_several(self):
-        """Test that of a copy to several an event that names another address is nobody's."""
+        """Test that an event that names another address matches no document of a copy to several recipients."""
         to, cc = self._create_copy("to@example.org", "cc@example.org")
         message = self.relay(to | cc)
         self.assertMatch(
@@ -211,12 +211,12 @@ class TestMatch(SendgridCase):
         self.assertEmail(customer, status="sent", open_count=0)
 
     def test_colleague_alone(self):
-        """Test that the events of a mail of this database that has no document at all are told from strangers'."""
+        """Test that events of this database's mails without a document are told from those of strangers."""
         message = Relayed(["colleague@example.com"], {"odoo_db": self.Email._get_odoo_db()})
         self.assertMatch(self.receive(message.event("open")), "untracked")
 
     def test_same_address_twice(self):
-        """Test that of two contacts with one address each has his own document and events."""
+        """Test that two contacts with one address each have their own document and events."""
         twins = [self.create_email("twin@example.org"), self.create_email("twin@example.org")]
         twins[1].message_id = twins[0].message_id
         for twin, kind in zip(twins, ("delivered", "bounce"), strict=True):
@@ -242,7 +242,7 @@ class TestMatch(SendgridCase):
                 self.assertEqual(self.event_of(batch).account_id, self.account)
 
     def test_document_deleted(self):
-        """Test that what comes for a document that was deleted waits a day for it and is then kept as such."""
+        """Test that events of a deleted document wait a day for it and are then kept as such."""
         email = self.create_email()
         message = self.relay(email)
         first = self.receive(message.event("delivered", timestamp=self.after(email, 60)))
@@ -256,7 +256,7 @@ class TestMatch(SendgridCase):
     # ------------------------------------------------------------
 
     def test_early(self):
-        """Test that events of a copy that is not there yet find it by themselves once it is."""
+        """Test that events of a copy that is not stored yet find it by themselves once it is."""
         message = Relayed(["late@example.org"], {"odoo_db": self.Email._get_odoo_db(), "odoo_id": "f" * 32})
         batch = self.receive(message.event("processed"), message.event("delivered"))
         self.assertBatch(batch, state="done", unmatched_count=2)
@@ -276,7 +276,7 @@ class TestMatch(SendgridCase):
         self.assertFalse(self.Match._has_early(60))
 
     def test_early_of_several(self):
-        """Test that early events of a copy to several find each its own document."""
+        """Test that early events of a copy to several recipients each find their own document."""
         message = Relayed(
             ["to@example.org", "cc@example.org", "colleague@example.com"],
             {"odoo_db": self.Email._get_odoo_db(), "odoo_id": "e" * 32},
@@ -288,7 +288,7 @@ class TestMatch(SendgridCase):
         self.assertEqual((len(to.event_ids), len(cc.event_ids)), (1, 1))
 
     def test_early_gives_up(self):
-        """Test that after a day nobody waits any more, and that a later document changes nothing about it."""
+        """Test that events stop waiting after a day, and that a later document changes nothing about it."""
         args = {"odoo_db": self.Email._get_odoo_db(), "odoo_id": "d" * 32}
         event = self.event_of(self.receive(Relayed(["never@example.org"], args).event("processed")))
         for hours, match in ((23, "early"), (25, "gone")):

@@ -21,7 +21,7 @@ class TestOutbox(BaseCase):
     @quick
     @given(st.lists(recipients, min_size=1, max_size=6))
     def test_retry_gives_the_same_names(self, copies):
-        """Test that a second try of a mail names its copies the same, and no two copies of it alike."""
+        """Test that a second try of a mail gives its copies the same names, and that no two are named alike."""
         tries = []
         for _number in range(2):
             outbox = self._outbox()
@@ -58,7 +58,7 @@ class TestOutbox(BaseCase):
             self.assertRegex(name, r"^[0-9a-f]{32}$")
 
     def test_only_accepted(self):
-        """Test that only what the server took is handed out, once, and in order."""
+        """Test that only copies that the server accepted are handed out, once, and in order."""
         outbox = self._outbox()
         outbox.stamp("<1@example.com>", ["refused@example.org"])
         taken = [outbox.stamp("<1@example.com>", ["a@example.org"])]

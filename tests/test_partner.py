@@ -20,7 +20,7 @@ class TestPartner(SendgridCase):
         cls.stranger = Partner.create({"name": "Stranger", "email": "stranger@example.org"})
 
     def _send_to(self, partner, **values):
-        """A document to a contact, about its own record, so that whoever sees the contact sees it."""
+        """Create a document to a contact, about its own record, so that whoever sees the contact sees it."""
         return self.create_email(
             partner.email_normalized or "x@example.org",
             partner_id=partner.id,
@@ -29,7 +29,7 @@ class TestPartner(SendgridCase):
         )
 
     def _list(self, record):
-        """What the button's list shows."""
+        """Return the records in the button's list."""
         action = record.action_view_sendgrid_emails()
         domain = action["domain"]
         return (
@@ -47,7 +47,7 @@ class TestPartner(SendgridCase):
             self.assertEqual(record.sendgrid_email_ids.sudo(), self._list(record).sudo())
 
     def test_count_and_list(self):
-        """Test that a company's documents are its people's too, archived ones included, and nobody else's."""
+        """Test that a company's documents include those of its people, also archived ones, and nobody else's."""
         own, second, of_former = (self._send_to(p) for p in (self.firm, self.person, self.former))
         self._send_to(self.stranger)
         self.former.active = False
@@ -63,7 +63,7 @@ class TestPartner(SendgridCase):
                     self.assertDocuments(partner.with_user(user), expected)
 
     def test_count_of_many(self):
-        """Test that counts asked for together are those asked for one by one, with a number of queries that stays."""
+        """Test that counts asked for together equal those asked for one by one, with a constant number of queries."""
         everybody = self.firm | self.department | self.person | self.former | self.stranger
         for partner in everybody:
             self._send_to(partner)
@@ -85,7 +85,7 @@ class TestPartner(SendgridCase):
         self.assertEqual(self._list(self.firm), emails.sorted(lambda e: (e.sent_date, e.id), reverse=True))
 
     def test_count_is_the_user_s(self):
-        """Test that each user counts what he may see."""
+        """Test that each user counts the documents that he may see."""
         own = self._send_to(self.person)
         lead = self.env["crm.lead"].create({"name": "Secret", "type": "opportunity", "user_id": self.env.user.id})
         secret = self._send_to(self.person, model="crm.lead", res_id=lead.id)
@@ -132,14 +132,14 @@ class TestPartner(SendgridCase):
             self.assertDocuments(lead.with_user(user), about | to_address)
 
     def test_lead_without_address(self):
-        """Test that a lead without an address has the documents about it alone."""
+        """Test that a lead without an address has only the documents about it."""
         lead = self._create_lead()
         about = self.create_email(model="crm.lead", res_id=lead.id)
         self.create_email()
         self.assertDocuments(lead, about)
 
     def test_documents_follow_the_contact(self):
-        """Test that the documents of a lead belong to the contact that is made from it, as far as they went there."""
+        """Test that the contact made from a lead gets the lead's documents that went to its address."""
         lead = self._create_lead(email_from="new@example.org", contact_name="New", type="lead")
         to_lead = self.create_email("new@example.org", model="crm.lead", res_id=lead.id)
         to_other = self.create_email("other@example.org", model="crm.lead", res_id=lead.id)
@@ -159,7 +159,7 @@ class TestPartner(SendgridCase):
         self.assertDocuments(lead.partner_id, to_lead)
 
     def test_domains_can_be_stored(self):
-        """Test that what a button opens can be kept as a favourite: lists of plain values."""
+        """Test that a button's domain can be kept as a favourite: it is a list of plain values."""
         lead = self._create_lead(email_from="new@example.org")
         for record in (self.firm, lead):
             domain = record.action_view_sendgrid_emails()["domain"]

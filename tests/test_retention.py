@@ -33,7 +33,7 @@ YEAR = "13 months"
 
 
 class Undo(Exception):
-    """Ends an example without leaving anything of it."""
+    """Ends an example and undoes all of it."""
 
 
 @tagged("post_install", "-at_install")
@@ -66,8 +66,11 @@ class TestRetention(SendgridCase):
     @in_database
     @given(st.data())
     def test_nothing_else_changes(self, data):
-        """Test that status, dates, counts, verdicts and evidence are the same without the details; that what is told
-        again is still known; and that a late event changes nothing but what it says itself."""
+        """Test that forgetting details changes nothing else.
+
+        Status, dates, counts, verdicts and evidence stay the same; repeated events are still known; and a late event
+        changes only what it says itself.
+        """
         with suppress(Undo), self.env.cr.savepoint():
             email = self.create_email()
             message = self.relay(email)
@@ -107,7 +110,7 @@ class TestRetention(SendgridCase):
         self.env.invalidate_all()
 
     def test_period(self):
-        """Test that details stay until the company's period is over, and forever where it has none."""
+        """Test that details stay until the company's period is over, and forever if it has none."""
         email = self.create_email()
         self.receive(self.relay(email).event("click", url="https://a.example.com/?token=secret"))
         event = email.event_ids
@@ -127,7 +130,7 @@ class TestRetention(SendgridCase):
         )
 
     def test_companies(self):
-        """Test that an account follows its company, and one of all companies the strictest of them."""
+        """Test that an account follows its company, and an account of all companies the strictest of them."""
         self.company.sendgrid_detail_months = 0
         _strict, other = self.env["res.company"].create(
             [
@@ -151,8 +154,10 @@ class TestRetention(SendgridCase):
         self.assertFalse(foreign.ip)
 
     def test_goes_on(self):
-        """Test that it works in small transactions, stops when its time is over, and goes on where it stopped, without
-        looking at what is done."""
+        """Test that it works in small transactions, stops when its time is over, and continues where it stopped.
+
+        It does not read the rows again that are done.
+        """
         self.receive(*(Relayed(["x@example.org"]).event("open") for _ in range(7)))
         events = self.Event.search([], order="id")
         self.age("sendgrid.event", YEAR)
@@ -181,7 +186,7 @@ class TestRetention(SendgridCase):
         self.assertLessEqual(counts[1], counts[0] + 2)
 
     def test_conflict(self):
-        """Test that whoever writes the same rows at once does not make it lose anything: it is tried again."""
+        """Test that it tries again after a concurrent write to the same rows, and forgets all of them."""
         self.receive(Relayed(["x@example.org"]).event("open"))
         event = self.Event.search([], limit=1)
         self.age("sendgrid.event", YEAR)
@@ -205,7 +210,7 @@ class TestRetention(SendgridCase):
     # ------------------------------------------------------------
 
     def test_batches(self):
-        """Test that batches go 7 days after they were done, and what failed or was not understood after 30."""
+        """Test that batches go 7 days after they were done, and those that failed or were partly rejected after 30."""
         event = Relayed(["x@example.org"]).event("open")
         done = self.receive(event)
         rejected = self.receive({"x": 1})
@@ -252,7 +257,7 @@ class TestRetention(SendgridCase):
     # ------------------------------------------------------------
 
     def test_unmatched_and_refused(self):
-        """Test that events of no e-mail and counts of refusals go after 30 days; words about accounts and days stay."""
+        """Test that events of no e-mail and refusal counts go after 30 days; account events and figures stay."""
         email = self.create_email()
         batch = self.receive(
             self.relay(email).event("delivered"), Relayed(["x@example.org"]).event("open"), account_event(now())

@@ -33,7 +33,7 @@ class TestSending(SendgridCase):
         )
 
     def assertCopies(self, sent, emails):
-        """Assert that what left names the copies that the documents stand for, and nothing but opaque ids."""
+        """Assert that the messages that left name the copies of these documents, and nothing but opaque ids."""
         self.assertEqual({email.odoo_id for email in emails}, {s.unique_args["odoo_id"] for s in sent} - {None})
         for copy in sent:
             self.assertEqual(copy.unique_args["odoo_db"], self.Email._get_odoo_db())
@@ -47,7 +47,7 @@ class TestSending(SendgridCase):
     # ------------------------------------------------------------
 
     def test_document(self):
-        """Test what a document says of the copy that left."""
+        """Test a document's values after its copy left."""
         with freeze_time("2026-11-24 06:00:00"):
             [sent], email = self.send_mail(model="crm.lead", res_id=self.lead.id)
         self.assertCopies([sent], email)
@@ -71,7 +71,7 @@ class TestSending(SendgridCase):
         self.assertEqual(email.resource_ref, self.lead)
 
     def test_events_find_it(self):
-        """Test that the events of what left find their way back, by the header alone."""
+        """Test that the events of a message that left find their document by the header alone."""
         [sent], email = self.send_mail()
         message = sent.relayed()
         self.receive(
@@ -150,7 +150,7 @@ class TestSending(SendgridCase):
                 self.assertEqual(bool(email.mail_id), not auto_delete)
 
     def test_outlives_everything(self):
-        """Test that a document stays when its mail, message, contact and author go."""
+        """Test that a document stays when its mail, message, contact and author are deleted."""
         partner = self.env["res.partner"].create({"name": "Eve", "email": "eve@example.org"})
         _sent, email = self.send_mail(recipient_ids=partner.ids, author_id=self.bob.id)
         self.assertTrue(email.mail_id and email.mail_message_id)
@@ -190,7 +190,7 @@ class TestSending(SendgridCase):
 
     @refused
     def test_partly_refused(self):
-        """Test that of several copies those that left have documents, and that the retry leaves these alone."""
+        """Test that copies that left have documents though another was refused, and the retry skips them."""
         partners = self.contact | self.bob | self.env["res.partner"].create({"name": "Eve", "email": "eve@example.org"})
         sent, emails = self.send_mail(
             lambda copy: OSError("no") if copy.recipients == ["bob@example.org"] else None, recipient_ids=partners.ids
@@ -213,7 +213,7 @@ class TestSending(SendgridCase):
         self.assertEqual(everything.mapped("partner_id"), partners)
 
     def test_sent_again(self):
-        """Test that a mail that is sent once more, which Odoo allows, has one document still, as it was."""
+        """Test that a mail that is sent once more, which Odoo allows, still has one document, as it was."""
         [sent], email = self.send_mail()
         self.receive(sent.relayed().event("delivered", timestamp=self.after(email, 60)))
         before = email.read()
@@ -258,7 +258,7 @@ class TestSending(SendgridCase):
             self.assertTrue(email.is_alone)
 
     def test_fifty_addresses(self):
-        """Test one copy to very many addresses, with a long subject: a header that can be read, a document each."""
+        """Test one copy to very many addresses, with a long subject: a readable header, a document for each."""
         addresses = [f"somebody{n}@example.org" for n in range(50)]
         [sent], emails = self.send_mail(
             email_to=", ".join(f'"Somebody with a long name {a}" <{a}>' for a in addresses),
@@ -302,7 +302,7 @@ class TestSending(SendgridCase):
         self.assertEqual(len(set(emails.mapped("odoo_id"))), 2)
 
     def test_contact_with_two_addresses(self):
-        """Test that both addresses of one contact have documents of it."""
+        """Test that both addresses of one contact have documents of that contact."""
         self.bob.email = "bob@example.org, robert@example.org"
         _sent, emails = self.send_mail(recipient_ids=self.bob.ids)
         self.assertEqual(emails.mapped("recipient"), ["bob@example.org", "robert@example.org"])
@@ -327,7 +327,7 @@ class TestSending(SendgridCase):
         self.assertEqual(self.send_mail(recipient_ids=portal.partner_id.ids)[1].partner_id, portal.partner_id)
 
     def test_colleague_added(self):
-        """Test that a colleague has no document either if another module adds him while the mail is made."""
+        """Test that a colleague has no document even if another module adds him while the mail is made."""
         with patch.object(self.env.registry["mail.mail"], "_get_recipient_addresses", lambda mails: set()):
             sent, emails = self.send_mail(recipient_ids=(self.colleague | self.contact).ids)
         self.assertEqual(len(sent), 2)
@@ -360,7 +360,7 @@ class TestSending(SendgridCase):
         self.assertEqual(sorted(emails.mapped("recipient")), ["ada@example.org", "bob@example.org", "lead@example.org"])
 
     def test_from_address(self):
-        """Test that a copy to oneself shows nothing, unless it is the only one."""
+        """Test that a copy to oneself has no document, unless it is the only one."""
         sender = {"email_from": "Ada <ada@example.org>"}
         _sent, emails = self.send_mail(email_to="ada@example.org, bob@example.org", **sender)
         self.assertEqual(emails.mapped("recipient"), ["bob@example.org"])
@@ -370,7 +370,7 @@ class TestSending(SendgridCase):
         self.assertEqual(emails.mapped("recipient"), ["ada@example.org"])
 
     def test_whose_address(self):
-        """Test whose an address is: the recipient's, the record's contact's, the company's oldest one's, nobody's."""
+        """Test the owner of an address: the recipient, else the record's contact, else the company's oldest contact."""
         company = self.env["res.company"].create({"name": "Another"})
         Partner = self.env["res.partner"]
         foreign = Partner.create({"name": "Foreign", "email": "x@example.org", "company_id": company.id})
@@ -389,7 +389,7 @@ class TestSending(SendgridCase):
                 to = to or {"recipient_ids": expected.ids}
                 _sent, email = self.send_mail(model="crm.lead", res_id=self.lead.id, **to)
                 self.assertEqual(email.partner_id, expected)
-        # Without the record the oldest, and in the other company the one that is there.
+        # Without the record it is the oldest contact, and in the other company the one that is there.
         self.assertEqual(self.send_mail(email_to="x@example.org")[1].partner_id, contacts["Oldest"])
         for contact in filter(None, contacts.values()):
             contact.active = False
@@ -397,7 +397,7 @@ class TestSending(SendgridCase):
         self.assertEqual(self.send_mail(email_to="x@example.org")[1].partner_id, foreign)
 
     def test_document_fails(self):
-        """Test that a mail that has left is sent, and has a document, if its details fail or point to what is gone."""
+        """Test that a mail that left is sent and has a document, if its details fail or their records are gone."""
         values = {"email_to": "x@example.org", "auto_delete": False}
         for name, patched, details in (
             ("fail", {"_get_own_body": Mock(side_effect=ValueError)}, {"subject": False}),
@@ -419,7 +419,7 @@ class TestSending(SendgridCase):
     # ------------------------------------------------------------
 
     def test_own_content(self):
-        """Test which documents keep content of their own: those whose content is nowhere else, or will be nowhere."""
+        """Test that a document keeps its own content if that is nowhere else, or will soon be nowhere else."""
         for name, values, kept in (
             ("deleted once sent", {"auto_delete": True}, True),
             ("kept, but only the mail has the content", {"auto_delete": False}, True),
@@ -437,7 +437,7 @@ class TestSending(SendgridCase):
                     self.assertIn("Hello", email.content)
 
     def test_content_is_sanitized(self):
-        """Test that what a document shows cannot do anything, and looks as it was sent."""
+        """Test that the content of a document cannot do anything, and looks as it was sent."""
         _sent, email = self.send_mail(
             auto_delete=True,
             body_html=(
@@ -457,7 +457,7 @@ class TestSending(SendgridCase):
             user.with_context(create_user=True).action_reset_password()
             user.action_reset_password()
         self.assertEqual(len(sent), 2)
-        # Core takes back what the sending of such a link has written: the document is written once all is committed.
+        # Core undoes the writes of sending such a link; the document is written after the commit.
         with self.enter_registry_test_mode():
             self.env.cr.postcommit.run()
         for copy in sent:
@@ -481,7 +481,7 @@ class TestSending(SendgridCase):
     # ------------------------------------------------------------
 
     def test_secret_links(self):
-        """Test that links with a secret are marked on the wire, in the html part alone, and the text part is off."""
+        """Test that secret links are marked on the wire in the html part, and the text part is not tracked."""
         body = (
             f'<p>Hi <a class="x" href="{SITE}/my/orders/7?access_token=1&amp;x=2">order</a> '
             f'<a href="{SITE}/shop">shop</a></p>'
@@ -493,7 +493,7 @@ class TestSending(SendgridCase):
         self.assertNotIn("clicktracking", email.body)
 
     def test_ordinary_links(self):
-        """Test that a body without such links is on the wire as it was written, and nothing is switched."""
+        """Test that a body without such links is on the wire as it was written, and no setting is sent."""
         body = f"<P  >Hi <A HREF='{SITE}/shop' >shop</A>&nbsp;é<br/></p>"
         [sent], email = self.send_mail(body_html=body)
         self.assertCopies([sent], email)
@@ -515,7 +515,7 @@ class TestSending(SendgridCase):
     # ------------------------------------------------------------
 
     def test_own_header(self):
-        """Test that a header set by the user, in any case, is merged with ours and stands there once."""
+        """Test that a header set by the user, in any case, is merged with ours and is there once."""
         for name in ("X-SMTPAPI", "x-smtpapi", "X-Smtpapi"):
             with self.subTest(name):
                 said = {
@@ -536,7 +536,7 @@ class TestSending(SendgridCase):
 
     @refused
     def test_broken_header(self):
-        """Test that a header that SendGrid would drop the message for fails the mail, with the reason in sight."""
+        """Test that a mail fails with a visible reason if SendGrid would drop it for its header."""
         for header in ("{broken", "[1]", json.dumps({"a": "x" * 2000})):
             with self.subTest(header[:20]):
                 sent, emails = self.send_mail(headers=repr({"X-SMTPAPI": header}), subject=header[:20])
@@ -553,11 +553,11 @@ class TestSending(SendgridCase):
     # ------------------------------------------------------------
 
     def _bytes(self, sent):
-        """The bytes of a message, without what differs from one time to the next."""
+        """Return the bytes of a message, without the parts that differ from one time to the next."""
         return re.sub(rb"={15}\d+==", b"BOUNDARY", sent.data)
 
     def test_other_server(self):
-        """Test that through another server the message is the same but for what is SendGrid's."""
+        """Test that a message through another server is the same but for SendGrid's additions."""
         values = {
             "message_id": "<fixed@example.com>",
             "body_html": f'<p><a href="{SITE}/my?access_token=1">x</a> é</p>',
@@ -570,7 +570,7 @@ class TestSending(SendgridCase):
         self.assertEqual(len(emails), 1)
         self.assertIsNone(plain.smtpapi)
         self.assertNotIn(b"clicktracking", plain.data)
-        # What ours adds, and nothing else: the header, and the mark in the (quoted-printable or base64) part.
+        # Only these are ours: the header, and the mark in the (quoted-printable or base64) part.
         self.assertEqual(
             [(n, v) for n, v in tracked.message.items() if n not in ("X-SMTPAPI", "Content-Type")],
             [(n, v) for n, v in plain.message.items() if n != "Content-Type"],
@@ -578,14 +578,14 @@ class TestSending(SendgridCase):
         self.assertEqual(tracked.part("html").replace(MARK, ""), plain.part("html"))
         self.assertEqual(tracked.part("plain"), plain.part("plain"))
 
-        # The same server, the moment it is no longer SendGrid's.
+        # The same server sends a plain message once it is no longer SendGrid's.
         self.server.sendgrid_account_id = False
         with freeze_time("2026-11-24 06:00:00"):
             [untracked], _emails = self.send_mail(**values)
         self.assertEqual(self._bytes(untracked), self._bytes(plain))
 
     def test_other_server_leaves_headers_alone(self):
-        """Test that through another server even a broken header of the user is his own affair."""
+        """Test that through another server even a broken header of the user stays as it is."""
         for header in ('{"category": "a"}', "{broken"):
             [sent], emails = self.send_mail(mail_server_id=self.other_server.id, headers=repr({"X-SMTPAPI": header}))
             self.assertEqual((sent.message["X-SMTPAPI"], len(emails)), (header, 0))
@@ -621,18 +621,18 @@ class TestSending(SendgridCase):
         )
 
     def test_no_server(self):
-        """Test that where no mail server is set up, and Odoo's options say where to send, nothing is tracked."""
+        """Test that nothing is tracked if no mail server is set up, and Odoo's options say where to send."""
         (self.server | self.other_server).active = False
         [sent], emails = self.send_mail(mail_server_id=False)
         self.assertEqual((sent.smtpapi, len(emails)), (None, 0))
 
     def test_default_server(self):
-        """Test that a mail that names no server is tracked, since SendGrid's is the one that Odoo chooses."""
+        """Test that a mail that names no server is tracked if Odoo chooses SendGrid's."""
         [sent], emails = self.send_mail(mail_server_id=False)
         self.assertCopies([sent], emails)
 
     def test_message_without_mail(self):
-        """Test that what leaves without a mail.mail (a test of the server, an alert) is not touched."""
+        """Test that a message without a mail.mail (a test of the server, an alert) is not touched."""
         message = self.env["ir.mail_server"]._build_email__(
             "me@example.com", ["ada@example.org"], "x", f'<a href="{SITE}?access_token=1">x</a>', subtype="html"
         )

@@ -12,7 +12,7 @@ from ..tools.events.signature import normalize_key, verify
 from .properties import quick
 from .simulator import Signer, to_wire
 
-# The vector that the vendor publishes with its libraries (github.com/sendgrid, MIT).
+# The vendor publishes this known answer with its libraries (github.com/sendgrid, MIT).
 KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6"
     "wEA3F+g=="
@@ -30,7 +30,7 @@ BODY = (
 @tagged("post_install", "-at_install")
 class TestSignature(BaseCase):
     def test_published_vector(self):
-        """Test the vendor's own vector: true as it is, false after the least change."""
+        """Test the vendor's own known answer: true as it is, false after the least change."""
         self.assertEqual(len(BODY), 327)
         self.assertIs(verify(KEY, SIGNATURE, TIMESTAMP, BODY), True)
         changed = {
@@ -64,7 +64,7 @@ class TestSignature(BaseCase):
     @quick
     @given(st.text(), st.text(), st.text(), st.binary())
     def test_never_raises(self, key, signature, timestamp, body):
-        """Test that nothing makes it raise, and nothing by chance is true."""
+        """Test that no input makes it raise, and that none is valid by chance."""
         for arguments in (
             (key, signature, timestamp, body),
             (KEY, signature, timestamp, body),
@@ -86,7 +86,7 @@ class TestSignature(BaseCase):
         self.assertIs(verify(signer.public_key, signature, str(timestamp), body + b"\n"), False)
 
     def test_normalize_key(self):
-        """Test that a pasted key becomes what SendGrid shows, whatever came along with it."""
+        """Test that a pasted key becomes the key that SendGrid shows, whatever was pasted around it."""
         armoured = f"-----BEGIN PUBLIC KEY-----\n{KEY[:64]}\n{KEY[64:]}\n-----END PUBLIC KEY-----\n"
         pasted = {
             "as shown": KEY,
@@ -96,7 +96,7 @@ class TestSignature(BaseCase):
             "PEM": armoured,
             "PEM with CRLF": armoured.replace("\n", "\r\n"),
             "PEM, indented": armoured.replace("\n", "\n    "),
-            # The input of a form has one line: the browser takes the line ends out.
+            # A form's input has one line: the browser removes line ends.
             "PEM in one line": armoured.replace("\n", ""),
             "PEM with blanks for line ends": armoured.replace("\n", " "),
         }
@@ -105,7 +105,7 @@ class TestSignature(BaseCase):
                 self.assertEqual(normalize_key(text), KEY)
 
     def test_normalize_key_refuses(self):
-        """Test that what is no P-256 public key is refused with a ValueError."""
+        """Test that a text that is no P-256 public key is refused with a ValueError."""
         info = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         other_curve = ec.generate_private_key(ec.SECP384R1()).public_key().public_bytes(*info)
         other_kind = rsa.generate_private_key(65537, 2048).public_key().public_bytes(*info)

@@ -14,7 +14,7 @@ from .properties import few, quick
 
 OUR_SETTINGS = smtpapi.unique_args("0d2a8c1e-6f0f-11ee-8c99-0242ac120002", "5f0c9a1e2b7d4f6e9d0c8a1b2c3d4e5f")
 
-# Texts that are hard to fold: long words, many blanks, whatever is not ASCII, and what JSON and mail headers escape.
+# These texts are hard to fold: long words, many blanks, non-ASCII, and characters that JSON or mail headers escape.
 texts = st.one_of(
     st.text(max_size=40),
     st.text(alphabet=' a"\\=?_,:\t', max_size=80),
@@ -32,7 +32,7 @@ settings = st.dictionaries(names, values, max_size=6)
 
 
 def build(header=None, **headers):
-    """A message as Odoo builds it, with ours put on as `ir.mail_server` does."""
+    """Return a message as Odoo builds it, with our header added as `ir.mail_server` adds it."""
     message = email.message.EmailMessage(policy=email.policy.SMTP)
     message["Subject"] = "A long subject, " * 20
     message["To"] = '"Somebody" <somebody@example.org>'
@@ -45,7 +45,7 @@ def build(header=None, **headers):
 
 
 def transmit(message):
-    """The bytes that smtplib's own code puts on the wire."""
+    """Return the bytes that smtplib's own code puts on the wire."""
     sent = []
     connection = smtplib.SMTP(local_hostname="localhost", timeout=10)
     connection.ehlo_or_helo_if_needed = lambda: None
@@ -55,7 +55,7 @@ def transmit(message):
 
 
 def receive(data):
-    """The values of the header as who reads the message unfolds them."""
+    """Return the values of the header, unfolded as a receiver unfolds them."""
     message = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data)
     return ["".join(value.splitlines()) for value in message.get_all(smtpapi.HEADER, [])]
 
@@ -63,7 +63,7 @@ def receive(data):
 @tagged("post_install", "-at_install")
 class TestSmtpapi(BaseCase):
     def assertSurvives(self, header, expected):
-        """Assert that the header arrives once and as the JSON it was, folded as SendGrid takes it."""
+        """Assert that the header arrives once and as the JSON it was, folded as SendGrid accepts it."""
         data = transmit(build(header))
         head, _separator, body = data.partition(b"\r\n\r\n")
         self.assertIn(b"The text", body, "no blank line may end the header early")
@@ -81,7 +81,7 @@ class TestSmtpapi(BaseCase):
     @quick
     @given(settings)
     def test_any_header(self, header):
-        """Test that whatever a user sets is on the wire the same JSON, with our ids in it."""
+        """Test that any header of a user is on the wire the same JSON, with our ids in it."""
         merged = smtpapi.merge([json.dumps(header)], OUR_SETTINGS)
         args = header.get("unique_args")
         args = {**(args if isinstance(args, dict) else {}), **OUR_SETTINGS["unique_args"]}
@@ -100,7 +100,7 @@ class TestSmtpapi(BaseCase):
     @quick
     @given(settings, settings)
     def test_headers_are_merged(self, first, second):
-        """Test that of several headers nothing is lost but what is said otherwise later."""
+        """Test that merging several headers loses only settings that a later one overrides."""
         merged = json.loads(smtpapi.merge([json.dumps(first), json.dumps(second)], {}))
         self.assertEqual(set(merged), set(first) | set(second))
         for name, value in merged.items():
@@ -112,7 +112,7 @@ class TestSmtpapi(BaseCase):
     @quick
     @given(settings)
     def test_merging_again_changes_nothing(self, header):
-        """Test that our settings twice are our settings once: a message passes two places of ours."""
+        """Test that adding our settings twice is the same as once: a message passes two places of ours."""
         once = smtpapi.merge([json.dumps(header)], OUR_SETTINGS)
         self.assertEqual(smtpapi.merge([once], OUR_SETTINGS), once)
         self.assertEqual(smtpapi.merge([once], {}), once)
@@ -124,7 +124,7 @@ class TestSmtpapi(BaseCase):
             json.loads(value)
 
     def test_nothing_but_blanks(self):
-        """Test that a text of more blanks than a line holds leaves no line of nothing, and keeps their number."""
+        """Test that a text with more blanks than a line holds makes no empty line, and keeps their number."""
         for text in (" " * 200, "a" + " " * 71 + "b", " " * 1000 + "\t" + " " * 1000, "\\" + " " * 200):
             self.assertSurvives(smtpapi.merge([json.dumps({"a": text, text: "b"})], {}), {"a": text, text: "b"})
 
@@ -151,7 +151,7 @@ class TestSmtpapi(BaseCase):
             smtpapi.merge([json.dumps({"a": "x" * 2000})], OUR_SETTINGS)
 
     def test_broken_header(self):
-        """Test that what SendGrid would drop raises, with the reason."""
+        """Test that a header for which SendGrid would drop the mail raises, with the reason."""
         for name, header in {
             "nothing": "",
             "words": "category: sale",
@@ -175,13 +175,13 @@ class TestSmtpapi(BaseCase):
         self.assertEqual(json.loads(merged), {"category": "sale", "a": "b c"})
 
     def test_unique_args(self):
-        """Test that only two opaque ids are said, and one where nobody is to be found."""
+        """Test that our header has only two opaque ids, and one for a copy without documents."""
         self.assertEqual(smtpapi.unique_args("db", "copy"), {"unique_args": {"odoo_db": "db", "odoo_id": "copy"}})
         self.assertEqual(smtpapi.unique_args("db", None), {"unique_args": {"odoo_db": "db"}})
         self.assertEqual(smtpapi.unique_args("db", ""), {"unique_args": {"odoo_db": "db"}})
 
     def test_no_plain_text_tracking(self):
-        """Test that the links of the text part are switched off and nothing is switched on or off besides."""
+        """Test that the links of the text part are not tracked, and no other setting is changed."""
         merged = json.loads(
             smtpapi.merge(['{"filters": {"opentrack": {"settings": {"enable": 1}}}}'], smtpapi.no_plain_text_tracking())
         )

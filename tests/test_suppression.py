@@ -22,7 +22,7 @@ HOUR = 3600
 
 
 class Lists:
-    """SendGrid's side of one list that people take addresses off between two calls."""
+    """SendGrid's side of one list from which people remove addresses between two calls."""
 
     def __init__(self, emails, removals):
         self.rows = [{"email": email, "created": 1_700_000_000} for email in emails]
@@ -42,7 +42,7 @@ class TestLists(BaseCase):
     @quick
     @given(st.data())
     def test_nothing_is_missed(self, data):
-        """Test that what stays on the list is read, whatever is taken off it meanwhile, up to a page at a time."""
+        """Test that entries that stay are read, though up to a page of others is removed between two calls."""
         emails = [f"{number}@example.org" for number in range(data.draw(st.integers(0, 40)))]
         removals = data.draw(st.lists(st.sets(st.sampled_from(emails or ["x"]), max_size=4), max_size=3))
         lists = Lists(emails, list(removals))
@@ -54,7 +54,7 @@ class TestLists(BaseCase):
         self.assertIsNone(pages[-1].next)
 
     def test_anything_may_stand_there(self):
-        """Test that rows that are no entries are counted, and cost the others nothing."""
+        """Test that rows that are no entries are counted, and do not harm the others."""
         good = {"email": " Ada@Example.org ", "created": "1700000000", "reason": None}
         bad = [None, 7, "x", {}, {"email": "x@example.org"}, {"email": [], "created": 1_700_000_000}]
         bad += [{"email": "x@example.org", "created": created} for created in (-1, "soon", 10**30, True)]
@@ -80,7 +80,7 @@ class TestLists(BaseCase):
             self.assertEqual(again, pages, "what was there has moved")
 
     def test_no_list(self):
-        """Test that an answer that is no list is not taken for an empty one: all addresses would seem to be off it."""
+        """Test that an answer that is no list does not count as an empty one: all addresses would seem to be off it."""
         for answer in (None, {}, {"errors": []}, "", 0):
             for name in suppressions.LISTS:
                 with self.subTest(answer=answer, name=name), self.assertRaises(ApiError):
@@ -104,7 +104,7 @@ class AgreementCase(SandboxCase, SendgridCase):
         self.sandbox("POST", f"/sandbox/suppressions/{name}", entries)
 
     def sync(self, is_whole=None):
-        """Compare the lists, and drain what that brings."""
+        """Compare the lists, and drain the events of it."""
         sync = self.Sync._start(self.account, is_whole)
         self.run_cron("ir_cron_sync")
         self.drain()
@@ -120,7 +120,7 @@ class AgreementCase(SandboxCase, SendgridCase):
 @tagged("post_install", "-at_install")
 class TestSync(AgreementCase):
     def test_once(self):
-        """Test that what SendGrid knows becomes flags and blacklist entries, with the reason, once."""
+        """Test that SendGrid's entries become flags and blacklist entries, with the reason, once."""
         contacts = self.env["res.partner"].create(
             [
                 {"name": name, "email": f"{name}@example.com"}
@@ -157,7 +157,7 @@ class TestSync(AgreementCase):
                 "group@example.com": "none",
             },
         )
-        # Somebody decides otherwise: nothing of it is done again.
+        # If a person decides otherwise, it is not done again.
         bounced.action_email_is_valid()
         self.Blacklist._remove("spam@example.com")
         messages = len(blacklisted.message_ids)
@@ -168,7 +168,7 @@ class TestSync(AgreementCase):
         self.assertEqual(len(blacklisted.message_ids), messages)
 
     def test_decisions_stay(self):
-        """Test that what somebody decided later than an address was listed stays; a later listing counts."""
+        """Test that a person's decision stands if it is later than the entry; a later entry counts again."""
         self.contact.action_email_is_valid()
         self.Blacklist._remove("ada@example.org")
         self.enlist("bounces", "ada@example.org")
@@ -183,7 +183,7 @@ class TestSync(AgreementCase):
         self.assertTrue(self.contact.email_bounced)
 
     def test_bounce_of_an_email(self):
-        """Test that a bounce of which SendGrid knows and Odoo does not reaches its e-mail, however it is told later."""
+        """Test that a bounce that only SendGrid knows reaches its e-mail, and counts once if it comes later."""
         email = self.create_email(ago=timedelta(hours=2), partner_id=self.contact.id)
         self.enlist("bounces", "ada@example.org", reason="550 gone")
         self.sync()
@@ -193,12 +193,12 @@ class TestSync(AgreementCase):
         self.assertEqual(self.contact.message_bounce, 1)
         created = self.after(email, HOUR)
         told = email.event_ids.timestamp
-        # The webhook tells the same after all, as a mail that came back …
+        # The webhook then tells the same, as a mail that came back …
         self.receive(async_bounce("ada@example.org", email.event_ids._to_events()[0].timestamp))
         self.assertEqual((len(email.event_ids), email.event_ids.timestamp), (1, told))
         self.assertFalse(email.event_ids.source)
         email.event_ids.source = "suppressions"
-        # … or in full, a little earlier.
+        # … or in full, with a slightly earlier time.
         self.receive(self.relay(email).event("bounce", timestamp=created - 60))
         self.assertEvents(email, [("bounce", "odoo_id")])
         self.assertFalse(email.event_ids.source)
@@ -214,7 +214,7 @@ class TestSync(AgreementCase):
         self.assertEqual(len(email.event_ids), 1)
 
     def test_groups(self):
-        """Test that group unsubscribes follow the account's setting, and are taken back with the entry."""
+        """Test that group unsubscribes follow the account's setting, and are undone with the entry."""
         self.account.group_unsubscribe_action = "blacklist"
         self.enlist("groups", "ada@example.org", "spam@example.com", group_id=1042)
         self.enlist("spam_reports", "spam@example.com")
@@ -228,7 +228,7 @@ class TestSync(AgreementCase):
         self.assertTrue(self.is_blacklisted("spam@example.com"), "the complaint stands")
 
     def test_gone(self):
-        """Test that a whole comparison sees what is gone at SendGrid, and an incremental one reads only what is new."""
+        """Test that a whole comparison sees entries that are gone, and an incremental one reads only new ones."""
         self.enlist("bounces", "ada@example.org", ago=10 * 24 * HOUR)
         self.enlist("bounces", "young@example.org")
         self.assertTrue(self.sync().is_whole, "the first")
@@ -244,7 +244,7 @@ class TestSync(AgreementCase):
         self.assertTrue(self.sync().is_whole, "once a week")
 
     def test_only_recorded(self):
-        """Test that an account without consequences records, and does nothing."""
+        """Test that an account without consequences records the entries, and does nothing else."""
         self.account.act_on_events = False
         self.enlist("bounces", "ada@example.org")
         self.enlist("unsubscribes", "ada@example.org")
@@ -253,13 +253,13 @@ class TestSync(AgreementCase):
         self.assertEqual(set(self.Suppression.search([]).mapped("outcome")), {"recorded"})
 
     def test_resume(self):
-        """Test that an interrupted comparison goes on where it was, and only one runs at a time."""
+        """Test that an interrupted comparison continues where it was, and only one runs at a time."""
         self.enlist("bounces", *(f"{number}@example.net" for number in range(1200)))
         sync = self.Sync._start(self.account)
         self.assertEqual(self.Sync._start(self.account), sync)
         self.env.flush_all()
         with (
-            # The time of the scheduled action is over after the first page.
+            # The scheduled action's time is over after the first page.
             patch.object(IrCron, "_commit_progress", lambda cron, *args, **kwargs: cron.env.cr.commit()),
             self.enter_registry_test_mode(),
             self.env.registry.cursor() as cr,
@@ -270,11 +270,11 @@ class TestSync(AgreementCase):
         self.run_cron("ir_cron_sync")
         self.assertEqual((sync.state, sync.seen_count), ("done", 1200), sync.error)
         calls = [call for call in self.sandbox("GET", "/sandbox/calls") if call["path"] == "/v3/suppression/bounces"]
-        # The row before is read again, to see whether it has moved.
+        # The last row of the page before is read again, to see whether it has moved.
         self.assertEqual([int(call["query"]["offset"]) for call in calls], [0, 499, 998])
 
     def test_busy(self):
-        """Test that a comparison that SendGrid puts off says so, and goes on later."""
+        """Test that a comparison that SendGrid puts off says so, and continues later."""
         self.enlist("bounces", "ada@example.org")
         fault = {"path": "/v3/suppression/blocks", "status": 429, "reset": 3600}
         self.sandbox("POST", "/sandbox/faults", fault)
@@ -286,7 +286,7 @@ class TestSync(AgreementCase):
         self.assertEqual((sync.state, sync.error), ("done", False))
 
     def test_bad_key(self):
-        """Test that a key that does not work raises one activity, which goes when all is well again."""
+        """Test that an API key that does not work raises one activity, which goes when all is well again."""
         self.account.api_key = "SG.revoked"
         for _attempt in range(2):
             sync = self.sync()
@@ -347,7 +347,7 @@ class TestSync(AgreementCase):
 @tagged("post_install", "-at_install")
 class TestClear(AgreementCase):
     def _open(self, action, user=None):
-        """The dialog that an action opens."""
+        """Return the dialog that an action opens."""
         self.assertEqual(action["res_model"], "sendgrid.suppression.clear")
         Wizard = self.env[action["res_model"]].with_user(user or self.env.user)
         return Form(Wizard.with_context(**action["context"]))
@@ -380,7 +380,7 @@ class TestClear(AgreementCase):
         self.assertFalse(self.contact.email_bounced)
 
     def test_wish(self):
-        """Test that only who may change the blacklist takes back what a recipient asked for."""
+        """Test that only a user who may change the blacklist undoes a recipient's wish."""
         self.enlist("spam_reports", "ada@example.org")
         self.sync()
         form = self._open(self.contact.action_email_is_valid(), self.salesperson)
@@ -397,7 +397,7 @@ class TestClear(AgreementCase):
         self.assertFalse(self._is_listed("spam_reports", "ada@example.org"))
 
     def test_not_asked_for_everybody(self):
-        """Test that who may not write contacts has no dialog, and SendGrid is not asked for him by a call either."""
+        """Test that a user who may not write contacts has no dialog, and no call asks SendGrid for him."""
         employee = new_test_user(self.env, "sendgrid_employee", groups="base.group_user")
         Wizard = self.env["sendgrid.suppression.clear"].with_user(employee)
         self.assertFalse(Wizard._get_action("ada@example.org"))
@@ -420,7 +420,7 @@ class TestClear(AgreementCase):
         self.assertFalse(list(suppressions.find_address(self.account._get_client(), "ada@example.org")))
 
     def test_not_allowed(self):
-        """Test that what SendGrid refuses takes nothing back in Odoo, and is told."""
+        """Test that a clearing that SendGrid refuses changes nothing in Odoo, and is reported."""
         self.enlist("bounces", "ada@example.org")
         self.sync()
         self.sandbox("PUT", "/sandbox/keys/SG.read-only", ["suppression.read", "asm.groups.read"])
@@ -435,7 +435,7 @@ class TestClear(AgreementCase):
         self.assertFalse(self.contact.email_bounced)
 
     def test_busy(self):
-        """Test that what SendGrid puts off is cleared later."""
+        """Test that a clearing that SendGrid puts off is done later."""
         self.enlist("bounces", "ada@example.org")
         self.sync()
         fault = {"method": "DELETE", "path": "/v3/suppression", "status": 429, "reset": 3600}
@@ -468,7 +468,7 @@ class TestClear(AgreementCase):
         self.assertEqual([(entry.state, entry.error) for entry in entries], [("listed", "no"), ("cleared", False)])
 
     def test_unreachable(self):
-        """Test that the dialog shows what Odoo knows while SendGrid does not answer."""
+        """Test that the dialog shows Odoo's own knowledge while SendGrid does not answer."""
         self.enlist("bounces", "ada@example.org")
         self.sync()
         self.sandbox("POST", "/sandbox/faults", {"path": "/v3/", "status": 503, "times": 1})
@@ -488,7 +488,7 @@ class TestClear(AgreementCase):
         self.assertFalse(self.sandbox("GET", "/sandbox/calls"))
 
     def test_only_in_odoo(self):
-        """Test that the blacklist tells whom SendGrid does not know."""
+        """Test that the blacklist shows the addresses that SendGrid does not know."""
         self.Blacklist._add("odoo@example.org")
         self.enlist("unsubscribes", "both@example.org")
         sync = self.sync()
@@ -502,7 +502,7 @@ class TestClear(AgreementCase):
         self.assertFalse(self.Blacklist.search([("is_suppressed", "=", False), ("email", "=", "both@example.org")]))
 
     def test_no_account_to_ask(self):
-        """Test that there is no dialog where nobody could be asked."""
+        """Test that there is no dialog if there is no account to ask."""
         self.account.api_key = False
         self.env["sendgrid.account"].search([]).api_key = False
         self.assertFalse(self.contact.action_email_is_valid())

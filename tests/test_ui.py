@@ -6,12 +6,12 @@ from ..models import sendgrid_email_display
 
 HOSTILE = '<img src=x onerror="window.sendgridHacked = true"><script>window.sendgridHacked = true</script>'
 OUTLOOK = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; Microsoft Outlook 16.0.5266; ms-office; MSOffice 16)"
-# 9 o'clock in New York, the user's time zone.
+# This is 9 o'clock in New York, the user's time zone.
 SENT = datetime(2026, 3, 2, 14, 0, 0)
 
 
 class ShowMixin:
-    """Documents and events as they lie in the database once the webhook was drained."""
+    """Documents and events as they are stored after the drain."""
 
     @classmethod
     def setUpClass(cls):
@@ -27,7 +27,7 @@ class ShowMixin:
 
     @classmethod
     def _create_email(cls, events=(), **values):
-        """Create a document with its events, each a pair of seconds after sending and values."""
+        """Create a document with events. Each is a pair: seconds after sending, and values."""
         number = cls.env["sendgrid.email"].search_count([])
         email = cls.env["sendgrid.email"].create(
             {
@@ -145,7 +145,7 @@ class TestPages(ShowMixin, HttpCase):
             <script>parent.sendgridHacked = true</script>
         """
         email = self._create_email(body=body)
-        # As no sanitizer would leave it: the page does not rely on one.
+        # The page must be safe without a sanitizer too.
         self.patch(sendgrid_email_display, "html_sanitize", lambda source, **options: source)
         self._start(email, "sendgrid_content")
 
@@ -240,7 +240,7 @@ class TestWords(ShowMixin, TransactionCase):
         names = ("name", "icon", "explanation", "delay", "device", "timestamp", "machine_explanation")
         shown = {name: {} for name in names}
         counts = []
-        for number in (1, 10, 200):  # the first fills the caches
+        for number in (1, 10, 200):  # the first one fills the caches
             email = self._create_email([(3600 + second, {"event": "open"}) for second in range(number)])
             self.env.invalidate_all()
             before = self.env.cr.sql_log_count

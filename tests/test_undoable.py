@@ -5,7 +5,7 @@ from ..models.undoable import LASTING, each_alone, undoable
 
 @tagged("post_install", "-at_install")
 class TestUndoable(TransactionCase):
-    """Undoing takes back the calls that were put off together with their data: core's `Callbacks` hold both."""
+    """Undoing removes deferred calls together with their data: core's `Callbacks` hold both."""
 
     def _fail(self, work):
         with self.assertRaises(ZeroDivisionError), undoable(self.env.cr):
@@ -13,7 +13,7 @@ class TestUndoable(TransactionCase):
             raise ZeroDivisionError
 
     def test_bus(self):
-        """Test that after a failure the bus still tells what comes next: core asks its data whether it has a call."""
+        """Test that the bus sends messages after a failure: core reads in its data whether a call waits."""
         queue = self.env.cr.postcommit
         queue.clear()
         self._fail(lambda: self.env.user._bus_send("sendgrid.test/undone", {}))
@@ -28,7 +28,7 @@ class TestUndoable(TransactionCase):
         self.assertIn("res.partner", str(channel))
 
     def test_containers(self):
-        """Test that data are put back in place, whatever they are: the call that was put off may hold them itself."""
+        """Test that data are restored in place, whatever they are: the deferred call may hold the same object."""
         for queue in (self.env.cr.postcommit, self.env.cr.postrollback):
             for name, value in {"list": [1], "dict": {"a": 1}, "set": {1}, "number": 1}.items():
                 with self.subTest(name):
@@ -56,7 +56,7 @@ class TestUndoable(TransactionCase):
             queue.clear()
 
     def test_lasting(self):
-        """Test that what is about mails that have left stays, call and data."""
+        """Test that calls about mails that have left stay, with their data."""
         queue = self.env.cr.postrollback
         queue.clear()
         written = []

@@ -19,7 +19,7 @@ REJECTION = "odoo.addons.sendgrid_tracking.models.sendgrid_rejection"
 class TestWebhook(SendgridMixin, HttpCase):
     def setUp(self):
         super().setUp()
-        # So that it makes no difference whether a test before this one has woken the drain.
+        # A test before this one may have woken the drain; that must make no difference.
         self.enterContext(patch.dict(sendgrid_drain._last_wake, clear=True))
         self.enterContext(patch.dict(sendgrid_rejection._last_flush, clear=True))
         self.body = to_wire(
@@ -58,8 +58,8 @@ class TestWebhook(SendgridMixin, HttpCase):
                 self.assertFalse(batch.event_ids)
 
     def test_any_content_type(self):
-        """Test that the bytes are taken as they are, also where a header would have them read as something else."""
-        # Not a form's: the body of that is gone once Odoo has read the form. It is answered 403.
+        """Test that the bytes are stored as they are, whatever content type the header names."""
+        # Not a form's type: Odoo reads a form's body before us. Such a POST is answered 403.
         for content_type in ("application/json;charset=utf-8", "application/json", "text/plain", "", None):
             with self.subTest(content_type):
                 before = self._batches()
@@ -77,7 +77,7 @@ class TestWebhook(SendgridMixin, HttpCase):
         self.assertEmail(email, status="delivered", delivered_date=self.after(email, 60))
 
     def test_another_database(self):
-        """Test that an event of another database that shares the account is taken, counted and set aside."""
+        """Test that an event of another database that shares the account is stored, counted and set aside."""
         email = self.create_email()
         theirs = {"odoo_db": "another-database", "odoo_id": "f" * 32}
         for events in ([Relayed([email.recipient], theirs).event("bounce")], [self.relay(email).event("delivered")]):
@@ -104,7 +104,7 @@ class TestWebhook(SendgridMixin, HttpCase):
     # ------------------------------------------------------------
 
     def test_signature(self):
-        """Test that what this account's SendGrid did not sign is answered 403."""
+        """Test that a POST that this account's SendGrid did not sign is answered 403."""
         signed = self.signer.sign(self.body)
         signature, timestamp = list(signed)[:2]
         stranger = Signer()
@@ -125,7 +125,7 @@ class TestWebhook(SendgridMixin, HttpCase):
         self.assertEqual(self.post(self.body, account=other, signer=stranger).status_code, 204)
 
     def test_previous_key(self):
-        """Test that while keys change both are believed, and afterwards the new one only."""
+        """Test that both signing keys are valid during a change, and afterwards only the new one."""
         old, new = self.signer, Signer()
         self.account.write({"verification_key": new.public_key, "previous_verification_key": old.public_key})
         for signer in (old, new):
@@ -135,13 +135,13 @@ class TestWebhook(SendgridMixin, HttpCase):
         self.assertEqual(self.post(self.body, signer=new).status_code, 204)
 
     def test_no_key(self):
-        """Test that an account without a key believes nobody."""
+        """Test that an account without a key accepts nothing."""
         self.account.verification_key = False
         self.assertRefused(403, self.body)
         self.assertRefused(403, self.body, headers={})
 
     def test_age(self):
-        """Test that any age of a signature is taken, unless the account says otherwise."""
+        """Test that a signature of any age is valid, unless the account limits it."""
         for age in (-50 * HOUR, 0, HOUR, 23 * HOUR, 1000 * HOUR):
             self.assertEqual(self.post(self.body, timestamp=now() - age).status_code, 204)
         self.account.signature_max_age = 24
@@ -153,7 +153,7 @@ class TestWebhook(SendgridMixin, HttpCase):
                     self.assertRefused(403, self.body, timestamp=now() - age)
 
     def test_odd_times(self):
-        """Test that a timestamp that is no number of seconds is taken as signed, and refused where its age counts."""
+        """Test that a timestamp that is no number of seconds is valid if signed, and refused if its age counts."""
         for timestamp in ("soon", "-1", "1.5", "9" * 400, "\u00b2", "1795500000 "):
             with self.subTest(timestamp):
                 headers = {
@@ -163,7 +163,7 @@ class TestWebhook(SendgridMixin, HttpCase):
                 self.assertRefused(403, self.body, headers=headers)
 
     def test_neutralized(self):
-        """Test that a copied database, neutralized, does not know its original's address and has no key to believe."""
+        """Test that a neutralized copy of a database has another address and no key."""
         old = self.account.webhook_token
         self.env.flush_all()
         with file_open("sendgrid_tracking/data/neutralize.sql") as script:
@@ -204,9 +204,9 @@ class TestWebhook(SendgridMixin, HttpCase):
         self.assertEqual(response.status_code, 404)
 
     def test_remembered_too_late(self):
-        """Test that what the webhook remembers is looked up again after seconds, also if nothing made it forget.
+        """Test that the webhook reads its account again after some seconds, even if nothing cleared its cache.
 
-        So it is with a request that began before a change: it remembers the old key, after the change made all forget.
+        A request that began before a change needs this: it caches the old key after the change has cleared the cache.
         """
         new = Signer()
         memory = self.enterContext(patch.object(type(self.account), "_get_memory", return_value=1))
@@ -244,7 +244,7 @@ class TestWebhook(SendgridMixin, HttpCase):
     # ------------------------------------------------------------
 
     def test_nothing_logged(self):
-        """Test that neither what is taken nor what is refused leaves anything of the body in the log."""
+        """Test that the log holds nothing of a body, stored or refused."""
         for headers in (None, {}, self.signer.sign(b"")):
             with self.subTest(headers), self.assertLogs(level=logging.DEBUG) as logs:
                 logging.getLogger(REJECTION).debug("something, or assertLogs complains")
@@ -254,7 +254,7 @@ class TestWebhook(SendgridMixin, HttpCase):
             self.assertNotIn("ada@example.org", said)
 
     def test_refusal_is_logged(self):
-        """Test that a refusal is logged, with the account and without its token: it is how a wrong key shows."""
+        """Test that a refusal is logged, with the account and without its token: that is how a wrong key is noticed."""
         with self.assertLogs(REJECTION, "WARNING") as logs:
             self.post(self.body, headers={})
         self.assertIn(f"account {self.account.id}", logs.output[0])

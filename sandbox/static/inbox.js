@@ -1,6 +1,6 @@
 "use strict";
 
-// The page is rendered by the server. When something changed it is fetched again, and the parts marked "live" are swapped.
+// The server renders the page. After a change this script fetches it again and swaps the parts marked "live".
 const POLL_MILLISECONDS = 700;
 let version = null;
 
@@ -21,7 +21,7 @@ async function refresh() {
             }
         }
     }
-    // A copy that arrived in the meantime is shown again, now with its pixel and tracked links.
+    // Show a copy again once it has arrived: it now has its pixel and tracked links.
     const frame = document.querySelector("iframe");
     const freshFrame = fresh.querySelector("iframe");
     if (frame && freshFrame && frame.dataset.arrived !== freshFrame.dataset.arrived) {

@@ -1,4 +1,4 @@
-"""Fixtures; what they start is in sandbox_harness."""
+"""Fixtures of the sandbox's tests. sandbox_harness starts the processes behind them."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ def receiver():
 
 @pytest.fixture
 def program(running_program, receiver):
-    """The sandbox, empty, posting to `receiver`."""
+    """The sandbox, emptied, posting to `receiver`."""
     running_program.http("POST", "/sandbox/reset")
     running_program.http("PUT", "/sandbox/webhook", {"url": receiver.url})
     yield running_program
@@ -38,7 +38,7 @@ def program(running_program, receiver):
 
 @pytest.fixture
 def start():
-    """Starts programs with other options, and stops them."""
+    """A function that starts programs with other options; the fixture stops them."""
     programs = []
 
     def run(*arguments):

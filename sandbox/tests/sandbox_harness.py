@@ -25,7 +25,7 @@ DEADLINE = 15
 
 
 def wait_for(condition, what="the condition"):
-    """The first true value of `condition()`; fails after DEADLINE seconds."""
+    """Call `condition` until it returns something true, and return that. Fail after DEADLINE seconds."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         value = condition()
@@ -64,7 +64,10 @@ def http(method, url, data=None, headers=None, raw=None):
 
 
 class Receiver:
-    """Takes webhooks. `statuses` are the answers to the next POSTs; 200 when they run out."""
+    """A server that receives webhooks.
+
+    `statuses` are its answers to the next POSTs; it answers 200 when they run out.
+    """
 
     def __init__(self):
         self.posts = []
@@ -91,14 +94,14 @@ class Receiver:
 
     @property
     def events(self):
-        """All events of the POSTs that were taken, in the order of arrival."""
+        """All events of the POSTs that were answered 2xx, in the order of arrival."""
         return [event for _, _, body, status in list(self.posts) if status == 200 for event in json.loads(body)]
 
     def of(self, address):
         return [event for event in self.events if event.get("email") == address]
 
     def wait(self, count, address=None):
-        """The events (for `address`), as soon as there are `count`."""
+        """Wait until there are `count` events (for `address`), and return them."""
 
         def enough():
             found = self.of(address) if address else self.events
@@ -124,7 +127,7 @@ class Program:
         return http(method, path if path.startswith("http") else self.url + path, data, headers)
 
     def v3(self, method, path, data=None, key=API_KEY, headers=None, raw=None):
-        """Call SendGrid's API; what it answers on success is checked against the description by the program."""
+        """Call SendGrid's API. The program itself checks a successful answer against the description."""
         headers = {"Authorization": f"Bearer {key}", **(headers or {})}
         answer = http(method, f"{self.url}/v3{path}", data, headers, raw)
         assert not (answer.status == 500 and "deviates" in answer.text), answer.text
@@ -137,7 +140,7 @@ class Program:
         return client
 
     def send_raw(self, data, recipients, sender="shop@example.com", options=()):
-        """Send these bytes; the message as the JSON API has it."""
+        """Send these bytes over SMTP, and return the message as the JSON API shows it."""
         with self.smtp() as client:
             client.ehlo()
             assert client.mail(sender, list(options))[0] == 250
@@ -177,7 +180,7 @@ class Program:
 
 
 def verified(public_key, headers, body):
-    """Raises unless the signature holds over the raw bytes. Uses nothing of the program."""
+    """Raise unless the signature holds over the raw bytes. This check shares no code with the program."""
     key = load_der_public_key(base64.b64decode(public_key))
     signature = base64.b64decode(headers["X-Twilio-Email-Event-Webhook-Signature"], validate=True)
     timestamp = headers["X-Twilio-Email-Event-Webhook-Timestamp"]

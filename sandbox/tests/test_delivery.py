@@ -1,4 +1,4 @@
-"""Webhooks as they arrive at a real receiver."""
+"""Webhooks as a real receiver gets them."""
 
 import json
 import time
@@ -131,7 +131,7 @@ def test_a_refused_post_is_repeated_as_it_was(program, receiver, status):
     assert [post[3] for post in receiver.posts] == [status, status, 200]
     assert len({post[2] for post in receiver.posts}) == 1
     assert len({post[1]["X-Twilio-Email-Event-Webhook-Timestamp"] for post in receiver.posts}) == 1
-    assert {post[0] for post in receiver.posts} == {"/hook"}  # a redirect is not followed
+    assert {post[0] for post in receiver.posts} == {"/hook"}  # the redirect was not followed
 
     def seen():
         made = program.http("GET", "/sandbox/deliveries").json

@@ -1,4 +1,4 @@
-"""Every event's fields against the field matrix of Twilio's Event Webhook reference, corrected by real traffic."""
+"""Every event's fields match the field matrix of Twilio's Event Webhook reference, corrected by real traffic."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from sandbox.message import Message
 
 EVERY = {"email", "event", "timestamp", "sg_event_id", "sg_message_id"}
 MAY = {"category", "asm_group_id", "shop", "copy"}  # the last two are our unique args
-# kind: fields it always has, fields it may have; all others it never has
+# For each kind the fields that it always has, and those that it may have; it never has any other.
 MATRIX = {
     "processed": (EVERY | {"smtp-id"}, MAY | {"pool", "send_at"}),
     "dropped": (EVERY | {"smtp-id", "reason"}, MAY | {"status", "pool"}),

@@ -1,4 +1,4 @@
-"""What a browser and a recipient see."""
+"""The inbox page as a browser sees it, and the links and pixel as a recipient uses them."""
 
 import re
 from email.message import EmailMessage

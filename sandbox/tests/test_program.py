@@ -1,4 +1,4 @@
-"""The command line, the key file, the end."""
+"""The command line, the key file, and how the program ends."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The v3 API as a whole: keys, limits, faults, and the description that all of it is checked against."""
+"""The v3 API as a whole: keys, limits, faults, and the description that every call is checked against."""
 
 import time
 
@@ -97,7 +97,7 @@ def test_faults(program):
 @pytest.mark.parametrize("fault", [{"action": "cut"}, {"action": "hang", "seconds": 0.05}])
 @pytest.mark.parametrize("after", [False, True])
 def test_no_answer(program, fault, after):
-    """Whether SendGrid did it, nobody knows: with `after`, it did."""
+    """A fault can leave the caller without an answer; only with `after` has SendGrid done the work."""
     program.http("POST", "/sandbox/faults", {**fault, "after": after})
     with pytest.raises(OSError):
         program.v3("POST", "/asm/suppressions/global", {"recipient_emails": ["ada@example.org"]})

@@ -29,7 +29,7 @@ def log(program, sg_message_id):
 
 
 def test_everything_that_happened_is_in_the_log(program):
-    """As on the wire, but the args apart."""
+    """The log has all events as on the wire, with the args kept apart."""
     message = program.send(["ada@example.org"], html=HTML, smtpapi=HEADER)
     for event in ("deferred", "click", "machine-open", "open", "blocked", "bounce", "spamreport", "unsubscribe",
                   "group_unsubscribe", "group_resubscribe", "dropped", "late-bounce"):  # fmt: skip
@@ -144,7 +144,7 @@ TEXT = frozenset(("=", "IN", "LIKE"))
 
 @given(st.text(alphabet="ab%'\" \n", max_size=6), st.text(alphabet="ab%'\" \n", max_size=6))
 def test_text_is_compared_as_it_is(value, other):
-    """Whatever is in it, as long as one of the quotes is left for it."""
+    """A text in a query may hold anything, as long as one kind of quote does not occur in it."""
     quote_mark = next((mark for mark in "\"'" if mark not in value), None)
     if quote_mark is None:
         return

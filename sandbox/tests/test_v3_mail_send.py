@@ -1,4 +1,4 @@
-"""Mail Send: the message that arrives, its events, and what is refused."""
+"""Mail Send: the message that arrives, its events, and the mails that are refused."""
 
 import base64
 import copy
@@ -212,7 +212,7 @@ def test_wrong_key_and_missing_scope(program):
 
 
 def test_a_call_that_is_cut_has_sent_the_mail(program):
-    """What makes sending twice a danger."""
+    """A caller who repeats a call that was cut sends the mail twice."""
     program.http("POST", "/sandbox/faults", {"path": "/v3/mail/send", "action": "cut", "after": True})
     with pytest.raises(OSError):
         send(program)

@@ -1,4 +1,4 @@
-"""Suppression lists and groups: what puts an address there, how they are read and cleared, what they do."""
+"""Suppression lists and groups: how an address gets there, how they are read and cleared, and how they act."""
 
 import time
 from urllib.parse import quote, urlencode
@@ -124,7 +124,7 @@ def test_groups(program):
     assert program.v3("DELETE", f"/asm/groups/{group}/suppressions/ada@x.org").status == 204
     assert program.v3("GET", f"/asm/groups/{group}/suppressions").json == ["bob@x.org"]
     assert program.v3("GET", "/asm/groups/77").status == 404
-    # Who leaves a group that is not there leaves everything.
+    # An address that leaves a group that does not exist leaves everything.
     program.v3("POST", "/asm/groups/77/suppressions", people)
     assert len(emails(program, "unsubscribes")) == 2
 
@@ -161,7 +161,7 @@ def test_bad_entries(program):
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(("a@x", "A@x", "b@x")), st.booleans(), st.integers(0, 9))))
 def test_a_list_is_a_set_of_addresses_newest_first(changes):
-    """However entries come and go, and however often the list is read meanwhile."""
+    """This holds however entries come and go, and however often the list is read meanwhile."""
     suppressions, expected = Suppressions(), {}
     for email, add, created in changes:
         if add:

@@ -1,4 +1,4 @@
-"""The account's tracking settings, and the messages that do not say otherwise."""
+"""The account's tracking settings, and messages that set none themselves."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Event webhook settings, and what they do to the POSTs."""
+"""Event webhook settings, and how they change the POSTs."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_refusals(alone, receiver):
     answer = alone.v3("POST", SETTINGS, {"url": receiver.url + "/2"})
     assert answer.status == 400
     assert "maximum number of webhooks" in answer.json["errors"][0]["message"]
-    # One's own URL is no obstacle.
+    # A webhook may keep its own URL.
     assert alone.v3("PATCH", f"{SETTINGS}/{one['id']}", {"url": receiver.url}).status == 200
 
 
@@ -83,7 +83,7 @@ def test_keys_are_made_and_deleted(alone, receiver):
 
 
 def test_events_go_to_every_webhook_as_it_wants_them(program, receiver):
-    """Also to the one of the command line, with its own key."""
+    """Each webhook gets the events of its flags, and so does the one of the command line, with its own key."""
     picky = create(program, receiver, url=receiver.url + "/picky", delivered=False)
     off = create(program, receiver, url=receiver.url + "/off", enabled=False)
     create(program, receiver, url=receiver.url + "/plain")
@@ -105,7 +105,7 @@ def test_events_go_to_every_webhook_as_it_wants_them(program, receiver):
 
 
 def test_the_page_follows(alone, receiver):
-    """It is fetched again when its version changes, and then shows where events go."""
+    """The page is fetched again when its version changes, and then shows where events go."""
     versions = [alone.http("GET", "/inbox/version").text]
     one = create(alone, receiver)
     versions.append(alone.http("GET", "/inbox/version").text)
@@ -119,7 +119,7 @@ def test_the_page_follows(alone, receiver):
 
 
 def test_refused_events_follow_the_webhook(program, receiver):
-    """At once, though the next try is a minute away; what it took still waits for the other that refused."""
+    """A new URL gets the webhook's failed events at once, not a minute later; another webhook's still wait."""
     program.http("PUT", "/sandbox/webhook", {"flush_seconds": 60})
     one = create(program, receiver, url=receiver.url + "/one")
     receiver.statuses = [500, 500]
@@ -143,7 +143,7 @@ def test_account_events_are_opt_in(alone, receiver):
 
 
 def test_test_event(alone, receiver):
-    """Eleven events, once, signed only if the webhook that is named signs."""
+    """The test posts eleven events once, and signs them only if the webhook that is named signs."""
     one = create(alone, receiver)
     key = sign(alone, one)
     receiver.statuses = [200, 500]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sandbox import keys
 from sandbox.webhook import wire_body, wire_object
 
-# The vendor's published known-answer vector: a real POST of 2020.
+# A known answer that the vendor publishes: a real POST of 2020.
 VECTOR_KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE"
     "83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="

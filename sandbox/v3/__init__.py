@@ -1,1 +1,1 @@
-"""SendGrid's v3 API, as far as it is used. README.md lists the operations; `gate.py` stands before all of them."""
+"""SendGrid's v3 API, as far as we use it. README.md lists the operations; every call passes `gate.py`."""

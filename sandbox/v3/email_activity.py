@@ -1,4 +1,4 @@
-"""The Email Activity, an add-on of the plan: a key has it with the scope `email_activity.read`."""
+"""The Email Activity, an add-on of the plan: an API key can read it with the scope `email_activity.read`."""
 
 import json
 
@@ -22,7 +22,7 @@ _FIELDS = {
 }
 _STATUS = {"processed": "processed", "deferred": "processed", "delivered": "delivered"}
 _NAMES = {"bounce": "bounced", "open": "opened", "click": "clicked", "spamreport": "spam_report"}
-"""From an event's name on the wire to its name here, where they differ."""
+"""The name here of each event that is called otherwise on the wire."""
 
 routes = web.RouteTableDef()
 
@@ -41,7 +41,7 @@ def _count(record: Record, name: str) -> int:
 
 @routes.get("/v3/messages")
 async def search(request: web.Request) -> web.Response:
-    """Newest first. There is no offset."""
+    """Return the messages that meet the query, newest first. There is no offset."""
     try:
         meets = parse(request.query["query"], _FIELDS)
     except QueryError as error:
@@ -83,7 +83,7 @@ async def get_one(request: web.Request) -> web.Response:
 
 
 def _event(wire: dict) -> dict:
-    """Much less than on the wire: no id, no address of the reader, no place of the link."""
+    """Return an event with less than on the wire: no id, no address of the reader, no place of the link."""
     name = wire["event"]
     event = {"event_name": _NAMES.get(name, name), "processed": iso(wire["timestamp"])}
     if words := wire.get("reason") or (wire.get("response") if name == "deferred" else ""):

@@ -1,4 +1,4 @@
-"""What every call of the API passes: noted, met by a fault, the key and its scopes, the rate limit, the description."""
+"""Passes every call of the API: notes it, lets a fault spoil it, checks API key, scopes, rate limit and description."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ from sandbox.v3.refusal import Refusal, refuse
 from sandbox.v3.scopes import NEEDED
 
 LIMIT = 600
-"""Calls a minute of one operation. SendGrid publishes no numbers; this one was seen on /v3/scopes."""
+"""Calls a minute for one operation. SendGrid publishes no numbers; this one was seen on /v3/scopes."""
 ACTIVITY_LIMIT = 6
-"""Of both calls of the Email Activity together (Twilio docs: Email Activity)."""
+"""Calls a minute for both operations of the Email Activity together (Twilio docs: Email Activity)."""
 MAX_KEPT_BODY = 100_000
-"""Bytes of a call's body that is remembered."""
+"""The sandbox does not remember a longer body of a call (bytes)."""
 TOO_MANY = "too many requests"
 
 
@@ -42,11 +42,11 @@ async def gate(request: web.Request, handler) -> web.StreamResponse:
 
 
 async def _break(request: web.Request, fault: Fault) -> web.Response:
-    """Do what a fault says; where that is no answer, the connection ends."""
+    """Do what a fault says: answer with its status, or end the connection without an answer."""
     if fault.action == "hang":
         await asyncio.sleep(fault.seconds)
     if fault.action != "status":
-        if request.transport:  # None: the caller has gone
+        if request.transport:  # it is None if the caller has gone
             request.transport.abort()
         raise ConnectionResetError
     limit = Window(LIMIT, int(time.time() + fault.reset), LIMIT) if fault.status == 429 else None
@@ -88,7 +88,7 @@ def _key(request: web.Request, account: Account) -> str:
 
 
 def _template(request: web.Request) -> str:
-    """The path with its parameters' names."""
+    """Return the path with the names of its parameters, such as `/v3/asm/groups/{id}`."""
     info = request.match_info
     if info.http_exception is not None:
         raise refuse(info.http_exception.status, str(info.http_exception.reason).lower())
@@ -96,7 +96,7 @@ def _template(request: web.Request) -> str:
 
 
 def _limit(account: Account, key: str, method: str, path: str) -> Window | None:
-    """Count the call. Sending has no limit."""
+    """Count the call and return the window of its limit. Sending has no limit."""
     if path == "/v3/mail/send":
         return None
     if path.startswith("/v3/messages"):
@@ -115,7 +115,7 @@ async def _remember_body(request: web.Request, call: Call) -> None:
 
 
 def _check_request(request: web.Request, path: str) -> None:
-    """Refuse what the description does not allow."""
+    """Refuse a request that the description does not allow."""
     if "body" not in request:
         raise refuse(400, "Bad Request: the body is not JSON")
     operation = operations()[request.method, path]
@@ -129,7 +129,7 @@ def _check_request(request: web.Request, path: str) -> None:
 
 
 def _check_answer(method: str, path: str, response: web.Response) -> None:
-    """Our own mistakes are loud: an answer that SendGrid would not give is a 500."""
+    """Answer 500 in place of an answer that SendGrid would not give, so that a mistake of ours does not stay unseen."""
     body = json.loads(response.body) if response.body else None
     error = operations()[method, path].answer_error(response.status, body)
     if error:

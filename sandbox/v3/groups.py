@@ -1,4 +1,4 @@
-"""Unsubscribe groups (ASM) and who left them."""
+"""Unsubscribe groups (ASM) and the addresses that left them."""
 
 from aiohttp import web
 

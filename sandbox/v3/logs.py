@@ -1,4 +1,4 @@
-"""The Email Logs: messages by a query, and one message with its events."""
+"""The Email Logs: a search for messages, and one message with its events."""
 
 from functools import cache
 
@@ -23,7 +23,7 @@ _FIELDS = {
     "sg_message_id_created_at": _TIME,
 }
 _NO_KEY = {"api_key_id": "", "client_ip": "127.0.0.1"}
-"""The sandbox does not remember which key sent a message."""
+"""The same for all messages, since the sandbox does not remember which API key sent a message."""
 
 routes = web.RouteTableDef()
 
@@ -40,7 +40,7 @@ def _row(record: Record) -> dict:
 
 @routes.post("/v3/logs")
 async def search(request: web.Request) -> web.Response:
-    """Newest first. There is no offset: who wants more narrows the time."""
+    """Return the messages that meet the query, newest first. There is no offset: narrow the time to get the others."""
     body = request["body"]
     try:
         meets = parse(body["query"], _FIELDS) if body.get("query") else lambda row: True
@@ -75,14 +75,14 @@ async def get_one(request: web.Request) -> web.Response:
 
 @cache
 def _described() -> dict[str, set[str]]:
-    """From an event to the fields that it may have."""
+    """Return the fields that the description allows for each event."""
     schema = operations()["GET", "/v3/logs/{sg_message_id}"].answer_schema
     kinds = schema["properties"]["events"]["items"]["oneOf"]
     return {name: set(kind["properties"]) for kind in kinds for name in kind["properties"]["event"]["enum"]}
 
 
 def _event(record: Record, wire: dict) -> dict:
-    """As on the wire, but the args nested, a flag that is off left out, and no field that is not described."""
+    """Return an event as on the wire, but with nested args, without flags that are off and fields not described."""
     args = record.copy.message.options.unique_args
     event = {
         name: value

@@ -1,4 +1,4 @@
-"""Mail Send."""
+"""The operation Mail Send."""
 
 from aiohttp import web
 
@@ -11,7 +11,7 @@ routes = web.RouteTableDef()
 
 @routes.post("/v3/mail/send")
 async def send(request: web.Request) -> web.Response:
-    """202 and one X-Message-Id, however many messages the personalizations make."""
+    """Answer 202 and one X-Message-Id, however many messages the personalizations make."""
     sandbox, mail = request.app[SANDBOX], request["body"]
     if len(await request.read()) > compose.MAX_BYTES:
         raise refuse(413, "The message exceeds the maximum size of 30MB.")

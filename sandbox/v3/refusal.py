@@ -1,4 +1,4 @@
-"""How SendGrid says no."""
+"""SendGrid's error answers."""
 
 
 class Refusal(Exception):
@@ -11,5 +11,5 @@ class Refusal(Exception):
 
 
 def refuse(status: int, message: str, field: str | None = None) -> Refusal:
-    """One error about a field of the request, or about all of it."""
+    """Return a refusal with one error, about a field of the request or (None) about the whole request."""
     return Refusal(status, {"message": message, "field": field})

@@ -1,4 +1,4 @@
-"""What a key may do (Twilio docs: API key permissions), and the call that tells."""
+"""The permissions of an API key (Twilio docs: API key permissions), and the call that lists them."""
 
 from aiohttp import web
 
@@ -27,7 +27,7 @@ def _global(action: str) -> tuple[str, ...]:
 NEEDED: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/v3/mail/send"): ("mail.send",),
     ("GET", "/v3/user/webhooks/event/settings/all"): (f"{_WEBHOOK}.read",),
-    # `create` and `delete` exist, but a key that may write settings has no more than `update`.
+    # `create` and `delete` exist too, but a key that may write settings has only `update`.
     ("POST", "/v3/user/webhooks/event/settings"): (f"{_WEBHOOK}.update", f"{_WEBHOOK}.create"),
     ("GET", "/v3/user/webhooks/event/settings/{id}"): (f"{_WEBHOOK}.read",),
     ("PATCH", "/v3/user/webhooks/event/settings/{id}"): (f"{_WEBHOOK}.update",),
@@ -63,10 +63,10 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/v3/messages"): ("email_activity.read",),
     ("GET", "/v3/messages/{msg_id}"): ("email_activity.read",),
 }
-"""From an operation to the scopes of which one is enough. None is known for the Email Logs, and none needed here."""
+"""The scopes of each operation; one of them is enough. None is known for the Email Logs, so none is needed here."""
 
 ALL = frozenset(scope for enough in NEEDED.values() for scope in enough) | {"stats.read"}
-"""What a key with full access has."""
+"""The scopes of a key with full access."""
 
 routes = web.RouteTableDef()
 

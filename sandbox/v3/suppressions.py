@@ -20,13 +20,16 @@ def _list_name(request: web.Request) -> str:
 
 
 def page(request: web.Request, entries: list) -> list:
-    """The part of a list that `limit` and `offset` name."""
+    """Return the part of a list that the parameters `limit` and `offset` ask for."""
     offset = int(request.query.get("offset", 0))
     return entries[offset : offset + int(request.query.get("limit", PAGE))]
 
 
 async def _get(request: web.Request) -> web.Response:
-    """Newest first; `start_time` and `end_time` (Unix seconds) are inside; `email` is the beginning of an address."""
+    """Return the entries between `start_time` and `end_time` (Unix seconds, inclusive), newest first.
+
+    `email` is the beginning of an address.
+    """
     entries, query = _state(request).newest_first(_list_name(request)), request.query
     if query.keys() & {"start_time", "end_time", "email"}:
         start, end = int(query.get("start_time", 0)), int(query.get("end_time", 10**12))

@@ -1,4 +1,4 @@
-"""The account's tracking settings: what holds where a message does not say otherwise."""
+"""The account's tracking settings, which hold for a message that does not set them itself."""
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ _SUBSCRIPTION = {
     "plain_content": "subscription_text",
     "replace": "subscription_tag",
 }
-"""From the API's name to that of `smtpapi.Options`."""
+"""The name in `smtpapi.Options` of each setting of the API."""
 
 routes = web.RouteTableDef()
 

@@ -11,7 +11,7 @@ from sandbox.webhooks import FLAGS, Configured, Webhooks
 _DEFAULTS = {"enabled": False, "friendly_name": None, **dict.fromkeys(FLAGS, False)}
 _OPT_IN = "account_status_change"
 _OAUTH = ("oauth_client_id", "oauth_token_url")
-"""Shown where they were set; the secret never is. The sandbox only remembers them."""
+"""The answer shows these if they were set, but never the secret. The sandbox remembers them and does not use them."""
 
 routes = web.RouteTableDef()
 
@@ -53,7 +53,7 @@ def _check_url(webhooks: Webhooks, url: str, own_id: str | None = None) -> None:
 async def get_all(request: web.Request) -> web.Response:
     webhooks = _webhooks(request)
     shown = [_shown(request, one) for one in webhooks.configured.values()]
-    # With none, the list holds an empty object.
+    # Without a webhook the list holds an empty object.
     return web.json_response({"max_allowed": webhooks.max_allowed, "webhooks": shown or [{}]})
 
 
@@ -103,7 +103,7 @@ async def sign(request: web.Request) -> web.Response:
 
 @routes.post("/v3/user/webhooks/event/test")
 async def test(request: web.Request) -> web.Response:
-    """POST the sample: signed with the key of the webhook that `id` names, if it signs."""
+    """POST the sample, signed with the key of the webhook that `id` names if that webhook signs."""
     webhooks, body = _webhooks(request), request["body"]
     key = None
     if body.get("id"):

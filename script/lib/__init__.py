@@ -1,1 +1,4 @@
-"""What the commands in `script/` share. Everything up to the virtual environment is standard library only."""
+"""Modules that the commands in `script/` share.
+
+Those that run before the virtual environment exists use the standard library only.
+"""

@@ -1,4 +1,4 @@
-"""`script/bench`"""
+"""The command `script/bench`."""
 
 import tempfile
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from . import paths, postgres, process, say
 
 FOLDER = paths.ROOT / "benchmarks"
-# Measured on their own: engagement against labelled histories, indexes against queries without them.
+# These have no row in the table: engagement compares with labelled histories, indexes with queries without them.
 NO_ROW = ("engagement", "indexes")
 
 
 def main(arguments):
-    """Run a benchmark by its name, or all of the table; the exit code is 0 if all was measured and is reached."""
+    """Run one benchmark by its name, or all of the table. Return 0 if all were measured and every row is reached."""
     names = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
     with postgres.running():
         if not arguments or arguments[0].startswith("-"):
@@ -23,7 +23,7 @@ def main(arguments):
 
 
 def _run_all(names, arguments):
-    """Run one after the other, each in a process of its own, and print the table."""
+    """Run the benchmarks one after the other, each in a process of its own, and print the table."""
     files, failed = [], []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:

@@ -10,19 +10,22 @@ UPDATE, INSTALL = "apt-get update", "apt-get install -y chromium"
 
 
 def path():
-    """The browser's path, or None."""
+    """Return the browser's path, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def ensure():
-    """Have a browser, installing it if we may."""
+    """Make sure that there is a browser; install it if this user may.
+
+    :raise say.Problem: if there is none
+    """
     if path():
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise say.Problem(f"The browser tests need Chromium. Please run as root: {UPDATE} && {INSTALL}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        # A source of the machine's own that cannot be read makes the update fail, and need not matter to us.
+        # The update fails if apt cannot read any one of the machine's sources; the others may suffice.
         process.run(["sh", "-c", f"{UPDATE}; {INSTALL}"], "chromium.log", "Installing Chromium …", env=environment)
     except process.Failed as failure:
         raise say.Problem(f"Chromium could not be installed: {failure.lines[-1]} (see {failure.log})") from None

@@ -114,9 +114,9 @@ def _telling(lines):
 
 @contextlib.contextmanager
 def for_tests(with_addon=True):
-    """The name of a fresh copy of the template, dropped at the end.
+    """Give the name of a fresh copy of the template, and drop it at the end.
 
-    :param with_addon: False for Odoo with nothing but what the addon depends on
+    :param with_addon: False for an Odoo with only the modules that the addon depends on
     """
     with copy_of(_ensure_template if with_addon else ensure_base) as name:
         yield name
@@ -124,7 +124,7 @@ def for_tests(with_addon=True):
 
 @contextlib.contextmanager
 def copy_of(ensure_template):
-    """The name of a fresh copy of a template, dropped at the end. Clears away what killed runs have left.
+    """Give the name of a fresh copy of a template, and drop it at the end. First drop the databases of killed runs.
 
     :param ensure_template: called while no other run makes a template; returns the template's name
     """
@@ -143,7 +143,7 @@ def copy_of(ensure_template):
 
 @contextlib.contextmanager
 def template():
-    """The name of the template of Odoo with the addon, to read from it; no other run makes or removes one meanwhile."""
+    """Give the name of the template of Odoo with the addon, to read from it. No other run makes or drops one meanwhile."""
     with lock.exclusive("template"):
         yield _ensure_template()
 
@@ -162,7 +162,7 @@ def ensure(kind, state, make):
 
 
 def _ensure_template():
-    """Odoo with the addon, made anew when the sources have changed, out of Odoo with what the addon depends on."""
+    """Return the database of an Odoo with the addon; make it again from the base when the sources have changed."""
     base = ensure_base()
 
     def make(name):
@@ -173,7 +173,7 @@ def _ensure_template():
 
 
 def ensure_base():
-    """Odoo with what the addon depends on."""
+    """Return the database of an Odoo with only the modules that the addon depends on; make it if it is missing."""
 
     def make(name):
         dependencies = ",".join(_dependencies())
@@ -183,7 +183,7 @@ def ensure_base():
 
 
 def addon_hash():
-    """A name for the state of what the addon brings into a database, and of what it stands on."""
+    """Return a hash of all files that change the content of a database: the addon's, and those below it."""
     digest = hashlib.sha256(base_hash().encode())
     for folder, folders, files in os.walk(paths.ROOT):
         if folder == str(paths.ROOT):

@@ -1,4 +1,4 @@
-"""Odoo out of Debian's packages: downloaded and unpacked as an ordinary user, without installing anything.
+"""Odoo from Debian's packages, downloaded and unpacked as an ordinary user, without installing anything.
 
 apt gets a state of its own in a scratch folder, and checks the archive's signatures as always.
 """
@@ -13,8 +13,8 @@ from . import process, say
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-# The one place where Debian's versions are fixed. The package of Odoo has its fonts and jQuery as links into others.
-# Font Awesome is of a release that still has version 4, whose files Odoo's icons need.
+# Only this table fixes Debian's versions. Odoo's package holds its fonts and jQuery as links into the other packages.
+# Font Awesome comes from a release that still has version 4, whose files Odoo's icons need.
 PACKAGES = {
     "unstable": {
         "odoo-19": "19.0.0+dfsg-1",
@@ -29,16 +29,19 @@ PACKAGES = {
     },
 }
 
-# Left out of the package as non-free, and missed by the web client. Its only user blurs the background of video calls.
+# Debian leaves this file out as non-free, but the web client asks for it. It only blurs the background of video calls.
 DROPPED = "usr/lib/python3/dist-packages/odoo/addons/mail/static/lib/selfie_segmentation/selfie_segmentation.js"
 
 
 class Unavailable(Exception):
-    """Why Odoo cannot be had this way on this machine."""
+    """This machine cannot get Odoo from Debian's packages; the message says why."""
 
 
 def unpack(target):
-    """Download the packages and unpack them into the new folder `target`."""
+    """Download the packages and unpack them into the new folder `target`.
+
+    :raise Unavailable: if this machine cannot get them
+    """
     for needed in (shutil.which("apt-get"), shutil.which("dpkg-deb"), os.path.exists(KEYRING)):
         if not needed:
             raise Unavailable("this is not Debian")
@@ -60,7 +63,7 @@ def unpack(target):
 
 
 class Apt:
-    """apt with lists, cache and sources of its own."""
+    """An apt with lists, cache and sources of its own."""
 
     def __init__(self, folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -75,7 +78,7 @@ class Apt:
             "Dir::Etc::preferencesparts": "/dev/null",
             "Dir::State::lists": folder / "lists",
             "Dir::Cache": folder / "cache",
-            "APT::Sandbox::User": "root",  # root's downloads too: apt's own user may not be able to enter this folder
+            "APT::Sandbox::User": "root",  # apt's own user may not be able to enter this folder
             "APT::Update::Error-Mode": "any",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
@@ -83,7 +86,7 @@ class Apt:
         self.options = [f"-o{name}={value}" for name, value in settings.items()]
 
     def update(self):
-        """Fetch the package lists, from the first of this machine's mirrors that has them."""
+        """Fetch the package lists from the first of this machine's mirrors that has them."""
         say.step("Reading Debian's package lists …")
         problem = Unavailable("apt knows no mirror")
         for mirror in _mirrors():
@@ -97,7 +100,7 @@ class Apt:
         raise problem
 
     def download(self, name, version, release):
-        """Download one package: the version we know, or the release's own when the mirror no longer has it."""
+        """Download one package in the version we know, or in the release's own if the mirror no longer has ours."""
         listed = _run(["apt-cache", *self.options, "madison", name]).splitlines()
         if version in [line.split("|")[1].strip() for line in listed]:
             wanted = f"{name}={version}"
@@ -109,7 +112,7 @@ class Apt:
 
 
 def _mirrors():
-    """This machine's package mirrors: those known to be Debian's, then those that apt has never read yet."""
+    """Return this machine's mirrors: first those known to be Debian's, then those that apt has never read yet."""
     targets = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"]
     lines = [line.split() for line in _run(targets).splitlines()]
     debian = [line[0] for line in lines if line[1:] == ["Debian", "Debian"]]
@@ -118,7 +121,10 @@ def _mirrors():
 
 
 def _run(command, cwd=None, show=False):
-    """Run to the end and return the output; with `show` a terminal gets it instead."""
+    """Run a command to its end and return its output.
+
+    With `show` and a terminal, the terminal gets the output instead.
+    """
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""The demo database: made on first use, brought up to date when the addon or its surroundings change."""
+"""The demo database: made on first use, updated when the addon or its surroundings change."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ NAME = "sendgrid_demo"
 
 
 def ensure():
-    """Have it, up to date. Call it with the lock `in_use` held."""
+    """Make or update the demo database if needed. The caller holds the lock `in_use`."""
     numbers = [ports.number(port) for port in (ports.ODOO, ports.SMTP, ports.INBOX)]
     surroundings = "\n".join([*map(str, numbers), stack.public_key(), stack.SETTINGS.read_text()])
     addon, settings = database.addon_hash(), hashlib.sha256(surroundings.encode()).hexdigest()[:12]
@@ -27,5 +27,5 @@ def ensure():
 
 
 def in_use():
-    """The lock of whoever serves or changes the database."""
+    """Return the lock that a run holds while it serves or changes the database."""
     return lock.exclusive("demo", wait=False)

@@ -1,4 +1,4 @@
-"""The way into every command: a supported Python, then the environment, then the command itself inside it."""
+"""The entry of every command: it finds a supported Python, makes the environment and runs the command inside it."""
 
 import importlib
 import os
@@ -10,11 +10,12 @@ from . import python
 def run(command):
     """Run `lib/<command>.py` with this process's arguments."""
     python.require()
-    from . import paths, ports, process, say, setup  # not before: they are not written for an old Python
+    from . import paths, ports, process, say, setup  # not above: an old Python cannot read them
 
     os.environ["PYTHONPYCACHEPREFIX"] = str(paths.PYCACHE)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the prefix keeps its promise, and Odoo starts twice as fast
-    os.umask(0o022)  # PostgreSQL may run as another user, who has to read what we install
+    # Odoo starts twice as fast with compiled files, which go under the prefix and not beside the sources
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.umask(0o022)  # PostgreSQL may run as another user, who has to read the installed files
     process.end_on_signals()
     with say.problems_in_one_line():
         if not paths.inside_venv():

@@ -5,7 +5,7 @@ import subprocess
 
 from . import paths, say
 
-# Programs that know no Odoo: general checks for all, Odoo's for the addon.
+# These programs know no Odoo, so they get the general checks only; the addon gets Odoo's checks too.
 NOT_ODOO = (
     "benchmarks",
     "sandbox",

@@ -1,4 +1,4 @@
-"""Locks between runs of our commands in one checkout. A process that dies, however it dies, lets go of its own."""
+"""Locks between runs of our commands in one checkout. The system releases the locks of a process that dies."""
 
 import contextlib
 import fcntl
@@ -12,7 +12,7 @@ class Taken(Exception):
 
 @contextlib.contextmanager
 def exclusive(name, wait=True):
-    """Keep others out; wait for our turn, or raise `Taken`."""
+    """Hold a lock that only one run can have. If it is taken, wait, or raise `Taken` unless `wait`."""
     with _open(name) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,14 +25,14 @@ def exclusive(name, wait=True):
 
 
 class Lease:
-    """A share in something that several runs use at once and the last one clears away."""
+    """A share in something that several runs use at once; the run that ends last clears it away."""
 
     def __init__(self, name):
         self._file = _open(name)
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def give_back(self):
-        """Give the share back and tell whether it was the last one."""
+        """Give the share back, and tell whether it was the last one."""
         with self._file:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,16 +10,16 @@ from . import debian, paths, process, say
 BRANCH, REPOSITORY = "19.0", "https://github.com/odoo/odoo.git"
 DEBIAN_PREFIX = Path("usr/lib/python3/dist-packages")
 WANTED = f"{debian.PACKAGES} or {BRANCH}\n"
-MARK = paths.ODOO / ".wanted"  # what was wanted when the folder was made
+MARK = paths.ODOO / ".wanted"  # holds the value of WANTED when the folder was made
 
 
 def missing():
-    """Whether Odoo still has to be fetched."""
+    """Tell whether Odoo still has to be fetched."""
     return not os.environ.get("ODOO_PATH") and not (MARK.exists() and MARK.read_text() == WANTED)
 
 
 def ensure():
-    """Fetch Odoo if it is missing. The folder appears complete or not at all."""
+    """Fetch Odoo if it is missing. The folder appears only once it is complete."""
     if missing():
         unfinished = paths.ODOO.with_name("odoo.new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -31,11 +31,11 @@ def ensure():
         (unfinished / MARK.name).write_text(WANTED)
         shutil.rmtree(paths.ODOO, ignore_errors=True)
         unfinished.rename(paths.ODOO)
-    source()  # complains about a wrong ODOO_PATH before anything else is done
+    source()  # complain about a wrong ODOO_PATH before doing anything else
 
 
 def source():
-    """The folder that holds the `odoo` package."""
+    """Return the folder that holds the `odoo` package."""
     given = os.environ.get("ODOO_PATH")
     base = Path(given).expanduser().resolve() if given else paths.ODOO
     for folder in (base, base / DEBIAN_PREFIX, base.parent if base.name == "odoo" else base):
@@ -48,12 +48,12 @@ def source():
 
 
 def command(*arguments):
-    """The command line of an Odoo process."""
+    """Return the command line of an Odoo process."""
     return [str(paths.VENV_PYTHON), *_program(), *map(str, arguments)]
 
 
 def _program():
-    """Odoo's own script where there is one: with workers it starts another process by the name it was started by."""
+    """Return Odoo's own script if there is one: with workers, Odoo starts a further process by its name."""
     folder = source()
     installed = folder.name in ("dist-packages", "site-packages")
     script = folder.parents[2] / "bin" / "odoo" if installed else folder / "odoo-bin"
@@ -61,7 +61,7 @@ def _program():
 
 
 def environment():
-    """The environment of an Odoo process."""
+    """Return the environment of an Odoo process."""
     return {**os.environ, "PYTHONPATH": str(source()), "ODOO_RC": str(paths.CONFIG), "PYTHONUNBUFFERED": "1"}
 
 
@@ -76,7 +76,7 @@ def addons_from(folder):
 
 
 def write_config():
-    """Write Odoo's configuration; what differs from run to run is given on the command line."""
+    """Write Odoo's configuration. Options that differ from run to run go on the command line instead."""
     settings = {
         "addons_path": paths.ADDONS,
         "data_dir": paths.DATA,

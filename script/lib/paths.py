@@ -1,4 +1,4 @@
-"""Where things are. All that the commands write is in `.dev`."""
+"""The places of all files. The commands write only to `.dev`."""
 
 import sys
 from pathlib import Path
@@ -9,10 +9,10 @@ ADDON = "sendgrid_tracking"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 DEV = ROOT / ".dev"
-ADDONS = DEV / "addons"  # holds one link, to ROOT: Odoo finds an addon by its folder's name
+ADDONS = DEV / "addons"  # holds one link, to ROOT, because Odoo finds an addon by its folder's name
 CONFIG = DEV / "odoo.conf"
 DATA = DEV / "data"  # Odoo's filestore and sessions
-FAULTS_POSTGRES = DEV / "postgres-faults"  # the fault suite's own, which it kills
+FAULTS_POSTGRES = DEV / "postgres-faults"  # the fault suite kills it, so it has its own
 LOG = DEV / "log"
 ODOO = DEV / "odoo"
 POSTGRES = DEV / "postgres"
@@ -24,5 +24,5 @@ VENV_PYTHON = VENV / "bin" / "python"
 
 
 def inside_venv():
-    """Whether this Python is the virtual environment's."""
+    """Tell whether this Python is the virtual environment's."""
     return Path(sys.prefix).resolve() == VENV.resolve()

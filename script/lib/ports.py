@@ -1,4 +1,4 @@
-"""The demo's ports, each of which an environment variable can move."""
+"""The demo's ports. An environment variable can move each of them."""
 
 import os
 
@@ -10,7 +10,7 @@ INBOX = ("SANDBOX_HTTP_PORT", 8025)  # its inbox page and API
 
 
 def number(port):
-    """The number of one of the above."""
+    """Return the number of one of the ports above."""
     variable, default = port
     value = os.environ.get(variable) or str(default)
     if not value.isdigit() or not 0 < int(value) < 65536:
@@ -19,7 +19,7 @@ def number(port):
 
 
 def require_free():
-    """Complain if one of them is taken."""
+    """Raise `say.Problem` if one of the ports is taken."""
     for port in (ODOO, SMTP, INBOX):
         if not process.is_free(number(port)):
             raise say.Problem(f"Port {number(port)} is in use: stop what uses it, or set {port[0]} to another one.")

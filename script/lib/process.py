@@ -1,4 +1,4 @@
-"""Running other programs: to their end, in the foreground, or in the background until we stop them."""
+"""Runs other programs: to their end, in the foreground, or in the background until we stop them."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ from . import paths, say
 
 
 class Ended(KeyboardInterrupt):
-    """We were asked to end by a signal other than Ctrl-C's, which our children did not get."""
+    """A signal other than Ctrl-C's asks us to end. Unlike Ctrl-C, our children did not get it."""
 
 
 class Failed(Exception):
@@ -28,7 +28,7 @@ class Failed(Exception):
 
 
 def end_on_signals():
-    """Leave in order (what we started is stopped) when we are ended, as on Ctrl-C."""
+    """Turn SIGTERM and SIGHUP into an exception, so that we stop our children as after Ctrl-C."""
 
     def end(*_signal):
         raise Ended
@@ -38,10 +38,10 @@ def end_on_signals():
 
 
 def run(command, log, title, **options):
-    """Run to the end, with the output in `.dev/log/<log>`; on a terminal its latest line shows that it goes on.
+    """Run to the end, with the output in `.dev/log/<log>`. A terminal shows the latest line as a sign of progress.
 
     :return: the output's lines
-    :raise Failed: when the exit code is not 0
+    :raise Failed: if the exit code is not 0
     """
     say.step(title)
     lines = []
@@ -62,7 +62,7 @@ def run(command, log, title, **options):
 
 
 def foreground(command, **options):
-    """Hand the terminal to a program and return its exit code. It gets Ctrl-C as we do, and may take its time."""
+    """Hand the terminal to a program and return its exit code. It gets Ctrl-C too, and may take its time to end."""
     with subprocess.Popen([str(part) for part in command], **options) as program:
         while True:
             try:
@@ -76,9 +76,9 @@ def foreground(command, **options):
 class Server:
     """A program that runs until we stop it. It does not get our Ctrl-C, and does not outlive us.
 
-    :param name: what it is, for people
-    :param log: where its output is added
-    :param ready: an address that answers 200 once it is ready
+    :param name: its name for people
+    :param log: the file to which its output is added
+    :param ready: an address that answers 200 once the program is ready
     """
 
     def __init__(self, name, command, log, ready, cwd, environment=None):
@@ -91,18 +91,21 @@ class Server:
         self.process = None
 
     def start(self):
-        """Start, and return when it is ready."""
+        """Start the program, and return once it is ready."""
         self.launch()
         return self.wait()
 
     def launch(self):
-        """Start without waiting."""
+        """Start the program without waiting for it."""
         with open(self.log, "a") as log:
             self.process = _open(self.command, log, cwd=self.cwd, env=self.environment, start_new_session=True)
         return self
 
     def wait(self, timeout=120):
-        """Wait until it is ready."""
+        """Wait until the program is ready.
+
+        :raise say.Problem: if it ends, or is not ready in time
+        """
         deadline = time.monotonic() + timeout
         while not answers(self.ready):
             if not self.running() or time.monotonic() > deadline:
@@ -112,7 +115,7 @@ class Server:
         return self
 
     def stop(self, timeout=20):
-        """Ask it to end and wait; kill it when it does not listen."""
+        """Ask the program to end and wait; kill it if it has not ended after `timeout` seconds."""
         if self.running():
             self.process.terminate()
             try:
@@ -121,19 +124,19 @@ class Server:
                 self.kill()
 
     def kill(self):
-        """End it the hard way, with all of its children."""
+        """Kill the program with all of its children."""
         if self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def restart(self):
-        """Stop and start."""
+        """Stop the program and start it again."""
         self.stop()
         return self.start()
 
     def running(self):
-        """Whether it has been started and has not ended."""
+        """Tell whether the program has been started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def __enter__(self):
@@ -144,18 +147,18 @@ class Server:
 
 
 def children(parent):
-    """The process ids of a process's children (on Linux)."""
+    """Return the process ids of a process's children (on Linux)."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name, in parentheses, may hold anything.
+            # The name, in parentheses, may hold any character.
             if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.append(int(status.parent.name))
     return sorted(found)
 
 
 def is_alive(pid):
-    """Whether there is a process of that id, whoever's it is."""
+    """Tell whether there is a process of that id, of whatever user."""
     try:
         os.kill(pid, 0)
     except OSError as problem:
@@ -164,7 +167,7 @@ def is_alive(pid):
 
 
 def answers(address):
-    """Whether an HTTP server answers 200 there."""
+    """Tell whether an HTTP server answers 200 there."""
     try:
         with urllib.request.urlopen(address, timeout=10) as response:
             return response.status == 200
@@ -173,14 +176,14 @@ def answers(address):
 
 
 def free_port():
-    """A TCP port on the loopback interface that nobody listens on now."""
+    """Return a TCP port of the loopback interface on which nobody listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def is_free(port):
-    """Whether we could listen on this port."""
+    """Tell whether we could listen on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -203,6 +206,6 @@ def _open(command, output, **options):
 
 
 def die_with_parent():
-    """On Linux, have the system end the program when we are killed and cannot do it ourselves."""
+    """Have the system end this program when its parent is killed and cannot do so itself (on Linux)."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG

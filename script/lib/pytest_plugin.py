@@ -1,4 +1,4 @@
-"""Where our runs are stricter than pytest: a skipped test fails, and so does one that leaves an error in the log."""
+"""Makes our runs stricter than pytest: a test fails if it is skipped, or if it leaves an error in the log."""
 
 import logging
 
@@ -7,13 +7,13 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A test that did not run proves nothing, whatever the reason."""
+    """Fail a skipped test: a test that did not run proves nothing, whatever the reason."""
     return _failed_if_skipped((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
-    """The same for a file that skips itself."""
+    """Fail a file that skips itself."""
     return _failed_if_skipped((yield))
 
 
@@ -31,14 +31,14 @@ class _Errors(logging.Handler):
         self.records = []
 
     def emit(self, record):
-        # A page that is still loading when its test ends complains about the server that went away.
+        # A page that still loads when its test ends complains that the server went away.
         if not record.getMessage().startswith("Error received after termination"):
             self.records.append(record)
 
 
 @pytest.fixture(autouse=True)
 def _no_logged_error():
-    """What a test expects to be logged it takes with `assertLogs` or `mute_logger`; the rest comes here."""
+    """Fail a test that leaves an error in the log. `assertLogs` or `mute_logger` take the errors that it expects."""
     errors = _Errors()
     logging.getLogger().addHandler(errors)
     yield

@@ -1,4 +1,4 @@
-"""Which Python runs us. Kept free of new syntax, so that an old Python can read it and say what is wrong."""
+"""Finds a supported Python. This file has no new syntax, so that an old Python can read it and say what is wrong."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 
 
 def require():
-    """Go on under a Python that Odoo 19 supports, another one on PATH if need be, or leave with one line."""
+    """Go on under a Python that Odoo 19 supports, if need be another one on PATH; otherwise leave with one line."""
     if sys.implementation.name == "cpython" and OLDEST <= sys.version_info[:2] <= NEWEST:
         return
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
@@ -22,7 +22,10 @@ def require():
 
 
 def _runs(name):
-    """Trying is the only way to know: version managers put commands on PATH for Pythons that are switched off."""
+    """Tell whether a Python starts.
+
+    Only trying tells: version managers put commands on PATH for Pythons that are off.
+    """
     check = "import sys, venv; sys.exit(sys.implementation.name != 'cpython')"
     try:
         with open(os.devnull, "w") as nowhere:

@@ -1,4 +1,4 @@
-"""How the commands talk: a line per step, a line per problem, no traceback for what is not our fault."""
+"""The commands' output: one line per step, one line per problem, no traceback unless the fault is ours."""
 
 import contextlib
 import shutil
@@ -6,28 +6,28 @@ import sys
 
 
 class Problem(Exception):
-    """Something that the person at the keyboard can understand and act on."""
+    """A problem that the user can understand and solve."""
 
 
 def step(text):
-    """Tell what happens now."""
+    """Print the step that begins now."""
     print(f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text, flush=True)
 
 
 def progress(text):
-    """On a terminal: show how far a long step is, in a line that the next one takes the place of."""
+    """Show on a terminal how far a long step is, in a line that the next one overwrites."""
     if sys.stdout.isatty():
         print(f"\r\033[K{text[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
 
 
 def warn(text):
-    """Tell what is not as it should be, and go on."""
+    """Print a warning, and go on."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def problems_in_one_line():
-    """Leave with one line and an exit code for a `Problem`, and silently on Ctrl-C."""
+    """Turn a `Problem` into one line and an exit code, and Ctrl-C into a silent end."""
     try:
         yield
     except Problem as problem:

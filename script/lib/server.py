@@ -1,4 +1,4 @@
-"""`script/server`"""
+"""The command `script/server`."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ LOG_ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ \d+ ([A-Z]+) ")
 
 
 def main(arguments):
-    """Start the demo, say where it is, and stay until Ctrl-C."""
+    """Start the demo, print its addresses, and run until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="script/server", description="Start the demo.")
     parser.add_argument("--fresh", action="store_true", help="start over with a new database")
     options = parser.parse_args(arguments)
@@ -57,7 +57,7 @@ Odoo's log is {demo.odoo.log}; its warnings and errors appear here too. Ctrl-C s
 
 
 def _show_problems(path, position):
-    """Print what is logged as a warning or worse from here on, with the lines (a traceback) that belong to it."""
+    """Print the warnings and errors that are logged from now on, with the lines (a traceback) that belong to each."""
     shown = False
     with open(path, errors="replace") as log:
         log.seek(position)

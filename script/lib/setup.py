@@ -1,4 +1,4 @@
-"""Everything that a command needs before it can run, each part made once. A few milliseconds when all is there."""
+"""Makes everything that a command needs before it can run, each part once. It takes milliseconds if all is there."""
 
 import os
 import shutil
@@ -9,9 +9,9 @@ GIGABYTES_NEEDED = 4
 
 
 def prepare(before=None):
-    """Make what is missing of `.dev`: Odoo, its Python packages, the configuration.
+    """Make the missing parts of `.dev`: Odoo, its Python packages, the configuration.
 
-    :param before: called before anything that takes long
+    :param before: a function to call before anything that takes long
     """
     _make_folders()
     with lock.exclusive("setup"):
@@ -32,7 +32,7 @@ def _make_folders():
         if not link.is_symlink():
             link.symlink_to("../..")
     except FileExistsError:
-        pass  # another run was quicker
+        pass  # another run made it first
     except PermissionError:
         raise _not_ours() from None
     if not all(os.access(folder, os.W_OK) for folder in (paths.DEV, paths.ADDONS, paths.DATA, paths.LOG)):

@@ -1,4 +1,4 @@
-"""`script/shell`"""
+"""The command `script/shell`."""
 
 import contextlib
 
@@ -6,9 +6,10 @@ from . import demo_database, lock, odoo, postgres, process
 
 
 def main(arguments):
-    """Odoo's shell on the demo database."""
+    """Run Odoo's shell on the demo database."""
     with postgres.running():
-        with contextlib.suppress(lock.Taken), demo_database.in_use():  # taken: script/server has brought it up to date
+        # if taken, script/server has updated the database already
+        with contextlib.suppress(lock.Taken), demo_database.in_use():
             demo_database.ensure()
         command = odoo.command("shell", f"--database={demo_database.NAME}", "--no-http", "--log-level=warn", *arguments)
         return process.foreground(command, env=odoo.environment())

@@ -1,4 +1,4 @@
-"""An Odoo server and a local SendGrid that talk to each other, each a process of its own.
+"""An Odoo server and a local SendGrid that talk to each other, each in a process of its own.
 
 `script/server` runs one on the demo database. A test makes one on a database of its own:
 
@@ -17,7 +17,7 @@ import psycopg2
 from . import database, lock, odoo, paths, process
 
 API_KEY = "SG.sandbox"
-ACCOUNT = ("sendgrid_tracking", "sendgrid_account_demo")  # the XML id of the account that leads to the local SendGrid
+ACCOUNT = ("sendgrid_tracking", "sendgrid_account_demo")  # the XML id of the account for the local SendGrid
 SETTINGS = paths.ROOT / "script" / "demo.py"
 
 
@@ -35,8 +35,8 @@ class Sandbox(process.Server):
 class Odoo(process.Server):
     """An Odoo server on one database.
 
-    :param workers: 0 is one process with threads, which serves the websocket too
-    :param options: more of Odoo's own, such as `--max-cron-threads=0`
+    :param workers: 0 for one process with threads, which serves the websocket too
+    :param options: further options of Odoo's, such as `--max-cron-threads=0`
     """
 
     def __init__(self, name, port, log, workers=0, options=()):
@@ -55,7 +55,7 @@ class Odoo(process.Server):
         super().__init__("Odoo", command, log, f"{self.url}/web/health", paths.DATA, odoo.environment())
 
     def errors(self):
-        """The lines that it logged as errors."""
+        """Return the lines that the server logged as errors."""
         with open(self.log, errors="replace") as log:
             return [line for line in log if re.search(rf" (ERROR|CRITICAL) ({self.database}|\?) ", line)]
 
@@ -69,7 +69,7 @@ class Stack:
         self.sandbox = Sandbox(smtp_port, inbox_port, logs / "sandbox.log", self.webhook_url())
 
     def webhook_url(self):
-        """Where the account of `configure` receives its events."""
+        """Return the address at which the account of `configure` receives its events."""
         return f"{self.odoo.url}/sendgrid/webhook/{_webhook_token(self.odoo.database)}"
 
     def __enter__(self):
@@ -90,16 +90,16 @@ class Stack:
 
 @contextlib.contextmanager
 def for_tests(workers=0, options=()):
-    """A running stack with a fresh copy of the test database; only its logs are left afterwards."""
+    """Run a stack on a fresh copy of the test database; only its logs remain afterwards."""
     with database.for_tests() as name, on(name, workers, options) as stack:
         yield stack
 
 
 @contextlib.contextmanager
 def on(name, workers=0, options=(), prepare=None):
-    """A running stack on free ports, on a database that goes with it.
+    """Run a stack on free ports and on a database that the caller made.
 
-    :param prepare: called with the database's name when it is configured, before the servers start
+    :param prepare: a function of the database's name, called after `configure` and before the servers start
     """
     logs = paths.LOG / name
     logs.mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def on(name, workers=0, options=(), prepare=None):
         prepare(name)
     with Stack(name, ports, logs, workers=workers, options=options) as stack:
         yield stack
-        stack.odoo.kill()  # nobody needs what an orderly end would save
+        stack.odoo.kill()  # kill it: nobody needs what an orderly end would save
 
 
 def _forget_old_logs(keep=10):
@@ -120,9 +120,9 @@ def _forget_old_logs(keep=10):
 
 
 def configure(name, odoo_port, smtp_port, inbox_port):
-    """Make the account and the mail server that lead to the local SendGrid, and fix Odoo's own address.
+    """Make the account and the mail server of the local SendGrid in a database, and fix Odoo's own address.
 
-    What is connected later goes there too: two parameters stand for SendGrid's hosts.
+    Accounts that are connected later use the local SendGrid too: two parameters replace SendGrid's hosts.
     """
     database.run_script(
         name,
@@ -137,7 +137,7 @@ def configure(name, odoo_port, smtp_port, inbox_port):
 
 
 def public_key():
-    """What the local SendGrid's signatures are verified with. Makes the pair of keys if there is none."""
+    """Return the key that verifies the local SendGrid's signatures. Make the pair of keys if there is none."""
     program = "import sys; from sandbox import keys; print(keys.public_text(keys.load_or_create(sys.argv[1])))"
     command = [paths.VENV_PYTHON, "-c", program, paths.SANDBOX_KEY]
     with lock.exclusive("sandbox-key"):

@@ -1,18 +1,18 @@
-"""`script/test`"""
+"""The command `script/test`."""
 
 import os
 from pathlib import Path
 
 from . import chromium, database, lock, odoo, paths, postgres, process
 
-# Odoo finds the addon, and pytest its tests, through this link: the checkout's own folder can have any name.
+# Odoo finds the addon, and pytest its tests, through this link, because the checkout's folder can have any name.
 LINK = paths.ADDONS / paths.ADDON
 DEFAULT = ("sandbox/tests", "tests")
 FAULTS = LINK / "tests" / "faults"
 
 
 def main(arguments):
-    """Run pytest on a fresh copy of the test database; after the word `faults`, the fault suite."""
+    """Run pytest on a fresh copy of the test database; after the word `faults`, run the fault suite."""
     if arguments[:1] == ["faults"]:
         return _faults(arguments[1:])
     chromium.ensure()
@@ -21,7 +21,7 @@ def main(arguments):
 
 
 def _faults(arguments):
-    """Run the fault suite, which kills its PostgreSQL: one of its own."""
+    """Run the fault suite with a PostgreSQL of its own, which it kills."""
     os.environ.pop("PGDATABASE", None)
     cluster = postgres.to_be_killed()
     with lock.exclusive("faults"):
@@ -56,7 +56,7 @@ def _pytest(root):
 
 
 def _through_link(argument):
-    """`tests/test_x.py::TestX` as seen through the link; anything that is no path in the checkout as it is."""
+    """Return an argument such as `tests/test_x.py::TestX` as seen through the link; leave alone what is no path."""
     path, *rest = argument.split("::")
     path = (Path.cwd() / path).resolve()
     if argument.startswith("-") or not path.exists() or not path.is_relative_to(paths.ROOT):

@@ -9,17 +9,17 @@ import sys
 from . import paths, process, say
 
 LOCK_FILE = paths.ROOT / "requirements-dev.txt"
-# What the shell that we were started from has set for its own Python.
+# The shell that started us may have set these for its own Python.
 FOREIGN = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_TARGET", "PIP_USER", "PIP_PREFIX")
 
 
 def missing():
-    """Whether the packages of the present lock file still have to be installed."""
+    """Tell whether the packages of the present lock file still have to be installed."""
     return not (paths.VENV.resolve() == _folder() and paths.VENV_PYTHON.exists())
 
 
 def ensure():
-    """Install the packages if the lock file has changed. `.dev/venv` is a link, which moves when all is there."""
+    """Install the packages if the lock file has changed. The link `.dev/venv` moves once all of them are there."""
     if not missing():
         return
     folder, current = _folder(), paths.VENV.resolve()
@@ -49,7 +49,10 @@ def _create(folder):
 
 
 def install(lock_file, title, python=paths.VENV_PYTHON, target=None):
-    """Install the packages of a lock file beside a Python, or into a folder of their own."""
+    """Install the packages of a lock file for a Python, or into a folder of their own (`target`).
+
+    :raise say.Problem: if they cannot be installed
+    """
     if shutil.which("uv"):
         command = ["uv", "pip", "install", "--python", python]
     else:

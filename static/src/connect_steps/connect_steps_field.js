@@ -14,7 +14,7 @@ const STATES = {
     failed: { title: _t("Failed"), icon: "fa-times-circle text-danger" },
 };
 
-/** The steps of connecting an account. It has the server run one after the other, and shows how far it is. */
+/** The steps of connecting an account. The field has the server run one after the other, and shows the progress. */
 export class ConnectStepsField extends Component {
     static template = "sendgrid_tracking.ConnectStepsField";
     static props = { ...standardFieldProps };
@@ -30,17 +30,17 @@ export class ConnectStepsField extends Component {
         return this.props.record.data[this.props.name].records.map(({ resId, data }) => ({ id: resId, ...data }));
     }
 
-    /** A step that runs though nobody is running it was interrupted. */
+    /** Tell whether a step can be repeated. One that is running while this page runs none was interrupted. */
     canRepeat(step) {
         return !this.state.isBusy && step.state !== "waiting";
     }
 
-    /** Whether it is the one to look at: the others' buttons are quieter. */
+    /** Tell whether the user should look at this step; the buttons of the others are less prominent. */
     isUrgent(step) {
         return ["failed", "running"].includes(step.state);
     }
 
-    /** Run what is waiting, after a step to repeat is set waiting again. */
+    /** Run the steps that wait. First set the step `repeated`, if given, back to waiting. */
     async run(repeated) {
         const { resModel, resId } = this.props.record;
         this.state.isBusy = true;

@@ -3,18 +3,18 @@ import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 
-// What a mail carries to be noticed when it is opened: we are not the recipient.
+// Remove the pixels that report an opening, since the reader here is not the recipient.
 const PIXELS = ["/mail/track/", "/wf/open", "/trk/"];
-// No script, form or frame of the mail may run; what it looks like is its own affair.
+// No script, form or frame of the mail may run. Its styles may, since they reach nothing outside of the frame.
 const POLICY = "default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline' http: https:; font-src http: https: data:";
 const STYLE = "body { margin: 0; padding: 16px; font-family: sans-serif; overflow-wrap: anywhere; } img { max-width: 100%; }";
 
 /**
  * @param {string} content the HTML of a mail
- * @returns {string} a document that shows it, and tells nobody that it was shown
+ * @returns {string} an HTML document that shows the mail without telling anybody
  */
 export function makeMailDocument(content) {
-    // Parsed apart from the page: nothing is loaded here.
+    // A parsed document that is not part of the page loads nothing.
     const mail = new DOMParser().parseFromString(content, "text/html");
     for (const image of mail.querySelectorAll("img")) {
         const source = image.getAttribute("src") || "";
@@ -42,7 +42,7 @@ export function makeMailDocument(content) {
     return `<!DOCTYPE html>${mail.documentElement.outerHTML}`;
 }
 
-/** A mail as it was sent, in a frame of its own: its styles do not reach the page, and nothing in it runs. */
+/** Shows a mail as it was sent, in a frame of its own: its styles do not reach the page, and none of its code runs. */
 export class ContentField extends Component {
     static template = "sendgrid_tracking.ContentField";
     static props = { ...standardFieldProps };

@@ -5,10 +5,10 @@ import { useService } from "@web/core/utils/hooks";
 import { FormController } from "@web/views/form/form_controller";
 import { formView } from "@web/views/form/form_view";
 
-// Milliseconds. What comes within it is shown at once.
+// Milliseconds. Changes within this time cause one reload.
 const BURST = 300;
 
-/** The form of an e-mail: it reloads when something happened to the e-mail. */
+/** The form of an e-mail. It reloads when an event changes the e-mail. */
 export class EmailFormController extends FormController {
     setup() {
         super.setup();

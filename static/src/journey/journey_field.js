@@ -18,7 +18,7 @@ const ICONS = {
     spam: "fa-thumbs-down",
 };
 
-/** The way that an e-mail went, step by step; a failure stands in its place. */
+/** Shows the way of an e-mail step by step, with a failure at the step where it happened. */
 export class JourneyField extends Component {
     static template = "sendgrid_tracking.JourneyField";
     static props = { ...standardFieldProps };

@@ -3,7 +3,7 @@ import { Component, onWillStart, onWillUpdateProps, useState } from "@odoo/owl";
 import { useService } from "@web/core/utils/hooks";
 import { patch } from "@web/core/utils/patch";
 
-/** Says, before a message is written, whom it will not reach or who does not want it. */
+/** Warns before a message is written: names the recipients whom it will not reach, or who do not want it. */
 export class RecipientsWarning extends Component {
     static template = "sendgrid_tracking.RecipientsWarning";
     static props = { partnerIds: { type: Array, element: Number } };

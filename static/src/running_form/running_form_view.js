@@ -4,10 +4,10 @@ import { registry } from "@web/core/registry";
 import { FormController } from "@web/views/form/form_controller";
 import { formView } from "@web/views/form/form_view";
 
-// Milliseconds.
+// Milliseconds between two reloads.
 const INTERVAL = 2000;
 
-/** The form of something that runs in the background: it reloads while the record's state is "running". */
+/** The form of a record of background work. It reloads while the record's state is "running". */
 export class RunningFormController extends FormController {
     setup() {
         super.setup();

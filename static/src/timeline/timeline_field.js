@@ -8,7 +8,7 @@ import { formatExactTime } from "../exact_time/exact_time";
 const SHOWN_AT_FIRST = 50;
 
 /**
- * @param {string} url anything: it comes from outside
+ * @param {string} url any text, since it comes from outside
  * @returns {string|false} an address that is safe to follow, or false
  */
 export function getSafeUrl(url) {
@@ -28,7 +28,7 @@ function isCut(link) {
     return Boolean(link) && link.endsWith("…");
 }
 
-/** The interactions with an e-mail, newest first. All texts but our own are hostile: they are shown, never run. */
+/** The interactions with an e-mail, newest first. Texts from outside are hostile: show them, never run them. */
 export class TimelineField extends Component {
     static template = "sendgrid_tracking.TimelineField";
     static props = {
@@ -61,7 +61,7 @@ export class TimelineField extends Component {
         this.state.isAllShown = true;
     }
 
-    /** What is to be told of an event, line by line. */
+    /** Return the details of an event, one for each line. */
     getDetails({ data }) {
         const status = data.smtp_status || "";
         const isSaid = [data.reason, data.response].some((said) => said && said.includes(status));

@@ -9,7 +9,7 @@ function check(condition, message) {
     }
 }
 
-/** The Tracking page of the test's document, opened in full: newest first, the failure to open told apart. */
+/** The test's document shows its Tracking page in full: newest event first, an opening by a machine marked as such. */
 const seesTracking = () => [
     {
         content: "the document is open in full, not in a dialog",

@@ -6,7 +6,7 @@ from odoo.addons.sendgrid_tracking.tools.events.signature import SIGNATURE_HEADE
 
 
 class BenchFloor(Controller):
-    """The least that a webhook can do that loses nothing: read, verify, insert one row."""
+    """Does the least that a webhook can do without losing anything: read, verify, insert one row."""
 
     @route("/sendgrid_bench/floor", type="http", auth="public", methods=["POST"], csrf=False, save_session=False)
     def receive(self, **_params):

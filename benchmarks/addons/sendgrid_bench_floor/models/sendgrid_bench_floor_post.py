@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class SendgridBenchFloorPost(models.Model):
-    """What the bare controller stores."""
+    """The POSTs that the bare controller stores."""
 
     _name = "sendgrid.bench.floor.post"
     _description = "Post of a Benchmark"

@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class SendgridBenchFloorRow(models.Model):
-    """A plain model of 20 columns with 4 indexes: what the ORM needs to create its rows is the floor of the drain."""
+    """A plain model of 20 columns with 4 indexes. The drain's floor is the time in which the ORM creates its rows."""
 
     _name = "sendgrid.bench.floor.row"
     _description = "Row of a Benchmark"
