@@ -4,6 +4,7 @@ from . import (
     crm_lead,
     ir_actions_server,
     ir_mail_server,
+    ir_model,
     mail_blacklist,
     mail_mail,
     res_company,
