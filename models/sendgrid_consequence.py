@@ -50,7 +50,8 @@ class SendgridConsequence(models.AbstractModel):
         self._run(self._note_known_bounce, new["dropped_bounced"])
         self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])
         self._run(self._settle_groups, [item for fact in GROUPS for item in new[fact]])
-        self._run(self._update_traces, [item for items in new.values() for item in items])
+        if "mailing.trace" in self.env:
+            self._run(self._update_traces, [item for items in new.values() for item in items])
 
     @api.model
     def _run(self, consequence, items):
