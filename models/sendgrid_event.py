@@ -1,4 +1,3 @@
-import json
 from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from ..tools.events import device, engagement
 from ..tools.events.event import ABOUT, ACCOUNT_EVENT, SOURCES, TEST_RECIPIENT, Event, is_same
 from ..tools.events.fold import EXPIRED, FAILURES, bounce_status
 from .sendgrid_email import to_datetime, to_seconds
+from .to_table import to_table
 
 # An event can arrive before the transaction of its e-mail is committed, and SendGrid repeats it for 24 hours at most.
 EARLY_FOR = timedelta(hours=24)
@@ -214,7 +214,9 @@ class SendgridEvent(models.Model):
             that got events
         """
         # Of what several tell at once, the webhook's word comes first.
-        received = sorted(received, key=lambda told: SOURCES.index(told[0].source))
+        abouts = {batch.id: self._prepare_about(batch) for batch in dict(received)}
+        order = {id_: SOURCES.index(about["source"] or "webhook") for id_, about in abouts.items()}
+        received = sorted(received, key=lambda told: order[told[0].id])
         known, replaced = self._get_known_fingerprints(received)
         new, duplicates = [], Counter()
         for batch, event in received:
@@ -223,7 +225,7 @@ class SendgridEvent(models.Model):
             else:
                 known.add(event.fingerprint)
                 new.append((batch, event))
-        matches, keys = self._match([(batch.account_id.id, event) for batch, event in new])
+        matches, keys = self._match([(abouts[batch.id]["account_id"], event) for batch, event in new])
         # Before what they are told now is compared with what they were told.
         emails = replaced
         if self._has_unknown(keys):
@@ -238,7 +240,8 @@ class SendgridEvent(models.Model):
         # Folded before they are created, so that an event is born with its verdict: automation rules watch it.
         states, stored = emails._fold_events(added)
         rows = [
-            self._prepare_row(batch, event, match, copy, copy and states[copy.id].verdicts.get(event.fingerprint))
+            abouts[batch.id]
+            | self._prepare_row(event, match, copy, copy and states[copy.id].verdicts.get(event.fingerprint))
             for (batch, event), (match, copy) in zip(new, matches, strict=True)
         ]
         events = self._insert(rows)
@@ -263,13 +266,11 @@ class SendgridEvent(models.Model):
             SQL(
                 # An event that a second drain has just stored is no error of the batch but a serialization failure so.
                 """INSERT INTO sendgrid_event (%s, create_date)
-                   SELECT %s, %s FROM json_populate_recordset(NULL::sendgrid_event, %s)
-                       ON CONFLICT (fingerprint) DO NOTHING
+                   SELECT new.*, %s FROM %s new ON CONFLICT (fingerprint) DO NOTHING
                 RETURNING id""",
                 columns,
-                columns,
                 self.env.cr.now(),
-                json.dumps(rows, default=str),
+                to_table(self, rows),
             )
         )
         events = self.browse(sorted(id_ for (id_,) in inserted))
@@ -357,14 +358,20 @@ class SendgridEvent(models.Model):
         return reports
 
     @api.model
-    def _prepare_row(self, batch, event, match, copy, verdict):
-        """Return the columns of an event. What is not said is NULL, which takes no room."""
+    def _prepare_about(self, batch):
+        """Return the columns of an event that all events of a batch share."""
         return {
-            "email_id": copy.id if copy else None,
-            "partner_id": copy.partner_id if copy else None,
             "account_id": batch.account_id.id,
             "batch_id": batch.id,
             "source": batch.source if batch.source != "webhook" else None,
+        }
+
+    @api.model
+    def _prepare_row(self, event, match, copy, verdict):
+        """Return the other columns of an event. What is not said is NULL, which takes no room."""
+        return {
+            "email_id": copy.id if copy else None,
+            "partner_id": copy.partner_id if copy else None,
             "match": match,
             "event": event.event,
             "timestamp": to_datetime(event.timestamp),
