@@ -314,7 +314,7 @@ class SendgridEventBatch(models.Model):
     def _process(self):
         # Processed again, a batch is on its day already.
         uncounted = self.filtered(lambda batch: not batch.event_count)
-        events, outcomes = [], {}
+        events, outcomes, latest = [], {}, {}
         for batch in self:
             try:
                 parsed, rejected = batch._parse()
@@ -322,6 +322,7 @@ class SendgridEventBatch(models.Model):
                 outcomes[batch] = {"state": "failed", "error": str(error)}
                 continue
             events += [(batch, event) for event in parsed]
+            latest[batch] = max((event.timestamp for event in parsed), default=None)
             outcomes[batch] = {
                 "state": "done",
                 "error": False,
@@ -339,11 +340,8 @@ class SendgridEventBatch(models.Model):
         for outcome, batches in by_outcome.items():
             batches.write({**dict(outcome), "processed_date": now})
         # What was asked for does not show that the webhook works.
-        latest = dict.fromkeys(uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook"))
-        for batch, event in events:
-            if batch in latest:
-                latest[batch] = max(latest[batch] or 0, event.timestamp)
-        self.env["sendgrid.account.day"]._add(latest)
+        received = uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook")
+        self.env["sendgrid.account.day"]._add({batch: latest[batch] for batch in received})
         return emails
 
     @api.model
