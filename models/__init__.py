@@ -5,6 +5,7 @@ from . import (
     ir_actions_server,
     ir_mail_server,
     ir_mail_server_refusal,
+    ir_model,
     mail_blacklist,
     mail_mail,
     mail_message,

@@ -50,7 +50,8 @@ class SendgridConsequence(models.AbstractModel):
         self._run(self._note_known_bounce, new["dropped_bounced"])
         self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])
         self._run(self._settle_groups, [item for fact in GROUPS for item in new[fact]])
-        self._run(self._update_traces, [item for items in new.values() for item in items])
+        if "mailing.trace" in self.env:
+            self._run(self._update_traces, [item for items in new.values() for item in items])
 
     @api.model
     def _run(self, consequence, items):
@@ -82,7 +83,8 @@ class SendgridConsequence(models.AbstractModel):
         found_by_address = set(self._get_found_by_address(emails).ids)
         # Core takes one bounce at a time.
         rules = self.env["base.automation"]._get_ids_watching(self.env["res.partner"], "message_bounce")
-        thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules)
+        model_ids = self.env["ir.model"]._get_ids_with_addresses(emails.mapped("recipient"))
+        thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules, sendgrid_bounce_models=model_ids)
         for email, _fact, evidence in items:
             # A record that core finds by the address it need not look for again by the message, nor, one by one, for
             # the notifications: all are written below. An override of core's entry sees no message then.

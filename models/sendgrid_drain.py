@@ -173,7 +173,7 @@ class SendgridDrain(models.AbstractModel):
         """
         # A batch that is processed again is on its day already.
         uncounted = batches.filtered(lambda batch: not batch.event_count)
-        events, outcomes = [], {}
+        events, outcomes, latest = [], {}, {}
         for batch in batches:
             try:
                 parsed, rejected = batch._parse()
@@ -181,6 +181,7 @@ class SendgridDrain(models.AbstractModel):
                 outcomes[batch] = {"state": "failed", "error": str(error)}
                 continue
             events += [(batch, event) for event in parsed]
+            latest[batch] = max((event.timestamp for event in parsed), default=None)
             outcomes[batch] = {
                 "state": "done",
                 "error": False,
@@ -198,11 +199,8 @@ class SendgridDrain(models.AbstractModel):
         for outcome, same in by_outcome.items():
             same.write({**dict(outcome), "processed_date": now})
         # Batches that were asked for do not show that the webhook works.
-        latest = dict.fromkeys(uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook"))
-        for batch, event in events:
-            if batch in latest:
-                latest[batch] = max(latest[batch] or 0, event.timestamp)
-        self.env["sendgrid.account.day"]._add(latest)
+        received = uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook")
+        self.env["sendgrid.account.day"]._add({batch: latest[batch] for batch in received})
         return emails
 
     @api.model

@@ -47,6 +47,7 @@ FIGURES = {
     "machine_open_count": "machine_open_count",
     "machine_click_count": "machine_click_count",
 }
+MOMENTS = {column for column in FIGURES if column.endswith("_date")}
 
 
 class SendgridEmail(models.Model):
@@ -92,21 +93,21 @@ class SendgridEmail(models.Model):
         for verdict, ids in verdicts.items():
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
-        self.flush_recordset()
-        self.fetch(["account_id", "sg_message_id", "status", "facts", *FIGURES])
         rows, status_changed, changes = {}, [], {}
+        columns = ("sg_message_id", "status", "facts", *FIGURES)
         now = fields.Datetime.now()
-        for email in self:
-            state = states[email.id]
-            values = {"status": state.status, "facts": sorted(state.facts), **self._prepare_figures(state)}
-            # An id to be noted is news by itself, of an e-mail whose events change nothing else.
-            values["sg_message_id"] = keys.get(email.id) or email.sg_message_id
-            if any((email[name] or None) != (value or None) for name, value in values.items()):
-                rows[email.id] = {**values, "write_date": now}
-            if state.status != email.status:
-                status_changed.append(email.id)
-            if set(state.facts) != set(email.facts or ()):
-                changes[email.id] = set(email.facts or ())
+        for id_, before in self._read_columns(columns):
+            state = states[id_]
+            # A message key that is to be noted is news by itself, also where the events change nothing else.
+            after = (keys.get(id_) or before[0], state.status, sorted(state.facts), *self._prepare_figures(state))
+            if [value or None for value in before] != [value or None for value in after]:
+                rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
+            if state.status != before[1]:
+                status_changed.append(id_)
+            if set(state.facts) != set(before[2] or ()):
+                changes[id_] = set(before[2] or ())
+        # Nobody reads on in the others. Without this, core would fetch all columns of these when the first is read.
+        self.browse({*status_changed, *changes}).fetch(["account_id", "status"])
         # All in one UPDATE: each would write the row, and its place in each index, anew. Rules watch the status.
         self.env["base.automation"]._run_on_write(
             self.browse(status_changed), ["status"], lambda: self._write_columns(rows)
@@ -118,11 +119,28 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _prepare_figures(self, state):
-        figures = {column: getattr(state, attribute) for column, attribute in FIGURES.items()}
-        for column, value in figures.items():
-            if self._fields[column].type == "datetime":
-                figures[column] = to_datetime(value)
-        return figures | {"status_reason": state.reason or False}
+        """Return the values of the columns of `FIGURES`, in that order."""
+        values = (getattr(state, attribute) for attribute in FIGURES.values())
+        return [
+            to_datetime(value) or None if column in MOMENTS else (value if value != "" else None)
+            for column, value in zip(FIGURES, values, strict=True)
+        ]
+
+    def _read_columns(self, names):
+        """Return (id, values of the columns) of the documents, in their order.
+
+        In SQL, because thousands are compared of which few change.
+        """
+        self.flush_recordset(names)
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT id, %s FROM sendgrid_email WHERE id = ANY(%s)",
+                SQL(", ").join(map(SQL.identifier, names)),
+                list(self.ids),
+            )
+        )
+        found = {id_: values for id_, *values in rows}
+        return [(id_, found[id_]) for id_ in self.ids if id_ in found]
 
     @api.model
     def _write_columns(self, values_by_id):

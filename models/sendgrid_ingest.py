@@ -64,7 +64,9 @@ class SendgridIngest(models.AbstractModel):
         """
         Match = self.env["sendgrid.match"]
         # If several tell of one event at once, the webhook's word comes first.
-        received = sorted(received, key=lambda told: SOURCES.index(told[0].source))
+        shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        order = {id_: SOURCES.index(columns["source"] or "webhook") for id_, columns in shared.items()}
+        received = sorted(received, key=lambda told: order[told[0].id])
         known, replaced = self._get_known_fingerprints(received)
         new, duplicates = [], Counter()
         for batch, event in received:
@@ -73,7 +75,7 @@ class SendgridIngest(models.AbstractModel):
             else:
                 known.add(event.fingerprint)
                 new.append((batch, event))
-        matches, keys = Match._match([(batch.account_id.id, event) for batch, event in new])
+        matches, keys = Match._match([(shared[batch.id]["account_id"], event) for batch, event in new])
         emails = replaced
         # Earlier events are attached before they are compared with the new ones.
         if Match._has_unknown(keys):
@@ -88,8 +90,9 @@ class SendgridIngest(models.AbstractModel):
         # The events are folded before they are created, so that each is born with its verdict: rules watch it.
         states, stored = emails._fold_events(added)
         rows = [
-            self._prepare_row(
-                batch, event, match, document, document and states[document.id].verdicts.get(event.fingerprint)
+            shared[batch.id]
+            | self._prepare_row(
+                event, match, document, document and states[document.id].verdicts.get(event.fingerprint)
             )
             for (batch, event), (match, document) in zip(new, matches, strict=True)
         ]
@@ -175,15 +178,22 @@ class SendgridIngest(models.AbstractModel):
         )
 
     @api.model
-    def _prepare_row(self, batch, event, match, document, verdict):
-        """Return the columns of a new event. Where nothing was said the column is NULL, which takes no room."""
+    def _prepare_shared(self, batch):
+        """Return the columns of a new event that all events of a batch share."""
+        return {
+            "account_id": batch.account_id.id,
+            "batch_id": batch.id,
+            "source": batch.source if batch.source != "webhook" else None,
+            "create_date": self.env.cr.now(),
+        }
+
+    @api.model
+    def _prepare_row(self, event, match, document, verdict):
+        """Return the other columns of a new event. Where nothing was said the column is NULL, which takes no room."""
         row = {name: None if (value := getattr(event, name)) == "" else value for name in TOLD}
         return row | {
             "email_id": document.id if document else None,
             "partner_id": document.partner_id if document else None,
-            "account_id": batch.account_id.id,
-            "batch_id": batch.id,
-            "source": batch.source if batch.source != "webhook" else None,
             "match": match,
             "timestamp": to_datetime(event.timestamp),
             "sg_machine_open": event.sg_machine_open or None,
@@ -204,9 +214,8 @@ class SendgridIngest(models.AbstractModel):
         Event = self.env["sendgrid.event"]
         if not rows:
             return Event
-        now = self.env.cr.now()
         # An event that a second drain has just stored is then no error of the batch but a serialization failure.
-        inserted = bulk.insert(Event, [{**row, "create_date": now} for row in rows], conflict=bulk.SKIP_KNOWN)
+        inserted = bulk.insert(Event, rows, conflict=bulk.SKIP_KNOWN)
         events = Event.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
         events.modified(rows[0], create=True)

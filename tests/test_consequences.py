@@ -162,6 +162,15 @@ class TestConsequences(ConsequenceCase):
         self._post(relayed.event("bounce"))
         self.assertEqual((partner.message_bounce, email.failed_facts), (1, False))
 
+    def test_bounces_of_contacts_and_leads(self):
+        """Test that of several bounces at once each counts on all that has its address: contacts, and leads if any."""
+        partners = self._contact() | self._contact() | self._contact()
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": partners[1].email})
+        archived = self.env["crm.lead"].create({"name": "Old", "email_from": partners[2].email, "active": False})
+        self._post(*(self._sent(partner)[1].event("bounce") for partner in partners))
+        self.assertEqual(partners.mapped("message_bounce"), [1, 1, 1])
+        self.assertEqual((lead.message_bounce, archived.message_bounce), (1, 0))
+
     def test_late_bounce(self):
         """Test a bounce that comes back with only an address: it finds its e-mail and has all consequences."""
         partner = self._contact()

@@ -369,6 +369,33 @@ class TestDrain(SendgridCase):
         self.assertEqual(len(email.event_ids), 3)
         self.assertEqual(email.event_ids.filtered(lambda e: e.event == "click").url, texts["url"].strip())
 
+    def test_texts_to_the_letter(self):
+        """Test that nothing in a text means anything to the database: quotes, backslashes, what looks like no value."""
+        email = self.create_email()
+        message = self.relay(email)
+        texts = (
+            "NULL",
+            "null",
+            '"',
+            "\\",
+            '\\"',
+            "{}",
+            '{"a",NULL}',
+            "a,b",
+            "it's %s %(a)s",
+            'tab\tline\nend "\\n"',
+            "\\N",
+        )
+        events = [
+            message.event("click", timestamp=self.after(email, 60 + number), url=text, useragent=text, ip=text)
+            for number, text in enumerate(texts)
+        ]
+        self.assertBatch(self.receive(*events), state="done", rejected_count=0, unmatched_count=0)
+        stored = email.event_ids.sorted("timestamp")
+        self.assertEqual(
+            [(event.url, event.user_agent, event.ip) for event in stored], [(text, text, text) for text in texts]
+        )
+
     # ------------------------------------------------------------
     # ORDER, REPETITION, SPLIT
     # ------------------------------------------------------------

@@ -110,10 +110,11 @@ def judge(events: Iterable) -> dict[str, Verdict]:
         have lost their details (``is_final``) the former ``verdict`` and ``machine_reason`` hold.
     :return: a verdict by fingerprint, for opens and clicks only
     """
-    events = sorted(events, key=lambda e: (e.timestamp, e.fingerprint))
-    interactions = [e for e in events if e.event in ("open", "click")]
-    if not interactions:
+    events = list(events)
+    if not any(e.event in ("open", "click") for e in events):
         return {}
+    events.sort(key=lambda e: (e.timestamp, e.fingerprint))
+    interactions = [e for e in events if e.event in ("open", "click")]
     history = History(events)
     return {e.fingerprint: _judge_one(e, history) for e in interactions}
 

@@ -116,6 +116,9 @@ def fold(events: Iterable) -> State:
 
 def _distinct(events):
     """Return each interaction once, in order of time. Sorted to the last detail, so that no tie is broken by chance."""
+    events = list(events)
+    if len(events) < 2:
+        return events
     events = sorted(
         events,
         key=lambda e: (
