@@ -5,9 +5,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from sandbox import scopes
 from sandbox.smtpapi import Options
 from sandbox.suppressions import Suppressions
-from sandbox.v3 import scopes
 
 KEPT_CALLS = 1000
 LIMIT_SECONDS = 60

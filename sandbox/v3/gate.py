@@ -9,9 +9,9 @@ from aiohttp import web
 
 from sandbox.account import Account, Call, Fault, Window
 from sandbox.description import operations
+from sandbox.scopes import NEEDED
 from sandbox.site import SANDBOX
 from sandbox.v3.refusal import Refusal, refuse
-from sandbox.v3.scopes import NEEDED
 
 LIMIT = 600
 """Calls a minute of one operation. SendGrid publishes no numbers; this one was seen on /v3/scopes."""
