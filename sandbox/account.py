@@ -75,10 +75,10 @@ class Account:
     """The page after an unsubscription; only remembered."""
     windows: dict[tuple, Window] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.keys = {self.first_key: set(scopes.ALL)}
 
-    def track(self, **settings) -> None:
+    def track(self, **settings: bool | str) -> None:
         self.tracking = dataclasses.replace(self.tracking, **settings)
 
     def fault(self, method: str, path: str) -> Fault | None:

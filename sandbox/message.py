@@ -150,7 +150,7 @@ class Message:
 class Mailbox:
     """All messages of this run, newest last."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._messages: dict[str, Message] = {}
 
     def add(self, message: Message) -> None:

@@ -37,7 +37,9 @@ def _encodable(address: str) -> str:
 async def listen(sandbox: Sandbox, host: str, port: int) -> asyncio.Server:
     """Serve the relay in the running event loop."""
 
-    def authenticate(server, session, envelope, mechanism, credentials) -> AuthResult:
+    def authenticate(
+        server: SMTP, session: Session, envelope: Envelope, mechanism: str, credentials: object
+    ) -> AuthResult:
         good = isinstance(credentials, LoginPassword) and (
             hmac.compare_digest(credentials.login, b"apikey")
             and hmac.compare_digest(credentials.password, sandbox.api_key.encode())

@@ -1,6 +1,7 @@
 """What the rooms of the web site share."""
 
 import json
+from typing import Any
 
 from aiohttp import web
 
@@ -19,7 +20,7 @@ def reader(request: web.Request, any_client: bool = False) -> dict:
     return {"ip": forwarded or request.remote or "", "useragent": agent}
 
 
-async def json_body(request: web.Request, *kinds: type):
+async def json_body(request: web.Request, *kinds: type) -> Any:
     """The JSON of the request, which must be of one of `kinds`; an empty body is an empty object."""
     try:
         data = json.loads(await request.read() or b"{}")
