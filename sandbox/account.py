@@ -5,9 +5,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from sandbox import scopes
 from sandbox.smtpapi import Options
 from sandbox.suppressions import Suppressions
-from sandbox.v3 import scopes
 
 KEPT_CALLS = 1000
 LIMIT_SECONDS = 60
@@ -75,10 +75,10 @@ class Account:
     """The page to show after an unsubscription. The sandbox remembers it and does not use it."""
     windows: dict[tuple, Window] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.keys = {self.first_key: set(scopes.ALL)}
 
-    def track(self, **settings) -> None:
+    def track(self, **settings: bool | str) -> None:
         self.tracking = dataclasses.replace(self.tracking, **settings)
 
     def fault(self, method: str, path: str) -> Fault | None:

@@ -53,7 +53,7 @@ def _amend(operations: dict) -> None:
     event["properties"]["url"].pop("pattern")
 
 
-def _strict(schema):
+def _strict(schema: object) -> object:
     """Turn an OpenAPI schema into a JSON Schema: `nullable` becomes a type, unlisted properties an error."""
     if isinstance(schema, list):
         return [_strict(one) for one in schema]
@@ -92,7 +92,7 @@ class Operation:
     def _body(self) -> Draft202012Validator | None:
         return _validator(self._data.get("requestBody", {}))
 
-    def body_error(self, body) -> tuple[str, str] | None:
+    def body_error(self, body: object) -> tuple[str, str] | None:
         """Return the faulty field (`personalizations.0.to`, or "") and the reason, or None if the JSON is right."""
         error = best_match(self._body.iter_errors(body)) if self._body else None
         return (".".join(str(part) for part in error.absolute_path), error.message) if error else None
@@ -121,7 +121,7 @@ class Operation:
             int(status): _validator(answer) for status, answer in self._data["responses"].items() if status.isdigit()
         }
 
-    def answer_error(self, status: int, body) -> str | None:
+    def answer_error(self, status: int, body: object) -> str | None:
         """Return how an answer deviates from the description, or None. `body` is None if the answer has none."""
         if status >= 400:
             validator = _REFUSAL

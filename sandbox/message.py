@@ -150,7 +150,7 @@ class Message:
 class Mailbox:
     """Holds all messages of this run."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._messages: dict[str, Message] = {}
 
     def add(self, message: Message) -> None:

@@ -10,6 +10,7 @@ import email.message
 import email.parser
 import quopri
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -56,7 +57,7 @@ class Part:
         return disposition == "attachment" or bool(self.filename)
 
 
-def _quiet(function):
+def _quiet(function: Callable[[], str | None]) -> str | None:
     try:
         return function()
     except (LookupError, ValueError, TypeError, MessageError):

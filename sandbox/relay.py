@@ -40,7 +40,9 @@ def _encodable(address: str) -> str:
 async def listen(sandbox: Sandbox, host: str, port: int) -> asyncio.Server:
     """Start the relay in the running event loop and return its server."""
 
-    def authenticate(server, session, envelope, mechanism, credentials) -> AuthResult:
+    def authenticate(
+        server: SMTP, session: Session, envelope: Envelope, mechanism: str, credentials: object
+    ) -> AuthResult:
         good = isinstance(credentials, LoginPassword) and (
             hmac.compare_digest(credentials.login, b"apikey")
             and hmac.compare_digest(credentials.password, sandbox.api_key.encode())

@@ -6,7 +6,7 @@ tracked, at most 1,000 links a message; `clicktracking=off` in the tag exempts a
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sandbox import mime
@@ -112,7 +112,7 @@ def delivered(raw: bytes, options: Options, addresses: Addresses, link_count: in
     return mime.replaced(raw, changes)
 
 
-def _texts(raw: bytes):
+def _texts(raw: bytes) -> Iterator[tuple[str, str]]:
     for part in mime.parts(raw):
         if not part.is_attachment:
             yield ("html" if part.content_type == "text/html" else "text"), mime.body_text(raw, part)[0]

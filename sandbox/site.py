@@ -1,6 +1,7 @@
 """Functions that all modules of the web site share."""
 
 import json
+from typing import Any
 
 from aiohttp import web
 
@@ -22,7 +23,7 @@ def reader(request: web.Request, any_client: bool = False) -> dict:
     return {"ip": forwarded or request.remote or "", "useragent": agent}
 
 
-async def json_body(request: web.Request, *kinds: type):
+async def json_body(request: web.Request, *kinds: type) -> Any:
     """Return the JSON of the request, of one of `kinds`. An empty body counts as an empty object.
 
     :raise web.HTTPBadRequest: if the body is not JSON, or of another type

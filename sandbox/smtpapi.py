@@ -111,7 +111,7 @@ def args_size(args: dict[str, str]) -> int:
     return sum(len((key + value).encode("utf-8", "replace")) for key, value in args.items())
 
 
-def _category(value) -> tuple[str, ...]:
+def _category(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     return tuple(_text(item) for item in values if item not in (None, ""))
 
@@ -122,18 +122,18 @@ def _on(settings: dict, name: str, default: bool) -> bool:
     return str(settings[name]).strip().lower() not in ("0", "false", "none", "")
 
 
-def _dict(value) -> dict:
+def _dict(value: object) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def _int(value) -> int | None:
+def _int(value: object) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     """Return a value as text: args are strings on the wire, whatever they were in the header."""
     if value is None:
         return ""

@@ -36,7 +36,7 @@ class Group:
 
 
 class Suppressions:
-    def __init__(self):
+    def __init__(self) -> None:
         self.lists: dict[str, dict[str, dict]] = {name: {} for name in LISTS}
         self.groups: dict[int, Group] = {}
         self._sorted: dict[str, list[dict]] = {}
@@ -44,7 +44,7 @@ class Suppressions:
 
     # --- lists
 
-    def add(self, name: str, email: str, **fields) -> None:
+    def add(self, name: str, email: str, **fields: str | int | None) -> None:
         """Put an address on a list, or renew its entry; `fields` left out or None get a plausible value."""
         given = {key: value for key, value in fields.items() if value is not None}
         own = {key: given.get(key, value) for key, value in _DEFAULTS[name].items()}

@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -123,7 +124,7 @@ class Webhook:
             pending = random.sample(pending, len(pending))
         return pending
 
-    def _batches(self, pending: list[tuple[Event, bytes]]):
+    def _batches(self, pending: list[tuple[Event, bytes]]) -> Iterator[list[tuple[Event, bytes]]]:
         some: list[tuple[Event, bytes]] = []
         size = 0
         for event, data in pending:

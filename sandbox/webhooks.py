@@ -114,7 +114,7 @@ class Webhooks:
 
     # --- control
 
-    def set(self, **settings) -> None:
+    def set(self, **settings: object) -> None:
         """Change the `url` of the command line's webhook, and the conduct of all webhooks."""
         if "url" in settings:
             self.main.move(settings.pop("url"))

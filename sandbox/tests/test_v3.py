@@ -6,8 +6,8 @@ import pytest
 from sandbox_harness import API_KEY, http
 
 from sandbox.description import operations
+from sandbox.scopes import NEEDED
 from sandbox.server import V3
-from sandbox.v3.scopes import NEEDED
 
 
 def errors(answer):

@@ -6,12 +6,13 @@ import time
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from sandbox.account import Account, Call, Fault, Window
 from sandbox.description import operations
+from sandbox.scopes import NEEDED
 from sandbox.site import SANDBOX
 from sandbox.v3.refusal import Refusal, refuse
-from sandbox.v3.scopes import NEEDED
 
 LIMIT = 600
 """Calls a minute for one operation. SendGrid publishes no numbers; this one was seen on /v3/scopes."""
@@ -23,7 +24,7 @@ TOO_MANY = "too many requests"
 
 
 @web.middleware
-async def gate(request: web.Request, handler) -> web.StreamResponse:
+async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not request.path.startswith("/v3/"):
         return await handler(request)
     account = request.app[SANDBOX].account
@@ -54,7 +55,7 @@ async def _break(request: web.Request, fault: Fault) -> web.Response:
     return _refused(refuse(fault.status, words), limit)
 
 
-async def _answer(request: web.Request, handler, account: Account, call: Call) -> web.Response:
+async def _answer(request: web.Request, handler: Handler, account: Account, call: Call) -> web.Response:
     limit = None
     try:
         await _remember_body(request, call)

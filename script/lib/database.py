@@ -143,7 +143,7 @@ def copy_of(ensure_template):
 
 @contextlib.contextmanager
 def template():
-    """Give the name of the template of Odoo with the addon, to read from it. No other run makes or drops one meanwhile."""
+    """Give the name of the template of Odoo with the addon, to read from it. No other run makes or drops one."""
     with lock.exclusive("template"):
         yield _ensure_template()
 

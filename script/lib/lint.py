@@ -16,6 +16,11 @@ NOT_ODOO = (
     "tests/upgrade",
 )
 
+# The rules of imports, in pyproject.toml, name packages: the addon's is found here, then `sandbox`, then `lib`.
+PACKAGES = (paths.ADDONS, paths.ROOT, paths.ROOT / "script")
+# A program without a module that could be run by its name.
+PROGRAMS = {"lint-imports": ("-c", "from importlinter.cli import lint_imports_command as run; run()")}
+
 
 def main(arguments):
     """Run all checks, and fail if one of them does. `--fix` lets ruff put right what it can."""
@@ -26,6 +31,7 @@ def main(arguments):
         _run("ruff", "format", *([] if fix else ["--check"]), "."),
         _run("pylint", *addon, "--enable=odoolint"),
         _run("pylint", *programs),
+        _run("lint-imports", "--no-cache", "--no-logo"),
     ]
     if any(results):
         return 1
@@ -49,9 +55,9 @@ def _python_files():
 def _run(tool, *arguments):
     say.step(f"{tool} {arguments[0] if tool == 'ruff' else ''}".rstrip())
     done = subprocess.run(
-        [paths.VENV_PYTHON, "-m", tool, *arguments],
+        [paths.VENV_PYTHON, *PROGRAMS.get(tool, ("-m", tool)), *arguments],
         cwd=paths.ROOT,
-        env={**os.environ, "PYLINTHOME": str(paths.DEV / "pylint")},
+        env={**os.environ, "PYLINTHOME": str(paths.DEV / "pylint"), "PYTHONPATH": os.pathsep.join(map(str, PACKAGES))},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
