@@ -1,6 +1,7 @@
-"""Many rows in one query, where the ORM would need one each or knows no word for it (ON CONFLICT).
+"""Writing many rows in one query, where the ORM would need a query for each row, or cannot do it (ON CONFLICT).
 
-Values are those of the columns, as JSON can carry them or `str` writes them: moments in UTC, ids for many2one.
+Values are those of the columns: ids for many2one, naive datetimes in UTC, None for NULL. They travel as JSON; what JSON
+does not know, such as a datetime, is written by `str`.
 """
 
 import json
@@ -12,16 +13,20 @@ SKIP_KNOWN = SQL("ON CONFLICT DO NOTHING")
 
 
 def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=None):
-    """Insert rows into the table of a model, and return what the new rows have in some columns.
+    """Insert rows into the table of a model. The ORM does not learn of it: invalidate what it may have cached.
 
-    With the rows ``[{"a": 1, "b": "x"}, {"a": 2, "b": None}]`` the query is ``INSERT INTO table AS known (a, b) SELECT
-    a, b FROM json_populate_recordset(…)``: PostgreSQL reads the types of the columns out of the table.
+    For the rows ``[{"a": 1, "b": "x"}, {"a": 2, "b": None}]`` the query is ``INSERT INTO table AS known (a, b) SELECT
+    a, b FROM json_populate_recordset(NULL::table, …)``. PostgreSQL takes the types of the columns from the table. With
+    the default ``returning`` the result is ``[(17,), (18,)]``: the ids, not in any certain order.
 
-    :param records: an empty recordset of the model
+    :param records: a recordset of the model; its records do not matter
     :param rows: list of dicts, all with the same columns
-    :param conflict: SQL, what to do with a row that is there already; the table is called ``known`` in it
-    :param condition: SQL on the columns of a row, which are called ``new``; other rows are left out
-    :return: list of tuples
+    :param conflict: SQL that says what to do if a row exists; it calls the existing row ``known``, the other
+        ``EXCLUDED``
+    :param returning: names of the columns to return
+    :param condition: SQL that a row has to meet, or it is left out; it calls the row ``new``
+    :return: list of tuples, for the rows that were inserted or, by ``conflict``, updated
+    :raise psycopg2.Error: the database's errors, without a line in the log: the caller knows which are expected
     """
     if not rows:
         return []
@@ -44,17 +49,17 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
 
 
 def update(records, values_by_id):
-    """Write differing values to many records, and tell the ORM of it.
+    """Write values to many records, other ones for each, and tell the ORM so that it computes what depends on them.
 
-    :param records: a recordset of the model
-    :param values_by_id: {id: {column: value}}, the same columns for all; False is NULL
+    :param records: a recordset of the model; its records do not matter
+    :param values_by_id: {id: {column: value}}, the same columns for all; False is written as NULL
     """
     if not values_by_id:
         return
     columns = list(next(iter(values_by_id.values())))
     rows = [
         {"id": id_, **{name: None if value is False else value for name, value in values.items()}}
-        # In one order for all who write, so that two transactions wait for each other instead of ending in a deadlock.
+        # All transactions write in the order of the ids. So one waits for the other, and they never end in a deadlock.
         for id_, values in sorted(values_by_id.items())
     ]
     table = SQL.identifier(records._table)
@@ -74,5 +79,5 @@ def update(records, values_by_id):
 
 
 def to_json(rows):
-    """Return rows as `json_populate_recordset` reads them."""
+    """Return rows (list of dicts) as the JSON that PostgreSQL's `json_populate_recordset` reads."""
     return json.dumps(rows, default=str)
