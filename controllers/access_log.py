@@ -5,10 +5,13 @@ WEBHOOK_TOKEN = re.compile(r"(/sendgrid/webhook/)[^\s?#]+")
 
 
 class HideWebhookTokens(logging.Filter):
-    """Keep the secret part of the webhook's address out of the log of requests, which many may read."""
+    """Hide the webhook token in werkzeug's log of requests: more people read the log than may know the token."""
 
     def filter(self, record):
-        """Change what is logged, and let it pass."""
+        """Replace the token in the arguments of a log record.
+
+        :return: True, so that the record is logged
+        """
         if isinstance(record.args, tuple):
             record.args = tuple(
                 WEBHOOK_TOKEN.sub(r"\1***", value) if isinstance(value, str) else value for value in record.args

@@ -2,12 +2,15 @@ from odoo.http import Controller, Response, request, route
 
 from ..tools.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 
-# SendGrid sends a batch when it has 768 KB of events; that is a threshold, not a promise.
+# Bytes. SendGrid posts as soon as it has 768 KB of events. That is a threshold and no maximum, so we accept more.
 MAX_BODY = 4 * 1024 * 1024
 
 
 class SendgridWebhook(Controller):
-    """Where SendGrid posts its events: verify, store, answer. What the events say is read later, by the drain."""
+    """The address to which SendGrid posts its events. It verifies, stores and answers; the drain parses the body later.
+
+    SendGrid waits for the answer, so that nothing here depends on what the events say.
+    """
 
     @route(
         "/sendgrid/webhook/<string:webhook_token>",
@@ -21,17 +24,18 @@ class SendgridWebhook(Controller):
     def receive(self, webhook_token, **_params):
         """Store the raw body of one POST for the account of ``webhook_token``.
 
-        Odoo commits before it answers, so a 2xx means stored. SendGrid posts again, for up to 24 hours, what got any
-        other answer (Twilio docs: Event Webhook getting started).
+        Odoo commits before it answers, so that a 2xx means that the body is stored. After any other answer SendGrid
+        posts the same events again, for up to 24 hours (Twilio docs: Event Webhook getting started).
 
-        :return: 204 stored, 403 signature wrong or missing, 404 unknown token, 413 body too large
+        :return: response with status 204 (stored), 403 (signature wrong or missing), 404 (unknown token) or 413 (body
+            larger than `MAX_BODY`)
         """
         account_sudo = request.env["sendgrid.account"].sudo()._get_by_webhook_token(webhook_token)
         if not account_sudo:
             return Response(status=404)
         body = request.httprequest.get_data()
         if len(body) > MAX_BODY:
-            # Of a body without announced length werkzeug reads as much as is allowed, and leaves the rest.
+            # Without a Content-Length header werkzeug reads `max_content_length` bytes, and does not refuse more.
             return Response(status=413)
         headers = request.httprequest.headers
         signed, timestamp = headers.get(SIGNATURE_HEADER), headers.get(TIMESTAMP_HEADER)

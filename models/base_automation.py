@@ -8,16 +8,22 @@ from .undoable import TRY_LATER, each_alone, undoable
 
 
 class BaseAutomation(models.Model):
-    """Within a drain, a rule that raises fails alone: the events it was about are kept, and the failure is shown."""
+    """Within a drain, a rule that raises fails alone: the events are kept, and their batch shows the failure.
+
+    The drain sets the context key ``sendgrid_drain``. `sendgrid.ingest` and others write in SQL; they run the rules by
+    `_run_on_create` and `_run_on_write`.
+    """
 
     _inherit = "base.automation"
 
     def _get_actions(self, records, triggers):
-        """Have only the rules look at a contact whose bounce is counted that ``sendgrid_bounce_rules`` names.
+        """While core counts a contact's bounce, return only the rules that ``sendgrid_bounce_rules`` names.
 
-        Core asks for each write, and has each rule look at the record before it finds that nothing has changed. All
-        rules look again at what that write brings about, or a rule does: the records that they are given do not carry
-        the key.
+        The context key ``sendgrid_bounce_rules`` holds the ids of the rules that may concern `message_bounce`. Core
+        calls this for each write, and would have every rule on contacts examine the record.
+
+        The key holds for this one write. Further writes that a computed field or a rule brings about meet all rules,
+        because the returned rules hand on records without the key.
         """
         ids = self.env.context.get("sendgrid_bounce_rules")
         if ids is None:
@@ -29,23 +35,29 @@ class BaseAutomation(models.Model):
 
     @api.model
     def _get_ids_watching(self, records, name):
-        """Return the ids of the rules that a change of one field of ``records`` may concern."""
+        """Return the ids of the rules that may react when one field changes.
+
+        :param records: a recordset of the model, which may be empty
+        :param str name: the field
+        """
         rules = self._get_actions(records, WRITE_TRIGGERS)
         watched = {rule: rule.sudo().trigger_field_ids.mapped("name") for rule in rules}
         return rules.filtered(lambda rule: not watched[rule] or name in watched[rule]).ids
 
     @api.model
     def _run_on_create(self, records):
-        """Run the rules on the creation of records that were created in SQL, as core does when the ORM creates them."""
+        """Run the rules "on creation" for records that were inserted in SQL, as core does after the ORM's `create`."""
         rules = self._get_actions(records, CREATE_TRIGGERS)
         for rule in rules.with_context(old_values=None):
             rule._process(rule._filter_post(records.with_env(rules.env), feedback=True))
 
     @api.model
     def _run_on_write(self, records, names, write):
-        """Run the rules on a change of records that ``write`` writes in SQL, as core does when the ORM writes them.
+        """Run the rules "on update" for records that are written in SQL, as core does around the ORM's `write`.
 
-        :param names: the fields whose change rules may watch
+        :param records: the records that ``write`` writes
+        :param names: the written fields that rules may watch: rules see their values from before
+        :param write: function without arguments that does the write; it is called once, in any case
         """
         rules = self._get_actions(records, WRITE_TRIGGERS) if records else self
         records = records.with_env(rules.env)
@@ -62,7 +74,8 @@ class BaseAutomation(models.Model):
         done = dict(self.env.context.get("__action_done", {}))
 
         def process(some):
-            # Core notes in this dictionary what a rule has done. When all at once has failed, nothing is done.
+            # Core notes in `__action_done` the records that a rule has treated. When the rule has failed for all of
+            # them at once, start for each from the notes of before: the failed try is undone.
             rule = self if len(some) == len(records) else self.with_context(__action_done=dict(done))
             rule._process_in_drain(some, domain_post)
 
@@ -96,10 +109,10 @@ class BaseAutomation(models.Model):
 
     @contextmanager
     def _failing_alone(self, records):
-        """Undo and note what a filter of ``records`` raises: the rule applies to none of them.
+        """Undo and note an exception that the rule's filter raises. The rule then applies to none of the records.
 
-        Yields the records so that of many only the fields are read that the filter names, without all others that core
-        fetches along.
+        :yield: the records, with a context by which reading a field does not read all other fields as well: a drain
+            has thousands of records, and a filter names few fields
         """
         try:
             with undoable(self.env.cr):

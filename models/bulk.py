@@ -1,6 +1,6 @@
-"""Many rows in one query, where the ORM would need one each or knows no word for it (ON CONFLICT).
+"""Writing many rows in one query, where the ORM would need a query for each row, or cannot do it (ON CONFLICT).
 
-Values are those of the columns: moments in UTC, ids for many2one, None for NULL.
+Values are those of the columns: ids for many2one, naive datetimes in UTC, None for NULL.
 """
 
 import json
@@ -12,16 +12,20 @@ SKIP_KNOWN = SQL("ON CONFLICT DO NOTHING")
 
 
 def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=None):
-    """Insert rows into the table of a model, and return what the new rows have in some columns.
+    """Insert rows into the table of a model. The ORM does not learn of it: invalidate what it may have cached.
 
     The rows ``[{"a": 1, "b": "x"}, {"a": 2, "b": None}]`` become ``INSERT INTO table AS known (a, b) SELECT a, b FROM
-    unnest('{1,2}'::int4[], '{"x",NULL}'::varchar[]) AS new (a, b)``.
+    unnest('{1,2}'::int4[], '{"x",NULL}'::varchar[]) AS new (a, b)``. With the default ``returning`` the result is
+    ``[(17,), (18,)]``: the ids, not in any certain order.
 
-    :param records: an empty recordset of the model
+    :param records: a recordset of the model; its records do not matter
     :param rows: list of dicts, all with the same columns in the same order
-    :param conflict: SQL, what to do with a row that is there already; the table is called ``known`` in it
-    :param condition: SQL on the columns of a row, which are called ``new``; other rows are left out
-    :return: list of tuples
+    :param conflict: SQL that says what to do if a row exists; it calls the existing row ``known``, the other
+        ``EXCLUDED``
+    :param returning: names of the columns to return
+    :param condition: SQL that a row has to meet, or it is left out; it calls the row ``new``
+    :return: list of tuples, for the rows that were inserted or, by ``conflict``, updated
+    :raise psycopg2.Error: the database's errors, without a line in the log: the caller knows which are expected
     """
     if not rows:
         return []
@@ -44,19 +48,20 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
 
 
 def update(records, values_by_id):
-    """Write differing values to many records, and tell the ORM of it.
+    """Write values to many records, other ones for each, and tell the ORM so that it computes what depends on them.
 
-    As JSON and not as arrays: of arrays PostgreSQL knows the number of rows, and might join them in another order.
+    The values travel as JSON. PostgreSQL would know the length of arrays, could choose another kind of join for them,
+    and would then lock the rows in another order.
 
-    :param records: a recordset of the model
-    :param values_by_id: {id: {column: value}}, the same columns for all; False is NULL
+    :param records: a recordset of the model; its records do not matter
+    :param values_by_id: {id: {column: value}}, the same columns for all; False is written as NULL
     """
     if not values_by_id:
         return
     columns = list(next(iter(values_by_id.values())))
     rows = [
         {"id": id_, **{name: None if value is False else value for name, value in values.items()}}
-        # In one order for all who write, so that two transactions wait for each other instead of ending in a deadlock.
+        # All transactions write in the order of the ids. So one waits for the other, and they never end in a deadlock.
         for id_, values in sorted(values_by_id.items())
     ]
     table = SQL.identifier(records._table)

@@ -1,8 +1,8 @@
-"""How long something took, in words that can be translated."""
+"""Durations in words that can be translated."""
 
 
 def describe_duration(env, seconds):
-    """Return a duration in the two units that matter at most, such as "1 h 5 min", in the language of ``env``.
+    """Return a duration in words of the language of ``env``, with two units at most, such as "1 h 5 min".
 
     :param int seconds: not negative
     """

@@ -2,23 +2,23 @@ from odoo import api, fields, models
 
 
 class IrActionsServer(models.Model):
-    """Within a drain, a rule's action whose code handles many records can run once for all of them.
+    """Within a drain, the action of a rule can run once for all records instead of once for each.
 
-    Core calls a rule's actions record by record. That is what happens in a drain as well, unless somebody says that the
-    code handles all of `records`: no look at the code could tell. It is the one exception to the promise that the
-    drain's queries grow with consequences only.
+    Core runs a rule's actions record by record, and so does a drain by default. Only the author of the action knows
+    whether its code handles all of `records`, so he has to say it: `sendgrid_runs_once`. Without it the drain's queries
+    grow with the records of the rule; this is the one exception to "queries grow with consequences only".
     """
 
     _inherit = "ir.actions.server"
 
     sendgrid_runs_once = fields.Boolean(
         string="Run once for all records of a batch",
-        help="When an automation rule reacts on what SendGrid reports, run the action once for all records that a "
-        "batch of events brings about, instead of once for each. Only for code that handles all `records`.",
+        help="When an automation rule reacts to events of SendGrid, run the action once for all records that a batch "
+        "of events concerns, instead of once for each. Choose it only if the code handles all `records`.",
     )
 
     def run(self):
-        """Run the actions, or if a drain collects the runs (`base.automation`) note them."""
+        """Run the actions. While a drain collects runs (see `base.automation`), only note the records for later."""
         runs = self.env.context.get("sendgrid_runs")
         if runs is None:
             return super().run()
@@ -28,10 +28,12 @@ class IrActionsServer(models.Model):
 
     @api.model
     def _run_collected(self, runs):
-        """Run what a drain has collected, each action once, with the context that core gave it: that tells which rules
-        are at work already.
+        """Run each action that a drain has collected, once for all of its records.
 
-        :param runs: {action id: (action, record ids)}
+        An action keeps the context that core gave it: there core notes which rules are running, so that a rule does not
+        trigger itself.
+
+        :param runs: {action id: (`ir.actions.server` record, record ids)}
         """
         for action, record_ids in runs.values():
             action.with_context(sendgrid_runs=None, active_ids=record_ids, active_id=record_ids[0]).run()

@@ -10,7 +10,7 @@ class MailBlacklist(models.Model):
         string="Suppressed at SendGrid",
         compute="_compute_is_suppressed",
         search="_search_is_suppressed",
-        help="SendGrid does not deliver to the address either, as of the last comparison.",
+        help="SendGrid does not deliver to the address either, as the last comparison with its lists found.",
     )
 
     @api.depends("email")

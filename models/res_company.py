@@ -8,15 +8,15 @@ class ResCompany(models.Model):
         string="Forget Details of E-mail Events after",
         default=12,
         groups="base.group_system",
-        help="Months after which IP addresses, user agents and the secret part of links are removed from events; who "
-        "opened and clicked how often stays as it was judged. 0: never. An account that serves all companies follows "
-        "the shortest of their periods.",
+        help="After so many months Odoo removes IP addresses, user agents and the secret part of links from events. "
+        "Counts of opens and clicks stay as they are. 0: never. An account that serves all companies follows the "
+        "shortest of their periods.",
     )
     sendgrid_document_months = fields.Integer(
         string="Forget Tracked E-mails after",
         groups="base.group_system",
-        help="Months after which documents are deleted with all their events, what proves a bounce or a complaint "
-        "included. 0: never.",
+        help="After so many months Odoo deletes documents with all their events, and with them the proof of a bounce "
+        "or a complaint. 0: never.",
     )
 
     _sendgrid_months_not_negative = models.Constraint(

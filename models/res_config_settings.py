@@ -7,7 +7,7 @@ class ResConfigSettings(models.TransientModel):
     sendgrid_accounts = fields.Text(
         string="SendGrid Accounts",
         compute="_compute_sendgrid_accounts",
-        help="The accounts and whether they are connected, one in a line.",
+        help="Shows for each account, in a line of its own, whether it is connected.",
     )
     sendgrid_detail_months = fields.Integer(related="company_id.sendgrid_detail_months", readonly=False)
     sendgrid_document_months = fields.Integer(related="company_id.sendgrid_document_months", readonly=False)

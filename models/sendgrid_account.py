@@ -7,7 +7,11 @@ _logger = logging.getLogger(__name__)
 
 
 class SendgridAccount(models.Model):
-    """One SendGrid account or subuser: whose mail servers are tracked, and whose webhook is believed."""
+    """One account or subuser at SendGrid.
+
+    Mails that leave by its mail servers are tracked, and its webhook brings their events. Other files extend this model
+    by one idea each: `sendgrid_account_webhook`, `_connection`, `_tracking` and `_health`.
+    """
 
     _name = "sendgrid.account"
     _description = "SendGrid Account"
@@ -32,15 +36,15 @@ class SendgridAccount(models.Model):
     act_on_events = fields.Boolean(
         default=True,
         tracking=True,
-        help="Let events have consequences in Odoo: bounces are counted and shown to the sender, who unsubscribes or "
-        "complains is blacklisted, mailing statistics are updated. Off: events are only recorded.",
+        help="Let events have consequences in Odoo: bounces are counted and shown to the sender, recipients who "
+        "unsubscribe or complain are blacklisted, mailing statistics are updated. Off: events are only recorded.",
     )
     group_unsubscribe_action = fields.Selection(
         [("nothing", "Nothing"), ("blacklist", "Blacklist the address")],
         string="On Group Unsubscribe",
         required=True,
         default="nothing",
-        help="What to do in Odoo when a recipient leaves one of SendGrid's unsubscribe groups.",
+        help="Says what Odoo does when a recipient leaves one of SendGrid's unsubscribe groups.",
     )
     mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
 
@@ -53,6 +57,6 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _get_ids_of_companies(self):
-        """Return the ids of the accounts of the user's companies and of all, archived ones included."""
+        """Return the ids of the accounts that serve the user's companies or all companies, archived ones included."""
         domain = [("company_id", "in", [False, *self.env.companies.ids])]
         return self.sudo().with_context(active_test=False).search(domain).ids

@@ -2,9 +2,10 @@ from odoo import api, fields, models
 
 
 class SendgridAccountCheck(models.Model):
-    """What the last look at one side of an account found.
+    """The result of the last check of one subject of an account, such as its API key.
 
-    Rows of their own: whoever inserts an event or a document points to the account, and would meet each write to it.
+    It is not stored on the account: each new event or document references the account's row, and a write to that row
+    would conflict with them.
     """
 
     _name = "sendgrid.account.check"
@@ -32,13 +33,17 @@ class SendgridAccountCheck(models.Model):
         [("ok", "Well"), ("unknown", "Not Known"), ("warning", "To Look At"), ("problem", "Problem")],
         required=True,
         readonly=True,
-        help="Of a problem the administrators are told by an activity.",
+        help="An activity tells the administrators of a problem.",
     )
-    finding = fields.Char(string="Finding Code", required=True, readonly=True, help="What was found, as a name.")
-    detail = fields.Char(readonly=True, help="What the words need besides: a number, or what SendGrid said.")
-    message = fields.Char(compute="_compute_message", string="Finding", help="What was found, and what to do about it.")
+    finding = fields.Char(
+        string="Finding Code", required=True, readonly=True, help="The finding as a code; the message explains it."
+    )
+    detail = fields.Char(readonly=True, help="A number or SendGrid's words, which the message contains.")
+    message = fields.Char(
+        compute="_compute_message", string="Finding", help="Says what the check found, and what to do about it."
+    )
     date = fields.Datetime(string="Checked", required=True, readonly=True)
-    since = fields.Datetime(required=True, readonly=True, help="Since when it has been found so.")
+    since = fields.Datetime(required=True, readonly=True, help="Each check since then has found the same.")
 
     _account_subject_uniq = models.UniqueIndex("(account_id, subject)", "The account has this check already.")
 
@@ -52,7 +57,10 @@ class SendgridAccountCheck(models.Model):
 
     @api.model
     def _get_messages(self):
-        """Return the words by finding; ``{}`` stands for the detail."""
+        """Return the message for each finding.
+
+        :return: {finding: message}; ``{}`` in a message stands for the check's detail
+        """
         cause = self.env._("{} POSTs were refused within the hour.") + " "
         return {
             "arriving": self.env._("Events come back for what is sent."),
@@ -135,10 +143,11 @@ class SendgridAccountCheck(models.Model):
 
     @api.model
     def _note(self, account, findings):
-        """Keep what a look at an account found.
+        """Store the results of checks of an account.
 
-        :param findings: {subject: (state, finding, detail)}; what is not in it stays as it was
-        :return: whether anything is found otherwise than before, and whether a problem came up
+        :param account: `sendgrid.account` record
+        :param findings: {subject: (state, finding, detail or None)}; other subjects keep their result
+        :return: (whether any finding differs from the one before, whether any of these is a problem)
         """
         now = fields.Datetime.now()
         known = {check.subject: check for check in self.search([("account_id", "=", account.id)])}

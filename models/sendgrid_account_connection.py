@@ -10,12 +10,13 @@ from ..tools.api import client, event_webhook, hosts
 
 _logger = logging.getLogger(__name__)
 
-# SendGrid posts an event again for 24 hours: so long, and a little longer, a key that it used is of use.
+# SendGrid repeats a POST for 24 hours (Twilio docs: Event Webhook getting started). An event that it signed with the
+# previous key can come so late, so this key stays valid for that time and an hour longer.
 PREVIOUS_KEY_VALID = timedelta(hours=25)
 
 
 class SendgridAccount(models.Model):
-    """The connection with SendGrid: what connecting made there, the client for calls, and the buttons that call."""
+    """The connection with SendGrid: what connecting made there, the buttons, and the client that calls its API."""
 
     _inherit = "sendgrid.account"
 
@@ -86,10 +87,10 @@ class SendgridAccount(models.Model):
         return self.env["sendgrid.account.disconnect"]._open(self)
 
     def action_sync_suppressions(self):
-        """Compare SendGrid's lists of suppressed addresses with Odoo, whole, and show how far that is."""
+        """Begin to compare the whole of SendGrid's lists of suppressed addresses with Odoo, and show the progress."""
         self.ensure_one()
         self.check_access("write")
-        self._get_client()  # says what is missing
+        self._get_client()  # raises now if the API key is missing
         sync = self.env["sendgrid.suppression.sync"].sudo()._start(self, is_whole=True)
         return {
             "type": "ir.actions.act_window",
@@ -99,7 +100,7 @@ class SendgridAccount(models.Model):
         }
 
     def action_ask_for_missed(self):
-        """Open the form to ask SendGrid for what the webhook missed: since the last event, if nothing else is said."""
+        """Open the form by which to ask SendGrid for events that the webhook missed, by default since the last one."""
         self.ensure_one()
         last = self.env["sendgrid.event.batch"].search(
             [("account_id", "=", self.id), ("source", "=", "webhook")], order="id desc", limit=1
@@ -118,14 +119,14 @@ class SendgridAccount(models.Model):
     # ------------------------------------------------------------
 
     def action_forget_previous_key(self):
-        """End the previous key now, and delete the webhook that signs with it."""
+        """Stop accepting the previous signing key, and delete the webhook that signs with it."""
         self.ensure_one()
         self.check_access("write")
         with self._telling_api_errors():
             self._forget_previous_key()
 
     def _forget_previous_key(self):
-        """Delete the webhook that a new signing key replaced, then forget its key and its address.
+        """Delete at SendGrid the webhook with the previous signing key, then forget this key and the webhook's address.
 
         :raise client.ApiError: if SendGrid did not answer, or refused
         :raise UserError: if no other webhook has taken its place yet
@@ -139,7 +140,8 @@ class SendgridAccount(models.Model):
                     )
                 )
             api = self._get_client()
-            # The dialog's last step did it, unless somebody closed it before.
+            # The last step of the dialog switches the new webhook on. Do it here, in case somebody closed the dialog
+            # before that step.
             event_webhook.update(api, self.webhook_id, self.webhook_url, enabled=True)
             event_webhook.delete(api, self.previous_webhook_id, self.previous_webhook_token)
         self.write(
@@ -153,7 +155,7 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _cron_forget_previous_keys(self):
-        """End the previous signing keys whose time is over. If SendGrid does not answer, the next run tries again."""
+        """Forget the previous signing keys whose time is over. If SendGrid does not answer, the next run tries it."""
         for account in self.with_context(active_test=False).search(
             [("previous_verification_key_end", "<", fields.Datetime.now())]
         ):
@@ -172,26 +174,26 @@ class SendgridAccount(models.Model):
         _logger.warning("SendGrid account %s: its previous webhook is still there: %s", self.id, words)
 
     # ------------------------------------------------------------
-    # CALLS OF SENDGRID
+    # API CALLS
     # ------------------------------------------------------------
 
     def _get_client(self, patience=15):
         """Return a `tools.api.client.Client` for the account.
 
-        :param float patience: seconds that the waiting of one call may last in all
-        :raise UserError: if there is no key
+        :param float patience: for how many seconds in all the client may wait before it repeats one call
+        :raise UserError: if the account has no API key
         """
         self.ensure_one()
         account_sudo = self.sudo()
         if not account_sudo.api_key:
             raise UserError(self.env._("The account “%s” has no API key.", account_sudo.name))
-        # The parameter leads to a local stand-in, for development.
+        # For development, this parameter replaces SendGrid by a local program.
         host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
         return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience)
 
     @contextmanager
     def _telling_api_errors(self):
-        """Tell whoever pressed a button what he can do about a call that fails: as a `UserError`."""
+        """Turn an `ApiError` into a `UserError` that tells the user of a button what he can do about it."""
         try:
             yield
         except client.ApiError as error:
@@ -199,10 +201,9 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _explain_api_error(self, error):
-        """Return what a person can do about a failed call.
+        """Return words for why a call failed and what the user can do about it, followed by SendGrid's own words.
 
-        :param tools.api.client.ApiError error: what the client raised
-        :rtype: str
+        :param error: the `tools.api.client.ApiError`
         """
         explanations = {
             "key": self.env._("SendGrid does not know this API key: it is mistyped, or was deleted. Create a new one."),

@@ -11,7 +11,10 @@ COUNTS = ("event_count", "duplicate_count", "unmatched_count", "rejected_count")
 
 
 class SendgridAccountDay(models.Model):
-    """What one account received on one day (UTC): a look at a month reads thirty rows, and outlasts the batches."""
+    """The counts of events that one account received on one day (UTC).
+
+    The figures of a month are thirty rows, quick to read. They also stay when the batches are deleted after a week.
+    """
 
     _name = "sendgrid.account.day"
     _description = "Day of a SendGrid Account"
@@ -23,26 +26,36 @@ class SendgridAccountDay(models.Model):
     date = fields.Date(required=True, readonly=True, help="The day (UTC) on which the events were received.")
     batch_count = fields.Integer(string="Batches", readonly=True)
     event_count = fields.Integer(string="Events", readonly=True, help="Duplicates included.")
-    duplicate_count = fields.Integer(string="Duplicates", readonly=True, help="Events that were known already.")
+    duplicate_count = fields.Integer(string="Duplicates", readonly=True, help="Events that Odoo knew already.")
     unmatched_count = fields.Integer(string="Unmatched", readonly=True, help="New events that found no e-mail.")
     rejected_count = fields.Integer(
-        string="Not Understood", readonly=True, help="Elements of batches that could not be understood."
+        string="Not Understood", readonly=True, help="Elements of batches that Odoo could not read as events."
     )
     received_date = fields.Datetime(string="Last Received", readonly=True, help="When the day's last batch came.")
     last_event_date = fields.Datetime(string="Last Event", readonly=True, help="When the latest event happened.")
     lag = fields.Integer(
-        readonly=True, help="Seconds from the latest event of the last batch to the moment when Odoo had it processed."
+        readonly=True, help="Seconds from the latest event of the last batch until Odoo had processed it."
     )
 
     _account_date_uniq = models.UniqueIndex("(account_id, date)", "The account has this day already.")
 
     @api.model
     def _add(self, received):
-        """Add processed batches to the days on which they came: one query, however many they are.
+        """Add the counts of processed batches to the days on which they were received, in one query for all.
 
-        Two batches of today with 3 and 4 events make the row ``(today, batch_count 2, event_count 7)``. Where today
-        has ``(1, 10)`` already, ``(3, 17)`` stands afterwards, with the later of both moments, and the lag of the batch
-        that came last.
+        Example: two batches of one account were received today. First they become one row to insert::
+
+            batch   event_count  received  latest event        batch_count  event_count  received_date  last_event_date
+            1       3            10:00     09:58          =>   2            7            10:05          10:04
+            2       4            10:05     10:04
+
+        If the table has a row of today already, both rows become one::
+
+            known     1            10           09:00          09:50
+            EXCLUDED  2            7            10:05          10:04
+            =>        3            17           10:05          10:04
+
+        Counts are added, and the later moment stays. The lag is the one of the batch that was received last.
 
         :param received: {`sendgrid.event.batch` record: Unix seconds (UTC) of its latest event, or None}
         """
@@ -55,7 +68,7 @@ class SendgridAccountDay(models.Model):
                 day[name] = day.get(name, 0) + batch[name]
             day["received_date"] = batch.create_date
             if latest is not None:
-                # A clock that is ahead, here or there, must not hide what comes later.
+                # If SendGrid's clock is ahead of ours, a moment in the future would stay the latest for a while.
                 happened = min(to_datetime(latest), now)
                 day["last_event_date"] = max(day.get("last_event_date", happened), happened)
                 day["lag"] = int((now - happened).total_seconds())
@@ -86,9 +99,9 @@ class SendgridAccountDay(models.Model):
 
     @api.model
     def _get_month(self, accounts):
-        """Return the last thirty days of the accounts, today included.
+        """Return the last thirty days of accounts, today included. Days without batches have no record.
 
-        :return: {account id: {date: `sendgrid.account.day` record}}
+        :return: {account id: {date (UTC): `sendgrid.account.day` record}}
         """
         days = self.search([("account_id", "in", accounts.ids), ("date", ">", self._today() - timedelta(days=30))])
         return {account.id: {day.date: day for day in days if day.account_id == account} for account in accounts}

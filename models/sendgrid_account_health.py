@@ -17,19 +17,25 @@ from .undoable import TRY_LATER, undoable
 _logger = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(hours=1)
-# Who was silent yesterday is known to be silent; the look for it stays short.
+# Mails that were sent earlier are not examined: an earlier check has noted their silence, and the query stays short.
 SILENT_WITHIN = timedelta(days=1)
 REFUSED_WITHIN = timedelta(hours=1)
 STUCK_AFTER = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30  # seconds
-# Of one call: the cron has others to ask, and a person waits at the button.
+# Seconds that one call may wait before it is repeated. It is short, because the scheduled action has other accounts to
+# check, and a user waits for the button.
 PATIENCE = 1
 
 STATES = ("ok", "unknown", "warning", "problem")
 
 
 class SendgridAccount(models.Model):
-    """Whether mails go out, events come back, and SendGrid agrees with what is stored here."""
+    """The health of an account: checks, counts of what arrived, and warnings for the administrators.
+
+    The checks tell whether events come back for sent mails, whether they are processed, and whether SendGrid's API key
+    and webhook agree with what is stored here. Each `_check_<subject>` returns (state, finding, detail or None), as
+    `sendgrid.account.check` stores them.
+    """
 
     _inherit = "sendgrid.account"
 
@@ -41,14 +47,14 @@ class SendgridAccount(models.Model):
             ("reactivate", "Active again"),
         ],
         readonly=True,
-        help="What SendGrid did to the account, as it last reported.",
+        help="The measure that SendGrid has taken against the account, as its last event reported.",
     )
     compliance_date = fields.Datetime(readonly=True)
     check_ids = fields.One2many("sendgrid.account.check", "account_id", string="Checks", readonly=True)
     health = fields.Selection(
         [("ok", "Well"), ("unknown", "Not Known"), ("warning", "To Look At"), ("problem", "Problem")],
         compute="_compute_health",
-        help="The worst of what the last checks found.",
+        help="The worst result of the last checks.",
     )
     last_event_date = fields.Datetime(
         string="Last Event", compute="_compute_arrivals", help="When the latest event of the last 30 days happened."
@@ -56,40 +62,42 @@ class SendgridAccount(models.Model):
     event_lag = fields.Char(
         string="Lag",
         compute="_compute_arrivals",
-        help="From an event to the moment when Odoo had it processed, as of the last batch.",
+        help="Time from an event until Odoo had processed it, in the last batch.",
     )
     today_event_count = fields.Integer(
         string="Events Today", compute="_compute_arrivals", help="Received since midnight (UTC), duplicates included."
     )
     event_count = fields.Integer(string="Events", compute="_compute_arrivals", help="Received within 30 days.")
     duplicate_count = fields.Integer(
-        string="Duplicates", compute="_compute_arrivals", help="Suppressed within 30 days: they were known already."
+        string="Duplicates", compute="_compute_arrivals", help="Events of 30 days that Odoo knew already."
     )
     unmatched_count = fields.Integer(
-        string="Unmatched", compute="_compute_arrivals", help="Within 30 days: new events that found no e-mail."
+        string="Unmatched", compute="_compute_arrivals", help="New events of 30 days for which Odoo found no e-mail."
     )
     rejected_count = fields.Integer(
-        string="Not Understood", compute="_compute_arrivals", help="Within 30 days: kept in their batch, see there."
+        string="Not Understood",
+        compute="_compute_arrivals",
+        help="Elements of 30 days that Odoo could not read as events. Their batch keeps them and says why.",
     )
     event_graph = fields.Text(
-        string="Events of 30 Days", compute="_compute_arrivals", help="Events received by day, for the graph."
+        string="Events of 30 Days", compute="_compute_arrivals", help="Events received on each day, for the graph."
     )
     pending_batch_count = fields.Integer(
-        string="Pending", compute="_compute_batch_counts", help="Batches that are received and not processed yet."
+        string="Pending", compute="_compute_batch_counts", help="Batches that Odoo has not processed yet."
     )
     failed_batch_count = fields.Integer(
-        string="Failed", compute="_compute_batch_counts", help="Batches that could not be processed."
+        string="Failed", compute="_compute_batch_counts", help="Batches that Odoo could not process."
     )
     refused_count = fields.Integer(
         string="Refused",
         compute="_compute_refused",
-        help="POSTs of the last 24 hours with a wrong or missing signature.",
+        help="POSTs of the last 24 hours that had a wrong or no signature.",
     )
     refused_hint = fields.Selection(
         selection=lambda self: self.env["sendgrid.rejection"]._fields["hint"]._description_selection(self.env),
         string="Likely Cause",
         compute="_compute_refused",
-        help="Why most of them were refused.",
+        help="The likely cause of most of these refusals.",
     )
 
     @api.depends("check_ids.state", "compliance_status")
@@ -122,7 +130,7 @@ class SendgridAccount(models.Model):
                             {
                                 "label": format_date(self.env, date, date_format="d MMM"),
                                 "value": days[date].event_count if date in days else 0,
-                                # The widget's names of its colours; today is paler, as it is not over.
+                                # These are the widget's names of two colours. Today is paler, as it is not over yet.
                                 "type": "past" if date == today else "future",
                             }
                             for date in dates
@@ -155,14 +163,14 @@ class SendgridAccount(models.Model):
     # ------------------------------------------------------------
 
     def action_check_health(self):
-        """Look now, as the scheduled action does, and show what was found."""
+        """Run the checks now, as the scheduled action does, so that the form shows their results."""
         self.check_access("write")
         for account in self:
             account._check_health()
 
     @api.model
     def _cron_check_health(self):
-        """Look at each account. One that cannot be checked is tried again at the next run."""
+        """Run the checks of each account. If one cannot be checked, the next run tries again."""
         for account in self.search([("active", "=", True)]):
             if not self._run_job(f"the check of account {account.id}", account._check_health_step):
                 return
@@ -173,7 +181,7 @@ class SendgridAccount(models.Model):
         yield 1
 
     def _check_health(self):
-        """Look at what goes out and comes in, ask SendGrid about key and webhook, and warn of what is wrong."""
+        """Run all checks of the account and store their results. If a result is new, update the warnings."""
         self.ensure_one()
         findings = {
             "arrivals": self._check_arrivals(),
@@ -186,9 +194,12 @@ class SendgridAccount(models.Model):
             self._warn_administrators(has_new)
 
     def _check_arrivals(self):
-        """Tell whether events come back: anything received after the last e-mail but those of the last hour will do.
+        """Check whether events come back for the mails that were sent.
 
-        Some index look-ups, and at most the documents of one day.
+        It is a problem if a mail is older than an hour, and no event at all has come since it was sent. Mails of the
+        last hour do not count, because their events may still be on the way.
+
+        The two queries look up some index entries, and at most the documents of one day.
         """
         known = self.check_ids.filtered(lambda check: check.subject == "arrivals")
         now = fields.Datetime.now()
@@ -232,7 +243,7 @@ class SendgridAccount(models.Model):
     def _check_batches(self):
         now = fields.Datetime.now()
         Batch = self.env["sendgrid.event.batch"].sudo()
-        # What is processed again waits since somebody asked for it.
+        # `write_date`: a batch that somebody has processed again waits since then.
         [(oldest,)] = self.env.execute_query(
             SQL(
                 """SELECT min(COALESCE(write_date, create_date)) FROM sendgrid_event_batch
@@ -251,10 +262,11 @@ class SendgridAccount(models.Model):
     # ------------------------------------------------------------
 
     def _check_remote(self, is_arriving):
-        """Ask SendGrid about the key and the webhook; from its answer the clocks are compared.
+        """Ask SendGrid about the API key and the webhook. Its answer also shows SendGrid's clock.
 
-        :param bool is_arriving: whether events have come today
-        :return: findings; where SendGrid cannot be asked, what was a problem stays one
+        :param bool is_arriving: whether events have come within a day
+        :return: {subject: (state, finding, detail or None)}. If SendGrid does not answer, subjects that had a problem
+            are left out, and so keep it.
         """
         try:
             api = self._get_client(PATIENCE)
@@ -274,7 +286,7 @@ class SendgridAccount(models.Model):
                 }
             if error.kind != "scope":
                 return self._keep_problems(dict.fromkeys(("key", "webhook"), self._no_answer(error)))
-            # A key without any permission is refused here too.
+            # SendGrid answers so to an API key without any permission.
             return {
                 "key": ("problem", "key_cannot_send", None),
                 "webhook": ("unknown", "webhook_unreadable", None),
@@ -296,7 +308,7 @@ class SendgridAccount(models.Model):
             return self._no_answer(error)
         webhook = event_webhook.find(webhooks, account_sudo.webhook_token, account_sudo.webhook_id)
         if not webhook and is_arriving and not account_sudo.webhook_id:
-            # Set up by hand, it may lead here over another server.
+            # Somebody has set the webhook up by hand; perhaps it posts to another server, which passes the events on.
             return "warning", "webhook_detour", None
         return event_webhook.inspect(
             webhook, account_sudo.webhook_url, {account_sudo.verification_key, account_sudo.previous_verification_key}
@@ -306,7 +318,11 @@ class SendgridAccount(models.Model):
         return "unknown", "no_answer", self._explain_api_error(error)
 
     def _keep_problems(self, findings):
-        """Leave out what is not known now and was a problem: that SendGrid does not answer mends nothing."""
+        """Leave out the subjects that are unknown now and had a problem: it is not solved if SendGrid does not answer.
+
+        :param findings: {subject: (state, finding, detail)}
+        :return: the same without these subjects
+        """
         problems = self.check_ids.filtered(lambda check: check.state == "problem").mapped("subject")
         return {
             subject: finding
@@ -315,7 +331,10 @@ class SendgridAccount(models.Model):
         }
 
     def _compare_clocks(self, date):
-        """Compare this server's clock with the Date header of SendGrid's answer."""
+        """Compare this server's clock with SendGrid's.
+
+        :param date: the Date header of SendGrid's answer, or None
+        """
         try:
             difference = round(time.time() - parsedate_to_datetime(date).timestamp())
         except (TypeError, ValueError, OverflowError):
@@ -332,20 +351,21 @@ class SendgridAccount(models.Model):
         return bool(self.compliance_status and self.compliance_status != "reactivate")
 
     def _get_problems(self):
-        """Return what is wrong, as sentences in the language of the context."""
+        """Return the account's problems, as sentences in the language of the context."""
         restrictions = dict(self._fields["compliance_status"]._description_selection(self.env))
         problems = [restrictions[self.compliance_status]] if self._is_restricted() and self.act_on_events else []
         return problems + self.check_ids.filtered(lambda check: check.state == "problem").mapped("message")
 
     def _get_administrators(self):
-        """Return the administrators who may see the account: of its company, or if it serves all, every one."""
+        """Return the administrators (`res.users`) who may see the account: those of its company, or all of them."""
         users = self.env.ref("base.group_system").sudo().all_user_ids.filtered(lambda u: u.active and not u.share)
         return users.filtered(lambda u: self.company_id <= u.company_ids)
 
     def _warn_administrators(self, has_new):
-        """Give each administrator one activity that says all that is wrong, and take it away when all is well.
+        """Give each administrator one activity with all problems of the account, or delete it when there are none.
 
-        :param bool has_new: whether something came up; else who has done with it is left in peace
+        :param bool has_new: whether a problem is new. If not, only existing activities are updated: an administrator
+            who has marked his as done gets no other.
         """
         warning = "mail.mail_activity_data_warning"
         if not self._get_problems():
@@ -371,9 +391,9 @@ class SendgridAccount(models.Model):
     # ------------------------------------------------------------
 
     def _apply_account_events(self, events):
-        """Show what SendGrid did to the accounts, and give the administrators an activity, until it is undone.
+        """Note that SendGrid has suspended, banned or reactivated accounts, and warn the administrators.
 
-        :param events: new `sendgrid.event` records; those about accounts count
+        :param events: new `sendgrid.event` records; only those about an account count (``match`` is ``account``)
         """
         known = dict(self._fields["compliance_status"]._description_selection(self.env))
         for account in self:
@@ -391,5 +411,5 @@ class SendgridAccount(models.Model):
                 except TRY_LATER:
                     raise
                 except Exception:
-                    # The banner on the account says it all the same.
+                    # The banner on the account says the same, so the events need not fail with the activity.
                     _logger.exception("SendGrid: no activity about account %s", account.id)

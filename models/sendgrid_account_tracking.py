@@ -4,37 +4,37 @@ from ..tools.api import tracking_settings
 
 
 class SendgridAccount(models.Model):
-    """The switches for open and click tracking of the whole account: as last read from SendGrid."""
+    """SendGrid's settings for open and click tracking of the whole account, as Odoo last read them."""
 
     _inherit = "sendgrid.account"
 
     open_tracking = fields.Boolean(
         readonly=True,
         copy=False,
-        help="SendGrid's setting for the whole account: an invisible picture in each e-mail tells that it was opened.",
+        help="SendGrid's setting for the whole account: an invisible picture in each e-mail shows that it was opened.",
     )
     click_tracking = fields.Boolean(
         readonly=True,
         copy=False,
-        help="SendGrid's setting for the whole account: links lead over SendGrid, which tells that they were followed.",
+        help="SendGrid's setting for the whole account: links lead to SendGrid first, which notes the click.",
     )
     tracking_settings_date = fields.Datetime(
         readonly=True, copy=False, help="When the two settings were read from SendGrid."
     )
 
     def action_read_tracking_settings(self):
-        """Ask SendGrid whether it tracks opens and clicks."""
+        """Ask SendGrid whether it tracks opens and clicks, and store the answer."""
         self.ensure_one()
         self.check_access("write")
         with self._telling_api_errors():
             self._read_tracking_settings()
 
     def action_switch_open_tracking(self):
-        """Switch the account's open tracking at SendGrid."""
+        """Switch open tracking of the whole account on or off at SendGrid."""
         self._switch_tracking("open", not self.open_tracking)
 
     def action_switch_click_tracking(self):
-        """Switch the account's click tracking at SendGrid."""
+        """Switch click tracking of the whole account on or off at SendGrid."""
         self._switch_tracking("click", not self.click_tracking)
 
     def _switch_tracking(self, name, enabled):
@@ -45,9 +45,10 @@ class SendgridAccount(models.Model):
             self._read_tracking_settings()
 
     def _read_tracking_settings(self):
-        """Note what SendGrid's tracking settings are.
+        """Read SendGrid's tracking settings and store them.
 
-        :raise client.ApiError: if SendGrid did not answer, or refused
+        :raise tools.api.client.ApiError: if SendGrid did not answer, or refused
+        :raise UserError: if the account has no API key
         """
         enabled = tracking_settings.read(self._get_client())
         self.write(

@@ -10,7 +10,7 @@ from odoo.tools.urls import urljoin
 from ..tools.events import signature
 from ..tools.times import to_seconds
 
-# What the webhook's path remembers between two calls.
+# The fields on which the webhook's cache depends.
 WEBHOOK_FIELDS = {
     "active",
     "webhook_token",
@@ -20,13 +20,17 @@ WEBHOOK_FIELDS = {
     "previous_verification_key_end",
     "signature_max_age",
 }
-# Seconds after which the webhook's path looks again. Who writes makes it forget at once; but a request that began
-# before the commit may read what was, and remember it after that: old keys would be believed for good, new ones never.
+# Seconds that the webhook's cache lasts. A write clears the cache at once; but a request that began before the commit
+# may read the old values and cache them after that. Without this limit old keys would stay valid, and new ones refused,
+# until the next write.
 MEMORY_LASTS = 5
 
 
 class SendgridAccount(models.Model):
-    """The webhook of an account: its secret address, the keys that sign what is posted there, and whom it believes."""
+    """The webhook of an account: its secret address, and the signing keys by which it knows SendGrid's POSTs.
+
+    The webhook must cost little, so everything that it needs of an account is cached.
+    """
 
     _inherit = "sendgrid.account"
 
@@ -47,33 +51,34 @@ class SendgridAccount(models.Model):
     verification_key = fields.Char(
         groups="base.group_system",
         copy=False,
-        help="The public key that SendGrid shows once the Signed Event Webhook is on. Without it every event is "
-        "refused.",
+        help="The public key that SendGrid shows after somebody has switched the Signed Event Webhook on. Without it "
+        "Odoo refuses every event.",
     )
     previous_verification_key = fields.Char(
         groups="base.group_system",
         copy=False,
-        help="A second key that is accepted as well, while SendGrid changes from one to the other.",
+        help="Odoo accepts this key as well, while SendGrid changes from one key to the other.",
     )
     previous_verification_key_end = fields.Datetime(
         string="Previous Key Valid until",
         copy=False,
-        help="From then on the previous key is not accepted any more. Empty: it is accepted for good.",
+        help="From then on Odoo does not accept the previous key any more. Empty: Odoo accepts it for good.",
     )
     previous_webhook_token = fields.Char(
         readonly=True,
         copy=False,
         groups="base.group_system",
-        help="The secret part of that webhook's address, which is answered as well.",
+        help="The secret part of the previous webhook's address, at which Odoo receives events as well.",
     )
     signature_max_age = fields.Integer(
         string="Signature Valid for (hours)",
         groups="base.group_system",
-        help="Refuse events that were signed longer ago than this, or as far in the future. 0 accepts any age: "
-        "SendGrid tries again for 24 hours, and an event that arrives twice counts once.",
+        help="Refuse events that were signed longer ago than this, or further in the future. 0 accepts any age, which "
+        "does no harm: SendGrid repeats a POST for 24 hours, and an event that arrives twice counts once.",
     )
 
-    # Partial, so that for PostgreSQL it is no key: to change it does not collide with new batches of the account.
+    # With the condition PostgreSQL does not take the index for a key. Else a new token would lock the row against new
+    # batches that reference the account.
     _webhook_token_uniq = models.UniqueIndex(
         "(webhook_token) WHERE webhook_token IS NOT NULL", "Two accounts cannot share a webhook address."
     )
@@ -105,12 +110,12 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _forget_webhooks(self):
-        """Forget the keys that the webhook remembers: now, and what another thread remembers before the commit."""
+        """Clear the webhook's cache now, and after the commit: another thread may fill it with old values meanwhile."""
         self.env.registry.clear_cache()
         self.env.cr.postcommit.add(self.env.registry.clear_cache)
 
     def action_new_webhook_token(self):
-        """Give the webhook another address, when the old one got into the wrong hands."""
+        """Give the webhook another secret address, after the old one has become known to others."""
         self.write({"webhook_token": secrets.token_urlsafe(32), "connection_date": False})
 
     def _normalize_keys(self, vals):
@@ -128,19 +133,19 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _get_by_webhook_token(self, webhook_token):
-        """Return the active account of a webhook's address, or none.
+        """Return the active account with this webhook token, or an empty recordset.
 
-        Digests are compared: how long that takes tells a guesser nothing about the token.
+        Digests are looked up and not the tokens: otherwise the time of a look-up could help somebody to guess a token.
         """
         return self.browse(self._get_ids_by_webhook_token().get(_digest(webhook_token)))
 
     def _get_memory(self):
-        """Return what changes when the webhook's path is to look again: a part of the keys of what it remembers."""
+        """Return a number that changes every `MEMORY_LASTS` seconds. As a part of cache keys it limits their life."""
         return time.monotonic() // MEMORY_LASTS
 
     @ormcache("self._get_memory()")
     def _get_ids_by_webhook_token(self):
-        # All at once: whoever guesses addresses neither gets to the database nor fills the cache.
+        # One entry holds all tokens: a guessed one causes no query and no new cache entry.
         return {
             _digest(token): account.id
             for account in self.search([])
@@ -150,15 +155,17 @@ class SendgridAccount(models.Model):
 
     @ormcache("self.id", "self._get_memory()")
     def _get_webhook_trust(self):
-        """Return what the webhook's path needs of the account, without a query: the keys, each with the Unix time until
-        which it is accepted, and the window in hours."""
+        """Return what verifying a POST needs to know of the account, without a query if it is cached.
+
+        :return: (((signing key, Unix seconds until which it is valid), …), signature_max_age in hours)
+        """
         end = self.previous_verification_key_end
         until = to_seconds(end) if end else float("inf")
         keys = ((self.verification_key, float("inf")), (self.previous_verification_key, until))
         return tuple(key for key in keys if key[0]), self.signature_max_age
 
     def _verify_webhook(self, signed, timestamp, body):
-        """Tell whether SendGrid signed ``body`` for this account.
+        """Tell whether SendGrid signed ``body`` with one of this account's signing keys, and not too long ago.
 
         :param str signed: the signature header, or None
         :param str timestamp: the timestamp header (Unix seconds), or None
@@ -179,9 +186,9 @@ class SendgridAccount(models.Model):
         return is_number and abs(time.time() - int(timestamp)) <= max_age * 3600
 
     def _note_refusal(self, signed, timestamp, body, encoding):
-        """Count a POST that did not verify, with the likely cause.
+        """Count a refused POST, with the likely cause.
 
-        :param encoding: the Content-Encoding header, or None; the rest as for `_verify_webhook`
+        :param encoding: the Content-Encoding header, or None; the other parameters are those of `_verify_webhook`
         """
         keys, max_age = self._get_webhook_trust()
         is_in_time = self._is_in_time(timestamp or "", max_age)

@@ -9,19 +9,19 @@ from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs
 from ..tools.times import to_seconds
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
-# Of one transaction, and so what is asked for again after an interruption.
+# One transaction reads so many messages. After an interruption they are asked for again.
 MESSAGES_AT_ONCE = 50
-# SendGrid and Odoo do not date a sending alike.
+# SendGrid's time of a sending differs a little from Odoo's.
 AROUND_SENDING = timedelta(hours=1)
-# What somebody waits for: choose the API, search, read, end. If there is more, the rest comes later.
+# A user waits for so many steps: choose the API, search, read, end. The scheduled action does further ones.
 STEPS_AT_ONCE = 4
 
 
 class SendgridBackfill(models.Model):
-    """Events that the webhook missed, asked for at SendGrid: of one e-mail, or of a time.
+    """One request to SendGrid for events that the webhook missed: those of one e-mail, or of a period.
 
-    What is told goes through the same drain as what the webhook brings, and so counts once. How far it has come is
-    committed with what it brought: it goes on there after whatever stopped it.
+    SendGrid's answers become batches for the same drain as the webhook's, so that an event counts once. Each step
+    commits the events together with the position in the work: after any interruption the next run goes on from there.
     """
 
     _name = "sendgrid.backfill"
@@ -50,19 +50,23 @@ class SendgridBackfill(models.Model):
         [("logs", "Email Logs"), ("activity", "Email Activity")],
         string="Asked",
         readonly=True,
-        help="SendGrid's Email Activity is asked where the key or the plan has no Email Logs. It tells less of clicks, "
-        "and answers six calls a minute.",
+        help="Odoo asks SendGrid's Email Activity where the API key or the plan has no Email Logs. Email Activity "
+        "knows less of clicks, and answers only six calls a minute.",
     )
-    windows = fields.Json(readonly=True, groups="base.group_system", help="Times still to search in, in Unix seconds.")
-    message_ids_left = fields.Json(readonly=True, groups="base.group_system", help="Messages found, still to be read.")
+    windows = fields.Json(
+        readonly=True, groups="base.group_system", help="Periods still to search, as pairs of Unix seconds (UTC)."
+    )
+    message_ids_left = fields.Json(
+        readonly=True, groups="base.group_system", help="SendGrid's ids of the messages that are found but not read."
+    )
     message_count = fields.Integer(string="Messages Read", readonly=True)
-    event_count = fields.Integer(string="Events Told", readonly=True, help="Those that Odoo knew already included.")
+    event_count = fields.Integer(string="Events Told", readonly=True, help="Includes those that Odoo knew already.")
     batch_ids = fields.One2many("sendgrid.event.batch", "backfill_id", string="Batches", readonly=True)
     new_count = fields.Integer(string="New Events", compute="_compute_new_count", help="Those that Odoo did not know.")
-    progress = fields.Integer(compute="_compute_progress", help="In percent of the time.")
-    error = fields.Text(readonly=True, help="What stands in the way.")
+    progress = fields.Integer(compute="_compute_progress", help="In percent of the period.")
+    error = fields.Text(readonly=True, help="Says why the work has failed or waits.")
     is_incomplete = fields.Boolean(
-        readonly=True, help="SendGrid took over 1,000 messages in one second: it tells no more."
+        readonly=True, help="SendGrid has over 1,000 messages of one second, and tells no more than these."
     )
 
     @api.model
@@ -102,16 +106,21 @@ class SendgridBackfill(models.Model):
     # ------------------------------------------------------------
 
     def action_start(self):
-        """Begin to ask, or again from where it failed."""
+        """Start the request, or go on where it failed. The scheduled action does the work."""
         self.check_access("write")
         for backfill in self.filtered(lambda b: b.state in ("draft", "failed")):
-            backfill.account_id._get_client()  # says what is missing, before anything is begun
+            backfill.account_id._get_client()  # raises now if the API key is missing
             backfill.write({"state": "running", "error": False})
         self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger()
 
     @api.model
     def _ask_about(self, email):
-        """Ask about one e-mail, now; if SendGrid is busy or has much to tell, the rest soon."""
+        """Ask SendGrid for the events of one e-mail, while the user waits. The scheduled action does what remains.
+
+        :param email: `sendgrid.email` record
+        :return: the new `sendgrid.backfill` record; its state says whether it is done
+        :raise UserError: if SendGrid refused, or the account has no API key
+        """
         backfill = self.create(
             {
                 "account_id": email.account_id.id,
@@ -139,7 +148,7 @@ class SendgridBackfill(models.Model):
 
     @api.model
     def _cron_ask(self):
-        """Go on with what is asked for."""
+        """Go on with each running request."""
         for backfill in self.search([("state", "=", "running")], order="id"):
             if not self._run_job(f"backfill {backfill.id}", backfill._ask, backfill._fail, backfill._put_off):
                 return
@@ -163,7 +172,7 @@ class SendgridBackfill(models.Model):
         self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger(at=fields.Datetime.now() + after)
 
     def _step(self, client):
-        """Do the next bit of work: find out which API answers, search in a time, or read some messages."""
+        """Do the next piece of work: choose the API, search one period for messages, read some messages, or end."""
         if not self.api_name:
             self._choose_api(client)
         elif self.message_ids_left:
@@ -174,13 +183,14 @@ class SendgridBackfill(models.Model):
             self.write({"state": "done", "error": False})
 
     def _choose_api(self, client):
-        """Find out which API the key and the plan have, and begin with what it finds."""
+        """Choose the first of SendGrid's APIs for which the key and the plan allow a call, and note what to search."""
         start, end, now = (to_seconds(moment) for moment in (self.date_from, self.date_to, fields.Datetime.now()))
-        end, now = end + 1, now + 1  # their seconds included
+        end, now = end + 1, now + 1  # a period ends before its last second, and these two seconds belong to it
         problem = None
         for name, api_class in APIS.items():
             source = api_class(client)
-            # An e-mail is found by when it was sent; whatever happened to it comes with it.
+            # Email Logs finds a message by the time when it was sent, whenever its events happened. So for one e-mail
+            # the time around its sending is enough.
             window = (start, end) if self.email_id and name == "logs" else source.widen(start, end, now)
             try:
                 source.find(window[0], window[0] + 1)
@@ -200,7 +210,7 @@ class SendgridBackfill(models.Model):
         )
 
     def _search_messages(self, client):
-        """Search in the next time; where SendGrid finds more than it tells at once, in its halves."""
+        """Search the next period. If it has more messages than SendGrid returns at once, split it in two halves."""
         (start, end), *rest = self.windows
         found = APIS[self.api_name](client).find(start, end, self.email_id.recipient or None)
         is_full = len(found) >= AT_ONCE
@@ -218,7 +228,7 @@ class SendgridBackfill(models.Model):
             )
 
     def _read_messages(self, client):
-        """Read some of the messages that were found, and hand their events to the drain."""
+        """Read the events of some of the messages that were found, and store them as a batch for the drain."""
         source = APIS[self.api_name](client)
         left = self.message_ids_left
         events, read = [], 0
@@ -226,12 +236,12 @@ class SendgridBackfill(models.Model):
             try:
                 events += source.get_events(message_id)
             except ApiError as error:
-                if error.kind == "missing":  # older than SendGrid keeps
+                if error.kind == "missing":  # SendGrid keeps messages for some days only
                     read += 1
                     continue
                 if not read:
                     raise
-                break  # what was read is kept; the next step meets it again
+                break  # keep what was read; the next step meets the error again
             read += 1
         self._receive(events)
         self.write(
@@ -254,7 +264,7 @@ class SendgridBackfill(models.Model):
     # ------------------------------------------------------------
 
     def action_view_events(self):
-        """Open the events that were new."""
+        """Open the events that Odoo did not know before."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_event_action")
         return {

@@ -18,19 +18,26 @@ FAILED_FACTS = ("bounced", "dropped_bounced", *REFUSED, "dropped_spam", "dropped
 
 
 class SendgridConsequence(models.AbstractModel):
-    """What Odoo does when something new becomes true of an e-mail, in Odoo's own words: its bounce handling, its
-    notifications, its blacklist, its mailing statistics. One method a consequence."""
+    """Odoo's reaction to new facts about documents: one method for each consequence.
+
+    Consequences use what core has for mails of any provider: its bounce handling, notifications, blacklist and mailing
+    statistics. `_apply_consequences` is called in the drain's transaction.
+
+    Methods for consequences take ``items``: a list of (`sendgrid.email` record, fact, `tools.events.fold.Evidence`).
+    They are called for many items at once.
+    """
 
     _name = "sendgrid.consequence"
     _description = "Consequences of E-mail Events"
 
     @api.model
     def _apply_consequences(self, changes):
-        """Do what follows from the change of e-mails, once for each.
+        """Run the consequences of facts that are new. Accounts without `act_on_events` have none.
 
-        A consequence that fails is marked on its e-mail, and can be run again there; the others go on.
+        If a consequence fails, it is marked on its document, where a user can run it again. The others go on.
 
-        :param changes: {e-mail: (facts before, `tools.events.fold.Evidence` by fact now)}; see `tools.events.fold`
+        :param changes: {`sendgrid.email` record: (names of the facts before, {fact now: its `Evidence`})}; see
+            `tools.events.fold`
         """
         changes = {email: change for email, change in changes.items() if email.account_id.act_on_events}
         new = defaultdict(list)
@@ -55,10 +62,13 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _run(self, consequence, items):
-        """Run one consequence for all items. One that fails is marked on its e-mail, and the others go on."""
+        """Run one consequence for all items at once, or one by one if that fails.
+
+        An item that fails is marked on its document.
+        """
         if not items:
             return
-        # What is read of one is read of all that the consequence is about, and not of thousands of others.
+        # A drain has thousands of documents. Reading a field of one shall prefetch it for these items only.
         ids = [email.id for email, _fact, _evidence in items]
         items = [(email.with_prefetch(ids), fact, evidence) for email, fact, evidence in items]
 
@@ -70,13 +80,14 @@ class SendgridConsequence(models.AbstractModel):
         each_alone(self.env.cr, consequence, items, note_failure)
 
     # ------------------------------------------------------------
-    # BOUNCES AND FAILED_FACTS
+    # BOUNCES AND FAILURES
     # ------------------------------------------------------------
 
     @api.model
     def _handle_bounce(self, items):
-        """Hand a hard bounce to core, as if it had come back as a mail; then flag the contacts and tell the sender."""
-        # In the order of the contacts, so that whoever writes the same at once waits, instead of each for the other.
+        """Hand each hard bounce to core as if it had come back by mail, then flag the contacts and tell the senders."""
+        # All transactions write in the order of the contacts. So one waits for the other, and they never end in a
+        # deadlock.
         items = sorted(items, key=lambda item: item[0].partner_id.id or 0)
         emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
         self._prefetch_bounced(emails)
@@ -86,8 +97,10 @@ class SendgridConsequence(models.AbstractModel):
         model_ids = self.env["ir.model"]._get_ids_with_addresses(emails.mapped("recipient"))
         thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules, sendgrid_bounce_models=model_ids)
         for email, _fact, evidence in items:
-            # A record that core finds by the address it need not look for again by the message, nor, one by one, for
-            # the notifications: all are written below. An override of core's entry sees no message then.
+            # Core counts the bounce on all records with the address, then on the message's record if it is none of
+            # them. If it is one of them, do not pass the message: core would query the record for nothing, and the
+            # notifications of each bounce, which `_set_failed` writes for all at once. The price is that an override of
+            # `_routing_handle_bounce` gets no message then.
             message = email.mail_message_id.browse() if email.id in found_by_address else email.mail_message_id
             thread._routing_handle_bounce(
                 None,
@@ -106,16 +119,17 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _prefetch_bounced(self, emails):
-        """Read at once what core reads for each bounce."""
+        """Read for all bounces at once what core would read for each."""
         partners = self.env["res.partner"].sudo().search([("email_normalized", "in", emails.mapped("recipient"))])
         for name in ("message_bounce", "user_ids", "child_ids"):
             partners.mapped(name)
 
     @api.model
     def _get_found_by_address(self, emails):
-        """Return the first e-mail about each record that has its recipient's address, as most have: a contact, a lead.
+        """Return documents whose record (a contact, a lead) has the recipient's address, so that core finds it by that.
 
-        The first: a rule on the bounce may change the address, or archive the record.
+        Most documents are such. For each record only its first document is returned: a rule that runs on this bounce
+        may change the record's address or archive it, and then core does not find it by the address any more.
         """
         addresses = {}
         for model, messages in emails.mail_message_id.grouped("model").items():
@@ -132,7 +146,7 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _note_known_bounce(self, items):
-        """Show a bounce that was counted: this one, or another for which SendGrid dropped the message."""
+        """Show that a message bounced or was dropped for an earlier bounce. It does not count the bounce in core."""
         self._set_failed(items, "bounce")
         self._flag_contacts(items)
 
@@ -142,10 +156,10 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _flag_addresses(self, bounces):
-        """Flag the contacts whose address bounced, and that are not flagged yet.
+        """Flag the contacts with addresses that bounced, unless they are flagged already.
 
-        :param bounces: `tools.events.fold.Evidence` by address
-        :return: the contacts (`res.partner`)
+        :param bounces: {normalized address: `tools.events.fold.Evidence`}
+        :return: the newly flagged contacts (`res.partner`)
         """
         partners = self.env["res.partner"].search(
             [("email_normalized", "in", list(bounces)), ("email_bounced", "=", False)]
@@ -155,7 +169,7 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _fail_notification(self, items):
-        """Show the sender, where he looks, that a message was refused: nothing is said about the address."""
+        """Show the sender in the chatter that a message did not arrive. The contacts of the address get no flag."""
         self._set_failed(items, "exception")
 
     @api.model
@@ -168,7 +182,7 @@ class SendgridConsequence(models.AbstractModel):
         }
         notifications = self._get_notifications([email for email, _fact, _evidence in items])
         for email, fact, evidence in items:
-            # A bounce is the stronger word.
+            # A bounce says more than another failure, so do not overwrite it.
             notifications[email].filtered(lambda n: n.notification_status != "bounce").write(
                 {
                     "notification_status": status,
@@ -180,7 +194,7 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _recover_notification(self, items):
-        """Take back a failure that later events corrected, such as a delivery after we had given up waiting."""
+        """Take back a failure that later events disprove, such as a delivery after Odoo had given up waiting for it."""
         emails = [email for email, _fact, _evidence in items]
         for notifications in self._get_notifications(emails).values():
             notifications.filtered(lambda n: n.notification_status == "exception").write(
@@ -190,7 +204,11 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _get_notifications(self, emails):
-        """Return each e-mail's own notifications: of its message, and of its recipient."""
+        """Return the notifications of each document: those of its message that are for its recipient.
+
+        :param emails: list of `sendgrid.email` records
+        :return: {`sendgrid.email` record: `mail.notification` records}
+        """
         messages = self.env["mail.message"].union(*(email.mail_message_id for email in emails))
         by_message = (
             self.env["mail.notification"]
@@ -210,7 +228,10 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _tell_senders(self, emails):
-        """Send the update of the notifications that core leaves out for bounces: the red envelope appears at once."""
+        """Send the changed notifications to the senders' browsers: the envelope in the chatter turns red at once.
+
+        Core does not do so for bounces.
+        """
         messages = self.env["mail.message"].union(*(email.mail_message_id for email in emails))
         messages.filtered(lambda message: message._is_thread_message())._notify_message_notification_update()
 
@@ -220,16 +241,16 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _blacklist(self, items):
-        """Blacklist who complained or unsubscribed, with the reason in the entry's chatter."""
+        """Blacklist the recipients who complained or unsubscribed. The entry's chatter says the reason."""
         self._blacklist_addresses(
             {email.recipient: self._explain(email, fact, evidence) for email, fact, evidence in reversed(items)}
         )
 
     @api.model
     def _blacklist_addresses(self, reasons):
-        """Blacklist the addresses that are not yet.
+        """Blacklist addresses, unless they are blacklisted already.
 
-        :param reasons: what to say in the entry's chatter (`Markup`), by address
+        :param reasons: {normalized address: the text for the entry's chatter (`Markup`)}
         """
         Blacklist = self.env["mail.blacklist"]
         entries = Blacklist.with_context(active_test=False).search([("email", "in", list(reasons))])
@@ -240,7 +261,10 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _settle_groups(self, items):
-        """Blacklist who left an unsubscribe group, if the account says so; take back exactly that if he returned."""
+        """Blacklist recipients who left an unsubscribe group, or take that back if they have returned.
+
+        Only accounts with `group_unsubscribe_action` "blacklist" do so.
+        """
         addresses = {
             email.recipient: (email, evidence)
             for email, _fact, evidence in items
@@ -263,7 +287,13 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _take_back_group_blacklisting(self, address, message):
-        """Take an address that is out of no group off the blacklist, if it came there by a group and nothing else."""
+        """Take an address off the blacklist, if leaving a group is the only reason why it is there.
+
+        Call it for an address that is back in all groups.
+
+        :param address: normalized address
+        :param message: the text for the entry's chatter (`Markup`)
+        """
         emails = self.env["sendgrid.email"].search([("recipient", "=", address)])
         listed = self.env["sendgrid.suppression"].search([("email", "=", address)])
         ours = emails.filtered("is_blacklisted_by_group")
@@ -278,9 +308,22 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _get_addresses_out_of_groups(self, addresses):
-        """Return the addresses for which the last word about some group is that they left it, whatever the e-mail.
+        """Return the addresses that are out of a group: the last word about some group is that they left it.
 
-        SendGrid's lists have a say as well: what is listed left when it was listed, what was cleared returned.
+        Words come from the events of all documents to an address, and from SendGrid's lists: an entry says "left" at
+        the time since when it is listed, or "returned" at the time when it was cleared. Example of ``word``::
+
+            recipient  account_id  asm_group_id  timestamp  is_out
+            ann@x.com  1           5             Monday     true      event group_unsubscribe
+            ann@x.com  1           5             Tuesday    false     event group_resubscribe
+            ann@x.com  1           6             Monday     true      entry on SendGrid's list
+            bob@x.com  1           5             Tuesday    false     entry that was cleared
+
+        The last words are: Ann is in group 5 and out of group 6, Bob is in group 5. The result is ``{"ann@x.com"}``. Of
+        two words of the same second "left" counts, since nobody may be written to against his wish.
+
+        :param addresses: list of normalized addresses
+        :return: set of addresses
         """
         self.env["sendgrid.event"].flush_model()
         self.env["sendgrid.suppression"].flush_model()
@@ -310,6 +353,7 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _get_blacklisted(self, addresses):
+        """Return those of some normalized addresses that are blacklisted, as a set."""
         entries = self.env["mail.blacklist"].search_fetch([("email", "in", list(addresses))], ["email"])
         return set(entries.mapped("email"))
 
@@ -337,7 +381,10 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _update_traces(self, items):
-        """Bring the statistics of mass mailings up to date, if the application is installed. Never backwards."""
+        """Update the statistics of mass mailings, if `mass_mailing` is installed.
+
+        A trace never goes back to a weaker status, whatever the order of the events.
+        """
         if "mailing.trace" not in self.env:
             return
         emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
@@ -377,7 +424,7 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _recover_traces(self, items):
-        """Take back the failure of mass mailings that was only our giving up."""
+        """Take back the failure of mailing traces after later events have disproved it; see `_recover_notification`."""
         emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
         message_ids = emails.filtered("mailing_res_id").mapped("message_id")
         if "mailing.trace" in self.env and message_ids:

@@ -12,14 +12,15 @@ from .undoable import TRY_LATER, each_alone, undoable
 
 _logger = logging.getLogger(__name__)
 
-# Seconds. A wake-up costs a row and a connection, so there is one at most every WAKE_INTERVAL in a process. A drain
-# stays LINGER after its last batch, and so finds what came without a wake-up of its own.
+# All in seconds. A wake-up costs a row and a connection, so a process wakes the drain once per WAKE_INTERVAL at most.
+# A drain looks for more work for LINGER after its last batch, and so finds batches that came without a wake-up.
 WAKE_INTERVAL = 0.5
 LINGER = 1.0
 POLL_INTERVAL = 0.05
-# An e-mail is committed after its first events can arrive: while some wait for theirs, the drain looks longer.
+# Events can arrive before the transaction that sent their mail is committed. While some wait for their document, the
+# drain stays longer.
 LINGER_FOR_EARLY = 10.0
-# One transaction takes enough to make queries count for many events, and little enough to be done soon.
+# One transaction takes enough batches to share its queries among many events, and few enough to end soon.
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
@@ -28,9 +29,12 @@ _last_wake = {}  # monotonic seconds by database
 
 
 class SendgridDrain(models.AbstractModel):
-    """The processing of received batches, one drain at a time in a database.
+    """The drain: it processes the received batches, in the order in which they came.
 
-    The webhook and whoever asks for events call `_wake`, the scheduled action calls `_cron_drain`.
+    A batch becomes events by `sendgrid.event.batch._parse`, and `sendgrid.ingest` stores them. Only one drain runs at a
+    time in a database, because only the scheduled action runs it.
+
+    Code that stores a batch calls `_wake`, the scheduled action calls `_cron_drain`.
     """
 
     _name = "sendgrid.drain"
@@ -38,22 +42,22 @@ class SendgridDrain(models.AbstractModel):
 
     @api.model
     def _wake(self):
-        """Have the drain run now, unless this process woke it a moment ago."""
+        """Have the drain run after the commit, unless this process woke it less than `WAKE_INTERVAL` ago."""
         dbname = self.env.cr.dbname
         now = time.monotonic()
         if now - _last_wake.get(dbname, 0) < WAKE_INTERVAL:
             return
-        # Noted before the others of a burst look, each of whom would open a connection to wake it too.
+        # Note the time before anything else: in a burst of POSTs other threads look at it right now.
         _last_wake[dbname] = now
-        # A transaction that is rolled back has woken nobody.
+        # A rollback takes back the wake-up, so forget it too.
         self.env.cr.postrollback.add(lambda: _last_wake.pop(dbname, None))
         self.env.ref("sendgrid_tracking.ir_cron_drain").sudo()._trigger()
 
     @api.model
     def _cron_drain(self):
-        """Process the received batches, until nothing has come for a while.
+        """Process the received batches, chunk by chunk, until none has come for a while. Commit after each chunk.
 
-        Never raises: core forgets the wake-ups of a failing scheduled action, and in the end switches it off.
+        It never raises: core forgets the wake-ups of a scheduled action that fails, and in the end switches it off.
         """
         self = self.sudo().with_context(sendgrid_drain=True)  # see base.automation
         Match = self.env["sendgrid.match"]
@@ -77,8 +81,8 @@ class SendgridDrain(models.AbstractModel):
                     time.sleep(POLL_INTERVAL)
                 tries = 0
             except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-                # Somebody else wrote the same e-mail or contact. The next try works on what is committed now, takes
-                # less, and holds the contacts: a long one would collide again and again with whoever writes often.
+                # Another transaction has written the same document or contact. Try again on the committed state. Take
+                # one batch only and lock its contacts first: a long transaction would meet frequent writers again.
                 self.env.cr.rollback()
                 limit, tries = 1, tries + 1
                 if tries == MAX_TRIES:
@@ -92,16 +96,16 @@ class SendgridDrain(models.AbstractModel):
 
     @api.model
     def _has_pending(self):
-        """Tell whether batches are waiting. How many they are, nobody needs to know after each chunk."""
+        """Tell whether batches are waiting. It does not count them: that would take long where many wait."""
         return bool(self.env["sendgrid.event.batch"].search_count([("state", "=", "pending")], limit=1))
 
     @api.model
     def _drain(self, limit=None, holds_contacts=False):
-        """Process the oldest waiting batches, and the events that came before their e-mail, in this transaction.
+        """Process the oldest waiting batches, and attach early events whose document exists by now. It does not commit.
 
-        :param limit: how many batches at most
-        :param holds_contacts: lock the contacts that the batches are about first, before what takes long
-        :return: how many batches and e-mails were worked on; 0 when there is nothing to do
+        :param limit: how many batches at most; None for as many as a chunk allows
+        :param holds_contacts: first lock the contacts of the batches' events
+        :return: how many batches, and documents with early events, were processed; 0 if there is nothing to do
         """
         self = self.with_context(sendgrid_drain=True)
         batches = self._get_next_pending()[:limit]
@@ -116,6 +120,10 @@ class SendgridDrain(models.AbstractModel):
 
     @api.model
     def _get_next_pending(self):
+        """Return the oldest pending batches, with `CHUNK_BATCHES` records and `CHUNK_BYTES` of bodies at most.
+
+        A single larger batch is returned alone.
+        """
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, COALESCE(size, 0) FROM sendgrid_event_batch
@@ -133,10 +141,13 @@ class SendgridDrain(models.AbstractModel):
 
     @api.model
     def _hold_contacts(self, batches):
-        """Lock the contacts that the batches are about, so that whoever writes them meanwhile waits for us."""
+        """Lock the contacts that the batches' events concern, so that other transactions wait before they write them.
+
+        Contacts are locked in the order of their ids, as others do, so that there is no deadlock.
+        """
         addresses = set()
         for batch in batches:
-            with contextlib.suppress(BatchError):  # it will fail as such, and concerns no contact
+            with contextlib.suppress(BatchError):  # `_process` will mark it as failed
                 events, _rejected = batch._parse()
                 addresses |= {event.recipient for event in events if event.recipient}
         self.env.cr.execute(
@@ -161,17 +172,17 @@ class SendgridDrain(models.AbstractModel):
         except TRY_LATER:
             raise
         except Exception:
-            # Whatever is wrong with these, the batches behind them go on.
+            # Whatever is wrong with these events, the batches shall be processed all the same.
             _logger.exception("SendGrid events: waiting events could not be attached")
             return self.env["sendgrid.email"]
 
     @api.model
     def _process(self, batches):
-        """Bring the events of batches into the database, and note on each batch how many they were.
+        """Store the events of batches, and write state and counts to each batch.
 
         :return: the documents (`sendgrid.email`) that changed
         """
-        # A batch that is processed again is on its day already.
+        # A batch that is processed again has been added to its day before.
         uncounted = batches.filtered(lambda batch: not batch.event_count)
         events, outcomes, latest = [], {}, {}
         for batch in batches:
@@ -198,7 +209,7 @@ class SendgridDrain(models.AbstractModel):
         now = fields.Datetime.now()
         for outcome, same in by_outcome.items():
             same.write({**dict(outcome), "processed_date": now})
-        # Batches that were asked for do not show that the webhook works.
+        # The days show whether the webhook works. Batches that Odoo itself has asked for prove nothing about it.
         received = uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook")
         self.env["sendgrid.account.day"]._add({batch: latest[batch] for batch in received})
         return emails

@@ -7,7 +7,7 @@ from ..tools.events.event import SOURCES, TIME_TOLERANCE, StoredEvent, is_same
 from ..tools.times import to_datetime
 from . import bulk
 
-# The columns that hold what was told of an event under the same name as `tools.events.event.Event`.
+# The columns that take the value of the attribute of `tools.events.event.Event` with the same name.
 TOLD = (
     "event",
     "recipient",
@@ -26,7 +26,7 @@ TOLD = (
     "odoo_id",
     "fingerprint",
 )
-# Two reports are compared by these (see `tools.events.event.is_same`).
+# The columns by which two reports are compared; see `tools.events.event.is_same`.
 COMPARED = (
     "id",
     "email_id",
@@ -44,9 +44,9 @@ COMPARED = (
 
 
 class SendgridIngest(models.AbstractModel):
-    """The way of parsed events into the database: those that are new, each with its document, and what they change.
+    """The storing of parsed events: it drops those that are known, matches the others, and updates their documents.
 
-    Others call `_ingest`.
+    The drain calls `_ingest`; the other methods are its parts.
     """
 
     _name = "sendgrid.ingest"
@@ -54,17 +54,17 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _ingest(self, received):
-        """Create the new ones among parsed events, each with its document, and bring the documents up to date.
+        """Store the new ones among parsed events, and update the state of their documents. Consequences follow.
 
         The number of queries does not depend on the number of events.
 
         :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
-        :return: `Counter`s by batch of the new events without a document, and of those that were known; and the
-            documents (`sendgrid.email`) that got events
+        :return: (`Counter` of new events without a document by batch, `Counter` of duplicates by batch, the documents
+            (`sendgrid.email`) that got events)
         """
         Match = self.env["sendgrid.match"]
-        # If several tell of one event at once, the webhook's word comes first.
         shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        # If several batches report the same event, the webhook's report comes first and stays.
         order = {id_: SOURCES.index(columns["source"] or "webhook") for id_, columns in shared.items()}
         received = sorted(received, key=lambda told: order[told[0].id])
         known, replaced = self._get_known_fingerprints(received)
@@ -77,7 +77,8 @@ class SendgridIngest(models.AbstractModel):
                 new.append((batch, event))
         matches, keys = Match._match([(shared[batch.id]["account_id"], event) for batch, event in new])
         emails = replaced
-        # Earlier events are attached before they are compared with the new ones.
+        # New events may teach a message key, by which earlier events find their document. Attach these first, so that
+        # the new events are compared with them.
         if Match._has_unknown(keys):
             emails |= Match._match_by_keys(keys)
             keys = {}
@@ -87,7 +88,8 @@ class SendgridIngest(models.AbstractModel):
             if document:
                 added[document.id].append(event)
         emails |= emails.browse(added)
-        # The events are folded before they are created, so that each is born with its verdict: rules watch it.
+        # Compute the states before the events are inserted: each event is inserted with its verdict, which automation
+        # rules on the creation of events may read.
         states, stored = emails._fold_events(added)
         rows = [
             shared[batch.id]
@@ -106,9 +108,13 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _get_known_fingerprints(self, received):
-        """Return which events are stored. The webhook's report replaces one that was asked for, since it tells more.
+        """Return the fingerprints of the events that are stored already.
 
-        :return: the fingerprints, and the documents (`sendgrid.email`) whose events are replaced
+        If Odoo has asked for an event (its ``source`` is set), and the webhook reports it now, the stored event is
+        deleted and does not count as known, because the webhook tells more.
+
+        :param received: as for `_ingest`
+        :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted)
         """
         Event = self.env["sendgrid.event"]
         Event.flush_model(["fingerprint", "source"])
@@ -131,14 +137,15 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _drop_poorer_reports(self, new, matches, duplicates):
-        """Drop a report of an interaction that somebody else has told in more detail, be it new or stored.
+        """Drop the reports of which another source knows more. Stored ones are deleted, new ones count as duplicates.
 
-        SendGrid's history and lists tell less than its webhook, so that the fingerprints of their reports differ.
+        SendGrid's history and its lists tell fewer details than its webhook. So their reports of one interaction have
+        different fingerprints, and have to be compared detail by detail.
 
         :param new: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
-        :param matches: their matches, see `sendgrid.match`
-        :param duplicates: `Counter` by batch, to which the dropped new ones are added
-        :return: ``new`` and ``matches`` without the poorer reports
+        :param matches: list of their matches in the same order, as `sendgrid.match._match` returns them
+        :param duplicates: `Counter` by batch, to which dropped new reports are added
+        :return: ``new`` and ``matches`` without the dropped reports
         """
         asked_for = any(batch.source != "webhook" for batch, _event in new)
         reports = defaultdict(list)
@@ -169,7 +176,12 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _read_reports(self, email_ids, all_sources):
-        """Return the stored events of documents, unless ``all_sources`` only those that were asked for."""
+        """Return stored events of documents.
+
+        :param email_ids: ids of the documents
+        :param bool all_sources: return the webhook's as well, and not only those that Odoo has asked for
+        :return: list of `tools.events.event.StoredEvent` with the columns `COMPARED`
+        """
         if not email_ids:
             return []
         condition = SQL("match != 'own'") if all_sources else SQL("source IS NOT NULL")
@@ -179,7 +191,7 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _prepare_shared(self, batch):
-        """Return the columns of a new event that all events of a batch share."""
+        """Return the columns that all new events of a batch share, as a dict."""
         return {
             "account_id": batch.account_id.id,
             "batch_id": batch.id,
@@ -189,7 +201,7 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _prepare_row(self, event, match, document, verdict):
-        """Return the other columns of a new event. Where nothing was said the column is NULL, which takes no room."""
+        """Return the other columns of a new event, as a dict. Empty texts become NULL, which takes no room."""
         row = {name: None if (value := getattr(event, name)) == "" else value for name in TOLD}
         return row | {
             "email_id": document.id if document else None,
@@ -206,15 +218,16 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _insert(self, rows):
-        """Create events in SQL: the ORM needs five times as long. Automation rules run as if it had been the ORM.
+        """Insert events in SQL, as the ORM would take five times as long. Automation rules run as after `create`.
 
-        :param rows: dicts, each with the same columns
+        :param rows: list of dicts, all with the same columns
         :return: the events (`sendgrid.event`), in the order of ``rows``
         """
         Event = self.env["sendgrid.event"]
         if not rows:
             return Event
-        # An event that a second drain has just stored is then no error of the batch but a serialization failure.
+        # If a second drain has just stored an event, "ON CONFLICT DO NOTHING" makes PostgreSQL report a serialization
+        # failure, and the transaction is tried again. Without it the batch would fail for a duplicate.
         inserted = bulk.insert(Event, rows, conflict=bulk.SKIP_KNOWN)
         events = Event.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])

@@ -14,17 +14,19 @@ from .undoable import TRY_LATER
 
 _logger = logging.getLogger(__name__)
 
-# A conflict with the drain is over in a moment. A full disk, a lost connection and a busy SendGrid are not.
+# A conflict with the drain is over after a moment, so try again at once. A full disk, a lost connection or a busy
+# SendGrid take longer, so try again after TRY_AGAIN.
 MAX_TRIES = 5
-PAUSE = 0.05  # seconds after the first conflict, twice as long after the second, and so on
+PAUSE = 0.05  # seconds after the first conflict; each further pause is twice as long
 TRY_AGAIN = timedelta(minutes=5)
 
 
 class SendgridJobMixin(models.AbstractModel):
-    """The one idiom of long work: piece by piece, each committed, and never an exception out of a scheduled action.
+    """The way in which scheduled actions do long work: piece by piece, with a commit after each.
 
-    Core forgets the wake-ups of a scheduled action that raises, and in the end switches it off. And whatever stops a
-    job between two pieces (a kill, a lost connection, the end of its time), the next run goes on where it was.
+    Whatever stops a job between two pieces (a kill, a lost connection, the end of its time), the next run goes on from
+    the last commit. No exception leaves the scheduled action: core forgets the wake-ups of one that raises, and in the
+    end switches it off.
     """
 
     _name = "sendgrid.job.mixin"
@@ -32,18 +34,19 @@ class SendgridJobMixin(models.AbstractModel):
 
     @api.model
     def _run_job(self, name, steps, give_up=None, put_off=None):
-        """Run a job up to its end, its failure, or the end of the scheduled action's time.
+        """Run a job until it is done, fails, or the scheduled action's time is over. It never raises.
 
-        A conflict is tried again some times, with pauses. The job is put off when it may work later without anybody's
-        doing (a full disk, a lost connection, a busy SendGrid), and given up when it may not.
+        After a conflict with another transaction it tries again, `MAX_TRIES` times. The job is put off if it may
+        succeed later by itself (a full disk, a busy SendGrid, too many conflicts), and given up if it may not.
 
-        :param str name: what is done, for the log
-        :param steps: function without arguments that returns an iterator. Each piece of work is done when it yields how
-            many rows the piece took, and is committed then. Called again, it goes on from what is committed.
-        :param give_up: function of the reason (in words for a person), which notes it
-        :param put_off: function of the reason (None if there is none to tell) and of the `timedelta` until the next
-            try, which notes it and sees to that try; without it the job waits for the next run
-        :return: whether there is time left for other jobs
+        :param str name: names the job in the log
+        :param steps: function without arguments that returns an iterator. The iterator does a piece of work and yields
+            how many rows it took; then the piece is committed. When called again, the function goes on from the
+            committed state.
+        :param give_up: function (reason) that notes why the job has failed, in words for a person
+        :param put_off: function (reason, after) that notes why the job waits (None: nothing worth telling) and has it
+            tried again after a `timedelta`. Without it the job waits for the next run of the scheduled action.
+        :return: True if the caller may go on with its other jobs, False if time or connection are gone
         """
         tries = 0
         while True:
@@ -62,7 +65,7 @@ class SendgridJobMixin(models.AbstractModel):
                 _logger.info("SendGrid: %s goes on later: %s", name, str(error).strip())
                 return self._end_job(name, put_off, None, TRY_AGAIN)
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                # The connection is lost: nothing can be noted, and nothing else be done in this run.
+                # Without a connection this run can neither note the reason nor do other jobs.
                 _logger.warning("SendGrid: %s lost its connection, it goes on at the next run: %s", name, error)
                 with suppress(psycopg2.Error):
                     self.env.cr.rollback()
@@ -84,7 +87,12 @@ class SendgridJobMixin(models.AbstractModel):
 
     @api.model
     def _end_job(self, name, note, *arguments):
-        """Note how a job ended. If even that fails, the job counts as interrupted, and the next run goes on with it."""
+        """Note how a job has ended. If that fails as well, nothing is noted, and the next run goes on with the job.
+
+        :param note: the job's ``give_up`` or ``put_off``, or None
+        :param arguments: its arguments
+        :return: True: the caller may go on with its other jobs
+        """
         try:
             if note:
                 note(*arguments)

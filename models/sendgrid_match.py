@@ -6,17 +6,18 @@ from odoo.tools import SQL
 
 from ..tools.events.matching import Document, Evidence, has_no_ids, learn_keys, match_one
 
-# SendGrid repeats an event for 24 hours at most; an event can arrive before the transaction of its e-mail is committed.
+# An event can arrive before the transaction that sent its mail is committed. It waits so long for its document.
 EARLY_FOR = timedelta(hours=24)
-# A bounce that comes back with nothing but an address belongs to a recent e-mail.
+# A bounce that names nothing but an address must belong to a mail that was sent so recently.
 PROBABLE_WITHIN = timedelta(days=5)
 DOCUMENT_COLUMNS = SQL(", ").join(map(SQL.identifier, Document._fields))
 
 
 class SendgridMatch(models.AbstractModel):
-    """The way from an event to its document: at once, later when the document is there, or by hand.
+    """The search for the document of an event: when the event arrives, or later when the document exists.
 
-    Others call `_match`, `_match_early`, `_match_by_keys`, `_has_unknown`, `_has_early` and `_give_up_early`.
+    This model reads the evidence from the database, `tools.events.matching` decides. Other models call `_match`,
+    `_match_early`, `_match_by_keys`, `_has_unknown`, `_has_early` and `_give_up_early`.
     """
 
     _name = "sendgrid.match"
@@ -28,11 +29,11 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _match(self, received):
-        """Find the document of each event: some queries, however many events.
+        """Find the document of each event. The number of queries does not depend on the number of events.
 
         :param received: list of (account id, `tools.events.event.Event`)
-        :return: list of (value of `sendgrid.event.match`, `tools.events.matching.Document` or None), in the same
-            order; and the message keys that the events teach, by document id
+        :return: (list of (value of `sendgrid.event.match`, `tools.events.matching.Document` or None) in the same order,
+            {document id: message key that the events teach about it})
         """
         events = [event for _account, event in received]
         evidence = Evidence(
@@ -56,10 +57,11 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _get_documents(self, column, values):
-        """Return the documents by one of their names.
+        """Return the documents that have one of some values in a column.
 
-        :param column: ``odoo_id``, ``sg_message_id`` or ``message_id``
-        :return: lists of `tools.events.matching.Document` by value
+        :param str column: ``odoo_id``, ``sg_message_id`` or ``message_id``
+        :param values: the values; empty ones are ignored
+        :return: `defaultdict` {value: list of `tools.events.matching.Document`}
         """
         values = [value for value in values if value]
         documents = defaultdict(list)
@@ -78,10 +80,10 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _get_latest_before(self, wanted):
-        """Return the latest recent document to an address before a moment.
+        """Return the last document that was sent to an address before a moment, within `PROBABLE_WITHIN`.
 
-        :param wanted: set of (account id, recipient, Unix seconds)
-        :return: `tools.events.matching.Document` by what was wanted
+        :param wanted: set of (account id, recipient, Unix seconds (UTC) of the moment)
+        :return: {element of ``wanted``: `tools.events.matching.Document`}, without those for which there is none
         """
         if not wanted:
             return {}
@@ -112,7 +114,7 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _match_early(self):
-        """Attach the events that arrived before their e-mail was committed.
+        """Attach events that arrived before the transaction of their mail was committed.
 
         :return: the documents (`sendgrid.email`) that got events
         """
@@ -127,7 +129,7 @@ class SendgridMatch(models.AbstractModel):
                 if keys_by_email[email.id] and not email.sg_message_id
             }
         )
-        # The copy is there by now: what still waits for it is a colleague's, who has no document.
+        # If the copy has documents by now, and an event still waits, its recipient is a colleague: he has no document.
         self.env.cr.execute(
             SQL(
                 """UPDATE sendgrid_event event SET match = 'untracked'
@@ -140,7 +142,10 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _has_unknown(self, keys):
-        """Tell whether events wait that carry nothing else than one of these message keys."""
+        """Tell whether stored events without a document have one of these message keys.
+
+        :param keys: {document id: message key}
+        """
         if not keys:
             return False
         self.env["sendgrid.event"].flush_model()
@@ -156,9 +161,9 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _match_by_keys(self, keys):
-        """Note message keys on documents, and attach the earlier events that carry nothing else.
+        """Write message keys to documents, and attach earlier events that can be matched by nothing but these keys.
 
-        :param keys: message key by document id
+        :param keys: {document id: message key}
         :return: the documents (`sendgrid.email`) that got events
         """
         Email = self.env["sendgrid.email"]
@@ -170,14 +175,20 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _attach(self, column, condition):
-        """Give waiting events to the documents that share a name with them, as `pick_document` does, in SQL.
+        """Attach waiting events to documents with the same name, by the rules of `tools.events.matching.pick_document`.
 
-        There are the events ``(1, odoo_id a, to x)``, ``(2, odoo_id a, to y)``, ``(3, odoo_id b, to z)`` and the
-        documents ``(7, odoo_id a, to x)`` and ``(8, odoo_id b, to x, is_alone)``. Event 1 goes to document 7, event 3
-        to document 8 whatever its address, and event 2 to none.
+        Example for the column ``odoo_id``::
 
-        :param column: the name that they share, ``odoo_id`` or ``sg_message_id``
-        :param condition: SQL, which events wait; their table is called ``event`` in it
+            event  odoo_id  recipient        document  odoo_id  recipient  is_alone        event  goes to document
+            1      a        x                7         a        x          false      =>   1      7
+            2      a        y                8         b        x          true            2      none
+            3      b        z                                                              3      8
+
+        Event 3 has another address than document 8, but the copy has only this one recipient: somebody forwards his
+        mail.
+
+        :param str column: the name, ``odoo_id`` or ``sg_message_id``
+        :param condition: SQL that says which events wait; it calls the table of events ``event``
         :return: {document id: message key of one of its new events}
         """
         self.env["sendgrid.email"].flush_model()
@@ -205,13 +216,13 @@ class SendgridMatch(models.AbstractModel):
 
     @api.model
     def _give_up_early(self):
-        """Note that the e-mail of an event that has waited for a day is gone."""
+        """End the wait of events that have waited longer than `EARLY_FOR`: their documents must have been deleted."""
         given_up = [("match", "=", "early"), ("create_date", "<", fields.Datetime.now() - EARLY_FOR)]
         self.env["sendgrid.event"].search(given_up).write({"match": "gone"})
 
     @api.model
     def _has_early(self, seconds):
-        """Tell whether an event that came less than ``seconds`` ago still waits for its e-mail."""
+        """Tell whether an event that arrived less than ``seconds`` ago still waits for its document."""
         return bool(
             self.env["sendgrid.event"].search_count(
                 [

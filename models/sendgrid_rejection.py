@@ -10,20 +10,22 @@ from . import bulk
 
 _logger = logging.getLogger(__name__)
 
-# Seconds. A flood of refused POSTs writes and logs no more often than this in a process.
+# Seconds. In a flood of refused POSTs a process writes and logs once in this time at most.
 FLUSH_INTERVAL = 10.0
 
 _lock = threading.Lock()
-_counts = defaultdict(Counter)  # not written yet: POSTs by (account id, hint), by database
-_last_flush = {}  # monotonic seconds by database
+_counts = defaultdict(Counter)  # {database: number of POSTs by (account id, hint)}, not written yet
+_last_flush = {}  # {database: monotonic seconds}
 
 
 class SendgridRejection(models.Model):
-    """How many POSTs to an account's webhook were refused for their signature, and the likely cause.
+    """Counts of refused POSTs: those that the webhook did not accept for their signature, with the likely cause.
 
-    Counted in memory and written now and then, as rows that are only ever added: whoever floods the webhook with bad
-    signatures costs less than good ones do, and never meets the drain. What a process has counted since its last row
-    (at most FLUSH_INTERVAL, or until the next refusal) is lost when the process ends.
+    The name is older than the glossary: "rejected" is said today of an element that is no event, "refused" of a POST.
+
+    A process counts in memory, and adds a row now and then. So a flood of bad signatures costs less than as many valid
+    POSTs, and the rows, which nobody updates, cause no conflicts. When a process ends, its counts since its last row
+    are lost; it writes a row when it refuses a POST and the last row is older than `FLUSH_INTERVAL`.
     """
 
     _name = "sendgrid.rejection"
@@ -33,9 +35,9 @@ class SendgridRejection(models.Model):
     _allow_sudo_commands = False
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
-    count = fields.Integer(string="Refused", readonly=True, aggregator="sum", help="How many POSTs were refused.")
+    count = fields.Integer(string="Refused", readonly=True, aggregator="sum", help="The number of refused POSTs.")
     hint = fields.Selection(
-        # As in `tools.events.signature.guess_cause`.
+        # The codes are those of `tools.events.signature.guess_cause`.
         [
             ("unsigned", "Not signed, or a proxy removes the headers"),
             ("no_key", "No verification key in Odoo"),
@@ -52,7 +54,11 @@ class SendgridRejection(models.Model):
 
     @api.model
     def _count(self, account, hint):
-        """Count a refused POST; write and log what was counted, unless this process did a moment ago."""
+        """Count a refused POST. Write and log the counts, unless this process did so less than `FLUSH_INTERVAL` ago.
+
+        :param account: `sendgrid.account` record
+        :param str hint: the likely cause, see `tools.events.signature.guess_cause`
+        """
         dbname, now = self.env.cr.dbname, time.monotonic()
         with _lock:
             _counts[dbname][account.id, hint] += 1
@@ -74,15 +80,16 @@ class SendgridRejection(models.Model):
                 {"account_id": id_, "hint": cause, "count": count, "create_uid": self.env.uid, "create_date": now}
                 for (id_, cause), count in counts.items()
             ],
-            # An account that was deleted meanwhile is left out.
+            # An account may have been deleted meanwhile: its row would violate the foreign key.
             condition=SQL("new.account_id IN (SELECT id FROM sendgrid_account)"),
         )
 
     @api.model
     def _get_counts(self, accounts, since):
-        """Return how many POSTs were refused since a moment, by cause.
+        """Return how many POSTs of each account were refused since a moment.
 
-        :return: {account id: `Counter` by hint}
+        :param since: datetime (UTC)
+        :return: {account id: `Counter` of POSTs by hint}
         """
         counts = {id_: Counter() for id_ in accounts.ids}
         groups = self._read_group(

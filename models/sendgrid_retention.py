@@ -7,26 +7,27 @@ from dateutil.relativedelta import relativedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-# One transaction takes so many rows.
+# The rows that one transaction takes.
 CHUNK_EVENTS = 2000
 CHUNK_EMAILS = 200
 CHUNK_BATCHES = 500
-FORGET_EVENTS = 5000
+FORGET_EVENTS = 5000  # to delete a batch is to write its events: they reference it
 COLLECT_AT_ONCE = 5000
-# Received batches are kept for so long; those that failed or were not understood in full longer, to be mended.
+# Batches are kept so long after they were received: longer if they failed or hold rejected elements, so that somebody
+# can correct the cause and process them again.
 KEEP_DONE = timedelta(days=7)
 KEEP_UNDONE = timedelta(days=30)
-# Events that found no e-mail can be attached by hand for so long.
+# So long a user can attach events by hand that found no document.
 KEEP_UNMATCHED = timedelta(days=30)
 KEEP_REFUSED = timedelta(days=30)
 
 
 class SendgridRetention(models.Model):
-    """How far the details and the documents of an account are forgotten: the next run goes on from there.
+    """The deletion of old data, and for each account the position up to which it is done.
 
-    Events and documents are found by where the last run stopped, in the order in which they came, so that what is due
-    is found without an index of its own and without a look at what is kept. What is forgotten meets the drain only if
-    an event comes for an e-mail of months ago: then one of the two tries again.
+    Each run goes on from the position of the run before, in the order in which events and documents came. So it finds
+    due rows without an index of its own, and without reading those that are kept. It conflicts with the drain only if
+    an event comes for a document of months ago; then one of the two tries again.
     """
 
     _name = "sendgrid.retention"
@@ -37,17 +38,17 @@ class SendgridRetention(models.Model):
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
     last_event_id = fields.Integer(
-        string="Details Removed up to Event", readonly=True, aggregator=None, help="The id of the event."
+        string="Details Removed up to Event", readonly=True, aggregator=None, help="The id of the last such event."
     )
     documents_date = fields.Datetime(
-        string="Documents Deleted up to", readonly=True, help="Those that were sent before are gone."
+        string="Documents Deleted up to", readonly=True, help="Documents that were sent earlier are deleted."
     )
 
     _account_uniq = models.UniqueIndex("(account_id)", "The account has this already.")
 
     @api.model
     def _cron_forget(self):
-        """Forget batches that are done, and what the companies' periods say, in small transactions."""
+        """Delete old batches, and the details and documents that the companies' periods say, in small transactions."""
         self = self.sudo()
         tasks = [self._forget_batches]
         for account in self.env["sendgrid.account"].with_context(active_test=False).search([("id", "!=", False)]):
@@ -63,18 +64,22 @@ class SendgridRetention(models.Model):
 
     @api.model
     def _get_cutoff(self, account, period):
-        """Return the moment before which everything is due by a company's field, or None: nothing is.
+        """Return the moment (UTC) up to which an account's data is to be deleted, or None if all is kept.
 
-        What all companies share follows the strictest of them.
+        An account of all companies follows the shortest of their periods.
+
+        :param str period: the company's field with the number of months
         """
         companies = account.company_id or self.env["res.company"].search([("active", "=", True)])
         months = min((company[period] for company in companies if company[period] > 0), default=0)
         return fields.Datetime.now() - relativedelta(months=months) if months else None
 
     def _forget_details(self, account):
-        """Remove address, agent and the links' queries from the events of an account that came long enough ago.
+        """Remove IP addresses, user agents and the secret part of links from old events of an account.
 
-        What is judged stays so for good: without the details nobody could judge it again.
+        The verdict of such an event becomes final, because it cannot be judged again without these details.
+
+        :return: generator of how many events were examined, for a commit after each piece
         """
         cutoff = self._get_cutoff(account, "sendgrid_detail_months")
         if not cutoff:
@@ -110,7 +115,10 @@ class SendgridRetention(models.Model):
             yield len(due)
 
     def _forget_documents(self, account):
-        """Delete the documents of an account that were sent long enough ago, with their events."""
+        """Delete old documents of an account, with their events.
+
+        :return: generator of how many documents were deleted, for a commit after each piece
+        """
         cutoff = self._get_cutoff(account, "sendgrid_document_months")
         if not cutoff:
             return
@@ -132,14 +140,14 @@ class SendgridRetention(models.Model):
 
     @api.model
     def _forget_batches(self):
-        """Delete batches that have been done for 7 days, and those that nobody mended within 30.
+        """Delete batches that are older than `KEEP_DONE`, or than `KEEP_UNDONE` if they need somebody's attention.
 
-        :return: a generator of how many were deleted, for a commit after each
+        :return: generator of how many batches were deleted, for a commit after each piece
         """
         now = fields.Datetime.now()
         last_id = 0
         while True:
-            # In the order in which they came, up to the first that is too young: no index is needed for that.
+            # Read the batches by id up to the first that is too young. That needs no index on their date.
             rows = self.env.execute_query(
                 SQL(
                     """SELECT id, COALESCE(event_count, 0), create_date < %s,
@@ -159,7 +167,7 @@ class SendgridRetention(models.Model):
                 last_id = id_
                 if is_due:
                     ids.append(id_)
-                    # Each of them is written: it lets go of its batch.
+                    # The database sets `batch_id` of each event to null.
                     events += event_count
             else:
                 is_old = bool(rows)
@@ -170,12 +178,15 @@ class SendgridRetention(models.Model):
                 return
 
     # ------------------------------------------------------------
-    # WHAT CORE'S DAILY CLEANING CALLS
+    # CORE'S DAILY AUTOVACUUM
     # ------------------------------------------------------------
 
     @api.autovacuum
     def _gc_unmatched(self):
-        """Forget events that found no e-mail within 30 days. What was said about accounts stays."""
+        """Delete events that found no document within `KEEP_UNMATCHED`. Events about accounts need none, and stay.
+
+        :return: how many were deleted, and whether there may be more: core then calls again
+        """
         events = (
             self.env["sendgrid.event"]
             .sudo()
@@ -193,6 +204,6 @@ class SendgridRetention(models.Model):
 
     @api.autovacuum
     def _gc_refused(self):
-        """Forget the counts of refused POSTs after 30 days."""
+        """Delete the counts of refused POSTs after `KEEP_REFUSED`."""
         old = [("create_date", "<", fields.Datetime.now() - KEEP_REFUSED)]
         self.env["sendgrid.rejection"].sudo().search(old).unlink()

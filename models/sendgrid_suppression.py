@@ -2,7 +2,11 @@ from odoo import fields, models
 
 
 class SendgridSuppression(models.Model):
-    """An address on one of the lists of those that SendGrid does not deliver to, and what it became here."""
+    """An entry of one of SendGrid's suppression lists: an address to which SendGrid does not deliver.
+
+    It also says what Odoo did when it first read the entry (`outcome`), and whether the address is being cleared.
+    `sendgrid_suppression_intake` creates entries, `sendgrid_suppression_clear` has SendGrid take addresses off.
+    """
 
     _name = "sendgrid.suppression"
     _description = "SendGrid Suppression"
@@ -13,7 +17,7 @@ class SendgridSuppression(models.Model):
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
     list = fields.Selection(
-        # As in `tools.api.suppressions.LISTS`.
+        # The codes are those of `tools.api.suppressions.LISTS`.
         [
             ("bounces", "Bounces"),
             ("blocks", "Blocks"),
@@ -24,14 +28,14 @@ class SendgridSuppression(models.Model):
         ],
         required=True,
         readonly=True,
-        help="SendGrid delivers no more to addresses on these lists, except to those that are only on Blocks; to those "
-        "of a group, not what belongs to the group.",
+        help="SendGrid does not deliver to addresses on these lists, with two exceptions: it does deliver to addresses "
+        "that are only on Blocks, and for Group Unsubscribes it only holds back the e-mails of that group.",
     )
     group_id = fields.Integer(string="Group ID", default=0, readonly=True)
     group_name = fields.Char(string="Unsubscribe Group", readonly=True)
     email = fields.Char(string="Address", required=True, readonly=True)
     created = fields.Datetime(string="Listed Since", required=True, readonly=True)
-    reason = fields.Text(readonly=True, help="What the recipient's server said.")
+    reason = fields.Text(readonly=True, help="The answer of the recipient's server.")
     smtp_status = fields.Char(string="SMTP Status", readonly=True)
     state = fields.Selection(
         [("listed", "Listed at SendGrid"), ("clearing", "Being Cleared"), ("cleared", "Cleared at SendGrid")],
@@ -39,7 +43,9 @@ class SendgridSuppression(models.Model):
         readonly=True,
         default="listed",
     )
-    cleared_date = fields.Datetime(string="Cleared On", readonly=True, help="When it was seen to be off the list.")
+    cleared_date = fields.Datetime(
+        string="Cleared On", readonly=True, help="When Odoo learned that the address is off the list."
+    )
     outcome = fields.Selection(
         [
             ("flagged", "Address flagged as bounced"),
@@ -54,11 +60,11 @@ class SendgridSuppression(models.Model):
         ],
         string="In Odoo",
         readonly=True,
-        help="What became of it here when it was first seen. Left as somebody decided: it had been taken off the "
-        "blacklist, or confirmed as valid, later than it was listed. Only recorded: the account lets events have no "
-        "consequences.",
+        help="Says what Odoo did when it first read the entry. Left as somebody decided: after SendGrid had listed the "
+        "address, somebody took it off Odoo's blacklist or confirmed that it is valid. Only recorded: events of this "
+        "account have no consequences.",
     )
-    error = fields.Text(readonly=True, help="Why it could not be followed, or not be cleared.")
+    error = fields.Text(readonly=True, help="Says why a consequence has failed, or why SendGrid did not clear it.")
     sync_id = fields.Many2one(
         "sendgrid.suppression.sync",
         string="Learned In",

@@ -10,12 +10,12 @@ _logger = logging.getLogger(__name__)
 
 
 class SendgridSuppression(models.Model):
-    """The clearing of addresses at SendGrid, on somebody's word."""
+    """The clearing of addresses: SendGrid takes them off its lists, because a user asked for it."""
 
     _inherit = "sendgrid.suppression"
 
     def action_clear(self):
-        """Take the addresses off SendGrid's lists, soon."""
+        """Have SendGrid take the addresses off its lists, after the commit."""
         self.check_access("read")
         self.sudo()._clear_later()
         return {
@@ -29,7 +29,12 @@ class SendgridSuppression(models.Model):
         }
 
     def _clear_later(self):
-        """Have SendGrid asked after the commit: what fails there takes nothing back here."""
+        """Mark the listed entries, so that the scheduled action asks SendGrid to clear them after the commit.
+
+        So a failure at SendGrid does not undo the changes in Odoo.
+
+        :raise UserError: if an account has no API key
+        """
         listed = self.filtered(lambda entry: entry.state == "listed")
         for account in listed.account_id:
             if not account.api_key:
@@ -39,7 +44,11 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _cron_clear(self):
-        """Take off SendGrid's lists what somebody asked to. Each call is committed: a second one does no harm."""
+        """Ask SendGrid to clear the marked entries, with a commit after each.
+
+        A process that dies between the call and the commit does no harm: the next run calls again. If SendGrid puts
+        off one entry, the other entries of the same account wait as well.
+        """
         stopped = self.env["sendgrid.account"]
         for entry in self.search([("state", "=", "clearing")], order="id"):
             if entry.account_id in stopped:
@@ -74,7 +83,7 @@ class SendgridSuppression(models.Model):
         except TRY_LATER:
             raise
         except Exception:
-            # It may be the telling that went wrong: the entry says why all the same.
+            # Perhaps an error of the chatter was what stopped the clearing. The entry itself says the reason.
             _logger.exception("SendGrid: the contacts of %s could not be told", self.email)
 
     def _words(self):
@@ -82,6 +91,6 @@ class SendgridSuppression(models.Model):
         return {"email": self.email, "list": self.group_name or lists[self.list]}
 
     def _tell_contacts(self, message):
-        """Say in the chatter of the address's contacts what became of it."""
+        """Log a message in the chatter of each contact with the address."""
         partners = self.env["res.partner"].search([("email_normalized", "=", self.email)])
         partners._message_log_batch(bodies={partner.id: message for partner in partners})

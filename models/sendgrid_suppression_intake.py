@@ -18,20 +18,20 @@ _logger = logging.getLogger(__name__)
 
 
 class SendgridSuppression(models.Model):
-    """The taking in of SendGrid's lists: entries are noted, and what follows from new ones is done in Odoo."""
+    """The intake of SendGrid's lists: it stores the entries, and runs the consequences of those that are new."""
 
     _inherit = "sendgrid.suppression"
 
     @api.model
     def _store(self, sync, name, entries):
-        """Note a page of a list, and do what follows from the entries that are new.
+        """Store a page of a list, and run the consequences of the entries that are new.
 
         The number of queries does not depend on the number of entries.
 
-        :param sync: the `sendgrid.suppression.sync`
-        :param str name: the list
+        :param sync: the `sendgrid.suppression.sync` record
+        :param str name: the list, one of `tools.api.suppressions.LISTS`
         :param entries: list of `tools.api.suppressions.Entry`
-        :return: `Counter` of what the new ones became
+        :return: `Counter` of the new entries by outcome
         """
         account = sync.account_id
         entries = [entry._replace(email=email_normalize(entry.email) or entry.email) for entry in entries]
@@ -53,7 +53,10 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _get_known(self, account, name, entries):
-        """Return since when entries are listed, as far as they are known, by group and address."""
+        """Return since when the entries that Odoo knows are listed.
+
+        :return: {(group id, address): Unix seconds (UTC)}
+        """
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
@@ -68,12 +71,23 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _upsert(self, sync, name, entries):
-        """Note the entries of a page, new or known, as listed.
+        """Insert the entries of a page, or update those that exist, in one query.
 
-        The row ``(x@y, listed since Monday, being cleared)`` is there. An entry ``(x@y, since Monday)`` leaves it being
-        cleared, an entry ``(x@y, since Tuesday)`` makes it listed again, and learned in this comparison.
+        Example: the table has an entry for an address that comparison 1 found::
 
-        :return: ids by (group id, address)
+            known     created  state     sync_id
+                      Monday   clearing  1
+
+        Comparison 2 reads the list before SendGrid has cleared it, or after SendGrid has listed the address anew::
+
+            EXCLUDED  created           state     sync_id
+                      Monday       =>   clearing  1         the same entry: go on clearing it
+                      Tuesday      =>   listed    2         another bounce or complaint: it is a new entry
+
+        :param sync: the `sendgrid.suppression.sync` record
+        :param str name: the list
+        :param entries: list of `tools.api.suppressions.Entry`, no two with the same group and address
+        :return: {(group id, address): id of the `sendgrid.suppression` record}
         """
         now = fields.Datetime.now()
         rows = bulk.insert(
@@ -120,10 +134,10 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _apply_consequences(self, account, name, entries):
-        """Do what follows from new entries. What fails is noted on its entry, and the others go on.
+        """Run the consequences of new entries. If an entry fails, its outcome is "failed", and the others go on.
 
         :param entries: list of `tools.api.suppressions.Entry`
-        :return: (outcome, error or False) by entry
+        :return: {entry: (outcome, error or False)}
         """
 
         def apply(some):
@@ -142,7 +156,7 @@ class SendgridSuppression(models.Model):
     @api.model
     def _apply_at_once(self, account, name, entries):
         if name == "blocks":
-            return {}  # they do not keep SendGrid from trying again
+            return {}  # SendGrid tries again at the next mail, so the address is not lost
         if not account.act_on_events:
             return {entry.email: "recorded" for entry in entries}
         if name in ("bounces", "invalid_emails"):
@@ -153,7 +167,10 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _apply_bounces(self, account, name, entries):
-        """Flag the contacts of addresses that do not exist, and tell it of the e-mails that came back."""
+        """Flag the contacts whose address does not exist, and add the bounces to the documents that bounced.
+
+        :return: {address: outcome}
+        """
         by_address = {entry.email: entry for entry in entries}
         partners = self.env["res.partner"].search_fetch(
             [("email_normalized", "in", list(by_address))], ["email_normalized", "email_valid_date"]
@@ -180,7 +197,7 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _get_explained(self, account, entries):
-        """Return the addresses for whose listing a bounce is known that came back about then."""
+        """Return the addresses for which Odoo has a bounce of about the time when they were listed."""
         if not entries:
             return set()
         self.env["sendgrid.event"].flush_model()
@@ -202,7 +219,7 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _get_missed(self, account, entries):
-        """Return the entries that must be the bounce of an e-mail: one went to the address shortly before."""
+        """Return the entries that must come from a bounce of a document: it was sent to the address shortly before."""
         emails = self.env["sendgrid.match"]._get_latest_before(
             {(account.id, entry.email, entry.created) for entry in entries}
         )
@@ -210,7 +227,7 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _receive_missed(self, account, entries):
-        """Have bounces drained as those that the webhook reports of mails that came back: address, time and reason."""
+        """Store entries as a batch of bounces, so that the drain adds them to documents like those of the webhook."""
         events = [
             {
                 "email": entry.email,
@@ -227,7 +244,10 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _apply_wishes(self, account, name, entries):
-        """Blacklist who complained or left, unless somebody took him off the blacklist since."""
+        """Blacklist recipients who complained or unsubscribed, unless somebody took them off the blacklist after that.
+
+        :return: {address: outcome}
+        """
         by_address = {entry.email: entry for entry in entries if email_normalize(entry.email)}
         known = (
             self.env["mail.blacklist"]
@@ -261,9 +281,9 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _settle_returned(self, account, entries):
-        """Take back the blacklisting of addresses that are off the list of a group by now, and out of no other.
+        """Take addresses off the blacklist that have returned to a group, and are out of no other group.
 
-        :param entries: `sendgrid.suppression` records
+        :param entries: `sendgrid.suppression` records that are gone from the list of their group
         """
         if not account.act_on_events or account.group_unsubscribe_action != "blacklist":
             return
@@ -280,7 +300,7 @@ class SendgridSuppression(models.Model):
             )
 
     def action_follow_again(self):
-        """Do again what follows from entries where it failed."""
+        """Run the consequences again of entries for which they have failed."""
         self.check_access("read")
         for (account, name), entries in (
             self.sudo()
@@ -293,6 +313,7 @@ class SendgridSuppression(models.Model):
                 by_entry[entry].write({"outcome": outcome, "error": error})
 
     def _to_entry(self):
+        """Return the record as a `tools.api.suppressions.Entry`."""
         return Entry(
             email=self.email,
             created=to_seconds(self.created),

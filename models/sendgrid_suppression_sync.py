@@ -6,9 +6,9 @@ from odoo.tools import SQL
 from ..tools.api.suppressions import LISTS, read_list
 from ..tools.times import to_seconds
 
-# An entry may show up on its list later than it is dated.
+# An entry may appear on its list some time after its date.
 OVERLAP = timedelta(days=1)
-# New entries are looked for each night; what is gone from SendGrid's lists is seen only by reading them whole.
+# Each night reads the new entries. Only a comparison of whole lists sees which entries are gone.
 WHOLE_EVERY = timedelta(days=7)
 GIVE_UP_AFTER = timedelta(days=1)
 ACTED = ("flagged", "event", "blacklisted")
@@ -16,9 +16,9 @@ ONLY_IN_ODOO = [("is_suppressed", "=", False)]
 
 
 class SendgridSuppressionSync(models.Model):
-    """One comparison of SendGrid's lists of suppressed addresses with what Odoo knows: how far it is, what differed.
+    """One comparison of SendGrid's lists of suppressed addresses with Odoo: its position, and what differed.
 
-    Where it has come to is committed with what it brought, page by page: it goes on there after whatever stopped it.
+    Each page commits its entries together with the position: after any interruption the next run goes on from there.
     """
 
     _name = "sendgrid.suppression.sync"
@@ -37,39 +37,50 @@ class SendgridSuppressionSync(models.Model):
     is_whole = fields.Boolean(
         string="Whole Lists",
         readonly=True,
-        help="All entries were read, so that what is gone at SendGrid was seen; not only those that were added since "
-        "the last time.",
+        help="The comparison reads all entries, and so sees which are gone at SendGrid. Otherwise it reads only those "
+        "that are new since the last time.",
     )
-    since = fields.Datetime(readonly=True, help="Entries that were listed before were not read.")
-    until = fields.Datetime(readonly=True, required=True, help="Entries that were listed later are left for next time.")
+    since = fields.Datetime(readonly=True, help="Entries that SendGrid listed earlier are not read.")
+    until = fields.Datetime(
+        readonly=True, required=True, help="Entries that SendGrid listed later are left to the next comparison."
+    )
     started = fields.Datetime(readonly=True, default=fields.Datetime.now)
     ended = fields.Datetime(readonly=True)
     current_list = fields.Selection(
         lambda self: self.env["sendgrid.suppression"]._fields["list"]._description_selection(self.env), readonly=True
     )
-    current_offset = fields.Integer(readonly=True, help="How many entries of the list were read.")
+    current_offset = fields.Integer(readonly=True, help="The number of entries of this list that are read.")
     current_last = fields.Char(
-        readonly=True, help="The entry that was read last: if it has moved, some are read again."
+        readonly=True, help="The entry that was read last. If it has moved meanwhile, some entries are read again."
     )
     progress = fields.Integer(compute="_compute_progress", help="In percent, by lists.")
     seen_count = fields.Integer(string="Entries Read", readonly=True)
     new_count = fields.Integer(string="New", readonly=True, help="Entries that Odoo had not seen before.")
     acted_count = fields.Integer(
-        string="New in Odoo", readonly=True, help="Flagged, blacklisted, or added to an e-mail, as SendGrid knew more."
+        string="New in Odoo",
+        readonly=True,
+        help="New entries for which Odoo flagged a contact, blacklisted the address, or added a bounce to an e-mail.",
     )
-    known_count = fields.Integer(string="Known Already", readonly=True, help="New entries that events had told before.")
+    known_count = fields.Integer(
+        string="Known Already", readonly=True, help="New entries that Odoo knew from events before."
+    )
     kept_count = fields.Integer(
-        string="Left as Decided", readonly=True, help="SendGrid suppresses them, somebody in Odoo said otherwise."
+        string="Left as Decided",
+        readonly=True,
+        help="SendGrid suppresses these addresses, but somebody in Odoo has decided otherwise since.",
     )
     failed_count = fields.Integer(string="Failed", readonly=True)
-    cleared_count = fields.Integer(string="Gone at SendGrid", readonly=True, help="No longer on a list they were on.")
+    cleared_count = fields.Integer(
+        string="Gone at SendGrid", readonly=True, help="Entries that are gone from SendGrid's list."
+    )
     rejected_count = fields.Integer(string="Not Understood", readonly=True)
     odoo_only_count = fields.Integer(
         string="Only in Odoo",
         readonly=True,
-        help="Blacklisted in Odoo, and on no list of SendGrid's that Odoo knows: SendGrid would deliver to them.",
+        help="Addresses that Odoo has blacklisted, but that are on none of SendGrid's lists: SendGrid would deliver to "
+        "them.",
     )
-    error = fields.Text(readonly=True, help="What stands in the way.")
+    error = fields.Text(readonly=True, help="Says why the work has failed or waits.")
 
     _running_uniq = models.UniqueIndex(
         "(account_id) WHERE state = 'running'", "SendGrid's lists are being read already."
@@ -92,9 +103,11 @@ class SendgridSuppressionSync(models.Model):
 
     @api.model
     def _start(self, accounts, is_whole=None):
-        """Begin a comparison for each account that has none running.
+        """Start a comparison for each account, unless one is running.
 
-        :param bool is_whole: read the lists whole; by default if that was not done for a week
+        :param accounts: `sendgrid.account` records
+        :param bool is_whole: read the whole lists; None does so if the last time is longer than `WHOLE_EVERY` ago
+        :return: the running comparisons of the accounts
         """
         syncs = self.search([("account_id", "in", accounts.ids), ("state", "=", "running")])
         now = fields.Datetime.now()
@@ -121,7 +134,7 @@ class SendgridSuppressionSync(models.Model):
 
     @api.model
     def _cron_start(self):
-        """Begin the nightly comparisons, and end those that have not come to their end within a day."""
+        """Start the nightly comparisons, and end those that have run longer than `GIVE_UP_AFTER`."""
         self._run_job("beginning to compare suppressions", self._start_nightly)
 
     @api.model
@@ -139,7 +152,7 @@ class SendgridSuppressionSync(models.Model):
 
     @api.model
     def _cron_compare(self):
-        """Go on with the comparisons that are running."""
+        """Go on with each running comparison."""
         for sync in self.search([("state", "=", "running")], order="id"):
             if not self._run_job(f"comparison {sync.id}", sync._compare, sync._fail, sync._put_off):
                 return
@@ -148,10 +161,11 @@ class SendgridSuppressionSync(models.Model):
     def _compare(self):
         """Read and store page after page, up to the end of the last list.
 
-        :return: a generator of how many entries were stored, for a commit after each page
+        :return: generator of how many entries were stored, for a commit after each page
         """
         while self.state == "running":
-            # SendGrid is asked before anything is read here: no snapshot of the database grows old meanwhile.
+            # Call SendGrid before reading from the database. The other way round the transaction's snapshot would grow
+            # old during the call, and conflict with other transactions.
             for page in self._read_pages():
                 self._take_in(page)
                 yield len(page.entries)
@@ -169,8 +183,11 @@ class SendgridSuppressionSync(models.Model):
         )
 
     def _take_in(self, page):
-        """Store a page, what follows from it, and where the next one begins."""
-        # Only one drain and one comparison: who else has it is this same job after a lost connection.
+        """Store the entries of a page with their consequences, the counts, and the position of the next page.
+
+        :param page: `tools.api.suppressions.Page`
+        """
+        # A kill or a lost connection undoes all of this together, so the page counts once when it is read again.
         outcomes = self.env["sendgrid.suppression"]._store(self, self.current_list, page.entries)
         values = {
             "seen_count": self.seen_count + len(page.entries),
@@ -189,9 +206,9 @@ class SendgridSuppressionSync(models.Model):
         self.write(values)
 
     def _end_list(self):
-        """Note what is gone from the list, and go on to the next, or end.
+        """End the current list: mark the entries that are gone, and choose the next list or end the comparison.
 
-        :return: values to write
+        :return: values to write to the comparison
         """
         gone = self._note_gone()
         if self.current_list == "groups" and gone:
@@ -208,7 +225,13 @@ class SendgridSuppressionSync(models.Model):
         }
 
     def _note_gone(self):
-        """Note the entries that were not seen although the whole list was read."""
+        """Mark entries as cleared that were not seen although the whole list was read.
+
+        A comparison of new entries only skips this, except for the unsubscribe groups: SendGrid always returns these
+        whole.
+
+        :return: the marked `sendgrid.suppression` records
+        """
         Suppression = self.env["sendgrid.suppression"]
         if not self.is_whole and self.current_list != "groups":
             return Suppression
@@ -240,7 +263,7 @@ class SendgridSuppressionSync(models.Model):
         self._note_health("problem", "not_compared", words)
 
     def _note_health(self, state, finding, detail=None):
-        """Tell the administrators what stands in the way, and that it does not any more."""
+        """Store the result as the account's check "suppressions", and update the administrators' warnings."""
         findings = {"suppressions": (state, finding, detail)}
         is_changed, has_new = self.env["sendgrid.account.check"]._note(self.account_id, findings)
         if is_changed:
@@ -251,7 +274,7 @@ class SendgridSuppressionSync(models.Model):
     # ------------------------------------------------------------
 
     def action_view_entries(self):
-        """Open what the comparison found to differ."""
+        """Open the entries that the comparison found to be new or gone."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_suppression_action")
         return {
@@ -262,7 +285,7 @@ class SendgridSuppressionSync(models.Model):
         }
 
     def action_view_only_in_odoo(self):
-        """Open the blacklist entries that SendGrid does not know of."""
+        """Open the blacklist entries whose addresses are on none of SendGrid's lists."""
         self.check_access("read")
         action = self.env["ir.actions.act_window"]._for_xml_id("mail.mail_blacklist_action")
         return {**action, "domain": ONLY_IN_ODOO, "context": {}}

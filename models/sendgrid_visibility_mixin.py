@@ -7,7 +7,11 @@ from odoo.tools import SQL
 
 
 class SendgridVisibilityMixin(models.AbstractModel):
-    """Access by what a record is about, decided in SQL: what a search does not find cannot be read either."""
+    """Access to a record by the record that it is about. The rule is a domain, and so decided in SQL.
+
+    A user can read the records that his search finds, and no others: `_search` adds the domain, and `_check_access`
+    searches.
+    """
 
     _name = "sendgrid.visibility.mixin"
     _description = "Visible by What It Is About"
@@ -21,10 +25,21 @@ class SendgridVisibilityMixin(models.AbstractModel):
     def _get_exists_domain(self, field_name, Model, model_field=None, among=Domain.TRUE):
         """Return the domain of the records whose ``field_name`` is the id of a record that ``Model``'s user may read.
 
-        By a left join: with its order and limit known, PostgreSQL looks up the few records that a page needs, and for
-        a report it reads them all once. Of EXISTS or IN beside an OR it knows one way only, which reads all of them.
+        Example: documents with ``res_id`` and ``model``, and a salesperson who may read the leads 4 and 5::
 
-        :param model_field: a field with the name of the model, where not all records are about the same
+            document  model     res_id      joined.id
+            1         crm.lead  4           4            found
+            2         crm.lead  6           NULL         he may not read lead 6
+            3         sale.order  4         NULL         the CASE lets only the ids of leads through
+
+        The SQL is ``LEFT JOIN (SELECT id FROM crm_lead WHERE …) joined ON joined.id = CASE WHEN model = 'crm.lead' THEN
+        res_id END``, and the condition ``joined.id IS NOT NULL``. PostgreSQL can choose how to do a join: for a page it
+        looks up a few records by their index, for a report it reads all of them once. For EXISTS or IN in one condition
+        with OR it has only one way, and reads all records even for one page.
+
+        :param str field_name: an integer or many2one field
+        :param Model: an empty recordset, whose user counts: in `sudo` all existing records do
+        :param model_field: a field with the name of the model, if ``field_name`` is the id of a record of any model
         :param among: domain of the records of ``Model`` that count
         """
 

@@ -5,20 +5,25 @@ from psycopg2.errors import DiskFull
 
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 
-# These are not the fault of what is being written: all of it is tried again later.
+# Whatever was being written, these errors are not its fault. So no part of it is marked as failed, but all of it is
+# tried again later.
 TRY_LATER = (*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY, DiskFull)
-# The documents of mails that have left are written whatever is undone (see `sendgrid_email_sent`). A callback that has
-# to survive carries this name as an attribute, and its data stand under it.
+# The documents of mails that have left have to be written, whatever is undone (see `sendgrid_email_sent`). A callback
+# that has to survive has the attribute ``is_lasting``, and its data are stored in the queue under this key.
 LASTING = "sendgrid_tracking.sent"
 
 
 @contextmanager
 def undoable(cr):
-    """Open a savepoint that, when it is rolled back, also takes back what was put off until after the commit.
+    """Open a savepoint whose rollback also takes back the calls that were put off until after the commit.
 
-    Core keeps such calls (webhooks, mails, bus messages) over a savepoint's rollback, so that the same work, run again,
-    would call twice. A call and its data go together: core puts a call off only where it finds no data of an earlier
-    one, so that data without their call would silence all that follow.
+    Core puts off webhooks, mails and bus messages until then, and keeps them when a savepoint is rolled back. Work that
+    is done again after a rollback would send them twice.
+
+    The calls and their data are taken back together. Core adds a call only if the queue has no data of an earlier one:
+    data without their call would silence all later calls.
+
+    :param cr: the cursor
     """
     queues = [
         (queue, list(queue._funcs), {key: (value, _get_content(value)) for key, value in queue.data.items()})
@@ -53,14 +58,14 @@ def _is_container(value):
 
 
 def _get_content(value):
-    # Not by `copy`: the copy of an `OrderedSet` of Odoo's shares its content with it.
+    # Do not use `copy.copy`: the copy of Odoo's `OrderedSet` shares its content with the original.
     if not _is_container(value):
         return value
     return dict(value) if isinstance(value, Mapping) else list(value)
 
 
 def _refill(value, content):
-    """Give a container its former content, in place: the call that was put off may hold the container itself."""
+    """Give a container its former content, in place, because a call that was put off may hold this very object."""
     if not _is_container(value):
         return content
     value.clear()
@@ -72,13 +77,17 @@ def _refill(value, content):
 
 
 def each_alone(cr, work, items, note_failure):
-    """Do some work for all items at once; if that fails, for each by itself, so that only the cause of it fails.
+    """Do some work for all items at once. If that fails, do it for each item alone, so that only the culprit fails.
 
-    :param work: takes items, and returns something or None
+    A failed try is undone, see `undoable`.
+
+    :param cr: the cursor
+    :param work: function (items)
     :param items: a recordset or a list
-    :param note_failure: takes items (one of them) and the exception, in whose handling it is called
-    :return: what ``work`` and ``note_failure`` returned, a list
-    :raise TRY_LATER: conflicts and a full disk go on to the caller
+    :param note_failure: function (items, exception) for one item that has failed alone; it is called while the
+        exception is handled, so that `logger.exception` works in it
+    :return: list of the results of ``work`` and ``note_failure``
+    :raise Exception: those of `TRY_LATER` (conflicts, a full disk) go on to the caller, as no item is their culprit
     """
     if not items:
         return []

@@ -7,7 +7,7 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
     def _update_reference_fields_generic(
         self, referenced_model, src_records, dst_record, additional_update_records=None
     ):
-        """Let the documents about merged contacts be about the one that remains."""
+        """Have documents about the merged contacts point to the contact that remains."""
         return super()._update_reference_fields_generic(
             referenced_model,
             src_records,
@@ -22,7 +22,8 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
     def _update_values(self, src_partners, dst_partner):
         bounced = (src_partners | dst_partner).filtered("email_bounced").mapped("email_normalized")
         result = super()._update_values(src_partners, dst_partner)
-        # Core takes over whatever is set somewhere; the flag is about one address.
+        # Core copies each value that one of the contacts has. But "bounced" is true of an address, not of a contact: it
+        # goes if the contact that remains has an address that did not bounce.
         if dst_partner.email_bounced and dst_partner.email_normalized not in bounced:
             dst_partner._clear_bounce()
         return result

@@ -5,7 +5,8 @@ class MailComposeMessage(models.TransientModel):
     _inherit = "mail.compose.message"
 
     sendgrid_warning = fields.Text(
-        compute="_compute_sendgrid_warning", help="Recipients that the message will not reach, or who do not want it."
+        compute="_compute_sendgrid_warning",
+        help="Names the recipients that the message will not reach, and those who do not want it.",
     )
 
     @api.depends("partner_ids", "composition_mode")

@@ -5,20 +5,23 @@ ROTATE = ("second", "webhook", "signing", "test")
 
 
 class SendgridAccountConnect(models.TransientModel):
-    """The dialog that connects an account: a key is pasted, the rest is done step by step, each seen and repeatable."""
+    """The dialog that connects an account: the user pastes an API key, and the dialog runs the steps one by one.
+
+    The user sees the result of each step, and can repeat it.
+    """
 
     _name = "sendgrid.account.connect"
     _description = "Connect a SendGrid Account"
 
-    account_id = fields.Many2one("sendgrid.account", readonly=True, help="Empty: a new one is made.")
-    name = fields.Char(required=True, default="SendGrid", help="How the account is called in Odoo.")
+    account_id = fields.Many2one("sendgrid.account", readonly=True, help="Empty: the dialog makes a new account.")
+    name = fields.Char(required=True, default="SendGrid", help="The name of the account in Odoo.")
     company_id = fields.Many2one("res.company", help="Empty: the account serves all companies.")
     api_key = fields.Char(
         string="API Key",
         groups="base.group_system",
         copy=False,
-        help="Made at SendGrid under Settings > API Keys, with Full Access or with the permissions that the first step "
-        "names. It is only kept once SendGrid knows it.",
+        help="Make it at SendGrid under Settings > API Keys, with Full Access or with the permissions that the first "
+        "step names. Odoo keeps it only after SendGrid has accepted it.",
     )
     region = fields.Selection(
         selection=lambda self: self.env["sendgrid.account"]._fields["region"]._description_selection(self.env),
@@ -30,9 +33,9 @@ class SendgridAccountConnect(models.TransientModel):
         string="Send by",
         required=True,
         default="login",
-        help="Both are tracked alike. The Web API is for hosts from where SMTP is blocked.",
+        help="Both ways are tracked alike. Choose the Web API where the host of Odoo blocks SMTP.",
     )
-    rotates_key = fields.Boolean(readonly=True, help="It is about a new signing key only.")
+    rotates_key = fields.Boolean(readonly=True, help="The dialog only changes the signing key.")
     step_ids = fields.One2many("sendgrid.account.connect.step", "connect_id", readonly=True)
     is_done = fields.Boolean(compute="_compute_is_done")
 
@@ -43,7 +46,12 @@ class SendgridAccountConnect(models.TransientModel):
 
     @api.model
     def _open(self, account, rotates_key=False):
-        """Return the action that shows a new dialog for ``account``."""
+        """Make a dialog.
+
+        :param account: the `sendgrid.account` to connect, or an empty recordset for a new one
+        :param bool rotates_key: only change the signing key
+        :return: the action that shows the dialog
+        """
         is_api = "sendgrid_api" in account.mail_server_ids.mapped("smtp_authentication")
         values = {
             "account_id": account.id,
@@ -68,7 +76,7 @@ class SendgridAccountConnect(models.TransientModel):
         }
 
     def action_start(self):
-        """Show the steps; the dialog runs them one by one."""
+        """Make the steps and show them. The dialog in the browser then calls `run_next` for each."""
         self.api_key = (self.api_key or "").strip()
         names = ROTATE if self.rotates_key else CONNECT
         self.step_ids = [Command.clear(), *(Command.create({"name": name}) for name in names)]
@@ -76,7 +84,7 @@ class SendgridAccountConnect(models.TransientModel):
         return self._reopen()
 
     def action_back(self):
-        """Show the first page again, to correct what was entered."""
+        """Show the first page again, so that the user can correct what he entered."""
         self.step_ids = [Command.clear()]
         return self._reopen()
 
@@ -90,9 +98,9 @@ class SendgridAccountConnect(models.TransientModel):
         }
 
     def run_next(self):
-        """Run the step whose turn it is, in this transaction, which is short.
+        """Run the next step in a transaction of its own: each is short, and its result is committed and shown.
 
-        :return: seconds after which to call again, or False when nothing is left to run
+        :return: seconds after which the browser calls again, or False when no step is left to run
         """
         self.ensure_one()
         if step := self._mark_next():
@@ -101,7 +109,7 @@ class SendgridAccountConnect(models.TransientModel):
         return step._get_pause() if step else False
 
     def _mark_next(self):
-        """Return the step that is running, else the first that can: it is running from now on."""
+        """Return the running step. If there is none, mark the first step that can run as running, and return it."""
         step = self.step_ids.filtered(lambda step: step.state == "running")[:1]
         if not step:
             step = self.step_ids.filtered(lambda step: step.state == "waiting" and step._can_run())[:1]
@@ -109,12 +117,18 @@ class SendgridAccountConnect(models.TransientModel):
         return step
 
     def _get_client(self):
-        """Return a client for the key that was entered, else for the account's."""
+        """Return a `tools.api.client.Client` with the API key that was entered, or else with the account's.
+
+        :raise UserError: if there is no key
+        """
         entered = {"name": self.name, "region": self.region, "api_key": self.api_key or self.account_id.api_key}
         return self.env["sendgrid.account"].new(entered)._get_client(patience=5)
 
     def _save_account(self):
-        """Keep what was entered, now that SendGrid knows the key. Here the key is forgotten."""
+        """Write what the user entered to the account, after SendGrid has accepted the API key.
+
+        The dialog then forgets the key, so that it is stored in one place only.
+        """
         values = {"name": self.name, "region": self.region, "company_id": self.company_id.id}
         if self.api_key:
             values["api_key"] = self.api_key

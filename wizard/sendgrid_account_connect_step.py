@@ -12,7 +12,7 @@ from ..tools.api import event_webhook, hosts, scopes
 from ..tools.api.client import ApiError
 from ..tools.events.event import MAX_TEST_BODY, TEST_RECIPIENT
 
-# Of each step, those without which it is of no use.
+# The steps that have to be done before a step can run.
 NEEDS = {
     "webhook": ("key", "second"),
     "signing": ("webhook",),
@@ -20,16 +20,18 @@ NEEDS = {
     "tracking": ("key",),
     "test": ("signing",),
 }
-POLL = 1.5  # seconds between two looks whether the test has arrived
-TEST_ARRIVES_WITHIN = timedelta(seconds=60)  # how long it may take: SendGrid needs some seconds
+POLL = 1.5  # seconds between two checks whether the test event has arrived
+TEST_ARRIVES_WITHIN = timedelta(seconds=60)  # SendGrid needs some seconds; after a minute the step fails
 SENT_AGAIN_AFTER = timedelta(seconds=15)
 
 
 class SendgridAccountConnectStep(models.TransientModel):
-    """One step of connecting, and what became of it.
+    """One step of connecting, and its result.
 
-    Each can run any number of times: it looks what is there already. So it does no harm if the process dies between
-    SendGrid's answer and the commit, or if two windows run the same step.
+    A step can run any number of times, because it first looks at what SendGrid and Odoo already have. So it does no
+    harm if the process dies between SendGrid's answer and the commit, or if two windows run the same step.
+
+    Each method `_run_<name>` returns (state, message), and raises `ApiError` or `UserError` if the step fails.
     """
 
     _name = "sendgrid.account.connect.step"
@@ -60,10 +62,10 @@ class SendgridAccountConnectStep(models.TransientModel):
         required=True,
         default="waiting",
     )
-    message = fields.Text(help="What happened, or what to do.")
-    last_batch_id = fields.Integer(help="The test's batch comes after this one.")
-    test_date = fields.Datetime(help="When the test was first sent.")
-    test_count = fields.Integer(help="How often it was sent.")
+    message = fields.Text(help="The result, or what the user can do about a failure.")
+    last_batch_id = fields.Integer(help="The id of the account's last batch before the test: the test comes after it.")
+    test_date = fields.Datetime(help="When SendGrid was first asked to send the test event.")
+    test_count = fields.Integer(help="How often SendGrid was asked to send the test event.")
 
     @api.depends("name")
     @api.depends_context("lang")
@@ -80,7 +82,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         return all(other.state in ("done", "warning") for other in others)
 
     def action_repeat(self):
-        """Have the step run again, and after it those that have not passed. The dialog runs them."""
+        """Mark this step, and all that have not passed, to run again. The dialog then runs them."""
         self.ensure_one()
         steps = self | self.connect_id.step_ids.filtered(lambda other: not other._is_passed())
         steps.write({"state": "waiting", "message": False, "test_date": False, "test_count": 0})
@@ -90,7 +92,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         return POLL if self.test_count else 0
 
     def _run(self):
-        """Run the step; what fails is told in its message, with what to do."""
+        """Run the step. If it fails, its message says why, and what the user can do about it."""
         try:
             with self.env.cr.savepoint():
                 state, message = getattr(self, f"_run_{self.name}")()
@@ -108,7 +110,7 @@ class SendgridAccountConnectStep(models.TransientModel):
 
     def _get_account(self):
         account = self.connect_id.account_id
-        account.check_access("write")  # what is called at SendGrid is called with its key
+        account.check_access("write")  # each call uses the account's API key
         return account
 
     # ------------------------------------------------------------
@@ -116,7 +118,10 @@ class SendgridAccountConnectStep(models.TransientModel):
     # ------------------------------------------------------------
 
     def _get_purposes(self):
-        """Return what each scope of `tools.api.scopes` is for."""
+        """Return words for the purpose of each scope that `tools.api.scopes` names.
+
+        :return: {scope: words}
+        """
         return {
             "mail.send": self.env._("send e-mails"),
             "user.webhooks.event.settings.read": self.env._("find the event webhook"),
@@ -166,10 +171,11 @@ class SendgridAccountConnectStep(models.TransientModel):
     # ------------------------------------------------------------
 
     def _run_second(self):
-        """Move the present webhook aside, so that the next step makes one beside it.
+        """Note the present webhook as the previous one, so that the next step makes a new one beside it.
 
-        A webhook has one pair of keys, and switching its signature off and on leaves a moment without. Two webhooks
-        deliver everything twice for a day, which counts once.
+        A webhook has one pair of keys. To get another pair, its signature would have to be switched off and on, and
+        events posted in between would be refused. With two webhooks SendGrid posts each event twice for a day; the
+        second time it is a duplicate.
         """
         account = self._get_account()
         if account.previous_webhook_token and not account.webhook_id:
@@ -222,7 +228,8 @@ class SendgridAccountConnectStep(models.TransientModel):
                         )
                     )
                 own, created = event_webhook.create(client, url), True
-            # As it was: only the last step switches it on, when the key is committed that its events are signed with.
+            # Leave it on or off as it is. Only the last step switches it on, when the signing key is committed: events
+            # that come earlier would be refused.
             event_webhook.update(client, own["id"], url, bool(own.get("enabled")))
         except ApiError as error:
             if error.kind == "refused":
@@ -232,7 +239,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             account.write(
                 {
                     "webhook_id": own["id"],
-                    # Made by us, though the id never got here: our name beside our address tells.
+                    # A process that died may have made it before it stored the id. Then it has the name that we give.
                     "webhook_created": created or own.get("friendly_name") == event_webhook.FRIENDLY_NAME,
                 }
             )
@@ -246,12 +253,17 @@ class SendgridAccountConnectStep(models.TransientModel):
 
     @api.model
     def _name_webhooks(self, webhooks):
-        # Not the whole address: it may hold somebody's secret.
+        # Show no more than the host of an address: the rest may hold somebody's secret.
         return ", ".join(
             f"“{one.get('friendly_name') or urlsplit(one.get('url') or '').hostname or one['id']}”" for one in webhooks
         )
 
     def _explain_refusal(self, error, url):
+        """Return words for why SendGrid did not make or change the webhook, and what the user can do about it.
+
+        :param error: `ApiError` of kind ``refused``
+        :param url: the webhook's address
+        """
         words, reason = str(error), event_webhook.read_refusal(error)
         if reason == "exists":
             return self.env._(
@@ -273,7 +285,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         )
 
     def _explain_unreachable(self, url):
-        """Return why SendGrid may not reach an address, or None. Whether it does only the test tells."""
+        """Return words for why SendGrid might not reach an address, or None. Only the test event shows if it does."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         try:
@@ -340,8 +352,14 @@ class SendgridAccountConnectStep(models.TransientModel):
         return "done", message
 
     def _find_adoptable(self, sending):
-        """Return the mail servers that lead to SendGrid for no account: those with this key, or any if there is only
-        this account to which they can belong."""
+        """Return mail servers that use SendGrid's relay but belong to no account yet, and can belong to this one.
+
+        These are the servers with this account's API key. If there are none, and Odoo has no other account, these are
+        all such servers.
+
+        :param sending: the chosen `smtp_authentication`
+        :return: `ir.mail_server` records, or None
+        """
         if sending != "login":
             return None
         account = self._get_account()
@@ -361,7 +379,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         if sending != "login":
             return {**values, "smtp_host": False, "smtp_user": False, "smtp_pass": False, "smtp_encryption": "none"}
         host, port, encryption = hosts.RELAY[account.region], hosts.RELAY_PORT, "starttls"
-        # The parameter leads to a local stand-in, for development.
+        # For development, this parameter replaces SendGrid's relay by a local program.
         if stand_in := self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.smtp_host"):
             host, _colon, port = stand_in.rpartition(":")
             encryption = "none"
@@ -403,9 +421,10 @@ class SendgridAccountConnectStep(models.TransientModel):
     # ------------------------------------------------------------
 
     def _run_test(self):
-        """Switch the webhook on, send the test, and at the next calls look for it: their transactions see what came.
+        """Switch the webhook on and have SendGrid send its test event. Later calls look whether it has arrived.
 
-        Send it again, if it does not come soon: what was refused SendGrid does not post again.
+        A later call has a transaction of its own, and so sees what the webhook has stored meanwhile. If the test does
+        not come soon, ask for it again: SendGrid does not repeat a test that was refused.
         """
         account = self._get_account()
         now = fields.Datetime.now()
@@ -447,7 +466,10 @@ class SendgridAccountConnectStep(models.TransientModel):
         )
 
     def _has_arrived(self, account):
-        """Tell whether SendGrid's test is among what came since: only what was signed is stored."""
+        """Tell whether a batch that came since holds SendGrid's test event.
+
+        The webhook stores only what has a valid signature, so that a stored test event proves the signing key as well.
+        """
         batches = self.env["sendgrid.event.batch"].search(
             [("account_id", "=", account.id), ("id", ">", self.last_batch_id), ("size", "<", MAX_TEST_BODY)]
         )

@@ -6,15 +6,19 @@ from ..tools.api.client import ApiError
 
 
 class SendgridAccountDisconnect(models.TransientModel):
-    """Ask before an account is disconnected, saying what will go; and tell what went, and what is left to do."""
+    """The dialog that disconnects an account.
+
+    Before, it says what will be deleted and what stays. Afterwards it says what was done, and what is left to do by
+    hand because SendGrid did not answer.
+    """
 
     _name = "sendgrid.account.disconnect"
     _description = "Disconnect a SendGrid Account"
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
-    plan = fields.Text(compute="_compute_plan", help="What will go, and what stays.")
-    done = fields.Text(readonly=True, help="What went.")
-    remains = fields.Text(readonly=True, help="What is left to do by hand.")
+    plan = fields.Text(compute="_compute_plan", help="Says what disconnecting deletes, and what it leaves alone.")
+    done = fields.Text(readonly=True, help="Says what was deleted or changed.")
+    remains = fields.Text(readonly=True, help="Says what is left to do by hand.")
 
     @api.depends("account_id")
     def _compute_plan(self):
@@ -49,7 +53,7 @@ class SendgridAccountDisconnect(models.TransientModel):
 
     @api.model
     def _open(self, account):
-        """Return the action that asks about ``account``."""
+        """Return the action that shows the dialog for ``account``."""
         return self.create({"account_id": account.id})._reopen()
 
     def _reopen(self):
@@ -63,7 +67,10 @@ class SendgridAccountDisconnect(models.TransientModel):
         }
 
     def action_disconnect(self):
-        """Take back what connecting made, and nothing else; also if SendGrid does not answer."""
+        """Take back what connecting made, and nothing else.
+
+        If SendGrid does not answer, Odoo forgets its part all the same, and the dialog says what remains to be done.
+        """
         self.ensure_one()
         done, remains = self._delete_webhooks()
         for server in self.account_id.with_context(active_test=True).mail_server_ids:
@@ -97,9 +104,11 @@ class SendgridAccountDisconnect(models.TransientModel):
         return self._reopen()
 
     def _delete_webhooks(self):
-        """Delete at SendGrid what connecting made there, before anything is written here: no lock is held meanwhile.
+        """Delete the webhooks that connecting made at SendGrid.
 
-        :return: what was done and what remains to be done, two lists of sentences
+        Call it before anything is written here, so that no lock is held while SendGrid answers.
+
+        :return: two lists of sentences: what was done, and what remains to be done by hand
         """
         account = self.account_id
         webhooks = [(account.previous_webhook_id, account.previous_webhook_token)]

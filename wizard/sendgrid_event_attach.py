@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class SendgridEventAttach(models.TransientModel):
-    """Ask which e-mail unmatched events belong to."""
+    """The dialog that asks to which document unmatched events belong."""
 
     _name = "sendgrid.event.attach"
     _description = "Attach Events to an E-mail"
@@ -13,7 +13,7 @@ class SendgridEventAttach(models.TransientModel):
     email_id = fields.Many2one("sendgrid.email", string="E-mail", required=True)
 
     def action_attach(self):
-        """Give the events to the e-mail, and show it."""
+        """Attach the events to the document, and show it."""
         self.event_ids._attach_by_hand(self.email_id)
         return {
             "type": "ir.actions.act_window",

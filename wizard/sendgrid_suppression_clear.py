@@ -7,20 +7,23 @@ from ..tools.api.suppressions import WISHES, find_address
 
 
 class SendgridSuppressionClear(models.TransientModel):
-    """Ask whether an address that is fine in Odoo is to be taken off SendGrid's lists as well."""
+    """The dialog that offers to take an address off SendGrid's lists, after somebody has cleared it in Odoo."""
 
     _name = "sendgrid.suppression.clear"
     _description = "Clear an Address at SendGrid"
 
     email = fields.Char(string="Address", required=True, readonly=True)
     line_ids = fields.One2many("sendgrid.suppression.clear.line", "wizard_id", string="Lists")
-    problem = fields.Text(readonly=True, help="Why SendGrid could not be asked which lists the address is on.")
+    problem = fields.Text(readonly=True, help="Says why SendGrid could not be asked which lists the address is on.")
 
     @api.model
     def _get_action(self, email):
-        """Return the action of the dialog, False if there is nobody to ask."""
+        """Return the action that shows the dialog, or False if there is nothing to offer.
+
+        :param email: the address, as it was typed
+        """
         email = email_normalize(email)
-        # Who may not clear is not asked; SendGrid is not called for him either.
+        # Offer nothing to a user who may not clear addresses, and do not call SendGrid for him.
         if not email or not self.env["res.partner"].has_access("write") or not self._get_accounts_sudo():
             return False
         return {
@@ -34,7 +37,7 @@ class SendgridSuppressionClear(models.TransientModel):
 
     @api.model
     def _get_accounts_sudo(self):
-        """Return the accounts with a key, of the user's companies."""
+        """Return the accounts of the user's companies that have an API key."""
         return (
             self.env["sendgrid.account"]
             .sudo()
@@ -43,7 +46,11 @@ class SendgridSuppressionClear(models.TransientModel):
 
     @api.model
     def default_get(self, fields_list):
-        """Ask SendGrid which lists the address is on: what Odoo knows of it can be a day old."""
+        """Fill the dialog with the lists that the address is on.
+
+        SendGrid is asked, because Odoo compares the lists once a day only. If SendGrid does not answer, the dialog
+        shows what Odoo knows, and why it knows no better.
+        """
         self.env["res.partner"].check_access("write")
         values = super().default_get(fields_list)
         email = email_normalize(values.get("email"))
@@ -74,12 +81,15 @@ class SendgridSuppressionClear(models.TransientModel):
             "group_id": entry.group_id,
             "group_name": entry.group_name,
             "reason": entry.reason,
-            # What a person asked for is undone only on purpose.
+            # Complaints and unsubscribes are wishes of the recipient. The user has to choose them himself.
             "is_chosen": name not in WISHES,
         }
 
     def action_clear(self):
-        """Have the address taken off the chosen lists, after the commit. What comes of it is told in the chatter."""
+        """Have the address taken off the chosen lists, after the commit. The contact's chatter then says the result.
+
+        :raise AccessError: if the user may not undo a wish of the recipient
+        """
         self.ensure_one()
         chosen = self.line_ids.filtered("is_chosen")
         self.env["res.partner"].check_access("write")
@@ -117,7 +127,8 @@ class SendgridSuppressionClear(models.TransientModel):
                     "outcome": "known",
                 }
             )
-        entries.filtered(lambda entry: entry.state == "cleared").state = "listed"  # since SendGrid says so
+        # SendGrid has just said that the address is listed, whatever Odoo thought.
+        entries.filtered(lambda entry: entry.state == "cleared").state = "listed"
         entries._clear_later()
         return {
             "type": "ir.actions.client",
@@ -137,7 +148,7 @@ class SendgridSuppressionClearLine(models.TransientModel):
     _description = "List that an Address Is on"
 
     wizard_id = fields.Many2one("sendgrid.suppression.clear", required=True, ondelete="cascade")
-    # Not a many2one: the accounts are the administrators'.
+    # This is no many2one, because the user need not be allowed to read accounts.
     account_number = fields.Integer()
     account_name = fields.Char(string="Account")
     list = fields.Selection(
