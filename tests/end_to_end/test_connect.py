@@ -147,7 +147,7 @@ def run_dialog(odoo, action):
 
 
 def test_another_key_while_events_come_in(stack, odoo, sendgrid, database):
-    """Of the events that SendGrid posts during a change of the signing key, with either key, none is lost or double."""
+    """No event that SendGrid posts during a change of the signing key, with either key, is lost or double."""
     dialog = odoo.create("sendgrid.account.connect", name="Busy", api_key=KEY)
     account_id = run_dialog(odoo, {"res_id": dialog})
     sendgrid.webhook(flush_seconds=0.01, max_events=3)
