@@ -73,10 +73,7 @@ class OdooClient:
         return answer.get("result")  # it is missing if the method returned nothing
 
     def call(self, model, method, *args, **kwargs):
-        """Call a public method. If it works on records, the first argument is their ids.
-
-        :raise OdooError: if Odoo refuses the call
-        """
+        """Call a public method; for one that works on records the first argument is their ids."""
         return self._post(
             f"/web/dataset/call_kw/{model}/{method}",
             {"model": model, "method": method, "args": args, "kwargs": kwargs},
