@@ -91,7 +91,7 @@ class Suppressions:
         else:
             self.add("unsubscribes", email, created=created)
 
-    # --- what happens to messages
+    # --- events and sends
 
     def learn(self, wire: dict) -> None:
         """Put the recipient on the list where this event belongs."""

@@ -91,7 +91,7 @@ class Webhooks:
         for webhook in takers:
             webhook.add(event)
 
-    # --- those of the API
+    # --- webhooks of the API
 
     def configure(self, settings: dict) -> Configured:
         """Add a webhook of the API and return it."""
