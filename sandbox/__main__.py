@@ -10,6 +10,7 @@ from sandbox.server import Settings, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the sandbox until it is stopped; return the exit code, which is 1 if it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A local SendGrid.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--smtp-port", type=int, default=2525, help="0 chooses a free one (default %(default)s)")

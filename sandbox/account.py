@@ -49,6 +49,7 @@ class Fault:
     """The words in the answer, in SendGrid's place; "" for the usual ones."""
 
     def meets(self, method: str, path: str) -> bool:
+        """Tell whether the fault spoils a call of this method and path."""
         return self.times > 0 and self.method in ("", method) and path.startswith(self.path)
 
 
@@ -63,6 +64,8 @@ class Window:
 
 @dataclass
 class Account:
+    """The account: API keys, settings, suppressions, faults and noted calls."""
+
     first_key: str
     keys: dict[str, set[str]] = field(init=False)
     """The scopes of each API key."""
@@ -79,6 +82,7 @@ class Account:
         self.keys = {self.first_key: set(scopes.ALL)}
 
     def track(self, **settings: bool | str) -> None:
+        """Change some of the account's tracking settings."""
         self.tracking = dataclasses.replace(self.tracking, **settings)
 
     def fault(self, method: str, path: str) -> Fault | None:

@@ -137,6 +137,10 @@ def _source(content: bytes) -> web.Response:
 
 
 def find_message(request: web.Request) -> Message:
+    """Return the message that the request's path names.
+
+    :raise web.HTTPNotFound: if there is none
+    """
     found = request.app[SANDBOX].mailbox.get(request.match_info["message"])
     if found is None:
         raise not_found("no such message")
@@ -144,6 +148,10 @@ def find_message(request: web.Request) -> Message:
 
 
 def find_copy(request: web.Request) -> Copy:
+    """Return the copy that the request's path names.
+
+    :raise web.HTTPNotFound: if there is none
+    """
     found = find_message(request).copy(request.match_info["recipient"])
     if found is None:
         raise not_found("no such recipient")
@@ -151,6 +159,7 @@ def find_copy(request: web.Request) -> Copy:
 
 
 def message_json(message: Message, base_url: str) -> dict:
+    """Return a message as README.md describes it. `base_url` is the sandbox's own address."""
     options = message.options
     return {
         "id": message.id,
@@ -172,6 +181,7 @@ def message_json(message: Message, base_url: str) -> dict:
 
 
 def copy_json(copy: Copy, base_url: str) -> dict:
+    """Return a copy as README.md describes a message's recipient."""
     addresses = copy.addresses(base_url)
     return {
         "index": copy.index,

@@ -14,7 +14,7 @@ from jsonschema.exceptions import best_match
 FOLDER = Path(__file__).parent / "openapi"
 _ACTIVITY = "/v3/messages/{msg_id}"
 _SAMPLE = 50
-"""How many entries of an answer's list are checked. One function makes all of them, and pages hold hundreds."""
+"""The number of entries of an answer's list that are checked: one function makes all, and pages hold hundreds."""
 
 
 def _amend(operations: dict) -> None:

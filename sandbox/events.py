@@ -55,6 +55,7 @@ VARIANTS = {
 
 
 def is_kind(kind: str) -> bool:
+    """Tell whether `build` knows this kind."""
     return kind in DELIVERY or kind in ENGAGEMENT or kind in VARIANTS
 
 

@@ -17,11 +17,14 @@ _STATUS = {
 
 
 def iso(seconds: float) -> str:
+    """Return Unix seconds as an ISO 8601 text in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 @dataclass(frozen=True)
 class Record:
+    """SendGrid's memory of one copy."""
+
     copy: Copy
     events: list[dict]
     """The events as on the wire, oldest first. A bounce without ids belongs to no message, and so to no record."""
@@ -39,10 +42,12 @@ class Record:
 
     @property
     def created(self) -> int:
+        """The time when SendGrid took the message (Unix seconds)."""
         return int(self.copy.message.time)
 
     @property
     def last_event(self) -> int:
+        """The time of the latest event (Unix seconds); without events, the time when SendGrid took the message."""
         return max((event["timestamp"] for event in self.events), default=self.created)
 
     @property
@@ -53,11 +58,13 @@ class Record:
 
     @property
     def summary(self) -> dict:
+        """The fields that both histories show of a message."""
         message = self.copy.message
         return {"from_email": message.envelope_from, "subject": message.subject, "to_email": self.copy.address}
 
 
 def record(copy: Copy) -> Record:
+    """Return the record of one copy, with the events that name its message."""
     events = [event.wire for event in copy.trail if event.wire.get("sg_message_id") == copy.sg_message_id]
     return Record(copy, sorted(events, key=lambda event: event["timestamp"]))
 
@@ -68,6 +75,7 @@ def records(mailbox: Mailbox) -> list[Record]:
 
 
 def find(mailbox: Mailbox, sg_message_id: str) -> Record | None:
+    """Return the record of the copy with this id, or None."""
     for message in mailbox.newest_first():
         for copy in message.copies:
             if copy.sg_message_id == sg_message_id:

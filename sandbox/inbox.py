@@ -19,7 +19,7 @@ from sandbox.site import SANDBOX
 
 SHOWN_MESSAGES = 200
 SHOWN_TEXT = 500_000
-"""How many characters of text or source the page shows; longer ones can be downloaded."""
+"""The most characters of text or source that the page shows; longer ones can be downloaded."""
 VIEWS = ("html", "text", "source", "headers")
 
 _PAGE_POLICY = "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'self'"

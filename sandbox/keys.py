@@ -13,6 +13,7 @@ class KeyFileError(Exception):
 
 
 def generate() -> ec.EllipticCurvePrivateKey:
+    """Return a new key."""
     return ec.generate_private_key(ec.SECP256R1())
 
 

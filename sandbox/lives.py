@@ -16,11 +16,14 @@ class Step:
 
     @property
     def delay(self) -> float:
+        """Seconds after which the event reaches the webhook's queue."""
         return self.at if self.sent is None else self.sent
 
 
 @dataclass(frozen=True)
 class Life:
+    """A magic address's name and the steps of its copies."""
+
     prefix: str
     says: str
     """A description for people, used on the page and in the README."""

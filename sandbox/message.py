@@ -38,12 +38,13 @@ class Copy:
     address: str
     trail: list[Event] = field(default_factory=list)
     attempts: int = 0
-    """How often the receiver has deferred this copy."""
+    """The number of times that the receiver has deferred this copy."""
     doubled: bool = False
-    """Whether every event of this copy is sent twice."""
+    """True if every event of this copy is sent twice."""
 
     @property
     def sg_message_id(self) -> str:
+        """The id of the copy in SendGrid's events."""
         return f"{self.message.sg_id}.{self.message.server}.{self.number}"
 
     @property
@@ -53,6 +54,7 @@ class Copy:
 
     @property
     def token(self) -> str:
+        """The id of the copy in links and the pixel."""
         return f"{self.message.id}.{self.index}"
 
     @property
@@ -62,10 +64,11 @@ class Copy:
 
     @property
     def arrived(self) -> bool:
-        """Whether the receiver took the copy: before, nobody can load its pixel or click."""
+        """True if the receiver took the copy. Otherwise nobody can load its pixel or click."""
         return any(event.wire.get("event") == "delivered" for event in self.trail)
 
     def addresses(self, base_url: str) -> rewrite.Addresses:
+        """Return the addresses that the copy's links, pixel and unsubscribe link lead to."""
         return rewrite.Addresses(
             click=lambda number: f"{base_url}/ls/click?upn={self.token}.{number}",
             open=f"{base_url}/wf/open?upn={self.token}",
@@ -113,30 +116,37 @@ class Message:
 
     @property
     def smtpapi(self) -> list[bytes]:
+        """The raw values of all X-SMTPAPI headers, still folded."""
         return smtpapi.values(self.received)
 
     @cached_property
     def links(self) -> list[rewrite.Link]:
+        """The links that are tracked."""
         return rewrite.find_links(self.raw, self.options)
 
     @cached_property
     def has_pixel(self) -> bool:
+        """True if each copy carries an open pixel."""
         return rewrite.has_pixel(self.raw, self.options)
 
     @cached_property
     def parts(self) -> list[mime.Part]:
+        """The leaves of the MIME tree."""
         return mime.parts(self.raw)
 
     @cached_property
     def attachments(self) -> list[tuple[int, mime.Part]]:
+        """The attachments and inline images, each with its number among `parts`."""
         return [(number, part) for number, part in enumerate(self.parts) if part.is_attachment]
 
     @cached_property
     def subject(self) -> str:
+        """The subject, decoded for people."""
         return mime.header(self.raw, "Subject")
 
     @cached_property
     def sender(self) -> str:
+        """The From header, decoded for people."""
         return mime.header(self.raw, "From")
 
     def copy(self, name: str) -> Copy | None:
@@ -154,17 +164,21 @@ class Mailbox:
         self._messages: dict[str, Message] = {}
 
     def add(self, message: Message) -> None:
+        """Add a message; forget the oldest above MAX_MESSAGES."""
         self._messages[message.id] = message
         while len(self._messages) > MAX_MESSAGES:
             del self._messages[next(iter(self._messages))]
 
     def get(self, message_id: str) -> Message | None:
+        """Return the message with this id, or None."""
         return self._messages.get(message_id)
 
     def newest_first(self) -> list[Message]:
+        """Return all messages, newest first."""
         return list(reversed(self._messages.values()))
 
     def clear(self) -> None:
+        """Forget all messages."""
         self._messages.clear()
 
     def __len__(self) -> int:

@@ -30,27 +30,32 @@ class Part:
 
     @property
     def content_type(self) -> str:
+        """The type of the content, such as `text/html`."""
         return self.headers.get_content_type()
 
     @property
     def encoding(self) -> str:
+        """The Content-Transfer-Encoding in lower case; "" if there is none."""
         return str(self.headers.get("Content-Transfer-Encoding", "")).strip().lower()
 
     @property
     def charset(self) -> str:
+        """The character set of the content, UTF-8 if it names none."""
         return _quiet(self.headers.get_content_charset) or "utf-8"
 
     @property
     def filename(self) -> str:
+        """The name of the file, decoded; "" if there is none."""
         return words(_quiet(self.headers.get_filename) or "")
 
     @property
     def content_id(self) -> str:
+        """The Content-ID without angle brackets; "" if there is none."""
         return str(self.headers.get("Content-ID", "")).strip().strip("<>")
 
     @property
     def is_attachment(self) -> bool:
-        """Whether this part is something else than the message's text."""
+        """True if this part is something else than the message's text."""
         if self.content_type not in ("text/plain", "text/html"):
             return True
         disposition = _quiet(self.headers.get_content_disposition)

@@ -28,6 +28,7 @@ class Post:
 
     @property
     def ok(self) -> bool:
+        """True if the answer was a 2xx."""
         return self.status is not None and 200 <= self.status < 300
 
 
@@ -71,5 +72,6 @@ class Poster:
         return self._session
 
     async def close(self) -> None:
+        """Close the connections."""
         if self._session:
             await self._session.close()

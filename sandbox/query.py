@@ -53,6 +53,7 @@ class _Parser:
         return token.upper() if expected else token
 
     def conditions(self) -> Callable[[Row], bool]:
+        """Parse all conditions; return a function that tells whether a row meets each of them."""
         found = [self._condition()]
         while self.tokens:
             self._next("AND")

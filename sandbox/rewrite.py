@@ -45,6 +45,8 @@ class Addresses:
 
 
 def html_links(source: str, replace: Replace) -> str:
+    """Replace the addresses of the tracked links in an HTML text, and remove clicktracking=off."""
+
     def tag(match: re.Match) -> str:
         found = match[0]
         if found.startswith("<!--"):
@@ -62,6 +64,7 @@ def html_links(source: str, replace: Replace) -> str:
 
 
 def text_links(source: str, replace: Replace) -> str:
+    """Replace the links in a plain text."""
     return _TEXT_LINK.sub(lambda match: replace(match[0]) or match[0], source)
 
 
@@ -128,6 +131,7 @@ def _track_links(kind: str, content: str, options: Options, replace: Replace) ->
 
 
 def add_pixel(content: str, tag: str, address: str) -> str:
+    """Put an open pixel in place of `tag`, or before </body> if there is no `tag` in the content."""
     pixel = (
         f'<img src="{html.escape(address)}" alt="" width="1" height="1" border="0" '
         'style="height:1px !important;width:1px !important;border-width:0 !important;margin:0 !important;'
@@ -139,6 +143,7 @@ def add_pixel(content: str, tag: str, address: str) -> str:
 
 
 def add_unsubscribe(kind: str, content: str, options: Options, address: str) -> str:
+    """Put the unsubscribe address in place of its tag, or append a line with it. `kind` is html or text."""
     if options.subscription_tag and options.subscription_tag in content:
         return content.replace(options.subscription_tag, html.escape(address) if kind == "html" else address)
     if kind == "html":

@@ -23,6 +23,8 @@ STATIC = Path(__file__).parent / "static"
 
 @dataclass(frozen=True)
 class Settings:
+    """The options of the command line."""
+
     host: str
     smtp_port: int
     http_port: int
@@ -55,6 +57,7 @@ async def serve(settings: Settings) -> None:
 
 
 def web_site(sandbox: Sandbox) -> web.Application:
+    """Return the web site with the inbox, both APIs and the addresses that recipients open."""
     app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[gate])
     app[SANDBOX] = sandbox
     for room in ROOMS:

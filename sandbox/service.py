@@ -108,6 +108,7 @@ class Sandbox:
         return sent
 
     def fire_account(self, status: str, details: dict | None = None) -> dict:
+        """Send an `account_status_change`, and return it as it goes over the wire."""
         wire = events.build_account(status, int(time.time()), details)
         self._record(self.account_events, wire)
         return wire

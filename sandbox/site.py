@@ -38,8 +38,10 @@ async def json_body(request: web.Request, *kinds: type) -> Any:
 
 
 def bad_request(message: str) -> web.HTTPBadRequest:
+    """Return an answer 400 with the error as JSON."""
     return web.HTTPBadRequest(text=json.dumps({"error": message}), content_type="application/json")
 
 
 def not_found(message: str) -> web.HTTPNotFound:
+    """Return an answer 404 with the error as JSON."""
     return web.HTTPNotFound(text=json.dumps({"error": message}), content_type="application/json")

@@ -20,7 +20,7 @@ class Options:
     """The tracking options of one message. The defaults are those of a new account: clicks and opens, in HTML only."""
 
     valid: bool = True
-    """Whether the header can be read. If not, every recipient is dropped and nothing in the header counts."""
+    """False if the header cannot be read: then every recipient is dropped, and nothing in the header counts."""
     unique_args: dict[str, str] = field(default_factory=dict)
     category: tuple[str, ...] = ()
     asm_group_id: int | None = None
@@ -29,7 +29,7 @@ class Options:
     ip_pool: str = ""
     click: bool = True
     click_text: bool = False
-    """Whether links in text/plain are tracked too."""
+    """True if links in text/plain are tracked too."""
     open: bool = True
     open_tag: str = ""
     """The text in the body that the pixel replaces; empty: the pixel goes before </body>."""

@@ -36,6 +36,8 @@ class Group:
 
 
 class Suppressions:
+    """All lists and groups of the account."""
+
     def __init__(self) -> None:
         self.lists: dict[str, dict[str, dict]] = {name: {} for name in LISTS}
         self.groups: dict[int, Group] = {}
@@ -52,18 +54,22 @@ class Suppressions:
         self._sorted.pop(name, None)
 
     def remove(self, name: str, emails: list[str]) -> None:
+        """Take addresses off a list. Addresses that are not on it are ignored."""
         for email in emails:
             self.lists[name].pop(email.lower(), None)
         self._sorted.pop(name, None)
 
     def remove_all(self, name: str) -> None:
+        """Empty a list."""
         self.lists[name].clear()
         self._sorted.pop(name, None)
 
     def get(self, name: str, email: str) -> dict | None:
+        """Return the entry of an address on a list, or None."""
         return self.lists[name].get(email.lower())
 
     def newest_first(self, name: str) -> list[dict]:
+        """Return the entries of a list, newest first."""
         if name not in self._sorted:
             self._sorted[name] = sorted(
                 self.lists[name].values(), key=lambda entry: (-entry["created"], entry["email"].lower())
@@ -73,6 +79,7 @@ class Suppressions:
     # --- groups
 
     def add_group(self, name: str, description: str, is_default: bool, group_id: int | None = None) -> Group:
+        """Add a group and return it. Without `group_id` it gets the next free one."""
         group = Group(group_id or max(self.groups, default=DEFAULT_GROUP) + 1, name, description, is_default)
         self.groups[group.id] = group
         return group
@@ -84,7 +91,7 @@ class Suppressions:
         else:
             self.add("unsubscribes", email, created=created)
 
-    # --- what happens to messages
+    # --- events and sends
 
     def learn(self, wire: dict) -> None:
         """Put the recipient on the list where this event belongs."""

@@ -76,6 +76,7 @@ class Batch:
         self.tried = asyncio.Event()
 
     def mark(self, outcome: str) -> None:
+        """Note an outcome of all events."""
         for event in self.events:
             event.outcome = outcome
 
@@ -97,6 +98,7 @@ class Webhook:
     # --- the queue
 
     def add(self, event: Event) -> None:
+        """Queue an event. A full batch is sent at once, another after `flush_seconds`."""
         data = wire_object(event.wire)
         self._pending.append((event, data))
         self._pending_bytes += len(data) + 3
@@ -106,7 +108,7 @@ class Webhook:
             self._timer = asyncio.get_running_loop().call_later(self.conduct.flush_seconds, self.send_pending)
 
     def send_pending(self, force: bool = False) -> None:
-        """Send the events that wait for company, unless they are held; with `force` in any case."""
+        """Send the events that wait for others, unless they are held; with `force` in any case."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -180,6 +182,7 @@ class Webhook:
         await asyncio.gather(*(batch.tried.wait() for batch in batches))
 
     def retry_now(self) -> None:
+        """Retry all failed batches now, without waiting for the result."""
         for batch in self._open:
             batch.retry_now.set()
 
@@ -195,15 +198,17 @@ class Webhook:
         self._open.clear()
 
     async def close(self) -> None:
+        """Stop all POSTs and forget the events that wait."""
         tasks = list(self._open.values())
         self.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def pending(self) -> int:
+        """The number of events that wait for their first POST."""
         return len(self._pending)
 
     @property
     def retrying(self) -> int:
-        """How many events failed and wait for the next try."""
+        """The number of events that failed and wait for the next try."""
         return sum(len(batch.events) for batch in self._open if batch.attempts)

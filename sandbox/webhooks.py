@@ -16,7 +16,7 @@ from sandbox.webhook import Conduct, Webhook, wire_body, wire_headers, wire_obje
 FLAGS = {"spam_report" if name == "spamreport" else name: name for name in events.NAMES}
 """The wire name of the event behind each setting."""
 MAX_ALLOWED = 5
-"""How many webhooks a Pro plan allows; disabled ones count."""
+"""The number of webhooks that a Pro plan allows; disabled ones count."""
 
 
 def _now() -> str:
@@ -34,6 +34,7 @@ class Configured:
     updated: str = field(default_factory=_now)
 
     def change(self, settings: dict) -> None:
+        """Change settings; a new URL gets at once what failed at the old one."""
         self.settings |= settings
         self.updated = _now()
         self.webhook.move(self.settings["url"] if self.settings["enabled"] else None)
@@ -47,9 +48,11 @@ class Configured:
 
     @property
     def public_key(self) -> str:
+        """The verification key as SendGrid shows it; "" if the webhook does not sign."""
         return keys.public_text(self.webhook.key) if self.webhook.key else ""
 
     def wants(self, event: Event) -> bool:
+        """Tell whether the webhook is on and its settings include this kind of event. Unknown kinds are included."""
         flag = next((flag for flag, name in FLAGS.items() if name == event.wire.get("event")), None)
         return self.settings["enabled"] and (flag is None or self.settings[flag])
 
@@ -72,6 +75,7 @@ class Webhooks:
 
     @property
     def posts(self) -> list[Post]:
+        """The last POSTs of all webhooks, oldest first."""
         return list(self._poster.posts)
 
     def _all(self) -> list[Webhook]:
@@ -87,19 +91,22 @@ class Webhooks:
         for webhook in takers:
             webhook.add(event)
 
-    # --- those of the API
+    # --- webhooks of the API
 
     def configure(self, settings: dict) -> Configured:
+        """Add a webhook of the API and return it."""
         one = Configured({}, Webhook(self._poster, self.conduct, None, None))
         self.configured[one.id] = one
         self.change(one, settings)
         return one
 
     def change(self, one: Configured, settings: dict) -> None:
+        """Change settings of a webhook of the API."""
         one.change(settings)
         self._changed()
 
     def remove(self, one: Configured) -> None:
+        """Remove a webhook of the API, with the events that wait for it."""
         one.webhook.clear()
         del self.configured[one.id]
         self._changed()
@@ -149,6 +156,7 @@ class Webhooks:
         self.main.move(url)
 
     async def close(self) -> None:
+        """Stop all POSTs and close the connections."""
         for task in self._tests:
             task.cancel()
         await asyncio.gather(*(webhook.close() for webhook in self._all()), *self._tests, return_exceptions=True)

@@ -667,7 +667,7 @@ class TestCronDrain(SendgridCase):
         self.assertFalse(self.Drain._has_pending())
 
     def test_never_raises(self):
-        """Test that the cron's method always returns and reports success: core switches off one that fails."""
+        """Test that the cron's method logs an error and returns: core switches off a cron that keeps failing."""
         batch = self.store([account_event(now())])
         for error in (ValueError("broken"), psycopg2.OperationalError("gone"), KeyError("x"), MemoryError()):
             with (

@@ -25,6 +25,7 @@ TOO_MANY = "too many requests"
 
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note a call of the API, let a fault spoil it, else check it and answer. Other requests pass unchanged."""
     if not request.path.startswith("/v3/"):
         return await handler(request)
     account = request.app[SANDBOX].account

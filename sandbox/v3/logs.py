@@ -23,7 +23,7 @@ _FIELDS = {
     "sg_message_id_created_at": _TIME,
 }
 _NO_KEY = {"api_key_id": "", "client_ip": "127.0.0.1"}
-"""The same for all messages, since the sandbox does not remember which API key sent a message."""
+"""These are the same for all messages: the sandbox does not remember which API key sent one."""
 
 routes = web.RouteTableDef()
 

@@ -12,7 +12,7 @@ class Taken(Exception):
 
 @contextlib.contextmanager
 def exclusive(name, wait=True):
-    """Hold a lock that only one run can have. If it is taken, wait, or raise `Taken` unless `wait`."""
+    """Hold a lock that only one run can have. If it is taken, wait for it, or raise `Taken` if `wait` is off."""
     with _open(name) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

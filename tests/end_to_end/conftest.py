@@ -1,4 +1,4 @@
-"""A real Odoo server, PostgreSQL and local SendGrid, started once for all tests of this folder."""
+"""Starts a real Odoo server, PostgreSQL and local SendGrid once for all tests of this folder."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def stack():
 
 @pytest.fixture(scope="session")
 def large_stack():
-    """Another one, with two processes that serve HTTP, another for scheduled jobs, and mass mailing installed."""
+    """A second stack, with two processes for HTTP, another for scheduled jobs, and mass mailing installed."""
     with databases.for_tests() as name:
         logs = paths.LOG / name
         logs.mkdir(exist_ok=True)
@@ -36,10 +36,10 @@ def large_stack():
 
 
 def log_in(stack):
-    """Log the administrator in, and make him somebody who can send mail."""
+    """Log the administrator in, and give him a name and an address, so that he can send mail."""
     client = OdooClient(stack.odoo)
     client.write("res.partner", client.session["partner_id"], name="Marc Demo", email="marc@example.com")
-    # Core sends queued mails each hour, also those that are just being sent: the tests run that job themselves.
+    # Core sends queued mails each hour, even those that a test is just sending. The tests run that job themselves.
     client.write("ir.cron", client.ref("mail.ir_cron_mail_scheduler_action"), nextcall="2100-01-01 00:00:00")
     return client
 
@@ -52,7 +52,7 @@ def odoo(stack):
 
 @pytest.fixture(scope="session")
 def large_odoo(large_stack):
-    """The administrator's client of the other one."""
+    """The administrator's client of the second stack."""
     return log_in(large_stack)
 
 
@@ -70,18 +70,18 @@ def webhook(sandbox):
 
 @pytest.fixture(scope="session")
 def database(stack):
-    """What is committed."""
+    """The database, as another connection sees it: only committed rows."""
     return Database(stack.odoo.database)
 
 
-# Of a browser that does not say that nobody sits before it.
+# A browser that does not announce itself as headless: that would count as a machine.
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 
 
 @pytest.fixture(scope="module")
 def browser():
     """The machine's Chromium, driven by Playwright."""
-    # Odoo, of which there is one in this process too, limits the address space; Chromium reserves more than that.
+    # Odoo, which also runs in this process, limits the address space. Chromium reserves more than that.
     _soft, hard = limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     with sync_playwright() as playwright:
@@ -94,7 +94,7 @@ def browser():
 
 @pytest.fixture
 def open_browser(browser, stack):
-    """Open a window in which a user has logged in by the login page; errors of its pages fail the test."""
+    """A function that opens a window and logs a user in by the login page. Errors of its pages fail the test."""
     contexts, errors = [], []
 
     def open_window(login, password):
@@ -105,7 +105,7 @@ def open_browser(browser, stack):
             locale="en-US",
             user_agent=AGENT,
         )
-        context.set_default_timeout(90_000)  # the first page makes the assets
+        context.set_default_timeout(90_000)  # the first page has to build the assets
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -124,17 +124,17 @@ def open_browser(browser, stack):
 
 @pytest.fixture
 def expected_problems():
-    """Patterns of what a test expects to find in the server's log; each has to be there."""
+    """Patterns of the problems that a test expects in the server's log. Each has to occur."""
     return []
 
 
-# Two windows of Discuss mark a channel as seen at once: core logs the conflict, on a table of its own, and tries again.
+# If two windows of Discuss mark a channel as seen at once, core logs the conflict on its own table and tries again.
 CORES_OWN = r'(?s)UPDATE "discuss_channel_member".*could not serialize access'
 
 
 @pytest.fixture(autouse=True)
 def _nothing_else_in_the_log(request, expected_problems):
-    """No error and no traceback in the servers' logs, whatever a test does, but those that it names."""
+    """Fail a test that leaves an error or traceback in a server's log, except those that it expects."""
     logs = [Log(request.getfixturevalue(name).odoo.log) for name in STACKS if name in request.fixturenames]
     yield
     problems = [problem for log in logs for problem in log.problems()]

@@ -1,4 +1,4 @@
-"""What the end-to-end tests talk through: an Odoo client over HTTP, the local SendGrid's API, our own signed POSTs.
+"""Clients for the end-to-end tests: an Odoo client over HTTP, the local SendGrid's API, our own signed POSTs.
 
 SCREENSHOTS=<folder> keeps a picture of each page that the tests open, for the README.
 """
@@ -20,13 +20,13 @@ from aiosmtpd.controller import Controller
 from sandbox import keys
 from script.lib import paths, process
 
-# Generous: several things may be running on the machine. What is awaited usually comes within a second.
+# Generous, because several programs may be running on the machine. Most waits take less than a second.
 PATIENCE = 30
 LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \S+ \d+ (?P<level>[A-Z]+) ")
 
 
 def wait_for(probe, what, timeout=PATIENCE):
-    """Call ``probe`` until it returns something true, and return that; fail when the time is over."""
+    """Call ``probe`` until it returns something true, and return that. Fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         found = probe()
@@ -38,7 +38,7 @@ def wait_for(probe, what, timeout=PATIENCE):
 
 
 def picture(page, name):
-    """Keep what the page shows, if anybody asked for it."""
+    """Keep a picture of the page if SCREENSHOTS asks for it."""
     if folder := os.environ.get("SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
@@ -71,7 +71,7 @@ class OdooClient:
         answer = answer.json()
         if "error" in answer:
             raise OdooError(answer["error"])
-        return answer.get("result")  # absent: the method returned nothing
+        return answer.get("result")  # it is missing if the method returned nothing
 
     def call(self, model, method, *args, **kwargs):
         """Call a public method; for one that works on records the first argument is their ids."""
@@ -90,7 +90,7 @@ class OdooClient:
         return self.call(model, "write", [record_id], values)
 
     def find(self, model, *domain, fields=(), order="id"):
-        """Search and read; many2one values are ids."""
+        """Search and read records; many2one values are ids."""
         rows = self.call(model, "search_read", list(domain), list(fields), order=order, load=None)
         return [Row(row) for row in rows]
 
@@ -105,14 +105,14 @@ class OdooClient:
         [data] = self.find("ir.model.data", ("module", "=", module), ("name", "=", name), fields=["res_id"])
         return data.res_id
 
-    # what the tests are about
+    # records that the tests are about
 
     def contact(self, name, address, **values):
         """Create a contact and return its id."""
         return self.create("res.partner", name=name, email=address, **values)
 
     def user(self, name, login, *groups, **values):
-        """Create a user of these groups (external ids) without inviting him; return his and his contact's id."""
+        """Create a user of these groups (external ids) without an invitation; return his id and his contact's."""
         values = {"name": name, "login": login, "email": f"{login}@example.com", "password": login, **values}
         values["group_ids"] = [(6, 0, [self.ref(group) for group in groups or ["base.group_user"]])]
         [user_id] = self.call("res.users", "create", [values], context={"no_reset_password": True})
@@ -138,14 +138,14 @@ class OdooClient:
         return self.call("mail.compose.message", "action_send_mail", [composer_id])
 
     def send_mail(self, **values):
-        """Create a `mail.mail` (kept after sending unless said otherwise), send it, and return its id."""
+        """Create a `mail.mail` (kept after sending unless told otherwise), send it, and return its id."""
         values = {"auto_delete": False, "email_from": "odoo@example.com", **values}
         mail_id = self.create("mail.mail", **values)
         self.call("mail.mail", "send", [mail_id])
         return mail_id
 
     def documents(self, *domain, fields=()):
-        """The e-mail documents of a domain, oldest first."""
+        """Return the e-mail documents of a domain, oldest first."""
         return self.find("sendgrid.email", *domain, fields=fields)
 
     def document_to(self, address, subject=None):
@@ -156,12 +156,12 @@ class OdooClient:
         return found[0]
 
     def events_of(self, document_id):
-        """The events of a document, oldest first."""
+        """Return the events of a document, oldest first."""
         return self.find("sendgrid.event", ("email_id", "=", document_id), order="timestamp, id")
 
 
 class Row(dict):
-    """A record as read, whose fields are attributes too."""
+    """A record as read; its fields are attributes too."""
 
     def __getattr__(self, name):
         try:
@@ -189,11 +189,11 @@ class SandboxClient:
         return self._call("GET", "/sandbox/webhook").json()
 
     def control(self, method, path, body=None):
-        """Do something to the account behind the API: its keys, its plan, its faults (sandbox/README.md)."""
+        """Change the account behind the API: its API keys, its plan, its faults (sandbox/README.md)."""
         return self._call(method, f"/sandbox/{path}", body)
 
     def flush(self):
-        """Have what is held or failing sent now; return the POSTs this made."""
+        """Make SendGrid send the held and failing events now; return the POSTs."""
         return self._call("POST", "/sandbox/webhook/flush").json()
 
     def clear(self):
@@ -201,7 +201,7 @@ class SandboxClient:
         self._call("DELETE", "/sandbox/messages")
 
     def messages(self, subject=None):
-        """The messages received, oldest first."""
+        """Return the messages received, oldest first."""
         found = self._call("GET", "/sandbox/messages").json()[::-1]
         return [one for one in found if subject is None or one["subject"] == subject]
 
@@ -220,30 +220,30 @@ class SandboxClient:
         return found[0]
 
     def source(self, message):
-        """A message's bytes as the relay received them."""
+        """Return a message's bytes as the relay received them."""
         return self._call("GET", f"/sandbox/messages/{message['id']}/raw").content
 
     def received(self, message):
-        """A message as the relay received it, parsed."""
+        """Return a message as the relay received it, parsed."""
         return email.message_from_bytes(self.source(message), policy=email.policy.default)
 
     def smtpapi(self, message):
-        """What the X-SMTPAPI header of a message says, unfolded as SMTP servers do; there is exactly one."""
+        """Return the settings in the message's one X-SMTPAPI header, unfolded as SMTP servers unfold it."""
         [value] = [value for name, value in message["headers"] if name.lower() == "x-smtpapi"]
         return json.loads("".join(value.splitlines()))
 
     def delivered_html(self, message, recipient):
-        """The HTML of the copy that a recipient gets: with tracked links and the pixel."""
+        """Return the HTML of the copy that a recipient gets: with tracked links and the pixel."""
         source = self._call("GET", f"/sandbox/messages/{message['id']}/{recipient}/raw").content
         return html_of(email.message_from_bytes(source, policy=email.policy.default))
 
     def fire(self, message, recipient, event, **details):
-        """Have an event happen to a recipient's copy; return the events as they go over the wire."""
+        """Make an event happen to a recipient's copy; return the events as they go over the wire."""
         body = {"event": event, **details}
         return self._call("POST", f"/sandbox/messages/{message['id']}/{recipient}/events", body).json()
 
     def fire_by_person(self, message, recipient, event, **details):
-        """The same, some minutes later by SendGrid's clock: what comes with the delivery is taken for a machine's."""
+        """Do the same some minutes later by SendGrid's clock: right after the delivery it counts as a machine's."""
         return self.fire(message, recipient, event, timestamp=int(time.time()) + 300, **details)
 
     def post_events(self, events):
@@ -252,19 +252,19 @@ class SandboxClient:
 
 
 def html_of(message):
-    """The HTML of a parsed message."""
+    """Return the HTML of a parsed message."""
     return message.get_body(("html",)).get_content().replace("\r\n", "\n")
 
 
 class Webhook:
-    """SendGrid's side of the webhook, for what the real one would never send."""
+    """SendGrid's side of the webhook, for POSTs that the real one would never send."""
 
     def __init__(self, url):
         self.url = url
         self.key = keys.load_or_create(str(paths.SANDBOX_KEY))
 
     def sign(self, body):
-        """The headers of a signed POST of ``body``."""
+        """Return the headers of a signed POST of ``body``."""
         timestamp = str(int(time.time()))
         return {
             "Content-Type": "application/json;charset=utf-8",
@@ -274,14 +274,14 @@ class Webhook:
         }
 
     def post(self, events, headers=None, **options):
-        """POST events (or raw bytes), signed unless ``headers`` are given."""
+        """POST events (or raw bytes), signed unless ``headers`` are given; return the answer."""
         body = events if isinstance(events, bytes) else wire(events)
         return requests.post(
             self.url, data=body, headers=self.sign(body) if headers is None else headers, timeout=60, **options
         )
 
     def connect(self):
-        """A bare TCP connection to the server, for requests that no client makes."""
+        """Open a bare TCP connection to the server, for requests that no client makes."""
         host, port = self.url.split("/")[2].split(":")
         return socket.create_connection((host, int(port)), timeout=30)
 
@@ -292,13 +292,13 @@ class Webhook:
 
 
 def wire(events):
-    """Events as SendGrid writes them."""
+    """Return the bytes of events as SendGrid writes them."""
     lines = ",\r\n".join(json.dumps(event, ensure_ascii=False, separators=(",", ":")) for event in events)
     return f"[{lines}]\r\n".encode()
 
 
 class Database:
-    """The database behind the server's back: a connection of our own sees what is committed, and nothing else."""
+    """A connection of our own to the server's database, which sees only committed rows."""
 
     def __init__(self, name):
         self.name = name
@@ -312,26 +312,26 @@ class Database:
                 return cursor.fetchall() if cursor.description else []
 
     def value(self, statement, *values):
-        """The one value of a statement."""
+        """Return the one value of a statement."""
         [[value]] = self.query(statement, *values)
         return value
 
     def minute_is_over(self):
-        """What the minute does to Odoo's scheduler: it looks whether a job is due."""
+        """Make Odoo's scheduler look now for due jobs, as it does each minute."""
         with contextlib.closing(psycopg2.connect(dbname="postgres")) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify('cron_trigger', %s)", [self.name])
             connection.commit()
 
 
 class Log:
-    """A server's log from here on: what went wrong, line by line."""
+    """A server's log from here on."""
 
     def __init__(self, path):
         self.path = Path(path)
         self.start = self.path.stat().st_size if self.path.exists() else 0
 
     def problems(self):
-        """The entries that are errors or carry a traceback, each with all of its lines."""
+        """Return the entries that are errors or have a traceback, each with all of its lines."""
         with open(self.path, "rb") as file:
             file.seek(self.start)
             lines = file.read().decode(errors="replace").splitlines()
@@ -349,7 +349,7 @@ class Log:
 
 
 class PlainServer:
-    """Somebody else's mail server. It keeps what it gets, and refuses the recipients that it is told to."""
+    """Another mail server, not SendGrid's. It keeps its messages, and refuses the recipients that a test names."""
 
     def __init__(self, refused=()):
         self.refused = set(refused)
@@ -358,7 +358,7 @@ class PlainServer:
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 (aiosmtpd)
-        """Take or refuse a recipient."""
+        """Accept or refuse a recipient."""
         if address in self.refused:
             return "550 5.1.1 No such user here"
         envelope.rcpt_tos.append(address)

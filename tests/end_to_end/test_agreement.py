@@ -1,4 +1,4 @@
-"""SendGrid's lists of suppressed addresses, read by a real scheduled job that is killed on the way."""
+"""A real scheduled job reads SendGrid's lists of suppressed addresses, and is killed on the way."""
 
 import os
 import re
@@ -13,7 +13,7 @@ AT_ONCE = 10_000
 
 
 def test_fifty_thousand_entries_and_a_kill(large_stack, large_odoo):
-    """The process of the job dies in the middle: the next goes on there, and in the end all is there, once."""
+    """The job's process dies in the middle. The next one continues there, and in the end each entry is there, once."""
     sandbox, database = SandboxClient(large_stack.sandbox), Database(large_stack.odoo.database)
     listed_since = int(time.time()) - 3600
     for start in range(0, BOUNCES, AT_ONCE):
@@ -31,7 +31,7 @@ def test_fifty_thousand_entries_and_a_kill(large_stack, large_odoo):
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not alive(pid), "the process is gone")
     halfway = progress()
-    # What was being written is undone, and what PostgreSQL had committed is there.
+    # PostgreSQL undoes the write that was under way, and keeps those that it had committed.
     assert halfway.state == "running" and 5000 < halfway.seen_count < BOUNCES, halfway
 
     def done():
@@ -66,7 +66,7 @@ def enlist(sandbox, name, numbers, created):
 
 
 def job_process(stack):
-    """The id of the process that runs scheduled jobs now, as the server logged it."""
+    """Return the id of the process that runs scheduled jobs now, from the server's log."""
     with open(stack.odoo.log) as log:
         return int(re.findall(r"Worker WorkerCron \((\d+)\) alive", log.read())[-1])
 

@@ -6,18 +6,18 @@ import pytest
 from harness import OdooClient, html_of, picture, wait_for
 from playwright.sync_api import expect
 
-SECONDS_TO_SEE = 10  # generous: a browser, two servers and other work on the machine; usually it is one
+SECONDS_TO_SEE = 10  # generous: a browser, two servers and other work share the machine; usually it takes one second
 BODY = (
     "<p>Dear Ada,</p><p>thank you for your visit. The <a href='{shop}'>offer for the analytical engine</a> is ready; "
     "it is valid until the end of the month.</p><p>Kind regards<br>Marc</p>"
 )
-# What comes within seconds of the delivery is taken for a machine's doing.
+# An event within seconds of the delivery counts as a machine's.
 A_PERSON_TAKES = 3
 
 
 @pytest.fixture
 def shop(stack):
-    """An address to link to that is there when it is followed."""
+    """An address to link to, with a page behind it."""
     return f"{stack.odoo.url}/web/health?offer=7"
 
 
@@ -40,7 +40,7 @@ def step_in(page, status):
 
 
 def wait_for_a_person(odoo, address):
-    """Let the time pass that somebody needs to look into his mailbox."""
+    """Wait as long as a person needs to look into his mailbox."""
 
     def is_over():
         delivered = odoo.document_to(address).delivered_date
@@ -67,7 +67,7 @@ def test_walk_of_the_administrator(odoo, sandbox, open_browser, shop):
     expect(row.locator(".badge")).to_have_text("Delivered")
     picture(page, "contact")
 
-    # Once by the button, once by the row: both lead to the document.
+    # Open it once by the button and once by the row: both lead to the document.
     page.click("button[name=action_view_sendgrid_emails]")
     page.click(".o_list_view .o_data_row td[name=subject]")
     open_tracking(page)
@@ -104,7 +104,7 @@ def test_walk_of_the_administrator(odoo, sandbox, open_browser, shop):
 
 
 def test_walk_of_a_salesperson(odoo, sandbox, open_browser, stack, shop):
-    """Somebody of sales writes, then looks in the mailbox as the recipient would, in a second tab: it arrives live."""
+    """A salesperson writes, then opens the mail as the recipient would, in a second tab: the events arrive live."""
     odoo.user("Sally Sales", "sally", "sales_team.group_sale_salesman")
     sally = OdooClient(stack.odoo, "sally", "sally")
     contact_id = odoo.contact("Grace Hopper", "grace@browser.test")
@@ -142,13 +142,13 @@ def test_walk_of_a_salesperson(odoo, sandbox, open_browser, stack, shop):
     expect(page.locator(".o_sendgrid_event_name", has_text="Opened")).to_be_visible()
     expect(page.locator(".o_sendgrid_event_name", has_text="Clicked")).to_be_visible()
 
-    # Another colleague, who has nothing to do with it, reads the same contact and so the same document.
+    # A colleague who has nothing to do with the e-mail reads the same contact and so the same document.
     [seen] = sally.documents(("id", "=", document.id), fields=["status"])
     assert seen.status == "clicked"
 
 
 def test_failure_in_its_place(odoo, sandbox, open_browser, shop):
-    """A mail that bounces shows the reason in words of the server, and the step that it did not take."""
+    """A mail that bounces shows the server's reason in words, and the step that it did not reach."""
     contact_id = odoo.contact("Nobody", "bounce@browser.test")
     odoo.compose(contact_id, "To nobody", BODY.format(shop=shop))
     wait_for(lambda: odoo.document_to("bounce@browser.test").status == "bounced", "bounced")

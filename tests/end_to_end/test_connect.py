@@ -1,4 +1,4 @@
-"""Connecting an account in the browser, with whatever can go wrong; and another signing key while events come in."""
+"""Connecting an account in the browser, with all possible failures; and a new signing key while events come in."""
 
 import threading
 
@@ -8,12 +8,12 @@ from playwright.sync_api import expect
 
 SETTINGS = "/v3/user/webhooks/event/settings"
 KEY = "SG.sandbox"
-SECONDS_TO_CONNECT = 60_000  # milliseconds; usually it is a few seconds
+SECONDS_TO_CONNECT = 60_000  # milliseconds; usually it takes a few seconds
 
 
 @pytest.fixture
 def sendgrid(sandbox, odoo):
-    """The local SendGrid as an account of its own: what Odoo makes there is gone afterwards, and here too."""
+    """The local SendGrid, connected as a new account. Everything that Odoo makes for it is removed afterwards."""
     known = {account.id for account in odoo.find("sendgrid.account")}
     url = sandbox.webhook()["url"]
     sandbox.webhook(url=None)
@@ -45,7 +45,7 @@ def enter(page, key):
 
 
 def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
-    """From the settings to a connected account: each failure says what to do, and "Repeat" goes on from there."""
+    """From the settings to a connected account: each failure says what to do, and "Repeat" continues from there."""
     page = open_browser("admin", "admin")
     page.goto("/odoo/settings")
     page.wait_for_selector("#sendgrid_accounts")
@@ -63,7 +63,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     def repeat(name):
         step(page, name, "failed").locator("button").click()
 
-    # A bad key, then one that may do too little.
+    # First a wrong API key, then one with too few permissions.
     enter(page, "SG.mistyped")
     fails("key", "does not know this API key")
     picture(page, "connect-bad-key")
@@ -75,7 +75,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     picture(page, "connect-missing-scope")
     press(page, "Back")
 
-    # Trouble of SendGrid's, at the first step and at later ones.
+    # Then SendGrid fails, at the first step and at later ones.
     fault(sendgrid, "/v3/scopes", status=429, reset=900)
     enter(page, KEY)
     fails("key", "too many calls")
@@ -99,7 +99,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     expect(page.locator(".modal .alert-success:visible")).to_contain_text("The account is connected.")
     picture(page, "connect-done")
 
-    # The account shows it, and what SendGrid tracks can be switched.
+    # The account shows SendGrid's tracking settings and can switch them.
     press(page, "Open the Account")
     expect(page.locator(".o_statusbar_status .o_arrow_button_current")).to_have_text("Connected")
     picture(page, "account")
@@ -116,7 +116,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     expect(page.locator(".modal")).to_contain_text("The API key may not do this")
     page.click(".modal button:has-text('Close')")
 
-    # And back: what goes is said before, and only that goes.
+    # Disconnect: the dialog names what will go, and only that goes.
     page.click("button[name=action_disconnect]")
     expect(page.locator(".modal [name=plan]")).to_contain_text(
         "The webhook that connecting made is deleted at SendGrid"
@@ -147,7 +147,7 @@ def run_dialog(odoo, action):
 
 
 def test_another_key_while_events_come_in(stack, odoo, sendgrid, database):
-    """Another signing key: of the events that SendGrid posts meanwhile, with either key, none is lost or double."""
+    """No event that SendGrid posts during a change of the signing key, with either key, is lost or double."""
     dialog = odoo.create("sendgrid.account.connect", name="Busy", api_key=KEY)
     account_id = run_dialog(odoo, {"res_id": dialog})
     sendgrid.webhook(flush_seconds=0.01, max_events=3)

@@ -12,7 +12,7 @@ EVENT = {"email": "ada@example.org", "event": "open", "timestamp": 1795500000, "
 
 @pytest.fixture(scope="module")
 def server():
-    """One Odoo server with two databases, and what each is called."""
+    """One Odoo server with two databases, and the names of both."""
     with databases.for_tests() as first, databases.for_tests() as second:
         port, *others = (process.free_port() for _ in range(3))
         for name in (first, second):
@@ -36,7 +36,7 @@ def post(odoo, host, token):
 
 
 def test_the_host_decides(server):
-    """Each database takes what is posted to its host and its address, signed; nothing else, and none for the other."""
+    """Each database takes the signed POSTs to its own host and address, and no other."""
     odoo, names = server
     found = {name: Database(name) for name in names}
     tokens = {name: found[name].value("SELECT webhook_token FROM sendgrid_account") for name in names}
@@ -54,7 +54,7 @@ def test_the_host_decides(server):
         assert post(odoo, "unknown.example.com", tokens[name]) == 404
         assert post(odoo, None, tokens[name]) == 404, "by its number"
         assert (count(name), count(other)) == (before[0] + 1, before[1])
-        # Of another database that shares the account: taken, counted, set aside.
+        # An event of another database that shares the account is stored, counted and set aside.
         assert wait_for(lambda name=name: matches(name), "drained") == [("foreign",)]
         counted = found[name].query("SELECT state, event_count, unmatched_count FROM sendgrid_event_batch")
         assert counted[-1] == ("done", 1, 1)

@@ -1,6 +1,6 @@
-"""What SendGrid, or whoever writes in its name, says in its events is shown as text on every page, and as nothing else.
+"""Texts in events, from SendGrid or from whoever writes in its name, are shown on every page as text and nothing else.
 
-The pages are those of the addon's own menus and actions, whatever they are, and those of Odoo that it adds to.
+The pages are all of the addon's own menus and actions, and the pages of Odoo that it adds to.
 """
 
 import secrets
@@ -26,12 +26,12 @@ ADDRESSES = (
 ADDRESSES += ("data:text/html,<script>hacked=1</script>", "data:text/html;base64,PHNjcmlwdD5oYWNrZWQ9MTwvc2NyaXB0Pg==")
 TEXTS = ("reason", "response", "status", "bounce_classification", "ip", "useragent", "url")
 EXECUTABLE = "a[href^='javascript' i], a[href^='data:' i], a[href^='vbscript' i], a[href*='script:' i]"
-# What may not be on a page: things made of the text above.
+# Selectors of elements made of the text above; no page may have one.
 WRONG = f"img[src=x], {EXECUTABLE}"
 
 
 def hostile_events(ids, address):
-    """Events of all kinds, of which every text is hostile, and links that execute."""
+    """Return events of all kinds whose texts are all hostile, and links that execute."""
     common = {**ids, "email": address, "timestamp": int(time.time()) + 600, **dict.fromkeys(TEXTS, HOSTILE)}
 
     def event(name, **fields):
@@ -49,12 +49,12 @@ def hostile_events(ids, address):
     yield event("bounce", type="bounce")
     yield event("bounce", type=HOSTILE)
     yield event(HOSTILE[:64])
-    # Nobody's: unmatched, or about the account.
+    # These events have no document: they are unmatched, or about the account.
     stranger = {"odoo_id": None, "odoo_db": None, "smtp-id": HOSTILE}
     yield event("delivered", **stranger, **{"email": HOSTILE})
     yield event("account_status_change", **stranger, type="compliance_suspend")
     yield event("account_status_change", **stranger, type=HOSTILE)
-    # No events at all: the reasons are shown.
+    # These are no events at all: the page shows the reasons.
     yield event("open", timestamp=HOSTILE)
     yield event("open", **{"sg_machine_open": HOSTILE})
     yield HOSTILE
@@ -62,10 +62,10 @@ def hostile_events(ids, address):
 
 @pytest.fixture(scope="module")
 def victims(odoo, webhook):
-    """A contact, a lead and a mail, each with documents about which hostile events have come: what to open."""
+    """A contact, a lead and a mail, each with documents that have hostile events."""
     contact_id = odoo.contact("Victim", "victim@hostile.test")
     lead_id = odoo.create("crm.lead", name="Lead", type="opportunity", email_from="lead@hostile.test", contact_name="L")
-    # What we write ourselves is HTML, and stays it.
+    # A text that we write ourselves is HTML, and stays HTML.
     body = HOSTILE.replace(MARK, "<img src=y") + "".join(
         f'<a href="{url}">go</a>' for url in ADDRESSES if MARK not in url
     )
@@ -86,7 +86,7 @@ def victims(odoo, webhook):
 
 
 def pages(odoo, victims):
-    """The addresses of all pages: the addon's actions in all their views, with a record of each; and Odoo's own."""
+    """Return the addresses of all pages: the addon's actions in all views, with a record of each, and Odoo's own."""
     data = odoo.find("ir.model.data", ("module", "=", "sendgrid_tracking"), ("model", "=", "ir.actions.act_window"))
     for action in odoo.find("ir.actions.act_window", ("id", "in", [one.res_id for one in data])):
         if action.target == "new":
@@ -110,7 +110,7 @@ def pages(odoo, victims):
 
 
 def test_shown_as_text(odoo, victims, open_browser):
-    """Every page with every tab of it: nothing runs, no link can, and the text is there to be read."""
+    """On every tab of every page nothing runs, no link can, and the text is there to be read."""
     page = open_browser("admin", "admin")
     dialogs, shown = [], set()
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -126,7 +126,7 @@ def test_shown_as_text(odoo, victims, open_browser):
             button.click()
         look(page, address, shown)
     assert not dialogs
-    # Where it has to be seen.
+    # The text must be visible on these pages.
     for model in ("res.partner", "mail.mail"):
         assert f"/odoo/{model}/{victims[model]}" in shown, model
     for model in ("sendgrid.email", "sendgrid.event", "sendgrid.event.batch", "mail.blacklist"):
@@ -134,22 +134,22 @@ def test_shown_as_text(odoo, victims, open_browser):
 
 
 def open_page(page, address):
-    """Go there, and wait until all is loaded, the chatter's messages included."""
+    """Open an address, and wait until all is loaded, the chatter's messages included."""
     page.goto(address)
     page.wait_for_selector(".o_action_manager .o_view_controller .o_content")
     if page.locator(".o-mail-Form-chatter").count():
-        # Each record has the message of its creation at least; until it is loaded the chatter looks empty.
+        # Each record has at least the message of its creation; the chatter looks empty until it is loaded.
         page.wait_for_selector(".o-mail-Chatter .o-mail-Message", state="attached")
     expect(page.locator(".o_loading_indicator")).to_have_count(0)
 
 
 def found_in(frame, selector):
-    """The source of what a selector finds."""
+    """Return the source of the elements that a selector finds."""
     return frame.locator(selector).evaluate_all("(all) => all.map((one) => one.outerHTML)")
 
 
 def look(page, address, shown):
-    """Check what is on the page now, mails shown in frames included, and note if the hostile text can be read."""
+    """Check the page, mails in frames included, and note whether the hostile text can be read."""
     assert page.evaluate("window.hacked") is None, address
     assert found_in(page, WRONG) == [], address
     for frame in page.frames[1:]:

@@ -8,10 +8,10 @@ from harness import wait_for
 
 BODY = '<p>Dear Ada, the <a href="https://shop.example.com/offer?a=1&amp;b=2">offer</a> you asked for – 5 €.</p>'
 
-# From the local SendGrid's POST to what Odoo shows; a second when nothing else runs on the machine.
+# Seconds from the local SendGrid's POST until Odoo shows the event; one second when nothing else runs.
 SECONDS_TO_SEE = 3
 
-# What one event alone makes of a document that has no other: its status.
+# The status of a document that has only this event.
 STATUS_AFTER = {
     "processed": "processed",
     "dropped": "dropped",
@@ -28,7 +28,7 @@ STATUS_AFTER = {
     "group_resubscribe": "sent",
 }
 WIRE_NAME = {"blocked": "bounce", "machine-open": "open"}
-# Fields of an event by SendGrid's names of them.
+# The field of a stored event for each of SendGrid's fields.
 TEXTS = {
     "recipient": "email",
     "reason": "reason",
@@ -60,7 +60,7 @@ ALL_FIGURES = (
 
 
 def test_composer_to_document_and_back(odoo, sandbox):
-    """A mail from the composer: its document has all there is to show, its events come by themselves."""
+    """A mail from the composer: its document shows everything, and its events come by themselves."""
     contact_id = odoo.contact("Ada Lovelace", "ada@journey.test")
     odoo.compose(contact_id, "Your offer", BODY, attachments=[("offer.txt", "Five euros.")])
     message = sandbox.message_to("ada@journey.test")
@@ -83,7 +83,7 @@ def test_composer_to_document_and_back(odoo, sandbox):
     assert document.message_id == message["message_id"]
     assert document.mail_message_id and not document.mail_id, "core deletes the mail of a notification"
 
-    # The vendor keeps what is in unique_args forever: two opaque ids, and nothing else.
+    # The vendor keeps unique_args forever, so they hold two opaque ids and nothing else.
     assert message["smtpapi"]["valid"]
     assert message["smtpapi"]["unique_args"] == {"odoo_db": odoo_db(odoo), "odoo_id": document.odoo_id}
     assert odoo.server.database not in sandbox.source(message).decode()
@@ -102,7 +102,7 @@ def test_composer_to_document_and_back(odoo, sandbox):
 
 @pytest.fixture(scope="module")
 def silent_message(odoo, sandbox):
-    """One mail to a contact for each event, of which nothing has been heard yet: message and document by event."""
+    """One mail to a contact for each event, before any event of it: message and document by event."""
     url = sandbox.webhook()["url"]
     sandbox.webhook(url=None)
     contacts = {event: odoo.contact(f"Contact {event}", f"to-{event}@journey.test") for event in STATUS_AFTER}
@@ -119,7 +119,7 @@ def silent_message(odoo, sandbox):
 
 @pytest.mark.parametrize("event", STATUS_AFTER)
 def test_event(odoo, sandbox, silent_message, event):
-    """Each event lands on the document of its recipient, with what it says, and the status follows."""
+    """Each event lands on its recipient's document, with its details, and the status follows."""
     messages, documents = silent_message
     document_id = documents[event].id
     [sent] = sandbox.fire(messages[event], f"to-{event}@journey.test", event)
@@ -155,7 +155,7 @@ def test_event(odoo, sandbox, silent_message, event):
 
 
 def test_account_event(odoo, sandbox):
-    """The twelfth event is about no e-mail: it is kept, and is the administrators' to see."""
+    """The twelfth event is about no e-mail: it is kept, and only administrators see it."""
     [sent] = sandbox.post_events({"type": "compliance_suspend"})
     [stored] = wait_for(
         lambda: odoo.find("sendgrid.event", ("sg_event_id", "=", sent["sg_event_id"])), "the account's event"
@@ -167,7 +167,7 @@ def test_account_event(odoo, sandbox):
 
 
 def test_last_word_whatever_the_order(odoo, sandbox):
-    """A batch in which everything comes twice and in the wrong order says the same as the right one."""
+    """A batch in which everything comes twice and in the wrong order gives the same result as the right one."""
     contact_id = odoo.contact("Grace Hopper", "grace@journey.test")
     sandbox.webhook(hold=True)
     odoo.compose(contact_id, "Mixed up", BODY)
@@ -196,7 +196,7 @@ def odoo_db(odoo):
 
 
 def test_ids_are_opaque(odoo, sandbox):
-    """Neither address nor name goes into the header that the vendor keeps."""
+    """The header, which the vendor keeps, contains neither address nor name."""
     contact_id = odoo.contact("Katherine Johnson", "katherine@journey.test")
     odoo.compose(contact_id, "Opaque", BODY)
     header = json.dumps(sandbox.smtpapi(sandbox.message_to("katherine@journey.test")))

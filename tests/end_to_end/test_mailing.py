@@ -35,7 +35,7 @@ def mailing(large_odoo, large_stack):
 
 
 def test_every_recipient_has_a_document(large_odoo, large_stack, mailing):
-    """Each recipient has one that points to the mailing and shows its content, and that follows its events."""
+    """Each recipient has a document that points to the mailing, shows its content and follows its events."""
     sandbox = SandboxClient(large_stack.sandbox)
     found = wait_for(
         lambda: len(found := large_odoo.documents(("recipient", "in", ADDRESSES))) == 8 and found, "eight documents"
@@ -63,7 +63,7 @@ def test_every_recipient_has_a_document(large_odoo, large_stack, mailing):
 
 
 def test_links_of_a_mailing(large_stack, mailing):
-    """Unsubscribe and view are each reader's own keys: marked, and not rewritten. The others are."""
+    """Unsubscribe and view links are keys of one reader: they are marked, and not tracked. The others are."""
     sandbox = SandboxClient(large_stack.sandbox)
     unsubscribe_links = set()
     for address in ADDRESSES:

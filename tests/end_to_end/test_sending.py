@@ -1,4 +1,4 @@
-"""What leaves Odoo over a real SMTP dialogue, and which documents that makes."""
+"""Mails that leave Odoo over a real SMTP dialogue, and the documents that they make."""
 
 import contextlib
 import re
@@ -56,7 +56,7 @@ def test_fifty_contacts(odoo, sandbox):
 
 
 def test_fifty_addresses_in_one_copy(odoo, sandbox):
-    """A mail with a long To and Cc: one copy, of which each recipient has a document and his own events."""
+    """A mail with a long To and Cc: one copy, in which each recipient has a document and his own events."""
     to = [f"to{number}@crowd.test" for number in range(30)]
     cc = [f"cc{number}@crowd.test" for number in range(20)]
     odoo.send_mail(
@@ -86,7 +86,7 @@ def test_fifty_addresses_in_one_copy(odoo, sandbox):
 
 @pytest.mark.parametrize("name", ["X-SMTPAPI", "x-smtpapi", "X-Smtpapi"])
 def test_header_of_the_user(odoo, sandbox, name):
-    """A header that the user set is merged, in whatever case; what is ours in it stays ours."""
+    """A header that the user set is merged, in any case; our settings in it stay ours."""
     address = f"case{sum(map(str.isupper, name))}@merge.test"
     own = '{"category": ["offer", "käse"], "unique_args": {"shop": "7", "odoo_id": "forged"}, "asm_group_id": 12}'
     odoo.send_mail(subject=LONG_SUBJECT, body_html=BODY, email_to=address, headers=repr({name: own}))
@@ -102,7 +102,7 @@ def test_header_of_the_user(odoo, sandbox, name):
 
 
 def test_secret_links(odoo, sandbox):
-    """Links that carry a token reach the recipient as they are, the others tracked; the rest of the body untouched."""
+    """Links with a token reach the recipient as they are, the others are tracked; the other text does not change."""
     odoo.send_mail(subject="Links", body_html=BODY, email_to="links@sending.test")
     message = sandbox.message_to("links@sending.test")
     assert [link["url"] for link in message["links"]] == [PLAIN_LINK]
@@ -124,7 +124,7 @@ def test_secret_links(odoo, sandbox):
 
 
 def test_body_without_secrets_is_untouched(odoo, sandbox):
-    """No secret link: the body leaves byte for byte, and no tracking setting is sent."""
+    """A body without secret links leaves byte for byte, and no tracking setting is sent."""
     body = "<p>Look at <a href='https://shop.example.com/a?b=1'>this</a> &nbsp;<b>–</b> <br>\n  and that.</p>"
     odoo.send_mail(subject="Untouched", body_html=body, email_to="untouched@sending.test")
     message = sandbox.message_to("untouched@sending.test")
@@ -134,7 +134,7 @@ def test_body_without_secrets_is_untouched(odoo, sandbox):
 
 
 def test_unfollow_link(odoo, sandbox):
-    """The link by which a follower leaves is his alone: not tracked, though a colleague has no document."""
+    """The link by which a follower leaves is his alone: it is not tracked, though a colleague has no document."""
     contact_id = odoo.contact("Followed", "followed@sending.test")
     _user_id, partner_id = odoo.user("Follower", "follower", email="follower@sending.test", notification_type="email")
     odoo.call("res.partner", "message_subscribe", [contact_id], [partner_id])
@@ -154,7 +154,7 @@ def test_unfollow_link(odoo, sandbox):
 
 
 def test_password_mail_is_kept_nowhere(odoo, sandbox):
-    """A portal user's password link goes out untracked, and the document keeps nothing of it."""
+    """A portal user's password link leaves untracked, and the document keeps nothing of it."""
     user_id, partner_id = odoo.user("Portal", "portal", "base.group_portal", email="portal@sending.test")
     odoo.call("res.users", "action_reset_password", [user_id])
     message = sandbox.message_to("portal@sending.test")
@@ -169,7 +169,7 @@ def test_password_mail_is_kept_nowhere(odoo, sandbox):
 
 
 def test_template(odoo, sandbox):
-    """A template's mail: core deletes it once sent, the document keeps what it said."""
+    """Core deletes a template's mail once it is sent; the document keeps its content."""
     contact_id = odoo.contact("Rosalind", "rosalind@sending.test")
     template_id = odoo.create(
         "mail.template",
@@ -216,7 +216,7 @@ def test_scheduled_message(odoo, sandbox, database):
 
 
 def test_mail_queue(odoo, sandbox):
-    """Mails that wait in the queue are sent by core's own job; each is a document."""
+    """Core's own job sends the mails that wait in the queue; each has a document."""
     addresses = [f"queued{number}@queue.test" for number in range(12)]
     odoo.call(
         "mail.mail",
@@ -244,7 +244,7 @@ def test_mail_queue(odoo, sandbox):
 
 
 def test_mail_queue_by_the_web_api(odoo, sandbox, expected_problems):
-    """The same by HTTPS: one that SendGrid does not take stops none, and the events find the documents."""
+    """The same by HTTPS: a mail that SendGrid refuses stops none, and the events find the documents."""
     expected_problems.append("failed sending mail")
     odoo.call("ir.config_parameter", "set_param", "sendgrid_tracking.api_host", sandbox.server.url)
     [account] = odoo.find("sendgrid.account", fields=["name"])
@@ -273,7 +273,7 @@ def test_mail_queue_by_the_web_api(odoo, sandbox, expected_problems):
 
 
 def test_colleagues_have_no_documents(odoo, sandbox):
-    """Of a message to a contact and a colleague, the contact has a document; the colleague's events are kept apart."""
+    """A message to a contact and a colleague: the contact has a document; the colleague's events are kept apart."""
     contact_id = odoo.contact("Customer", "customer@sending.test")
     address = "colleague@sending.test"
     _user_id, partner_id = odoo.user("Colleague", "colleague", email=address, notification_type="email")
@@ -308,7 +308,7 @@ def test_two_contacts_with_one_address(odoo, sandbox):
 
 
 def test_refused_login(odoo, sandbox):
-    """The relay refuses us: no document. When it takes the mail in the end, there is one, and no second."""
+    """While the relay refuses our login there is no document. Once it takes the mail there is one, and no second."""
     with server(odoo, sandbox.server.smtp_port, smtp_pass="SG.wrong") as server_id:
         mail_id = odoo.send_mail(
             subject="Refused", body_html=BODY, email_to="refused@sending.test", mail_server_id=server_id
@@ -322,7 +322,7 @@ def test_refused_login(odoo, sandbox):
         odoo.call("mail.mail", "send", [mail_id])
         assert odoo.read("mail.mail", mail_id, "state").state == "sent"
         document = odoo.document_to("refused@sending.test")
-        # Once more, while its events come in.
+        # Send it once more, while its events come in.
         odoo.call("mail.mail", "mark_outgoing", [mail_id])
         odoo.call("mail.mail", "send", [mail_id])
         messages = wait_for(lambda: len(found := sandbox.messages("Refused")) == 2 and found, "sent twice")
@@ -331,7 +331,7 @@ def test_refused_login(odoo, sandbox):
 
 
 def test_refused_recipient(odoo, expected_problems):
-    """Of three copies the server refuses the second: the first has a document, the others none until they leave."""
+    """The server refuses the second of three copies: the first has a document, the others none until they leave."""
     addresses = ["one@three.test", "two@three.test", "three@three.test"]
     contacts = [odoo.contact(address, address) for address in addresses]
 
@@ -376,7 +376,7 @@ def test_other_server_sees_nothing_of_the_addon(odoo):
 
 
 def test_broken_header_of_the_user(odoo, sandbox, expected_problems):
-    """SendGrid would take a message with a broken X-SMTPAPI and drop it: it does not leave, and the mail says why."""
+    """SendGrid would drop a message with a broken X-SMTPAPI: it does not leave, and the mail says why."""
     expected_problems.append("failed sending mail")
     mail_id = odoo.send_mail(
         subject="Broken", body_html=BODY, email_to="broken@sending.test", headers=repr({"X-SMTPAPI": "{broken"})
@@ -387,7 +387,7 @@ def test_broken_header_of_the_user(odoo, sandbox, expected_problems):
 
 
 def test_history_is_nobodys_to_change(odoo):
-    """Not even an administrator changes or deletes a document."""
+    """Nobody changes or deletes a document, not even an administrator."""
     contact_id = odoo.contact("History", "history@sending.test")
     odoo.compose(contact_id, "History", BODY)
     document = odoo.document_to("history@sending.test")
@@ -401,7 +401,7 @@ NO_LOGIN = {"smtp_authentication": "login", "smtp_user": False, "smtp_pass": Fal
 
 @contextlib.contextmanager
 def server(odoo, port, **values):
-    """A further mail server, marked as SendGrid's unless ``values`` say otherwise; archived afterwards."""
+    """Create another mail server, marked as SendGrid's unless ``values`` say otherwise; archive it afterwards."""
     [account] = odoo.find("sendgrid.account", fields=["name"])
     values = {
         "name": f"Port {port} {time.monotonic()}",
@@ -422,11 +422,11 @@ def server(odoo, port, **values):
 
 
 def without_blanks(text):
-    """A subject as far as it survives: Python's own folding can lose a blank between two encoded words."""
+    """Return a subject without blanks: Python's own folding can lose one between two encoded words."""
     return "".join(text.split())
 
 
 def mail_of(odoo, subject):
-    """The `mail.mail` of a subject."""
+    """Return the `mail.mail` of a subject."""
     [mail] = odoo.find("mail.mail", ("subject", "=", subject), fields=["subject"])
     return mail.id

@@ -1,4 +1,4 @@
-"""The webhook over real HTTP: stored before answered, everything else refused, and a drain that loses nothing."""
+"""The webhook over real HTTP: it stores before it answers, refuses everything else, and the drain loses nothing."""
 
 import base64
 import gzip
@@ -21,7 +21,7 @@ MEGABYTE = 1024 * 1024
 
 
 def make_event(name="open", **fields):
-    """An event that nobody has seen before, unless ``fields`` say otherwise."""
+    """Return an event that nobody has seen before, unless ``fields`` say otherwise."""
     return {
         "email": "somebody@webhook.test",
         "event": name,
@@ -36,7 +36,7 @@ def make_event(name="open", **fields):
 
 @pytest.fixture(autouse=True)
 def _nobody_else_posts(sandbox):
-    """What other tests have sent brings no more events."""
+    """Forget the messages of other tests, so that they bring no more events."""
     sandbox.clear()
 
 
@@ -78,7 +78,7 @@ def test_same_post_fifty_times_at_once(server):
             try:
                 return webhook.post(body, headers).status_code
             except requests.ConnectionError:
-                pass  # two processes have a short queue; SendGrid would post again, too
+                pass  # two processes have a short queue; SendGrid, too, would post again
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, range(50)))
@@ -94,7 +94,7 @@ def test_same_post_fifty_times_at_once(server):
 
 
 def test_forged_signatures(webhook, database):
-    """Whatever is not signed by the key over these very bytes is refused and leaves nothing."""
+    """A POST that the key did not sign over these very bytes is refused and leaves nothing."""
     before = count_batches(database)
     events = [make_event(), make_event("click", url="https://example.com/ä")]
     body = wire(events)
@@ -123,7 +123,7 @@ def test_forged_signatures(webhook, database):
 
 @pytest.mark.parametrize("signed", ["what arrives", "what was announced"])
 def test_half_a_body(webhook, database, signed):
-    """The connection ends before the announced length: nothing is stored, even if what came is signed."""
+    """The connection ends before the announced length: nothing is stored, even if the received part is signed."""
     before = count_batches(database)
     half = wire([make_event()])
     whole = half + b" " * 1000
@@ -168,7 +168,7 @@ def test_too_large(webhook, database):
 
 
 def test_methods_and_tokens(webhook, database):
-    """Only POST, and only at the secret address."""
+    """Only POST is answered, and only at the secret address."""
     before = count_batches(database)
     body = wire([make_event()])
     headers = webhook.sign(body)
@@ -181,7 +181,7 @@ def test_methods_and_tokens(webhook, database):
 
 
 def test_bodies_that_are_no_batch(odoo, webhook, database):
-    """What SendGrid signs is kept whatever it is, and shown with the reason; the next batch is none the worse."""
+    """Every body that SendGrid signs is kept, and shown with the reason; the next batch is not harmed."""
     bodies = [b"", b"{}", b"[", b"\xff\xfe", b'{"event": "open"}', b"null", b"[" * 100_000]
     before = last_batch(database)
     assert {webhook.post(body, webhook.sign(body)).status_code for body in bodies} == {204}
@@ -231,7 +231,7 @@ def test_events_before_their_mail(odoo, webhook):
 
 @pytest.fixture
 def crowd(odoo, sandbox):
-    """Twenty documents of one copy, of which nothing has been heard yet: addresses and what names their events."""
+    """Twenty documents of one copy, before any event: their addresses, and the ids that name them in events."""
     url = sandbox.webhook()["url"]
     sandbox.webhook(url=None)
     domain = f"{secrets.token_hex(4)}.test"
@@ -244,13 +244,13 @@ def crowd(odoo, sandbox):
 
 
 def state_of(odoo, addresses):
-    """What the documents say."""
+    """Return the values of the documents."""
     names = ["status", "open_count", "click_count", "first_open_date", "last_open_date", "delivered_date"]
     return {tuple(one[name] for name in names) for one in odoo.documents(("recipient", "in", addresses), fields=names)}
 
 
 def make_crowd_events(crowd, opens, padding=0):
-    """For each of the crowd a delivery and then some opens, one every five minutes; and the state that makes."""
+    """Return a delivery and some opens for each of the crowd, one every five minutes; and the state that follows."""
     addresses, ids = crowd
     start = int(time.time())
     agent = BROWSER + " " * bool(padding) + "x" * padding
@@ -268,7 +268,7 @@ def make_crowd_events(crowd, opens, padding=0):
 
 
 def test_second_drain_beside_the_first(odoo, webhook, database, crowd):
-    """While events pour in, twice each, and the scheduler drains, others start the drain too: the same state."""
+    """While events pour in twice each and the scheduler drains, others start the drain too: the state is the same."""
     events, expected = make_crowd_events(crowd, opens=30)
     before = last_batch(database)
     posts = [events[start : start + 20] for start in range(0, len(events), 20)] * 2
@@ -312,7 +312,7 @@ def test_killed_after_the_answer(stack, odoo, webhook, database):
 
 
 def test_killed_in_the_middle_of_the_drain(stack, odoo, webhook, database, crowd):
-    """The server dies while it drains, when some is done and some is not: in the end nothing is missing or double."""
+    """The server dies in the middle of a drain: in the end nothing is missing or double."""
     events, expected = make_crowd_events(crowd, opens=150, padding=2500)
     before = last_batch(database)
     size = len(events) // 6 + 1
@@ -323,7 +323,7 @@ def test_killed_in_the_middle_of_the_drain(stack, odoo, webhook, database, crowd
         rows = database.query("SELECT state, count(*) FROM sendgrid_event_batch WHERE id > %s GROUP BY state", before)
         return dict(rows)
 
-    # The job is held until all is there.
+    # Hold the job until all is there.
     job = odoo.ref("sendgrid_tracking.ir_cron_drain")
     wait_for(lambda: not hold(odoo, job), "the job held")
     assert [webhook.post(body).status_code for body in bodies] == [204] * 6
@@ -347,7 +347,7 @@ def test_killed_in_the_middle_of_the_drain(stack, odoo, webhook, database, crowd
 
 
 def hold(odoo, job):
-    """Switch a job off; tell why not, if it is running."""
+    """Switch a job off; return why not, if it is running."""
     try:
         odoo.write("ir.cron", job, active=False)
         return ""

@@ -1,6 +1,6 @@
-"""The fault suite: what breaks in the real world is broken here, on a real Odoo with its own PostgreSQL.
+"""The fault suite: it causes the failures of the real world on a real Odoo with its own PostgreSQL.
 
-Run it with `script/test faults`. Its numbers are those that the project promises; options change them.
+Run it with `script/test faults`. The default numbers are those that the project promises; options change them.
 """
 
 import random
@@ -22,7 +22,7 @@ REPORT = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
-    """The options of the suite."""
+    """Add the options of the suite."""
     group = parser.getgroup("faults")
     group.addoption("--seed", type=int, help="of what happens by chance; default: another one each time, printed")
     group.addoption("--rounds", type=int, default=30, help="how often something is killed (30)")
@@ -39,7 +39,7 @@ def pytest_configure(config):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """What was measured, for people to read; and the seed, to have the same again."""
+    """Print the measurements for people to read, and the seed with which the same run can be repeated."""
     terminalreporter.write_line(f"faults: --seed={config.getoption('seed')}")
     for line in config.stash[REPORT]:
         terminalreporter.write_line(line)
@@ -47,13 +47,13 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def report(request):
-    """Have a line printed at the end."""
+    """A function that has a line printed at the end."""
     return request.config.stash[REPORT].append
 
 
 @pytest.fixture
 def chance(request):
-    """What happens by chance, the same for the same seed."""
+    """The random numbers of a test, the same for the same seed."""
     return random.Random(f"{request.config.getoption('seed')} {request.node.name}")
 
 
@@ -69,8 +69,8 @@ def stack(cluster):
     cluster.start()
     with stacks.for_tests(workers=2, options=["--max-cron-threads=1"]) as running:
         with cluster.administrator() as cursor:
-            # PostgreSQL does not log the next numbers of a copied database's sequences: after a crash they would come
-            # again. A checkpoint has it log them.
+            # PostgreSQL does not log the next numbers of a copied database's sequences, so that a crash would repeat
+            # them. A checkpoint makes it log them.
             cursor.execute("CHECKPOINT")
         yield running
 
@@ -95,11 +95,11 @@ def webhook(stack):
 
 @pytest.fixture(scope="module")
 def database(stack):
-    """What is committed."""
+    """The database, as another connection sees it: only committed rows."""
     return Database(stack.odoo.database)
 
 
 @pytest.fixture
 def crowd(stack, database):
-    """Two hundred documents, each to a contact of its own, about which nothing has been heard."""
+    """Two hundred documents, each to a contact of its own, without events."""
     return Crowd(database, 200)

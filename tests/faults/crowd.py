@@ -1,4 +1,4 @@
-"""Documents that events can be about, and what the events have to add up to: the reference."""
+"""Documents that events can be about, and a reference that computes the state that the events must lead to."""
 
 import datetime
 import secrets
@@ -31,7 +31,7 @@ env["sendgrid.email"].create([
 env.cr.commit()
 """
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
-# What happens, how often, and what it says. An event is what it is about, its kind and its second: nothing else varies.
+# Each kind's share in percent, and its fields. Document, kind and second name an event; nothing else varies.
 KINDS = {
     "processed": (38, {}),
     "delivered": (36, {"response": "250 2.0.0 OK"}),
@@ -60,7 +60,7 @@ class Crowd:
         self.start = int(time.time()) - 1800
 
     def event(self, chance):
-        """An event about one of them, chosen by chance."""
+        """Return an event about one of the documents, chosen by chance."""
         number = chance.randrange(len(self.addresses))
         [kind] = chance.choices(list(KINDS), [often for often, _said in KINDS.values()])
         return {
@@ -75,11 +75,11 @@ class Crowd:
         }
 
     def events(self, chance, number):
-        """Some of them."""
+        """Return some events."""
         return [self.event(chance) for _ in range(number)]
 
     def wait_until_drained(self, timeout=180):
-        """Wait until all that was received is processed. The minute of Odoo's scheduler takes a second here."""
+        """Wait until all that was received is processed. Odoo's scheduler looks each second here, not each minute."""
 
         def is_drained():
             self.database.minute_is_over()
@@ -88,7 +88,7 @@ class Crowd:
         wait_for(is_drained, "all drained", timeout)
 
     def check(self, events):
-        """Assert that these events, and no others, are there once, and that each document is what its own add up to."""
+        """Assert that exactly these events are stored, each once, and that each document has their state."""
         parsed, rejected = parse_batch(wire(events))
         assert not rejected
         by_copy = defaultdict(dict)
@@ -114,7 +114,7 @@ class Crowd:
             state = fold(by_copy[odoo_id].values())
             found = {name: value or None for name, value in zip(COLUMNS, values, strict=True)}
             found = found, sorted(facts or ()), error, bounces or 0
-            # What follows from a bounce follows once.
+            # The consequences of a bounce happen once.
             wanted = as_columns(state), sorted(state.facts), None, int("bounced" in state.facts)
             if found != wanted:
                 wrong[odoo_id] = f"found {found}, wanted {wanted}"
@@ -122,7 +122,7 @@ class Crowd:
 
 
 def as_columns(state):
-    """A state as its document keeps it."""
+    """Return a state as its document stores it."""
 
     def moment(seconds):
         return seconds and datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).replace(tzinfo=None)
@@ -139,5 +139,5 @@ def as_columns(state):
         "machine_open_count": state.machine_open_count,
         "machine_click_count": state.machine_click_count,
     }
-    # What has not happened, a document says in more ways than one.
+    # A document stores the absence of a value in several ways.
     return {name: value or None for name, value in columns.items()}

@@ -1,7 +1,7 @@
-"""A program for `atheris`, which changes bodies so that they reach what no body has reached yet of the parser.
+"""A program for `atheris`, which changes bodies so that they reach code of the parser that no body has reached yet.
 
-It wants of a body what `test_fuzz` wants, but for good neighbours, which it cannot know; and ends with an error at the
-first that does not keep to it. Arguments are libFuzzer's.
+It demands the same of each body as `test_fuzz`, except that it cannot know the good neighbours. It ends with an error
+at the first body that fails. Its arguments are libFuzzer's.
 """
 
 import sys
@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["tools"]):
 
 
 def check(body):
-    """Parse a body: what is read has a fingerprint, what is not has a reason."""
+    """Parse a body: every event must have a fingerprint, and every rejected element a reason."""
     try:
         events, rejected = parse_batch(body)
     except BatchError as error:

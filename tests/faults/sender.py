@@ -1,4 +1,4 @@
-"""SendGrid's side of the webhook: it posts again, for as long as it takes, what was not answered 2xx."""
+"""SendGrid's side of the webhook: it repeats a POST, for as long as it takes, until it is answered 2xx."""
 
 import contextlib
 import queue
@@ -14,7 +14,7 @@ PATIENCE = 180  # seconds
 
 
 class Sender:
-    """Posts batches of events from some threads at once, each until it is answered 2xx; a tenth of them twice."""
+    """Posts batches of events from several threads, each until it is answered 2xx, and a tenth of them twice."""
 
     def __init__(self, webhook, make_events, chance, clients=4):
         self.webhook = webhook
@@ -39,7 +39,7 @@ class Sender:
         self.finish()
 
     def finish(self):
-        """Make no more, and wait until all is answered 2xx."""
+        """Make no more events, and wait until all are answered 2xx."""
         self._ends.set()
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -61,9 +61,9 @@ class Sender:
         try:
             while (body := self._bodies.get()) is not None:
                 while not self._post(body):
-                    time.sleep(0.1)  # SendGrid's pause, which takes minutes there
+                    time.sleep(0.1)  # SendGrid waits for minutes here
                 self.taken += 1
-        except Exception as problem:  # for whoever waits for us
+        except Exception as problem:  # raised again in the thread that waits for us
             self.problem = problem
 
     def _post(self, body):
@@ -76,7 +76,7 @@ class Sender:
 
 
 def keep_running(server):
-    """Start Odoo again when it has ended, as systemd does: with processes it ends when it misses its database."""
+    """Start Odoo again after it ended, as systemd does: with several processes it ends if it misses its database."""
     if not server.running():
-        with contextlib.suppress(say.Problem):  # the next time
+        with contextlib.suppress(say.Problem):  # the next call tries again
             server.start()

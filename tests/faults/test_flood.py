@@ -8,12 +8,12 @@ from statistics import median
 from crowd import Crowd
 from harness import wait_for
 
-AT_ONCE = 1000  # events of a POST, about as many as SendGrid's largest
+AT_ONCE = 1000  # events of a POST, about as many as in SendGrid's largest
 EVENTS_OF_A_DOCUMENT = 20
 
 
 class Visitor:
-    """Somebody who goes from page to page of the web client, as far as the server notices."""
+    """A user who goes from page to page of the web client; it makes the requests that the server would get."""
 
     def __init__(self, odoo, crowd):
         self.odoo = odoo
@@ -21,7 +21,7 @@ class Visitor:
         self.seconds = []
 
     def visit(self):
-        """Look at the list of documents, one of them with its events, and its contact; change that."""
+        """Open the list of documents, one document with its events, and its contact; change the contact."""
         start = time.monotonic()
         found = self.odoo.call(
             "sendgrid.email", "web_search_read", [], {"subject": {}, "status": {}, "recipient": {}}, limit=80
@@ -40,12 +40,12 @@ class Visitor:
         self.seconds.append(time.monotonic() - start)
 
     def summary(self):
-        """How long that takes."""
+        """Return the times of the visits in words."""
         return f"{median(self.seconds) * 1000:.0f} ms (of {len(self.seconds)} the longest {max(self.seconds):.1f} s)"
 
 
 def test_flood(request, odoo, database, webhook, chance, report):
-    """All is taken and drained to the last event, and the pages come meanwhile; how quickly is told, not judged."""
+    """Every event is stored and drained, and the pages answer meanwhile. The times are reported, not judged."""
     number = request.config.getoption("flood")
     crowd = Crowd(database, max(number // EVENTS_OF_A_DOCUMENT, 1))
     idle, busy = Visitor(odoo, crowd), Visitor(odoo, crowd)
@@ -56,10 +56,10 @@ def test_flood(request, odoo, database, webhook, chance, report):
 
     def work():
         busy.visit()
-        while not ends.wait(2):  # for reading what is there
+        while not ends.wait(2):  # the time in which the user reads
             busy.visit()
 
-    # Made as they are posted: a million would fill the memory. Each names itself, so that none is like another.
+    # Make the events only when they are posted: a million would fill the memory. The URL makes each event unique.
     def post(batch):
         with lock:
             events = crowd.events(chance, AT_ONCE)

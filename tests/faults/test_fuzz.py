@@ -1,6 +1,6 @@
-"""Bodies that nobody would send on purpose: no exception leaves the parser, and no good event beside a bad one is lost.
+"""Absurd bodies: no exception leaves the parser, and no good event beside a bad element is lost.
 
-Real events are changed by chance: values of other types, absurd numbers and depths, broken texts; then bytes.
+Chance changes real events: values of other types, absurd numbers and depths, broken texts; then bytes.
 """
 
 import json
@@ -25,8 +25,8 @@ DATA = Path(__file__).parents[1] / "data"
 SAMPLES = [event for path in sorted(DATA.glob("*.json")) for event in json.loads(path.read_text(encoding="utf-8"))]
 FIELDS = sorted({name for event in SAMPLES for name in event})
 MEGABYTE = 1024 * 1024
-AT_ONCE = 100  # bodies of one of hypothesis's examples, which cost more than a body
-# JSON source of values that no field has. Not all of it is JSON.
+AT_ONCE = 100  # bodies in one of hypothesis's examples, because an example costs more than a body
+# JSON source of values that no field has. Not all of it is valid JSON.
 ODD = [
     *("null", "true", "false", "[]", "{}", '""', "0", "-1", "1.5", "1e400", "-1e400", "NaN", "Infinity", "-Infinity"),
     *("1" * 20, "1e" + "9" * 400, "-0", "0.1e-400", "4294967296", "18446744073709551616", "1795500000000", "1e9"),
@@ -51,16 +51,16 @@ ODD = [
         '{"a":' * 50 + "1" + "}" * 50,
     ),
 ]
-# The same, but each takes so long that it is chosen now and then only.
+# More such values. Each takes long, so chance rarely chooses one.
 HEAVY = ["9" * 5000, "[" * 3000 + "]" * 3000, '{"a":' * 3000 + "1" + "}" * 3000, '"' + "x" * 70_000 + '"']
-# What breaks the JSON of one element, and so of all.
+# Texts that break the JSON of one element, and so of the whole body.
 BROKEN = ['"', "'", "}", "]", "[", "{", ",", ":", "\\", '"\\x"', "nul", "--1", "\n", "\t", "/*", "undefined"]
-# Bytes that are no UTF-8, or no text that the database takes.
+# Bytes that are not UTF-8, or a text that the database does not accept.
 WRONG_BYTES = [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x00", b"\x80", b"\xef\xbb\xbf", b"\xfe\xff"]
 
 
 def good(number):
-    """A good event that names itself."""
+    """Return a good event that names itself."""
     return {"email": f"good{number}@fuzz.test", "event": "delivered", "timestamp": 1_795_500_000 + number}
 
 
@@ -69,7 +69,7 @@ def dump(event):
 
 
 def bad_element(chance):
-    """The source of an element that is JSON, but an event only by luck; as text in which all may stand."""
+    """Return the source of an element that is mostly JSON and only by luck an event, as a text of any characters."""
     event = dict(chance.choice(SAMPLES))
     members = [f"{json.dumps(name)}:{dump(value)}" for name, value in event.items()]
     for _ in range(chance.choice((0, 1, 1, 1, 2, 5))):
@@ -79,7 +79,7 @@ def bad_element(chance):
             return odd
         member = f"{json.dumps(chance.choice(FIELDS))}:{odd}"
         if where < 0.5 or not members:
-            # Also a second member of the same name.
+            # This can also add a second member of the same name.
             members.insert(chance.randint(0, len(members)), member)
         else:
             members[chance.randrange(len(members))] = member
@@ -87,7 +87,7 @@ def bad_element(chance):
 
 
 def with_wrong_bytes(chance, source):
-    """Bytes that are no text inside of a string of an element: of that element's JSON nothing is broken."""
+    """Put bytes that are no text into a string of an element. The structure of its JSON stays whole."""
     quotes = [index for index, mark in enumerate(source) if mark == ord(":") and source[index + 1 : index + 2] == b'"']
     if quotes and b"\\" not in source:
         index = chance.choice(quotes) + 2
@@ -96,7 +96,7 @@ def with_wrong_bytes(chance, source):
 
 
 def make_body(chance):
-    """A body, and how many good events in it have to be found; None if it may be no JSON at all."""
+    """Return a body, and how many good events must be found in it; None if the body may be no JSON at all."""
     elements, expected = [], 0
     for _ in range(chance.choice((1, 1, 2, 3, 6))):
         if chance.random() < 0.4:
@@ -125,7 +125,7 @@ def make_body(chance):
 
 
 def check(body, expected):
-    """Parse a body: it is read or a BatchError, and the good events are found."""
+    """Parse a body. It must be read or raise a BatchError, and the good events must be found."""
     try:
         events, rejected = parse_batch(body)
     except BatchError as error:
@@ -144,12 +144,12 @@ def check(body, expected):
 
 
 def peak_memory():
-    """The most that this process ever had, in bytes."""
+    """Return the peak memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure(kind):
-    """Parse one of the largest bodies in this process, which has done nothing else; return what it took, in bytes."""
+    """Parse one of the largest bodies in this otherwise idle process; return the memory that it took, in bytes."""
     body = HUGE[kind](4 * MEGABYTE - 200)
     before = peak_memory()
     check(body, None)
@@ -157,7 +157,7 @@ def measure(kind):
 
 
 def test_parser(request, report):
-    """Bodies by the hundred thousand: what is wrong with one is its own affair, and memory does not grow with them."""
+    """Parse hundreds of thousands of bodies: a bad element harms no other, and memory does not grow."""
     bodies = request.config.getoption("bodies")
     count = 0
 
@@ -165,7 +165,7 @@ def test_parser(request, report):
         max_examples=-(-bodies // AT_ONCE),
         database=None,
         deadline=None,
-        phases=[Phase.generate],  # a body is not made smaller by making its seed smaller
+        phases=[Phase.generate],  # do not shrink: a smaller seed makes no smaller body
         suppress_health_check=list(HealthCheck),
     )
     @given(st.integers(min_value=0, max_value=2**64 - 1))
@@ -180,7 +180,7 @@ def test_parser(request, report):
         check(*make_body(Random(number)))
     before, start = peak_memory(), time.monotonic()
     parse_many()
-    # Hypothesis stops early when it thinks that it has seen all.
+    # Hypothesis stops early when it thinks that it has seen all examples.
     chance = Random(request.config.getoption("seed"))
     while count < bodies:
         check(*make_body(chance))
@@ -190,10 +190,10 @@ def test_parser(request, report):
     assert grown < 100
 
 
-if find_spec("atheris"):  # there are no packages of it for some machines
+if find_spec("atheris"):  # some machines have no packages of it
 
     def test_guided(request, report, tmp_path):
-        """As many bodies again, changed by what the parser did with those before."""
+        """Parse as many bodies again, changed by the parser's reaction to earlier ones."""
         bodies, start = max(request.config.getoption("bodies"), 1000), time.monotonic()
         program = Path(__file__).with_name("guided.py")
         limits = ["-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", f"-seed={request.config.getoption('seed') + 1}"]
@@ -223,7 +223,7 @@ HUGE = {
 
 
 def test_four_megabytes(report):
-    """The largest bodies that are taken: read or refused, with memory for what is in them and no more."""
+    """The largest accepted bodies are read or refused, and take only the memory that their content needs."""
     with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
         peaks = dict(zip(HUGE, pool.map(measure, HUGE, chunksize=1), strict=True))
     worst = max(peaks, key=peaks.get)
@@ -233,7 +233,7 @@ def test_four_megabytes(report):
 
 
 def test_posts(request, stack, database, webhook, crowd, chance, report):
-    """The same by HTTP, signed: all are taken, all are processed, and the good events in them reach their documents."""
+    """The same by signed HTTP: all bodies are stored and processed, and their good events reach their documents."""
     number = request.config.getoption("posts")
     events, bodies = [], []
     for index in range(number):
@@ -245,7 +245,7 @@ def test_posts(request, stack, database, webhook, crowd, chance, report):
             elements = [bad_element(chance).encode("utf-8", "surrogatepass") for _ in range(2)]
             elements.insert(chance.randint(0, 2), dump(event).encode())
             bodies.append(b"[" + b",".join(elements) + b"]")
-    # Some of the largest.
+    # Add some of the largest bodies.
     bodies[: len(HUGE)] = [make(4 * MEGABYTE - 200) for make in HUGE.values()] if number > 1000 else bodies[: len(HUGE)]
     events = [event for body, event in zip(bodies[::10], events, strict=True) if dump(event).encode() in body]
     log, start = Log(stack.odoo.log), time.monotonic()
@@ -258,7 +258,7 @@ def test_posts(request, stack, database, webhook, crowd, chance, report):
     assert not database.query(
         "SELECT error FROM sendgrid_event_batch WHERE state = 'failed' AND error NOT LIKE '{\"code\": %'"
     )
-    # Two that chance made alike are one event.
+    # Two events that chance made equal count as one.
     expected = {event.fingerprint for event in parse_batch(wire(events))[0]}
     stored = database.query("SELECT fingerprint FROM sendgrid_event WHERE odoo_id LIKE %s", f"{crowd.domain}-%")
     assert sorted(fingerprint for (fingerprint,) in stored) == sorted(expected)

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments, while events are taken and drained: nothing that was answered 2xx is lost or double."""
+"""`kill -9` at random moments, while events are stored and drained: no acknowledged event is lost or double."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ RECOVERY = 120  # seconds
 
 
 class Killer:
-    """What can die, each way a method."""
+    """Kills a part of the system; each way is a method."""
 
     def __init__(self, stack, cluster, database, chance):
         self.stack = stack
@@ -28,32 +28,32 @@ class Killer:
         self.chance = chance
 
     def job_worker(self):
-        """The process that drains."""
+        """Kill the process that drains."""
         self._kill_worker("WorkerCron")
 
     def http_worker(self):
-        """One of the processes that take POSTs."""
+        """Kill one of the processes that take POSTs."""
         self._kill_worker("WorkerHTTP")
 
     def server(self):
-        """All of Odoo; somebody starts it again."""
+        """Kill all of Odoo, and start it again."""
         self.stack.odoo.kill()
         self.stack.odoo.start()
 
     def postgres(self):
-        """All of PostgreSQL; somebody starts it again."""
+        """Kill all of PostgreSQL, and start it again."""
         self.cluster.kill()
-        time.sleep(self.chance.uniform(0, 1))  # nobody starts it again at once
+        time.sleep(self.chance.uniform(0, 1))  # it is down for a moment
         self.cluster.start()
 
     def backend(self):
-        """One of PostgreSQL's processes: it ends the others, and recovers by itself."""
+        """Kill one of PostgreSQL's processes: the server then ends the others, and recovers by itself."""
         _server, *others = self.cluster.processes()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.chance.choice(others), signal.SIGKILL)
 
     def connections(self):
-        """All connections to the database, as an administrator or a firewall cuts them."""
+        """End all connections to the database, as an administrator or a firewall does."""
         with contextlib.suppress(psycopg2.OperationalError):
             self.database.query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid != pg_backend_pid()",
@@ -64,7 +64,7 @@ class Killer:
         with open(self.stack.odoo.log, errors="replace") as log:
             started = {int(pid): name for name, pid in ALIVE.findall(log.read())}
         alive = [pid for pid in process.children(self.stack.odoo.process.pid) if started.get(pid) == kind]
-        with contextlib.suppress(ProcessLookupError, IndexError):  # it is just being replaced
+        with contextlib.suppress(ProcessLookupError, IndexError):  # it may just be being replaced
             os.kill(self.chance.choice(alive), signal.SIGKILL)
 
 
@@ -72,10 +72,10 @@ WAYS = ("job_worker", "http_worker", "server", "postgres", "backend", "connectio
 
 
 def test_kill(request, stack, cluster, database, webhook, crowd, chance, report):
-    """Kill something at a random moment, again and again, while SendGrid posts; then look at what is there."""
+    """Kill something at a random moment, again and again, while SendGrid posts; then check the result."""
     rounds = request.config.getoption("rounds")
     killer = Killer(stack, cluster, database, chance)
-    # Each way as often as the others, in an order of chance.
+    # Use each way as often as the others, in a random order.
     ways = [WAYS[number % len(WAYS)] for number in range(rounds)]
     chance.shuffle(ways)
     hit_draining = 0
@@ -86,7 +86,7 @@ def test_kill(request, stack, cluster, database, webhook, crowd, chance, report)
     with Sender(webhook, lambda: crowd.events(chance, chance.randint(1, 200)), chance) as sender:
         for way in ways:
             wait_for(pending, "something to drain")
-            time.sleep(chance.uniform(0, 1))  # the random moment
+            time.sleep(chance.uniform(0, 1))  # a random moment
             hit_draining += bool(pending())
             getattr(killer, way)()
             taken = sender.taken

@@ -1,4 +1,4 @@
-"""No database, no disk: the answer is not 2xx, nothing is half stored, and all goes on by itself afterwards."""
+"""Without database or disk no answer is 2xx, nothing is half stored, and all work continues by itself afterwards."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def refusing(cluster, database):
-    """Ways in which the database refuses connections."""
+    """Ways to make the database refuse connections, by name."""
 
     def alter(option, disconnect=False):
         with cluster.administrator() as cursor:
@@ -54,7 +54,7 @@ def refusing(cluster, database):
 
 @pytest.mark.parametrize("way", ["closed", "full", "stopped"])
 def test_no_database(stack, database, webhook, crowd, chance, refusing, way):
-    """While the database cannot be reached nothing is taken; afterwards everything is, without anybody's doing."""
+    """While the database cannot be reached no POST is taken; afterwards all are, without anybody's help."""
     before = crowd.events(chance, 300)
     assert webhook.post(before).status_code == 204
     refused = [crowd.events(chance, 50) for _ in range(REFUSED)]
@@ -67,7 +67,7 @@ def test_no_database(stack, database, webhook, crowd, chance, refusing, way):
 
 
 def status_of(webhook, events):
-    """The answer to a POST; 0 if there is none."""
+    """Return the status of the answer to a POST; 0 if there is none."""
     try:
         return webhook.post(events).status_code
     except requests.RequestException:
@@ -86,7 +86,7 @@ def post_until_taken(stack, webhook, batches):
 
 
 def can_mount():
-    """Whether this machine lets us have a small file system in memory."""
+    """Tell whether this machine lets us mount a small file system in memory."""
     with tempfile.TemporaryDirectory() as folder:
         possible = os.geteuid() == 0 and mount(folder, "size=1m")
         subprocess.run(["umount", folder], capture_output=True, check=False)
@@ -94,15 +94,15 @@ def can_mount():
 
 
 def mount(folder, options):
-    """Mount one; tell whether that was possible."""
+    """Mount a file system in memory; tell whether that was possible."""
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
     return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 @contextlib.contextmanager
 def small_disk(cluster, database, table):
-    """The table on a disk with 8 MB to spare. This yields what makes it larger, and the name of its table space."""
-    name = f"small_{secrets.token_hex(4)}"  # a killed run may have left one
+    """Put the table on a disk with 8 MB to spare. Give a function that makes it larger, and the table space's name."""
+    name = f"small_{secrets.token_hex(4)}"  # unique, since a killed run may have left one
     names = {"space": Identifier(name), "table": Identifier(table), "role": Identifier(postgres.ROLE)}
     size = database.value("SELECT pg_table_size(%s)", table) + 8 * MEGABYTE
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +121,7 @@ def small_disk(cluster, database, table):
             database.query("DROP TABLE IF EXISTS filler")
             database.query(SQL("ALTER TABLE {table} SET TABLESPACE pg_default").format(**names))
             with cluster.administrator() as cursor:
-                cursor.execute("CHECKPOINT")  # removes the files of what was moved
+                cursor.execute("CHECKPOINT")  # removes the files that were moved away
                 cursor.execute(SQL("DROP TABLESPACE {space}").format(**names))
         finally:
             subprocess.run(["umount", "--lazy", folder], capture_output=True, check=False)
@@ -129,14 +129,14 @@ def small_disk(cluster, database, table):
 
 @contextlib.contextmanager
 def small_files(cluster, _database, _table):
-    """No file of PostgreSQL's may be larger than 16 MB, as its log segments are: any owner may ask the system for that.
+    """Limit PostgreSQL's files to 16 MB, the size of its log segments. The system lets their owner do that.
 
-    This yields what takes the limit away.
+    Give a function that removes the limit.
     """
 
     def limit(size):
         for pid in cluster.processes():
-            # One that has just ended is none to limit.
+            # A process that has just ended needs no limit; ignore that error.
             subprocess.run(
                 cluster.as_owner("prlimit", f"--pid={pid}", f"--fsize={size}:"), capture_output=True, check=False
             )
@@ -156,19 +156,19 @@ if can_mount():
 
 @pytest.mark.parametrize(("shortage", "table"), CASES)
 def test_full_disk(stack, cluster, database, webhook, crowd, chance, shortage, table):
-    """What cannot be written is not taken, and nothing of it is there; with room again all goes on by itself."""
+    """A POST that cannot be written is refused, and not stored in part; with space again all continues by itself."""
     known = database.value("SELECT count(*) FROM sendgrid_event_batch")
     taken, refused = [], []
 
     def fill():
-        # Texts that no compression makes smaller.
+        # No compression makes these texts smaller.
         events = crowd.events(chance, 300)
         padding = [{**event, "padding": secrets.token_hex(5000)} for event in events]
         (taken if status_of(webhook, padding) == 204 else refused).append(events)
 
     with shortage(cluster, database, table) as (relieve, space):
         if table == "sendgrid_event":
-            # These are taken: it is the drain that has no room.
+            # These POSTs are taken: only the drain has no space.
             occupy(database, space)
             for _ in range(5):
                 fill()
@@ -187,7 +187,7 @@ def test_full_disk(stack, cluster, database, webhook, crowd, chance, shortage, t
 
 
 def occupy(database, name):
-    """Fill the small disk, up to the last page."""
+    """Fill the small disk up to the last page."""
     database.query(SQL("CREATE TABLE filler (padding text STORAGE PLAIN) TABLESPACE {}").format(Identifier(name)))
     for rows in (100, 1):
         with contextlib.suppress(psycopg2.errors.DiskFull):
@@ -196,5 +196,5 @@ def occupy(database, name):
 
 
 def drain_stopped(stack):
-    """Whether the drain has said that it goes on later."""
+    """Tell whether the drain has logged that it continues later."""
     return "No space left on device" in stack.odoo.log.read_text(errors="replace")

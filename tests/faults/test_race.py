@@ -42,13 +42,13 @@ getattr(env.cr, os.environ["END"])()
 MAILS = 60
 
 
-# Core says so of each conflict, also of one after which all is tried again.
+# Core logs this for each conflict, even if it tries again and succeeds.
 CONFLICTS = ("could not serialize access", "deadlock detected")
 
 
 @pytest.fixture(autouse=True)
 def _nothing_in_the_log(stack):
-    """Whatever happens at once, nothing of it is an error."""
+    """Fail a test if anything that happens at once is logged as an error."""
     log = Log(stack.odoo.log)
     yield
     problems = [one for one in log.problems() if not any(conflict in one for conflict in CONFLICTS)]
@@ -56,7 +56,7 @@ def _nothing_in_the_log(stack):
 
 
 def test_same_post_fifty_times(webhook, crowd, chance):
-    """Fifty deliveries of one POST in the same moment."""
+    """Fifty deliveries of one POST at the same moment."""
     events = crowd.events(chance, 1000)
     with ThreadPoolExecutor(50) as pool:
         assert list(pool.map(lambda _number: webhook.post(events).status_code, range(50))) == [204] * 50
@@ -65,7 +65,7 @@ def test_same_post_fifty_times(webhook, crowd, chance):
 
 
 def test_second_and_third_drain(database, webhook, crowd, chance):
-    """Two more processes drain what is just coming in, past the lock that lets only one of them."""
+    """Two more processes drain the incoming events, past the lock that lets only one of them."""
     running = "SELECT count(*) FROM ir_config_parameter WHERE key LIKE 'another_drain.%'"
     with ThreadPoolExecutor(2) as pool:
         drains = [pool.submit(databases.run_script, database.name, DRAIN) for _ in range(2)]
@@ -80,7 +80,7 @@ def test_second_and_third_drain(database, webhook, crowd, chance):
 
 
 def test_drain_beside_the_mail_queue(odoo, sandbox, database, crowd):
-    """The queue sends mails about contacts whom others edit, while the events of those just sent are drained."""
+    """The queue sends mails about contacts that others edit, while the events of the mails just sent are drained."""
     queue = odoo.ref("mail.ir_cron_mail_scheduler_action")
     odoo.write("ir.cron", queue, nextcall="2100-01-01 00:00:00")
     contacts = odoo.find("res.partner", ("email", "in", crowd.addresses), fields=["email"])[:50]
@@ -137,7 +137,7 @@ def test_drain_beside_the_mail_queue(odoo, sandbox, database, crowd):
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_events_before_their_mail(sandbox, database, end):
-    """A transaction that is still open has sent a mail, whose events come and are drained; then it ends, so or so."""
+    """A transaction that is still open has sent a mail, whose events are drained; then it commits or rolls back."""
     address = f"{end}-{int(time.time())}@early.test"
     said = databases.run_script(database.name, SEND, ADDRESS=address, END=end)
     assert int(said.split("early:")[1]), "events came before their document"
