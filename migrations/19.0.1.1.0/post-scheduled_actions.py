@@ -19,4 +19,6 @@ def migrate(cr, version):
     for name, (model, code) in SCHEDULED_ACTIONS.items():
         job = env.ref(f"sendgrid_tracking.{name}", raise_if_not_found=False)
         if job:
-            job.ir_actions_server_id.write({"model_id": env["ir.model"]._get_id(model), "code": code})
+            job.ir_actions_server_id.with_context(tracking_disable=True).write(
+                {"model_id": env["ir.model"]._get_id(model), "code": code}
+            )

@@ -297,8 +297,8 @@ def test_shipped_rules(client, webhook, told):
     assert len(SHIPPED_RULES) == len(activities) + len([tag]) + len([call])
 
 
-# A user's own rule (`fill.OWN_RULES`) and its event: what it wrote on two contacts whose events came in one POST, before
-# the upgrade and after it. The released version took the second for code for many, and so served the first contact only.
+# A user's own rule (`fill.OWN_RULES`) and its event: what it wrote on two contacts whose events came in one POST,
+# before the upgrade and after it. The released version took the second for code for many: it served the first only.
 RULED = {
     "together": ("click", ["one of 2", "one of 2"], ["one of 2", "one of 2"]),
     "pair": ("open", ["one of 2", False], ["one of 1", "one of 1"]),
