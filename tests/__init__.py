@@ -16,6 +16,7 @@ from . import (
     test_health,
     test_links,
     test_match,
+    test_migrations,
     test_outbox,
     test_parsing,
     test_partner,

@@ -297,26 +297,36 @@ def test_shipped_rules(client, webhook, told):
     assert len(SHIPPED_RULES) == len(activities) + len([tag]) + len([call])
 
 
-# A user's own rule (`fill.OWN_RULES`) and its event: what it wrote on two contacts whose events came in one POST.
+# A user's own rule (`fill.OWN_RULES`) and its event: what it wrote on two contacts whose events came in one POST,
+# before the upgrade and after it. The released version took the second for code for many: it served the first only.
 RULED = {
-    "together": ("click", ["one of 2", "one of 2"]),
-    "pair": ("open", ["one of 2", False]),
-    "single": ("open", ["one of 1", "one of 1"]),
+    "together": ("click", ["one of 2", "one of 2"], ["one of 2", "one of 2"]),
+    "pair": ("open", ["one of 2", False], ["one of 1", "one of 1"]),
+    "single": ("open", ["one of 1", "one of 1"], ["one of 1", "one of 1"]),
 }
 
 
 @pytest.mark.parametrize("rule", RULED)
 def test_own_rules(client, webhook, told, rule):
-    """A user's own rule does what it did."""
-    event, expected = RULED[rule]
+    """A user's own rule does what it did; one that left contacts out does it for all."""
+    event, old, new = RULED[rule]
     ids, contacts = told["ids"], told["contacts"]
 
     def functions(*numbers):
         return [client.read("res.partner", contacts[f"{rule}-{n}"], "function").function for n in numbers]
 
-    assert functions(1, 2, 3, 4) == [*expected, False, False]
+    assert functions(1, 2, 3, 4) == [*old, False, False]
     receive(client, webhook, *(make_event(event, **ids[f"{rule}-{number}"]) for number in (3, 4)))
-    assert functions(3, 4) == expected
+    assert functions(3, 4) == new
+
+
+def test_switch_of_rules(client):
+    """The switch is on for the shipped rules and for the user's rule that was found rightly, for no other action."""
+    names = {f"ir_actions_server_{name}" for name in SHIPPED_RULES if name != "spam"}
+    shipped = {client.ref(f"sendgrid_tracking.{name}") for name in names}
+    [own] = client.find("ir.actions.server", ("name", "=", "for many"), fields=["id"])
+    switched_on = client.find("ir.actions.server", ("sendgrid_runs_once", "=", True), fields=["id"])
+    assert {action.id for action in switched_on} == shipped | {own.id}
 
 
 def test_each_scheduled_action(client):

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+from odoo.modules.migration import load_script
+from odoo.tests import BaseCase, TransactionCase, tagged
+
+FOLDER = Path(__file__).resolve().parents[1] / "migrations"
+RIGHTLY_FOUND = {
+    "all at once": "records.write({'color': 1})",
+    "something of all": "records.partner_id.write({'color': 1})",
+    "of all, as administrator": "records.sudo().partner_id.write({'color': 1})",
+    "a part": "records.filtered(lambda r: r.partner_id.child_ids[:1]).write({'active': False})",
+    "a list of all": "env['mail.activity'].create([{'res_id': r.id, 'user_id': r.user_ids[:1].id} for r in records])",
+    "a list of a part": "env['mail.activity'].create([{'res_id': r.id} for r in records if r.partner_id])",
+    "names of other things": (
+        "kind = env.ref('base.x').id\nenv['x'].create([{'kind': kind, 'of': r.id} for r in records])"
+    ),
+    "a loop": "for r in records:\n    r.write({'function': r.name})",
+    "a loop with names": (
+        "for r in records:\n    first = r.child_ids[:1]\n    if first:\n        first.write({'color': 1})"
+    ),
+    "a loop in a loop": "for r in records:\n    for child in r.child_ids:\n        child.write({'color': 1})",
+    "a list that a loop fills": "vals = []\nfor r in records:\n    vals.append({'of': r.id})\nenv['x'].create(vals)",
+    "how many": "log('served %s' % len(records))",
+    "handed on": "env['some.model'].serve(records)",
+}
+NOT_FOUND = {
+    "nothing": "",
+    "of one": "record.write({'color': 1})",
+    "of one and all": "records.write({'function': record.name})",
+    "of neither": "env['res.partner'].search([]).write({'color': 1})",
+    "by its id": "env['x'].browse(env.context['active_id']).write({'of': records.ids})",
+    "the first": "records[0].write({'color': 1})",
+    "white space first": "    records.write({'color': 1})",
+    "no code": "records.write(",
+}
+WRONGLY_FOUND = {
+    "the first id": "env['x'].browse(records.ids[0]).write({'color': 1})",
+    "the first of something": "records.partner_id[:1].write({'color': 1})",
+    "another name": "r = records\nr[0].write({'color': 1})",
+    "another name, of a part": "part = records.filtered('active')\npart.write({'color': 1})",
+    "another name, within": "(r := records).write({'color': 1})",
+    "another name, of several": "first, *others = records\nfirst.write({'color': 1})",
+    "the same name": "records = records.filtered('active')\nrecords.write({'color': 1})",
+    "the first of a copy": "list(records)[0].write({'color': 1})",
+    "the first of those read": "env['x'].browse(records.ids)[:1].write({'color': 1})",
+    "the first of some, by a loop": "for r in records.partner_id[:1]:\n    r.write({'color': 1})",
+    "all as one, by a loop": "for some in [records]:\n    some[0].write({'color': 1})",
+    "all as one, by a list": "[some[0].write({'color': 1}) for some in [records]]",
+    "groups": "for group in records.grouped('active').values():\n    group[0].write({'color': 1})",
+    "a loop that ends": "for r in records:\n    r.write({'color': 1})\n    break",
+    "the last of a loop": "for r in records:\n    last = r\nlast.write({'color': 1})",
+    "the last of a loop, by its name": "for r in records:\n    log(r.name)\nr.write({'color': 1})",
+    "the first of what a loop fills": (
+        "all_of = []\nfor r in records:\n    all_of.append(r)\nall_of[0].write({'color': 1})"
+    ),
+    "the next": "next(iter(records)).write({'color': 1})",
+    "the largest": "max(records, key=len).write({'color': 1})",
+    "taken out": "env['x'].browse(records.ids.pop()).write({'color': 1})",
+    "only one": "records.ensure_one()\nrecords.write({'color': 1})",
+    "the id": "env['x'].create({'of': records.partner_id.id})",
+    "a function": "def serve(some):\n    some[0].write({'color': 1})\nserve(records)",
+    "a function without a name": "(lambda some: some[0].write({'color': 1}))(records)",
+    "some decide for all": "if records.filtered('active'):\n    records.write({'color': 1})",
+    "unpacked": "env['x'].serve(*records)",
+}
+
+
+def load(name):
+    return load_script(str(FOLDER / "19.0.1.1.0" / name), name.removesuffix(".py").replace("-", "_"))
+
+
+@tagged("post_install", "-at_install")
+class TestRunsOnce(BaseCase):
+    """For which code of a user's rule the switch is on after the upgrade from 19.0.1.0.0."""
+
+    def test_decision(self):
+        script = load("post-runs_once.py")
+        for cases, expected in ((RIGHTLY_FOUND, True), (NOT_FOUND, False), (WRONGLY_FOUND, False)):
+            for name, code in cases.items():
+                with self.subTest(name):
+                    self.assertIs(script.runs_once(code), expected)
+                if cases is not NOT_FOUND:
+                    with self.subTest(name, what="the released guess"):
+                        self.assertTrue(script._was_guessed(script.ast.parse(code), code))
+
+
+@tagged("post_install", "-at_install")
+class TestScripts(TransactionCase):
+    """What the scripts write, once and again."""
+
+    def test_rules(self):
+        """All actions of a rule are for many, or none is switched on; actions of no rule are none of it."""
+        model = self.env.ref("base.model_res_partner")
+
+        def make(*codes):
+            values = {"name": "x", "model_id": model.id, "state": "code", "usage": "base_automation"}
+            rule = self.env["base.automation"].create(
+                {
+                    "name": "x",
+                    "model_id": model.id,
+                    "trigger": "on_create",
+                    "action_server_ids": [(0, 0, {**values, "code": code}) for code in codes],
+                }
+            )
+            return rule.action_server_ids
+
+        many, one = "records.write({'color': 1})", "record.write({'color': 1})"
+        both, mixed = make(many, many), make(many, one)
+        alone = self.env["ir.actions.server"].create({"name": "x", "model_id": model.id, "state": "code", "code": many})
+        shipped = self.env["ir.actions.server"]
+        for name in ("bounce", "unsubscribe", "click"):
+            shipped += self.env.ref(f"sendgrid_tracking.ir_actions_server_{name}")
+        shipped.sendgrid_runs_once = False
+        for _time in range(2):
+            self.env.flush_all()
+            load("post-runs_once.py").migrate(self.env.cr, "19.0.1.0.0")
+            self.env.invalidate_all()
+            self.assertEqual((both | shipped).mapped("sendgrid_runs_once"), [True] * 5)
+            self.assertFalse(any((mixed | alone).mapped("sendgrid_runs_once")))
+
+    def test_scheduled_actions(self):
+        """What is called is renamed; what the administrator set stays; one that he deleted is no obstacle."""
+        script, partners = load("post-scheduled_actions.py"), self.env.ref("base.model_res_partner")
+        jobs = {name: self.env.ref(f"sendgrid_tracking.{name}") for name in script.SCHEDULED_ACTIONS}
+        for job in jobs.values():
+            job.write({"interval_number": 7, "active": False})
+            job.ir_actions_server_id.write({"code": "model._old()", "model_id": partners.id})
+        jobs.pop("ir_cron_backfill").unlink()
+        for _time in range(2):
+            script.migrate(self.env.cr, "19.0.1.0.0")
+            for name, job in jobs.items():
+                model, code = script.SCHEDULED_ACTIONS[name]
+                self.assertEqual((job.model_id.model, job.model_name, job.code), (model, model, code))
+                self.assertEqual((job.interval_number, job.active), (7, False))
+                self.assertTrue(hasattr(self.env[model], code.removeprefix("model.").removesuffix("()")))
