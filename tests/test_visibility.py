@@ -400,7 +400,7 @@ class TestVisibility(VisibilityCase):
         rule.code = """x = "Clicked a link in “%s”" % (email.subject or "")"""
         self.env.flush_all()
         self.env.cr.execute("UPDATE sendgrid_email SET is_in_chatter = NULL")
-        path = Path(__file__).parents[1] / "migrations" / "19.0.1.1.0" / "post-migration.py"
+        path = Path(__file__).parents[1] / "migrations" / "19.0.1.1.0" / "post-visibility.py"
         runpy.run_path(path)["migrate"](self.env.cr, "19.0.1.0.0")
         self.env.invalidate_all()
         emails = in_chatter | others
