@@ -36,8 +36,8 @@ class SendgridJobMixin(models.AbstractModel):
     def _run_job(self, name, steps, give_up=None, put_off=None):
         """Run a job until it is done, fails, or the scheduled action's time is over. It never raises.
 
-        After a conflict with another transaction it tries again, `MAX_TRIES` times. The job is put off if it may
-        succeed later by itself (a full disk, a busy SendGrid, too many conflicts), and given up if it may not.
+        After a conflict with another transaction it tries again, up to `MAX_TRIES` times in all. The job is put off if
+        it may succeed later by itself (a full disk, a busy SendGrid, more conflicts), and given up if it may not.
 
         :param str name: names the job in the log
         :param steps: function without arguments that returns an iterator. The iterator does a piece of work and yields

@@ -299,7 +299,7 @@ class SendgridSuppression(models.Model):
                 ),
             )
 
-    def action_follow_again(self):
+    def action_apply_again(self):
         """Run the consequences again of entries for which they have failed."""
         self.check_access("read")
         for (account, name), entries in (

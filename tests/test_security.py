@@ -202,7 +202,7 @@ METHODS = {
     "sendgrid.event": {"action_match_again": ADMINISTRATORS},
     "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
     "sendgrid.event.batch": {"action_process_again": ADMINISTRATORS},
-    "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_follow_again": ADMINISTRATORS},
+    "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
     "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
     "sendgrid.suppression.sync": {
         "action_view_entries": ADMINISTRATORS,

@@ -317,7 +317,7 @@ class TestSync(AgreementCase):
         self.assertTrue(self.contact.email_bounced)
         entry = self.entry("bounces", "bad@example.com")
         self.assertEqual((entry.outcome, entry.error), ("failed", "no"))
-        entry.action_follow_again()
+        entry.action_apply_again()
         self.assertEqual((entry.outcome, bad.email_bounced), ("flagged", True))
 
     def test_queries(self):
