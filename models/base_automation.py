@@ -73,20 +73,18 @@ class BaseAutomation(models.Model):
             return super()._process(records, domain_post=domain_post)
         done = dict(self.env.context.get("__action_done", {}))
 
+        together = all(action.sendgrid_runs_once for action in self.sudo().action_server_ids)
+
         def process(some):
             # Core notes in `__action_done` the records that a rule has treated. When the rule has failed for all of
             # them at once, start for each from the notes of before: the failed try is undone.
             rule = self if len(some) == len(records) else self.with_context(__action_done=dict(done))
-            rule._process_in_drain(some, domain_post)
+            runs = {} if together else None
+            super(BaseAutomation, rule.with_context(sendgrid_runs=runs))._process(some, domain_post=domain_post)
+            self.env["ir.actions.server"]._run_collected(runs or {})
 
         each_alone(self.env.cr, process, records, self._note_failure)
         return None
-
-    def _process_in_drain(self, records, domain_post):
-        together = all(action.sendgrid_runs_once for action in self.sudo().action_server_ids)
-        runs = {} if together else None
-        super(BaseAutomation, self.with_context(sendgrid_runs=runs))._process(records, domain_post=domain_post)
-        self.env["ir.actions.server"]._run_collected(runs or {})
 
     def _filter_pre(self, records, *args, **kwargs):
         if not self._is_within_drain():
