@@ -40,7 +40,7 @@ class ApiSession:
         """
         self.sg_message_id = None
         if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):
-            # Of this one it is known that it was not sent.
+            # This message surely was not sent, so it must not be said that it may have been.
             raise ApiError("unreachable") if self._failures[-1].kind == "timeout" else self._failures[-1]
         payload = v3_mail.build(message, smtp_to_list, lambda: self._is_click_tracked)
         try:
