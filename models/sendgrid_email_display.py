@@ -7,7 +7,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tools import html_sanitize
 
 from ..tools.events.fold import FAILURES
-from ..tools.sending import links
+from ..tools.sending import disarm
 
 
 class SendgridEmail(models.Model):
@@ -54,7 +54,7 @@ class SendgridEmail(models.Model):
             content = content or email.mail_message_id.body
             if not content and email.mailing_res_id and "mailing.mailing" in self.env:
                 content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
-            email.content, email.has_secret_links = links.disarm(content or "")
+            email.content, email.has_secret_links = disarm.disarm(content or "")
 
     @api.depends("mail_message_id")
     @api.depends_context("uid")

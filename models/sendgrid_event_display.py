@@ -5,7 +5,7 @@ from odoo import api, fields, models
 from ..tools.events.event import ACCOUNT_EVENT
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import EXPIRED, bounce_status
-from ..tools.sending import links
+from ..tools.sending import disarm
 from .durations import describe_duration
 
 
@@ -35,7 +35,7 @@ class SendgridEvent(models.Model):
     @api.depends("url")
     def _compute_link(self):
         for event in self:
-            event.link = links.cut(event.url or "")
+            event.link = disarm.cut(event.url or "")
 
     @api.depends("event", "is_machine", "bounce_type", "smtp_status", "reason", "email_id.status")
     @api.depends_context("lang")

@@ -9,7 +9,8 @@ from lxml import html
 
 from odoo.tests import BaseCase, tagged
 
-from ..tools.sending.links import CUT, MARK, cut, disarm, is_secret, leads_to_credentials, protect
+from ..tools.sending.disarm import CUT, cut, disarm
+from ..tools.sending.links import MARK, is_secret, leads_to_credentials, protect
 from .properties import quick
 
 SITE = "https://odoo.example.com"

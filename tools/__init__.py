@@ -1,1 +1,4 @@
-"""What SendGrid's wire looks like and means, in plain Python: no Odoo in here, no database."""
+"""This package knows what SendGrid takes, tells and means, in plain Python. It knows no Odoo and no database.
+
+It says codes; the models have the words for people.
+"""

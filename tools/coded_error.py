@@ -1,4 +1,4 @@
-"""Errors that say a code instead of a sentence: only models know the language of who reads it."""
+"""Our errors say a code instead of a sentence, because only models know the language of the reader."""
 
 import json
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class Reason(NamedTuple):
 
 
 class CodedError(ValueError):
-    """A refusal of ours. Its text is no sentence but JSON that `read_reason` reads: it can be stored and told later."""
+    """An error whose text is no sentence but JSON that `read_reason` reads, so that it can be stored and told later."""
 
     def __init__(self, code: str, **parameters: str | int) -> None:
         """:param code: one of those that the words are kept for, in the model that shows them

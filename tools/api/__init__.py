@@ -1,1 +1,1 @@
-"""Calls of SendGrid's v3 API, and what they answer."""
+"""This wing calls SendGrid's v3 API and reads its answers."""

@@ -1,11 +1,12 @@
-"""Calls of SendGrid's v3 API, through the client of the `sendgrid` package."""
+"""This module calls SendGrid's v3 API, through the client of the `sendgrid` package."""
 
 import json
 import logging
 import time
 import urllib.error
+from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from python_http_client.exceptions import HTTPError
@@ -17,40 +18,46 @@ TIMEOUT = 10  # seconds; the package has none of its own
 TRIES = 4
 FIRST_PAUSE = 1  # seconds, then twice as long each time
 
-# At DEBUG the package logs the headers, and with them the key.
+# At DEBUG the package logs the headers, and with them the API key.
 logging.getLogger("python_http_client.client").addFilter(lambda record: record.levelno > logging.DEBUG)
 
-# What may work the next time; the rest is somebody's turn. `answer`: a proxy that spoke for SendGrid.
+# These may pass by themselves; the others wait for somebody to act. An `answer` may come from a proxy on the way.
 PASSING = ("limit", "server", "timeout", "unreachable", "answer")
 KINDS = {401: "key", 403: "scope", 404: "missing", 413: "size", 429: "limit"}
 
 
 class Answer(NamedTuple):
-    """What SendGrid answered: the JSON, or None; its headers, with names in lower case."""
+    """An answer of SendGrid: ``body`` is its JSON or None, ``headers`` have names in lower case."""
 
     status: int
-    body: object
-    headers: dict
+    body: Any
+    headers: dict[str, str]
 
 
 class ApiError(Exception):
     """A call that failed.
 
-    ``kind`` says whose turn it is: `key` (refused), `credits` (the plan's e-mails are used up), `scope` (the key may
-    not do this), `sender` (SendGrid does not know the From address), `missing` (no such thing), `size`, `limit` (too
-    many calls; ``wait`` seconds until the next), `refused` (any other 4xx), `server` (5xx), `timeout`, `unreachable`
-    (no connection: nothing was sent), `answer` (it cannot be read). ``may_pass`` tells whether the same call may work
-    later, without anybody's doing.
-    ``errors`` are SendGrid's own, a list of {"message": str, "field": str or None}. The key is in none of it.
+    ``kind`` says whose turn it is: `key` (refused), `credits` (the plan's e-mails are used up), `scope` (the API key
+    may not do this), `sender` (SendGrid does not know the From address), `missing` (no such thing), `size`,
+    `limit` (too many calls; ``wait`` seconds until the next), `refused` (any other 4xx), `server` (5xx), `timeout`,
+    `unreachable` (no connection: nothing was sent), `answer` (it cannot be read). ``may_pass`` tells
+    whether the same call may work later, without anybody's doing.
+    ``errors`` are SendGrid's own, a list of {"message": str, "field": str or None}. The API key is in none of it.
     """
 
-    def __init__(self, kind, status=None, errors=(), wait=None):
+    def __init__(
+        self,
+        kind: str,
+        status: int | None = None,
+        errors: Iterable[dict[str, str | None]] = (),
+        wait: float | None = None,
+    ) -> None:
         self.status = status
         self.errors = list(errors)
         self.wait = wait
         self.may_pass = kind in PASSING
         words = "; ".join(filter(None, (error["message"] for error in self.errors)))
-        # Of a status that means two things the words tell which.
+        # A status can mean two things: then SendGrid's words tell which.
         if kind == "scope" and any(error["field"] == "from" for error in self.errors):
             kind = "sender"
         elif kind == "key" and "credits" in words.lower():
@@ -60,30 +67,44 @@ class ApiError(Exception):
 
 
 class Client:
-    """SendGrid's API for one key.
+    """SendGrid's API for one API key.
 
-    :param str api_key: the key
+    :param str api_key: the API key
     :param str host: one of `hosts.API`, or a local stand-in
     :param float patience: for how many seconds all the waiting of one call may last, before it fails
+    :param sleep: takes seconds and waits for them
     """
 
-    def __init__(self, api_key, host=hosts.API["global"], patience=15, sleep=time.sleep):
+    def __init__(
+        self,
+        api_key: str,
+        host: str = hosts.API["global"],
+        patience: float = 15,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._client = SendGridAPIClient(api_key, host=host.rstrip("/")).client
         self._patience = patience
         self._sleep = sleep
 
-    def get(self, path, **params):
+    def get(self, path: tuple[str | int, ...], **params: Any) -> Any:
         """Return the JSON of a GET; ``params`` that are None are left out."""
         return self.call("get", path, params=params).body
 
-    def call(self, method, path, params=None, body=None, repeatable=None, timeout=TIMEOUT):
-        """Call, and try again what may succeed the next time.
+    def call(
+        self,
+        method: str,
+        path: tuple[str | int, ...],
+        params: dict[str, Any] | None = None,
+        body: Any = None,
+        repeatable: bool | None = None,
+        timeout: float = TIMEOUT,
+    ) -> Answer:
+        """Make a call, and try again if it may succeed the next time.
 
         :param str method: get, post, put, patch or delete
         :param path: the segments after `/v3`, such as ("suppression", "bounces", address); they are quoted here
         :param bool repeatable: whether a second call does no harm if the first one did reach SendGrid. By default all
-            but POST. What SendGrid has surely not acted on (429, no connection) is tried again in any case.
-        :rtype: Answer
+            but POST. A call that SendGrid surely has not acted on (429, no connection) is tried again in any case.
         :raise ApiError: when it failed, and trying again did not help or would last too long
         """
         if repeatable is None:
@@ -104,7 +125,9 @@ class Client:
             self._sleep(wait)
         raise AssertionError("unreachable")
 
-    def _call_once(self, method, path, params, body, timeout):
+    def _call_once(
+        self, method: str, path: tuple[str | int, ...], params: dict[str, Any] | None, body: Any, timeout: float
+    ) -> Answer:
         client = self._client
         for segment in path:
             client = client._(quote(str(segment), safe=""))
@@ -123,7 +146,7 @@ class Client:
         except TimeoutError:
             raise ApiError("timeout") from None
         except urllib.error.URLError as error:
-            # Raised while connecting, but also when the connection broke before there was an answer.
+            # It is raised while connecting, but also when the connection broke before there was an answer.
             if isinstance(error.reason, TimeoutError | ConnectionResetError | BrokenPipeError):
                 raise ApiError("timeout") from None
             raise ApiError("unreachable", errors=[{"message": str(error.reason), "field": None}]) from None
@@ -135,17 +158,17 @@ class Client:
             raise ApiError("answer", status) from None
 
 
-def _lower(headers):
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): value for name, value in (headers.items() if headers else ())}
 
 
-def _read_wait(headers):
-    """Seconds until the limit is lifted (Twilio docs: X-RateLimit-Reset is Unix seconds), or None."""
+def _read_wait(headers: dict[str, str]) -> float | None:
+    """Return the seconds until the limit is lifted (Twilio docs: X-RateLimit-Reset is Unix seconds), or None."""
     reset = headers.get("x-ratelimit-reset") or ""
     return max(0, int(reset) - time.time()) if reset.isascii() and reset.isdigit() and len(reset) < 12 else None
 
 
-def _read_errors(raw):
+def _read_errors(raw: bytes | str) -> list[dict[str, str | None]]:
     """Return SendGrid's errors out of a body that may be anything."""
     try:
         errors = json.loads(raw)["errors"]

@@ -1,11 +1,14 @@
-"""SendGrid's side of an Event Webhook: its settings, through `tools.api.client` (Twilio docs: Event Webhook API).
+"""This module sets up SendGrid's side of an Event Webhook, through `tools.api.client` (Twilio docs: Event Webhook API).
 
 Several webhooks may be there, other programs' too. Ours has our token in its address: nobody else's can.
 """
 
-from .client import ApiError
+from collections.abc import Collection
+from typing import Any
 
-# What connecting calls the webhooks that it makes. Only beside our own address does it tell anything.
+from .client import ApiError, Client
+
+# Connecting gives this name to the webhooks that it makes. Others may use it too: it proves nothing without our token.
 FRIENDLY_NAME = "Odoo SendGrid Email Tracking"
 EVENTS = (
     "processed",
@@ -25,7 +28,7 @@ SETTINGS = ("user", "webhooks", "event", "settings")
 PATH = "/sendgrid/webhook/"
 
 
-def list_all(client):
+def list_all(client: Client) -> tuple[list[dict[str, Any]], int | None]:
     """Return the account's webhooks as SendGrid describes them, and how many its plan allows (None: it does not say).
 
     :raise ApiError: as every call
@@ -38,11 +41,11 @@ def list_all(client):
     return webhooks, answer.get("max_allowed") or None
 
 
-def find(webhooks, token, webhook_id):
+def find(webhooks: list[dict[str, Any]], token: str, webhook_id: str | None) -> dict[str, Any] | None:
     """Return the one of ``webhooks`` that is ours, or None.
 
-    By the token in its address, so that it is found also when its id never got here. By ``webhook_id`` only while it
-    leads to some address of this addon: somebody may have given it to another program.
+    The token in its address names it, so that it is found also when its id never got here. ``webhook_id`` names it only
+    while it leads to some address of this addon: somebody may have given it to another program.
     """
     for webhook in webhooks:
         if has_token(webhook, token):
@@ -53,13 +56,15 @@ def find(webhooks, token, webhook_id):
     return None
 
 
-def has_token(webhook, token):
+def has_token(webhook: dict[str, Any], token: str) -> bool:
     """Tell whether a webhook leads to the address with this token."""
     return bool(token) and PATH + token in (webhook.get("url") or "")
 
 
-def inspect(webhook, url, verification_keys):
-    """Say what is wrong with our webhook, worst first.
+def inspect(
+    webhook: dict[str, Any] | None, url: str, verification_keys: Collection[str]
+) -> tuple[str, str, str | None]:
+    """Tell the worst that is wrong with our webhook.
 
     :param webhook: as SendGrid describes it, or None
     :param url: the address that it should lead to
@@ -70,20 +75,20 @@ def inspect(webhook, url, verification_keys):
         return "problem", "webhook_gone", None
     if not webhook.get("enabled"):
         return "problem", "webhook_disabled", None
-    # Shown only of a webhook that signs (Twilio docs: Event Webhook API).
+    # SendGrid shows it only of a webhook that signs (Twilio docs: Event Webhook API).
     if not isinstance(public_key := webhook.get("public_key"), str) or not public_key:
         return "problem", "webhook_unsigned", None
     if "".join(public_key.split()) not in verification_keys:
         return "problem", "webhook_key", None
     if webhook["url"] != url:
-        # Without its secret path.
+        # The detail leaves out the secret path.
         return "warning", "webhook_address", webhook["url"].partition(PATH)[0]
     if missing := [name for name in EVENTS if not webhook.get(name)]:
         return "warning", "webhook_partial", ", ".join(missing)
     return "ok", "webhook_ready", None
 
 
-def create(client, url):
+def create(client: Client, url: str) -> dict[str, Any]:
     """Make a webhook, switched off until what it posts is signed, and return it as SendGrid describes it.
 
     :raise ApiError: `refused`: the address is no URL, another webhook has it, or the plan allows no more
@@ -95,27 +100,27 @@ def create(client, url):
     return webhook
 
 
-def read_refusal(error):
+def read_refusal(error: ApiError) -> str:
     """Say what a `refused` address is refused for: it `exists`, the plan's `maximum` is reached, or it is no `address`.
 
     Only SendGrid's words tell (Twilio's OpenAPI description: Webhooks).
 
-    :param ApiError error: what `create` or `update` raised
+    :param error: `create` or `update` raised it
     """
     words = str(error).lower()
     return "exists" if "already exists" in words else "maximum" if "maximum" in words else "address"
 
 
-def update(client, webhook_id, url, enabled):
+def update(client: Client, webhook_id: str, url: str, enabled: bool) -> None:
     """Have a webhook post all events to ``url``, those about the account itself too (only this call takes these)."""
     body = {"url": url, "enabled": enabled, **dict.fromkeys(EVENTS, True), "account_status_change": True}
     client.call("patch", (*SETTINGS, webhook_id), body=body)
 
 
-def sign(client, webhook_id):
-    """Have a webhook sign what it posts, if it does not yet, and return the key to verify it with.
+def sign(client: Client, webhook_id: str) -> str:
+    """Have a webhook sign what it posts, if it does not yet, and return the verification key.
 
-    Switched on twice it keeps its key; only switching it off makes SendGrid forget it.
+    Switched on twice it keeps its signing key; only switching it off makes SendGrid forget it.
     """
     path = (*SETTINGS, "signed", webhook_id)
     answer = client.get(path)
@@ -126,16 +131,16 @@ def sign(client, webhook_id):
     return answer["public_key"]
 
 
-def test(client, webhook_id, url):
+def test(client: Client, webhook_id: str, url: str) -> None:
     """Have SendGrid post its sample events to ``url``, signed as the webhook signs.
 
-    Repeatable: a second test does no harm.
+    The call may be repeated: a second test does no harm.
     """
     body = {"id": webhook_id, "url": url}
     client.call("post", ("user", "webhooks", "event", "test"), body=body, repeatable=True)
 
 
-def delete(client, webhook_id, token):
+def delete(client: Client, webhook_id: str, token: str) -> bool:
     """Delete a webhook, if it still leads to the address with this token.
 
     :return: whether it is gone now; False when it leads elsewhere, so that it is somebody else's by now

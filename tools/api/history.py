@@ -1,4 +1,4 @@
-"""What SendGrid remembers of messages, told in the shape of the event webhook.
+"""This module asks what SendGrid remembers of messages, and tells it in the shape of the event webhook.
 
 Two of its APIs tell: Email Logs (`/v3/logs`), and Email Activity (`/v3/messages`), an extra of some plans, which tells
 less: no place of a clicked link, no address. Both give at most 1,000 messages at once, and no pages.
@@ -6,6 +6,9 @@ less: no place of a clicked link, no address. Both give at most 1,000 messages a
 
 import json
 from datetime import datetime, timezone
+from typing import Any
+
+from .client import Client
 
 AT_ONCE = 1000
 # Email Activity's names of events (Twilio's OpenAPI description: Email Activity), where they are others.
@@ -13,8 +16,6 @@ ACTIVITY_NAMES = {"bounced": "bounce", "opened": "open", "clicked": "click", "sp
 ACTIVITY_BOUNCES = {"hard": "bounce", "soft": "blocked"}
 # Email Logs tell these too; the webhook never does.
 NOT_ON_WEBHOOK = ("received", "cancel_drop")
-
-
 # An event is told with its message, and SendGrid goes on trying for 72 hours.
 LOOK_BACK = 72 * 3600
 
@@ -22,20 +23,20 @@ LOOK_BACK = 72 * 3600
 class EmailLogs:
     """The Email Logs API, for one client."""
 
-    def __init__(self, client):
+    def __init__(self, client: Client) -> None:
         self._client = client
 
-    def widen(self, start, end, now):
+    def widen(self, start: int, end: int, now: int) -> tuple[int, int]:
         """Return the times to search for messages in, to find what happened from ``start`` to ``end``.
 
-        Messages are found by when they were sent: what happened later than 72 hours after that is missed.
+        Messages are found by when they were sent: events later than 72 hours after that are missed.
         """
         return start - LOOK_BACK, end
 
-    def find(self, start, end, recipient=None):
+    def find(self, start: int, end: int, recipient: str | None = None) -> list[str]:
         """Return the ids of the messages that SendGrid took from ``start`` to before ``end`` (Unix seconds, UTC).
 
-        :param str recipient: only those to this address
+        :param recipient: leave out messages to other addresses
         :raise ApiError: as the client's calls
         """
         query = [f"sg_message_id_created_at >= {_moment(start)}", f"sg_message_id_created_at < {_moment(end)}"]
@@ -45,8 +46,8 @@ class EmailLogs:
         answer = self._client.call("post", ("logs",), body=body, repeatable=True).body
         return _read_ids(answer, "sg_message_id")
 
-    def get_events(self, message_id):
-        """Return the events of a message, as the webhook would have told them: a list of dicts.
+    def get_events(self, message_id: str) -> list[dict[str, Any]]:
+        """Return the events of a message, as the webhook would have told them.
 
         SendGrid tells the last 100 (Twilio's OpenAPI description: Email Logs).
         """
@@ -62,26 +63,26 @@ class EmailLogs:
 class EmailActivity:
     """The Email Activity API, for one client: six calls a minute, says SendGrid."""
 
-    def __init__(self, client):
+    def __init__(self, client: Client) -> None:
         self._client = client
 
-    def widen(self, start, end, now):
+    def widen(self, start: int, end: int, now: int) -> tuple[int, int]:
         """Return the times to search in; see `EmailLogs.widen`. Messages are found by what happened last."""
         return start, max(end, now)
 
-    def find(self, start, end, recipient=None):
+    def find(self, start: int, end: int, recipient: str | None = None) -> list[str]:
         """Return the ids of the messages of which something happened in this time; see `EmailLogs.find`."""
         query = f"last_event_time BETWEEN {_moment(start)} AND {_moment(end - 1)}"
         if recipient:
             query += f" AND to_email={_quote(recipient)}"
         return _read_ids(self._client.get(("messages",), query=query, limit=AT_ONCE), "msg_id")
 
-    def get_events(self, message_id):
+    def get_events(self, message_id: str) -> list[dict[str, Any]]:
         """Return the events of a message, as far as they are told; see `EmailLogs.get_events`."""
         message = self._client.get(("messages", message_id))
         return [self._to_webhook(message, event) for event in _dicts(message, "events")]
 
-    def _to_webhook(self, message, event):
+    def _to_webhook(self, message: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         name = event.get("event_name")
         name = ACTIVITY_NAMES.get(name, name)
         told = {
@@ -99,22 +100,22 @@ class EmailActivity:
         return {**_arguments(message, "unique_args"), **{key: value for key, value in told.items() if value}}
 
 
-def _attempt(event):
+def _attempt(event: dict[str, Any]) -> str | None:
     """Return how many times delivery had been tried before: Email Activity counts from 1, up to 10."""
     number = event.get("attempt_num")
     return str(number - 1) if isinstance(number, int) and number > 0 else None
 
 
-def _read_ids(answer, key):
+def _read_ids(answer: Any, key: str) -> list[str]:
     return [row[key] for row in _dicts(answer, "messages") if isinstance(row.get(key), str) and row[key]]
 
 
-def _dicts(value, key):
+def _dicts(value: Any, key: str) -> list[dict[str, Any]]:
     found = value.get(key) if isinstance(value, dict) else None
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _arguments(told, key):
+def _arguments(told: Any, key: str) -> dict[str, Any]:
     """Return the arguments that a message was sent with: an object, or its JSON as a text."""
     arguments = told.get(key)
     if isinstance(arguments, str):
@@ -125,20 +126,20 @@ def _arguments(told, key):
     return arguments if isinstance(arguments, dict) else {}
 
 
-def _without(event, key):
+def _without(event: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name != key}
 
 
-def _moment(seconds):
+def _moment(seconds: int) -> str:
     return f'TIMESTAMP "{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"'
 
 
-def _quote(text):
-    """Write a text into a query. No address holds what would end it."""
+def _quote(text: str) -> str:
+    """Return a text as a query holds it, without the characters that would end it: no address has them."""
     return '"' + text.replace("\\", "").replace('"', "") + '"'
 
 
-def _seconds(moment):
+def _seconds(moment: Any) -> int | None:
     """Return Unix seconds of an ISO 8601 moment (UTC), None if it is none."""
     try:
         parsed = datetime.fromisoformat(str(moment).replace("Z", "+00:00"))

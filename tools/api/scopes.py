@@ -1,6 +1,6 @@
-"""What an API key may do (Twilio docs: API key permissions)."""
+"""Scopes say what an API key may do (Twilio docs: API key permissions)."""
 
-from .client import ApiError
+from .client import ApiError, Client
 
 MAIL_SEND = "mail.send"
 # Connecting an account cannot do without these; without the others something else does not work.
@@ -17,8 +17,8 @@ USEFUL = (
 )
 
 
-def read(client):
-    """Return the names of the scopes of a client's key, and the Date header of SendGrid's answer.
+def read(client: Client) -> tuple[list[str], str | None]:
+    """Return the names of the scopes of a client's API key, and the Date header of SendGrid's answer.
 
     :raise ApiError: as the client's calls
     """

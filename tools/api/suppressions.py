@@ -1,14 +1,15 @@
-"""SendGrid's lists of addresses that it does not deliver to, read page by page (Twilio docs: Suppressions)."""
+"""This module reads and clears the lists of addresses that SendGrid does not deliver to (Twilio docs: Suppressions)."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from ..events.lenient_json import get_kind
 from ..events.parsing import EventError, read_integer, read_text, read_timestamp
-from .client import ApiError
+from .client import ApiError, Client
 
 # SendGrid's names; `groups` are the unsubscribe groups, all of them in one list.
 LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes", "groups")
-# What a person said himself; the others are what servers said.
+# A person put his address on these himself; servers put it on the others.
 WISHES = ("spam_reports", "unsubscribes", "groups")
 PAGE = 500  # the most that SendGrid gives at once
 
@@ -30,19 +31,20 @@ class Page(NamedTuple):
     ``next`` is where the following part begins, None at the end of the list; ``last`` names the row before it.
     """
 
-    entries: list
+    entries: list[Entry]
     rejected: int
     next: int | None
     last: str
 
 
-def read_list(client, name, since=None, until=None, offset=0, last=""):
+def read_list(
+    client: Client, name: str, since: int | None = None, until: int | None = None, offset: int = 0, last: str = ""
+) -> Iterator[Page]:
     """Yield the pages of a list, from ``offset`` on. The next call is made when the next page is asked for.
 
-    :param client: a `tools.api.client.Client`
     :param str name: one of `LISTS`
     :param int since: Unix seconds (UTC); entries that are older are left out. The groups know no such limit.
-    :param int until: the same for younger ones: what is added meanwhile moves nothing
+    :param int until: the same for younger ones, so that entries added meanwhile move nothing
     :param int offset: the ``next`` of the page before, with its ``last``
     :raise ApiError: as the client's calls
     """
@@ -66,7 +68,7 @@ def read_list(client, name, since=None, until=None, offset=0, last=""):
         offset, last = page.next, page.last
 
 
-def _read_groups(client, offset, last):
+def _read_groups(client: Client, offset: int, last: str) -> Iterator[Page]:
     """Cut the groups into pages: they are documented without any."""
     rows = client.get(("asm", "suppressions"))
     _check_list(rows)
@@ -78,7 +80,7 @@ def _read_groups(client, offset, last):
         offset = following
 
 
-def _read_page(rows, following):
+def _read_page(rows: list[Any], following: int | None) -> Page:
     entries = []
     for row in rows:
         try:
@@ -88,11 +90,11 @@ def _read_page(rows, following):
     return Page(entries, len(rows) - len(entries), following, _name_row(rows[-1]) if rows else "")
 
 
-def _name_row(row):
+def _name_row(row: Any) -> str:
     return str(row.get("email")) if isinstance(row, dict) else "?"
 
 
-def _read_entry(row):
+def _read_entry(row: Any) -> Entry:
     if not isinstance(row, dict):
         raise EventError("not_an_object", kind=get_kind(row))
     email = read_text(row, "email", limit=320).lower()
@@ -108,10 +110,10 @@ def _read_entry(row):
     )
 
 
-def find_address(client, email):
+def find_address(client: Client, email: str) -> Iterator[tuple[str, Entry]]:
     """Yield where an address is, as pairs of a list's name and its `Entry`: a call for each list.
 
-    Which moment a global unsubscription dates from is not told here: its ``created`` is 0.
+    SendGrid does not tell here when somebody unsubscribed from everything: then ``created`` is 0.
     """
     for name in ("bounces", "blocks", "invalid_emails", "spam_reports"):
         for entry in _read_page(_as_list(client.get(("suppression", name, email))), None).entries:
@@ -123,8 +125,8 @@ def find_address(client, email):
             yield "groups", Entry(email, 0, group_id=group["id"], group_name=str(group.get("name") or ""))
 
 
-def clear_address(client, name, email, group_id=0):
-    """Take an address off a list. That it is not there (any more) is as good."""
+def clear_address(client: Client, name: str, email: str, group_id: int = 0) -> None:
+    """Take an address off a list. If it is not there (any more), that is as good."""
     path = {
         "groups": ("asm", "groups", group_id, "suppressions", email),
         "unsubscribes": ("asm", "suppressions", "global", email),
@@ -136,15 +138,15 @@ def clear_address(client, name, email, group_id=0):
             raise
 
 
-def _check_list(rows):
-    """Refuse what is no list: taken for an empty one, it would say that every address is off it."""
+def _check_list(rows: Any) -> None:
+    """Raise `ApiError` if an answer is no list: taken for an empty one, it would say that every address is off it."""
     if not isinstance(rows, list):
         raise ApiError("answer")
 
 
-def _as_list(value):
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _as_dict(value):
+def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

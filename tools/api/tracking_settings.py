@@ -1,11 +1,11 @@
-"""Whether SendGrid tracks opens and clicks where a message does not say so itself (Twilio docs: Tracking Settings)."""
+"""These settings decide on tracking where a message does not say so itself (Twilio docs: Tracking Settings)."""
 
-from .client import ApiError
+from .client import ApiError, Client
 
 SETTINGS = ("tracking_settings",)
 
 
-def read(client):
+def read(client: Client) -> dict[str, bool]:
     """Return {name of a setting, such as `open` or `click`: whether it is on} for the whole account.
 
     :raise ApiError: as the client's calls
@@ -17,8 +17,8 @@ def read(client):
     return {row.get("name"): bool(row.get("enabled")) for row in rows if isinstance(row, dict)}
 
 
-def is_on(client, name):
-    """Tell whether one of them is on; a key may be allowed to read only some.
+def is_on(client: Client, name: str) -> bool:
+    """Tell whether one of them is on; an API key may be allowed to read only some.
 
     :raise ApiError: as the client's calls
     """
@@ -28,7 +28,7 @@ def is_on(client, name):
     return bool(answer["enabled"])
 
 
-def switch(client, name, enabled):
+def switch(client: Client, name: str, enabled: bool) -> None:
     """Switch one of them, for the whole account.
 
     :raise ApiError: as the client's calls

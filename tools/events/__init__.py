@@ -1,1 +1,1 @@
-"""What an event of SendGrid says, and what the events of one e-mail add up to."""
+"""This wing reads SendGrid's events, and tells what the events of one e-mail add up to."""

@@ -1,4 +1,4 @@
-"""The program and the operating system that a user agent names."""
+"""This module finds the program and the operating system that a user agent names."""
 
 from functools import lru_cache
 from typing import NamedTuple

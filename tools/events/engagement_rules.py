@@ -1,4 +1,4 @@
-"""The rules that tell people from machines, with their thresholds, patterns and sources.
+"""These rules tell people from machines. Thresholds, patterns and sources stand beside them.
 
 Each rule stands in `RULES`; the first that applies to an interaction decides. See `tools.events.engagement`.
 """
@@ -7,6 +7,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # that module needs this one
+    from .engagement import History
 
 HUMAN, MACHINE, UNKNOWN = "human", "machine", "unknown"
 
@@ -16,17 +20,17 @@ CLICK_AT_ONCE = 2
 OPEN_AT_ONCE = 1
 BURST = 2
 BURST_LINKS = 3
-# A scanner works on arrival; what is later and alone is rather a person whose program shows no images.
+# A scanner works on arrival; a later and lonely click is rather that of a person whose program shows no images.
 ON_ARRIVAL = 60
 # A scanner that takes its time does not pause.
 SWEEP_PACE = 30
 # A program left open shows a new mail about as fast as a scanner does.
 OPEN_SOON = 10
-# A gateway that looks into a mail during the SMTP dialogue; an earlier open means an earlier try had been accepted.
+# A gateway looks into a mail during the SMTP dialogue; an earlier open means that an earlier try had been accepted.
 SMTP_DIALOGUE = 60
 
 GMAIL_PREFETCH = re.compile(r"Chrome/42\.0\.2311\.135 Safari/537\.36 Edge/12\.246 Mozilla/5\.0")
-# Proxies of mailbox providers that fetch when a person looks.
+# These proxies of mailbox providers fetch when a person looks.
 IMAGE_PROXY = re.compile(r"GoogleImageProxy|YahooMailProxy")
 SCANNER = re.compile(
     r"barracuda|mimecast|proofpoint|symantec|messagelabs|trendmicro|trend micro|fortinet|fortimail|sophos|ironport|"
@@ -39,9 +43,9 @@ PROGRAM = re.compile(
     r"facebookexternalhit|whatsapp/|skypeuripreview|linkexpanding|embedly|scanner",
     re.IGNORECASE,
 )
-# What comes from a recipient's program can be of any length; what names it stands at the beginning.
+# A recipient's program can send an agent of any length; its name stands at the beginning.
 MAX_AGENT = 512
-# The reasons, as in `RULES`, that need no look at the neighbours.
+# The rules with these reasons need no look at the neighbours.
 BY_ITSELF = ("apple_privacy", "gmail_prefetch", "scanner", "program")
 BARE_AGENT = re.compile(r"(?:Mozilla/\d\.\d)?")
 
@@ -53,25 +57,27 @@ class Rule:
     verdict: str
     reason: str
     source: str
-    applies: Callable
+    applies: Callable[[Any, "History"], Any]
 
 
-def link(click):
+def link(click: Any) -> tuple[str, str]:
+    """Return what makes a link another one: its address, and where it stands in the message."""
     return click.url or "", click.url_offset or ""
 
 
-def agent(interaction):
+def agent(interaction: Any) -> str:
+    """Return as much of the user agent as names it."""
     return (interaction.user_agent or "")[:MAX_AGENT]
 
 
 @lru_cache(maxsize=4096)
-def says(pattern, user_agent):
+def says(pattern: re.Pattern[str], user_agent: str) -> bool:
     """Tell whether a user agent fits a pattern: most events of a day share a few agents."""
     return bool(pattern.search(user_agent))
 
 
-def is_prefetch(interaction):
-    """Tell what by itself, without its neighbours, is known to be no person."""
+def is_prefetch(interaction: Any) -> bool:
+    """Tell whether an interaction is known to be no person's by itself, without its neighbours."""
     if interaction.is_final:
         return interaction.machine_reason in BY_ITSELF
     return bool(
@@ -82,23 +88,23 @@ def is_prefetch(interaction):
     )
 
 
-def is_click(interaction):
+def is_click(interaction: Any) -> bool:
     return interaction.event == "click"
 
 
-def is_open(interaction):
+def is_open(interaction: Any) -> bool:
     return interaction.event == "open"
 
 
-def is_proxied(interaction):
+def is_proxied(interaction: Any) -> bool:
     return says(IMAGE_PROXY, agent(interaction))
 
 
-def is_on_arrival(interaction, history):
+def is_on_arrival(interaction: Any, history: "History") -> bool:
     return history.after_arrival(interaction) <= ON_ARRIVAL
 
 
-def is_before_delivery(interaction, history):
+def is_before_delivery(interaction: Any, history: "History") -> bool:
     return (
         history.delivered is not None
         and interaction.timestamp < history.delivered

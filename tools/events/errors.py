@@ -1,4 +1,4 @@
-"""The errors of reading what SendGrid posted. `sendgrid.event.batch` has the words for their codes."""
+"""These errors come from reading a POST of SendGrid's. `sendgrid.event.batch` has the words for their codes."""
 
 from ..coded_error import CodedError
 

@@ -1,17 +1,16 @@
-"""One interaction as SendGrid reports it, and what makes two reports the same interaction."""
+"""An event is one interaction as SendGrid reports it. This module knows which reports tell of the same one."""
 
 import base64
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-# The wire names of the event webhook (Twilio docs: Event Webhook reference). Others are kept as they come.
+# The event webhook names them so (Twilio docs: Event Webhook reference). Events with other names are kept as they come.
 DELIVERY_EVENTS = ("processed", "dropped", "deferred", "delivered", "bounce")
 ENGAGEMENT_EVENTS = ("open", "click", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
 ACCOUNT_EVENT = "account_status_change"
-
-
-# Whom the sample events of SendGrid's button "Test Your Integration" are about.
+# The sample events of SendGrid's button "Test Your Integration" are about this address.
 TEST_RECIPIENT = "example@test.com"
 MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a dozen events
 
@@ -48,7 +47,7 @@ class Event:
     sg_machine_open: bool = False
     asm_group_id: int | None = None
 
-    # Without annotation, as it is no field: what was said just now has its details. See `engagement.judge`.
+    # It has no annotation because it is no field: an event that just came has its details. See `engagement.judge`.
     is_final = False
 
     @property
@@ -56,7 +55,7 @@ class Event:
         """The part of ``sg_message_id`` that all recipients of one message share, or ``""``.
 
         Some dropped events have a server's name in its place (captured: ``filter0093p1las1.9128…``), which many
-        messages share: that is no key.
+        messages share: that is no message key.
         """
         key = self.sg_message_id.partition(".")[0]
         return "" if key.startswith(("filter", "recvd-", "ismtpd", "geopod")) else key
@@ -65,8 +64,9 @@ class Event:
     def fingerprint(self) -> str:
         """Name the interaction by what it says, in 22 letters: 128 bits, each of which is on disk twice per event.
 
-        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Nor will the
-        details: SendGrid's message history (Email Activity) tells the same events without address, agent or answer.
+        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Neither will
+        the details do: SendGrid's message history (Email Activity) tells the same events without address, agent or
+        answer.
         """
         said = (
             self.event,
@@ -105,18 +105,18 @@ class StoredEvent(Event):
     is_final: bool = False
 
 
-# Who told of an event, the best informed first.
+# These tell of events, the best informed first.
 SOURCES = ("webhook", "history", "suppressions")
 # A list of suppressions says since when an address is on it, which is about when the message came back.
 TIME_TOLERANCE = 3600
 
 
-def is_same(event, other, tolerance=0) -> bool:
+def is_same(event: Any, other: Any, tolerance: int = 0) -> bool:
     """Tell whether two reports of one message are of the same interaction, where one may say less than the other.
 
     :param event: anything with the attributes of `Event`
-    :param other: the same
-    :param int tolerance: seconds by which their times may differ
+    :param other: likewise
+    :param tolerance: seconds by which their times may differ
     """
     if event.event != other.event or abs(event.timestamp - other.timestamp) > tolerance:
         return False

@@ -1,17 +1,17 @@
-"""The state of one e-mail as a function of the set of its events.
+"""This module folds the set of an e-mail's events into its state.
 
 Events come late, twice and in any order, so nothing here looks at what came first: the same set gives the same state.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .engagement import Verdict, judge
 from .event import ENGAGEMENT_EVENTS
 from .refusal import EXPIRED, bounce_status, drop_fact
 
-# Weakest to strongest. What was refused in the end did not arrive, whatever a scanner opened on the way.
+# The weakest status comes first. An e-mail that was refused in the end did not arrive, though a scanner opened it.
 STATUSES = (
     "sent",
     "processed",
@@ -28,7 +28,7 @@ STATUSES = (
 STRENGTH = {status: strength for strength, status in enumerate(STATUSES)}
 FAILURES = ("blocked", "dropped", "bounced")
 
-# What an event makes of the e-mail by itself; the others depend on their neighbours or details.
+# These events by themselves make the e-mail so; the others depend on their neighbours or details.
 PLAIN_STATUS = {
     "processed": "processed",
     "deferred": "deferred",
@@ -37,16 +37,14 @@ PLAIN_STATUS = {
     "spamreport": "spam",
     "unsubscribe": "unsubscribed",
 }
-
-
-# Facts are what is true of an e-mail at once, where the status is only the strongest of it.
+# All facts of an e-mail are true at once; its status is only the strongest of them.
 CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "spam")
 # Whether the recipient is out of a group is settled per address, over all its e-mails; here is each group's last word.
 GROUP_FACTS = {"group_unsubscribe": "left_group", "group_resubscribe": "returned_group"}
 
 
 class Evidence(NamedTuple):
-    """The last word on a fact: when (Unix seconds, UTC), and what was said."""
+    """The last word on a fact: when it was said (Unix seconds, UTC), and with which reason."""
 
     timestamp: int
     reason: str
@@ -54,10 +52,10 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """What the events add up to. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
+    """An e-mail's state. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
 
-    ``reason`` is what the receiver or SendGrid said of the event that decided the status. From a fact that is new,
-    consequences follow.
+    The receiver or SendGrid gave the ``reason`` with the event that decided the status. Consequences follow from facts
+    that are new.
     """
 
     status: str = "sent"
@@ -74,7 +72,7 @@ class State:
     facts: dict[str, Evidence] = field(default_factory=dict)
 
 
-def fold(events: Iterable) -> State:
+def fold(events: Iterable[Any]) -> State:
     """Return the state that the events of one e-mail add up to.
 
     :param events: anything with the attributes of ``Event``; of several with one fingerprint, one counts
@@ -95,7 +93,7 @@ def fold(events: Iterable) -> State:
     claims += [
         (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
     ]
-    # Of equal claims the latest decides: its reason is the last word.
+    # The latest of equal claims decides: its reason is the last word.
     status, decisive = max(enumerate(claims), key=lambda claim: (STRENGTH[claim[1][0]], claim[0]))[1]
 
     return State(
@@ -114,8 +112,8 @@ def fold(events: Iterable) -> State:
     )
 
 
-def _distinct(events):
-    """Return each interaction once, in order of time. Sorted to the last detail, so that no tie is broken by chance."""
+def _distinct(events: Iterable[Any]) -> list[Any]:
+    """Return each interaction once, in order of time. The last details count too, so that chance breaks no tie."""
     events = list(events)
     if len(events) < 2:
         return events
@@ -134,8 +132,8 @@ def _distinct(events):
     return list({e.fingerprint: e for e in reversed(events)}.values())[::-1]
 
 
-def _facts(events, claims):
-    # In order of time, so that of several events of a kind the last is the evidence.
+def _facts(events: list[Any], claims: list[tuple[str, Any]]) -> dict[str, Evidence]:
+    # Events come in order of time, so that the last of several of a kind is the evidence.
     named = [(status, e) for status, e in claims if status in CLAIMED_FACTS]
     named += [(drop_fact(e.reason), e) for e in events if e.event == "dropped"]
     named += [("unsubscribed", e) for e in events if e.event == "unsubscribe"]
@@ -143,10 +141,10 @@ def _facts(events, claims):
     return {fact: Evidence(e.timestamp, e.reason or e.response or "") for fact, e in named}
 
 
-def _last_words(events):
+def _last_words(events: list[Any]) -> list[Any]:
     """Return, for each unsubscribe group, the event by which the recipient left it or came back last.
 
-    Of leaving and coming back in the same second, leaving wins: writing to somebody who left is the worse mistake.
+    If both happened in the same second, leaving wins: writing to somebody who left is the worse mistake.
     """
     last = {}
     for e in events:
@@ -159,12 +157,12 @@ def _last_words(events):
     return list(last.values())
 
 
-def _leaves_later(e, known):
-    def when(event):
+def _leaves_later(e: Any, known: Any) -> bool:
+    def when(event: Any) -> tuple[int, bool]:
         return event.timestamp, event.event == "group_unsubscribe"
 
     return when(e) >= when(known)
 
 
-def _first(events, name):
+def _first(events: list[Any], name: str) -> int | None:
     return next((e.timestamp for e in events if e.event == name), None)

@@ -1,4 +1,4 @@
-"""A JSON list read leniently: an element that cannot be read does not cost its neighbours."""
+"""This module reads a JSON list leniently: an element that cannot be read does not cost its neighbours."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The body of a webhook POST, read defensively: what is good lands, what is not is named, nothing raises."""
+"""This module reads the body of a webhook POST defensively: good events land, others are named, no element raises."""
 
 import re
 import sys

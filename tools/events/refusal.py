@@ -1,9 +1,11 @@
-"""Why a message was refused or dropped, and what that is evidence of."""
+"""This module tells why a message was refused or dropped, and which fact about it follows."""
 
-# Our own bounce, when SendGrid stopped trying after 72 hours without saying so.
+from typing import Any
+
+# Odoo's own bounces have this type: SendGrid stopped trying after 72 hours without saying so.
 EXPIRED = "expired"
-# What SendGrid says when it drops a message for its address (Twilio docs: Event Webhook reference), as it begins in
-# lower case. Everything else is about the message.
+# SendGrid's reasons for a drop begin so if the address is the cause (Twilio docs: Event Webhook reference; in lower
+# case). All others are about the message.
 DROP_FACTS = (
     ("bounced address", "dropped_bounced"),
     ("invalid address", "dropped_bounced"),
@@ -20,10 +22,12 @@ def drop_fact(reason: str | None) -> str:
     return next((fact for start, fact in DROP_FACTS if reason.startswith(start)), "dropped")
 
 
-def bounce_status(bounce) -> str:
+def bounce_status(bounce: Any) -> str:
     """Tell a permanent refusal (``bounced``) from one of this message only (``blocked``).
 
     Without a ``type`` (seen in SendGrid's test events) the enhanced status decides: 4.x.x is not permanent.
+
+    :param bounce: anything with ``bounce_type`` and ``smtp_status``, such as an `Event` or a record
     """
     if bounce.bounce_type in ("blocked", EXPIRED):
         return "blocked"

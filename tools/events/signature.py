@@ -1,15 +1,16 @@
-"""SendGrid's webhook signature: ECDSA on P-256 over SHA-256, made over the timestamp header and the raw body."""
+"""This module verifies SendGrid's webhook signature: ECDSA on P-256 with SHA-256 over timestamp header and raw body."""
 
 import base64
 import binascii
 import re
+from collections.abc import Collection
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-# Header names: Twilio docs, Event Webhook security features.
+# Twilio docs, Event Webhook security features, name these headers.
 SIGNATURE_HEADER = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER = "X-Twilio-Email-Event-Webhook-Timestamp"
 
@@ -28,11 +29,11 @@ def normalize_key(text: str) -> str:
 def verify(key: str, signature: str, timestamp: str, body: bytes) -> bool:
     """Tell whether ``body`` was signed with ``key``.
 
-    :param key: the verification key, base64 of DER SubjectPublicKeyInfo
+    :param key: the webhook's verification key, base64 of DER SubjectPublicKeyInfo
     :param signature: the signature header, base64 of an ASN.1 DER signature
     :param timestamp: the timestamp header, signed as sent (decimal Unix seconds)
     :param body: the raw bytes of the request: parsed and dumped again, they no longer verify
-    :return: False for whatever is wrong, a broken key included; never raises
+    :return: False if anything is wrong, a broken key included; never raises
     """
     try:
         public_key = _load(key)
@@ -46,8 +47,15 @@ def verify(key: str, signature: str, timestamp: str, body: bytes) -> bool:
     return True
 
 
-def guess_cause(keys, signature, timestamp, body: bytes, is_in_time: bool, encoding: str | None) -> str:
-    """Say why a signature may be wrong, at the price of a look at both ends of the body.
+def guess_cause(
+    keys: Collection[str],
+    signature: str | None,
+    timestamp: str | None,
+    body: bytes,
+    is_in_time: bool,
+    encoding: str | None,
+) -> str:
+    """Tell why a signature may be wrong, at the price of a look at both ends of the body.
 
     :param keys: the verification keys that were tried
     :param signature: the signature header, or None
@@ -62,7 +70,7 @@ def guess_cause(keys, signature, timestamp, body: bytes, is_in_time: bool, encod
         return "no_key"
     if not is_in_time:
         return "age"
-    # SendGrid writes `[{…},\r\n{…}]\r\n` (three signed captures); what parses and writes it again does not.
+    # SendGrid writes `[{…},\r\n{…}]\r\n` (three signed captures); a proxy that parses and writes it again does not.
     if encoding or not (body.startswith(b"[{") and body.endswith(b"}]\r\n")):
         return "body"
     return "key"

@@ -1,1 +1,1 @@
-"""What a message needs on its way out: names, settings, protected links, and the Web API."""
+"""This wing prepares a message to leave: its name, its settings, its protected links, its payload for the Web API."""

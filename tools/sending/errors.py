@@ -1,4 +1,4 @@
-"""The errors of preparing a message for SendGrid. `ir.mail_server` has the words for their codes."""
+"""These errors come from preparing a message for SendGrid. `ir.mail_server` has the words for their codes."""
 
 from ..coded_error import CodedError
 

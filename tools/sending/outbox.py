@@ -1,8 +1,9 @@
-"""What one run of sending hands to SendGrid: each message copy, its opaque name, and whether it was accepted."""
+"""An outbox knows which message copies one run of sending hands to SendGrid, their names, and which were accepted."""
 
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Copy:
 class Outbox:
     """The copies of the mail being sent, in order. `mail.mail` opens and closes it, `ir.mail_server` fills it."""
 
-    def __init__(self, account_id: int, odoo_db: str, commits_each: bool = False):
+    def __init__(self, account_id: int, odoo_db: str, commits_each: bool = False) -> None:
         """:param commits_each: each mail is committed once sent, so that nothing can take its document back"""
         self.account_id = account_id
         self.odoo_db = odoo_db
@@ -31,15 +32,15 @@ class Outbox:
         self._colleagues = set()
         self.open("")
 
-    def learn(self, addresses: set[str], colleagues: set[str]):
+    def learn(self, addresses: set[str], colleagues: set[str]) -> None:
         """Note which of the ``addresses`` are internal users': it holds for all mails of this run."""
         self.known |= addresses
         self._colleagues |= colleagues
 
-    def open(self, sender: str, about: dict | None = None):
+    def open(self, sender: str, about: dict[str, Any] | None = None) -> None:
         """Begin a mail: ``sender`` is its From address.
 
-        ``about`` is what its documents say of it if nothing more can be asked, for the connection was lost.
+        Its documents get the values ``about`` it if nothing more can be asked because the connection was lost.
         """
         self.about = about or {}
         self._sender = sender
@@ -64,8 +65,8 @@ class Outbox:
         )
         return self._last
 
-    def accept(self, sg_message_id: str | None = None):
-        """Note that the server took the copy stamped last, and what id SendGrid gave it."""
+    def accept(self, sg_message_id: str | None = None) -> None:
+        """Note that the server took the copy stamped last, and which id SendGrid gave it."""
         if self._last:
             self._accepted.append(replace(self._last, sg_message_id=sg_message_id))
             self._last = None
@@ -75,7 +76,7 @@ class Outbox:
         accepted, self._accepted = self._accepted, []
         return accepted
 
-    def _get_tracked(self, recipients):
+    def _get_tracked(self, recipients: tuple[str, ...]) -> tuple[str, ...]:
         # Colleagues' notifications would flood the lists, and a copy to oneself shows nothing.
         return tuple(
             address

@@ -1,4 +1,4 @@
-"""The ``X-SMTPAPI`` header: JSON that tells SendGrid what to do with a message."""
+"""The ``X-SMTPAPI`` header is JSON that tells SendGrid how to treat a message. This module reads and writes it."""
 
 import json
 import re
@@ -42,8 +42,8 @@ def merge(headers: list[str], settings: dict[str, Any]) -> SmtpapiHeader:
     :param settings: e.g. ``{"unique_args": {"odoo_id": "…"}}``; objects are merged, other values replaced
     :raise SmtpapiError: one of ``headers`` is not a JSON object, or has a word that no line can hold
     """
-    # ASCII only, with blanks between the elements: the places to fold at. Of two blanks in a text one is escaped, or a
-    # fold between them would leave a line of nothing.
+    # The JSON is ASCII, with blanks between its elements to fold at. One of two blanks in a text is escaped, because
+    # a fold between them would leave a line of nothing.
     header = SmtpapiHeader(json.dumps(_merge(read(headers), settings)).replace("  ", " \\u0020"))
     if max(map(len, header.split(" "))) > LONGEST_WORD:
         raise SmtpapiError("long_word", header=HEADER, limit=LONGEST_WORD)

@@ -1,4 +1,4 @@
-"""A message as Odoo builds it for SMTP, turned into the payload of SendGrid's ``POST /v3/mail/send``.
+"""This module turns a message, as Odoo builds it for SMTP, into the payload of SendGrid's ``POST /v3/mail/send``.
 
 The limits are those of Twilio's docs ("Mail Send: Limitations") and of the vendor's OpenAPI description.
 """
@@ -32,7 +32,7 @@ CARRIED_HEADERS = {"from", "to", "cc", "bcc", "subject", "reply-to", "mime-versi
 FORBIDDEN_HEADERS = {"x-sg-id", "x-sg-eid", "received", "dkim-signature"}
 # SendGrid wants the plainest of several contents first; those that are not named here come last.
 CONTENT_ORDER = ("text/plain", "text/x-amp-html", "text/html")
-# To find addresses in a header that is not well-formed.
+# This finds addresses in a header that is not well-formed.
 ADDRESS = re.compile(r'[^\s"<>,@]+@[^\s"<>,]+')
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -158,7 +158,7 @@ def _get_shown(message: EmailMessage, header_name: str) -> dict[str, str]:
 
 
 def _get_addresses(message: EmailMessage, header_name: str) -> tuple[Address, ...]:
-    # Parsed again: a header that was set to a list of texts, as Odoo does, gives these back as its addresses.
+    # The header is parsed again: one that was set to a list of texts, as Odoo does, gives these back as its addresses.
     return message.policy.header_factory(header_name, str(message[header_name] or "")).addresses
 
 

@@ -1,4 +1,4 @@
-"""The settings of an ``X-SMTPAPI`` header, turned into those of the payload of SendGrid's ``POST /v3/mail/send``.
+"""This module turns the settings of an ``X-SMTPAPI`` header into those of SendGrid's ``POST /v3/mail/send``.
 
 Sources: Twilio docs, "Building an X-SMTPAPI Header" and "SMTP Filters", and the vendor's OpenAPI description.
 """
