@@ -1,4 +1,4 @@
-"""An HTML text as others than its recipient may see it: without the links with which one acts in the recipient's name."""
+"""An HTML text as others than its recipient may see it: without the links with which one acts in his name."""
 
 import re
 from collections.abc import Iterator
