@@ -1,0 +1,140 @@
+from unittest.mock import patch
+
+import psycopg2
+from psycopg2.errors import DiskFull, SerializationFailure
+
+from odoo.exceptions import UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..models import sendgrid_job_mixin
+from ..models.sendgrid_account import SendgridAccount
+from ..models.sendgrid_backfill import SendgridBackfill
+from ..models.sendgrid_email import SendgridEmail
+from ..models.sendgrid_job_mixin import MAX_TRIES
+from ..models.sendgrid_retention import SendgridRetention
+from ..models.sendgrid_suppression_sync import SendgridSuppressionSync
+from ..tools.api.client import ApiError
+from .common import SendgridCase
+
+LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_job_mixin"
+# Errors after which the same work may succeed without anybody's doing.
+PASSING = (
+    SerializationFailure("concurrent update"),
+    DiskFull("no space left on device"),
+    psycopg2.OperationalError("server closed the connection unexpectedly"),
+    psycopg2.InterfaceError("connection already closed"),
+    ApiError("server", 500),
+)
+
+
+@tagged("post_install", "-at_install")
+class TestJob(SendgridCase):
+    """The idiom of long work, through the scheduled actions that use it."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(sendgrid_job_mixin, "PAUSE", 0))
+
+    def _backfill(self):
+        backfill = self.env["sendgrid.backfill"].create({"account_id": self.account.id})
+        backfill.state = "running"
+        return backfill
+
+    def test_passing(self):
+        """Test that nothing that may pass makes a job fail: it is tried again, at the end of its tries later."""
+        for error in PASSING:
+            with self.subTest(error), mute_logger(LOGGER):
+                backfill = self._backfill()
+                with patch.object(SendgridBackfill, "_step", side_effect=error) as step:
+                    self.run_cron("ir_cron_backfill")
+                self.assertEqual(backfill.state, "running")
+                is_conflict = isinstance(error, SerializationFailure)
+                self.assertEqual(step.call_count, MAX_TRIES if is_conflict else 1)
+                backfill.unlink()
+
+    def test_conflicts_that_end(self):
+        """Test that a job goes on behind conflicts, whose number counts anew after each piece of work."""
+        backfill = self._backfill()
+        conflicts = [SerializationFailure("x")] * (MAX_TRIES - 1)
+        works = iter([*conflicts, False, *conflicts, False, True])
+
+        def step(job, client):
+            if isinstance(work := next(works), Exception):
+                raise work
+            if work:
+                job.state = "done"
+
+        with patch.object(SendgridBackfill, "_step", step):
+            self.run_cron("ir_cron_backfill")
+        self.assertEqual(backfill.state, "done")
+        self.assertIsNone(next(works, None))
+
+    def test_failing(self):
+        """Test that a job that fails says why, and stops no other job."""
+        for error, words in (
+            (UserError("no key"), "no key"),
+            (ApiError("scope", 403), "permission"),
+            (ZeroDivisionError("division by zero"), "division by zero"),
+            (KeyError(), "KeyError"),
+        ):
+            with self.subTest(words), mute_logger(LOGGER):
+                first, second = self._backfill(), self._backfill()
+
+                def step(job, client, first=first, error=error):
+                    if job == first:
+                        raise error
+                    job.state = "done"
+
+                with patch.object(SendgridBackfill, "_step", step):
+                    self.run_cron("ir_cron_backfill")
+                self.assertEqual((first.state, second.state), ("failed", "done"))
+                self.assertIn(words, first.error)
+                (first | second).unlink()
+
+    def test_end_that_cannot_be_noted(self):
+        """Test that a job whose failure cannot be noted either goes on at the next run."""
+        backfill = self._backfill()
+        with (
+            patch.object(SendgridBackfill, "_step", side_effect=ZeroDivisionError),
+            patch.object(SendgridBackfill, "_fail", side_effect=SerializationFailure("x")),
+            mute_logger(LOGGER),
+        ):
+            self.run_cron("ir_cron_backfill")
+        self.assertEqual(backfill.state, "running")
+
+    def test_no_scheduled_action_raises(self):
+        """Test that no error leaves a scheduled action: core forgets the wake-ups of one that raises."""
+        self.env["sendgrid.account"].create(
+            {"name": "Changing", "previous_verification_key_end": "2026-01-01 00:00:00"}
+        )
+        self.env["sendgrid.suppression"].create(
+            {
+                "account_id": self.account.id,
+                "list": "bounces",
+                "email": "ada@example.org",
+                "created": "2026-01-01 00:00:00",
+                "state": "clearing",
+            }
+        )
+        self._backfill()
+        self.env["sendgrid.suppression.sync"]._start(self.account)
+        for name, target, method in (
+            ("ir_cron_expire", SendgridEmail, "_expire"),
+            ("ir_cron_sync_start", SendgridSuppressionSync, "_start"),
+            ("ir_cron_sync", SendgridSuppressionSync, "_read_pages"),
+            ("ir_cron_forget_previous_keys", SendgridAccount, "_forget_previous_key"),
+            ("ir_cron_check_health", SendgridAccount, "_check_health"),
+            ("ir_cron_clear", SendgridAccount, "_get_client"),
+            ("ir_cron_forget", SendgridRetention, "_forget_batches"),
+            ("ir_cron_backfill", SendgridBackfill, "_step"),
+        ):
+            for error in (*PASSING, ZeroDivisionError("broken")):
+                with (
+                    self.subTest(name=name, error=error),
+                    patch.object(self.env.registry[target._name], method, side_effect=error) as mocked,
+                    mute_logger(LOGGER, "odoo.addons.sendgrid_tracking.models.sendgrid_account_connection"),
+                ):
+                    # Core's button for a scheduled action raises what the action raises.
+                    self.run_cron(name)
+                    self.assertTrue(mocked.called)
