@@ -14,7 +14,9 @@ _logger = logging.getLogger(__name__)
 REFUSED = ("blocked", "dropped")
 UNWANTED = ("spam", "unsubscribed", "dropped_spam", "dropped_unsubscribed")
 GROUPS = ("left_group", "returned_group")
-FAILED_FACTS = ("bounced", "dropped_bounced", *REFUSED, "dropped_spam", "dropped_unsubscribed")
+# These say nothing about the address; a bounce does.
+OTHER_FAILURES = (*REFUSED, "dropped_spam", "dropped_unsubscribed")
+FAILED_FACTS = ("bounced", "dropped_bounced", *OTHER_FAILURES)
 
 
 class SendgridConsequence(models.AbstractModel):
@@ -52,7 +54,7 @@ class SendgridConsequence(models.AbstractModel):
         ]
         self._run(self._recover_notification, recovered)
         self._run(self._recover_traces, recovered)
-        self._run(self._fail_notification, [item for fact in FAILED_FACTS[2:] for item in new[fact]])
+        self._run(self._fail_notification, [item for fact in OTHER_FAILURES for item in new[fact]])
         self._run(self._handle_bounce, new["bounced"])
         self._run(self._note_known_bounce, new["dropped_bounced"])
         self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])

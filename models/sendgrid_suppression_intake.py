@@ -43,7 +43,7 @@ class SendgridSuppression(models.Model):
         known = self._get_known(account, name, entries)
         fresh = [entry for entry in entries if entry.created > known.get((entry.group_id, entry.email), -1)]
         ids = self._upsert(sync, name, entries)
-        outcomes = self._apply_consequences(account, name, fresh)
+        outcomes = self._apply_entries(account, name, fresh)
         by_outcome = defaultdict(list)
         for entry in fresh:
             by_outcome[outcomes[entry]].append(ids[entry.group_id, entry.email])
@@ -133,7 +133,7 @@ class SendgridSuppression(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _apply_consequences(self, account, name, entries):
+    def _apply_entries(self, account, name, entries):
         """Run the consequences of new entries. If an entry fails, its outcome is "failed", and the others go on.
 
         :param entries: list of `tools.api.suppressions.Entry`
@@ -309,7 +309,7 @@ class SendgridSuppression(models.Model):
             .items()
         ):
             by_entry = {entry._to_entry(): entry for entry in entries}
-            for entry, (outcome, error) in self.sudo()._apply_consequences(account, name, list(by_entry)).items():
+            for entry, (outcome, error) in self.sudo()._apply_entries(account, name, list(by_entry)).items():
                 by_entry[entry].write({"outcome": outcome, "error": error})
 
     def _to_entry(self):
