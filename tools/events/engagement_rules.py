@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # that module needs this one
-    from .engagement import History
+# This is `tools.events.engagement.History`. Importing it would close a circle, since that file imports the rules.
+History = Any
 
 HUMAN, MACHINE, UNKNOWN = "human", "machine", "unknown"
 
@@ -57,7 +57,7 @@ class Rule:
     verdict: str
     reason: str
     source: str
-    applies: Callable[[Any, "History"], Any]
+    applies: Callable[[Any, History], Any]
 
 
 def link(click: Any) -> tuple[str, str]:
@@ -100,11 +100,11 @@ def is_proxied(interaction: Any) -> bool:
     return says(IMAGE_PROXY, agent(interaction))
 
 
-def is_on_arrival(interaction: Any, history: "History") -> bool:
+def is_on_arrival(interaction: Any, history: History) -> bool:
     return history.after_arrival(interaction) <= ON_ARRIVAL
 
 
-def is_before_delivery(interaction: Any, history: "History") -> bool:
+def is_before_delivery(interaction: Any, history: History) -> bool:
     return (
         history.delivered is not None
         and interaction.timestamp < history.delivered
