@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from sandbox import keys
@@ -11,7 +12,7 @@ from script.lib import paths
 AGENT = "SendGrid Event API"
 
 
-def signed_request(url, body):
+def signed_request(url: str, body: bytes) -> bytes:
     """Return the bytes of one POST, signed as SendGrid signs it."""
     key = keys.load_or_create(str(paths.SANDBOX_KEY))
     timestamp = str(int(time.time()))
@@ -24,7 +25,7 @@ def signed_request(url, body):
     return make_request(url, body, headers)
 
 
-def make_request(url, body, headers):
+def make_request(url: str, body: bytes, headers: dict[str, str]) -> bytes:
     """Return the bytes of one POST on a connection of its own."""
     parts = urlsplit(url)
     headers = {"Host": parts.netloc, "Connection": "close", "Content-Length": len(body), **headers}
@@ -32,7 +33,7 @@ def make_request(url, body, headers):
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body
 
 
-def send(url, request):
+def send(url: str, request: bytes) -> tuple[int, float]:
     """Send one request to the server of a URL; return the status and the seconds until the answer."""
     parts = urlsplit(url)
     start = time.perf_counter()
@@ -44,7 +45,7 @@ def send(url, request):
     return int(answer.split(b" ", 2)[1]), time.perf_counter() - start
 
 
-def post_all(url, requests, clients=4):
+def post_all(url: str, requests: list[bytes], clients: int = 4) -> tuple[float, list[float]]:
     """Send all requests, by several clients at once. Every answer has to be a 2xx.
 
     :return: seconds in all, and the seconds of each POST
@@ -52,7 +53,7 @@ def post_all(url, requests, clients=4):
     waiting = iter(requests)
     lock, latencies, failures = threading.Lock(), [], []
 
-    def work():
+    def work() -> None:
         while True:
             with lock:
                 request = next(waiting, None)
@@ -75,7 +76,7 @@ def post_all(url, requests, clients=4):
     return seconds, latencies
 
 
-def percentile(values, percent):
+def percentile(values: Iterable[float], percent: float) -> float:
     """Return the value that this percentage of the values does not exceed."""
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * percent / 100))]

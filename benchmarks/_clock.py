@@ -4,6 +4,8 @@ import time
 
 import psutil
 
+from ._odoo import Cursor
+
 
 class Clock:
     """Measures CPU seconds of this process and its PostgreSQL backend (``cpu``), and seconds on the wall (``wall``).
@@ -12,18 +14,18 @@ class Clock:
     only ``cpu`` counts.
     """
 
-    def __init__(self, cr):
+    def __init__(self, cr: Cursor):
         cr.execute("SELECT pg_backend_pid()")
         self._backend = psutil.Process(cr.fetchone()[0])
 
-    def __enter__(self):
+    def __enter__(self) -> "Clock":
         self._start = self._now()
         return self
 
-    def __exit__(self, *_exception):
+    def __exit__(self, *_exception: object) -> None:
         self.cpu, self.python, self.wall = (end - start for start, end in zip(self._start, self._now(), strict=True))
 
-    def _now(self):
+    def _now(self) -> tuple[float, float, float]:
         backend = self._backend.cpu_times()
         python = time.process_time()
         return python + backend.user + backend.system, python, time.perf_counter()

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from collections.abc import Iterable, Iterator
 
 from sandbox import events as vendor
 from sandbox import message, webhook
@@ -25,18 +26,18 @@ REST = ("dropped", "spamreport", "unsubscribe", "group_unsubscribe", "group_resu
 class Relay:
     """SendGrid's side of the documents: it knows the message of each."""
 
-    def __init__(self, odoo_db, start):
+    def __init__(self, odoo_db: str, start: int):
         """:param start: Unix seconds at which the first document was sent; the others follow second by second"""
         self.odoo_db = odoo_db
         self.start = start
-        self._copies = {}
+        self._copies: dict[int, message.Copy] = {}
         self._moments = itertools.count()
 
-    def event(self, kind, number, delay=0):
+    def event(self, kind: str, number: int, delay: int = 0) -> dict:
         """Return one event of a document, as an object."""
         return vendor.build(kind, self._copy(number), self.start + number + delay)
 
-    def _copy(self, number):
+    def _copy(self, number: int) -> message.Copy:
         if number not in self._copies:
             arguments = json.dumps({"unique_args": {"odoo_db": self.odoo_db, "odoo_id": _names.odoo_id(number)}})
             headers = f"Message-ID: {_names.message_id(number)}\r\nX-SMTPAPI: {arguments}\r\n\r\n"
@@ -44,7 +45,7 @@ class Relay:
             [self._copies[number]] = message.Message(headers.encode(), [recipient], "sales@example.com").copies
         return self._copies[number]
 
-    def mixed(self, count, documents, seed=19):
+    def mixed(self, count: int, documents: int, seed: int = 19) -> Iterator[dict]:
         """Give events of the mix in a random order, no two of one kind in the same second of a document's life."""
         chance = random.Random(seed)
         kinds = [kind for kind, (percent, _delay) in MIX.items() for _ in range(count * percent // 100)]
@@ -59,7 +60,7 @@ class Relay:
             yield self.event(kind, number, delay)
 
 
-def bodies(events, size):
+def bodies(events: Iterable[dict], size: int) -> Iterator[bytes]:
     """Give the bodies of POSTs of ``size`` events each."""
     events = iter(events)
     while chunk := list(itertools.islice(events, size)):

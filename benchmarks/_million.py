@@ -8,12 +8,14 @@ that.
 """
 
 import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
 from psycopg2 import sql
 
 from . import _stack, _world
+from ._odoo import Cursor, Env
 
 PACE = timedelta(seconds=95)  # a million documents in three years
 CONTACTS_COUNT, LEADS_COUNT, SALESPEOPLE = 50_000, 20_000, 20
@@ -164,7 +166,7 @@ class History(NamedTuple):
     login: str
 
 
-def write(env, documents):
+def write(env: Env, documents: int) -> History:
     """Write a history into a fresh database, and commit it.
 
     :return: the `History`: a contact with 50 e-mails, one of them with 200 events, and a salesperson
@@ -209,7 +211,7 @@ def write(env, documents):
 
 
 @contextlib.contextmanager
-def _bare_tables(cr):
+def _bare_tables(cr: Cursor) -> Iterator[None]:
     """Take the indexes and references of the tables away for a while."""
     back = []
     for query in (REFERENCES, INDEXES):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from script.lib import lock, paths, venv
@@ -16,7 +17,7 @@ ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
 TRACKING, MAILGUN = "mail_tracking", "mail_tracking_mailgun"
 
 
-def ensure():
+def ensure() -> None:
     """Download the packages if they are missing. The folder appears only once it is complete."""
     with lock.exclusive("oca"):
         if not FOLDER.exists():
@@ -27,7 +28,7 @@ def ensure():
 
 
 @contextlib.contextmanager
-def fresh_database(module):
+def fresh_database(module: str) -> Iterator[str]:
     """Give the name of a fresh database with one of OCA's modules and without our addon; drop it at the end."""
     ensure()
     with _odoo.fresh_database(module, with_addon=False, addons_path=ADDONS_PATH) as name:

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from script.lib import database, odoo, paths
 
@@ -10,9 +12,14 @@ ADDONS = paths.ROOT / "benchmarks" / "addons"
 FLOOR = "sendgrid_bench_floor"
 ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
 
+# Odoo's classes have no names here: Odoo can be imported only after `environment` has found it.
+Env = Any  # an `odoo.api.Environment`
+Cursor = Any  # the cursor of one
+Record = Any  # the records of a model, or the model itself
+
 
 @contextlib.contextmanager
-def fresh_database(*modules, with_addon=True, addons_path=ADDONS_PATH):
+def fresh_database(*modules: str, with_addon: bool = True, addons_path: str = ADDONS_PATH) -> Iterator[str]:
     """Give the name of a fresh database with the addon and further modules; drop it at the end."""
     with database.for_tests(with_addon) as name:
         if modules:
@@ -21,7 +28,7 @@ def fresh_database(*modules, with_addon=True, addons_path=ADDONS_PATH):
 
 
 @contextlib.contextmanager
-def environment(name, addons_path=ADDONS_PATH):
+def environment(name: str, addons_path: str = ADDONS_PATH) -> Iterator[Env]:
     """Give an environment of the superuser on a database. Only one can be open; changes without a commit are lost."""
     if str(odoo.source()) not in sys.path:
         sys.path.insert(0, str(odoo.source()))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,19 +21,19 @@ class Row:
     absolute: str = ""
 
 
-def at_least(what, figure, floor, limit, unit, absolute=""):
+def at_least(what: str, figure: float, floor: float, limit: float, unit: str, absolute: str = "") -> Row:
     """Return the row of a figure that has to be high: at least ``limit`` times ``floor``."""
     ratio = figure / floor
     return Row(what, f"{figure:,.0f} {unit}", f"{floor:,.0f} {unit}", ratio, f"≥ {limit}", ratio >= limit, absolute)
 
 
-def at_most(what, figure, floor, limit, unit, absolute=""):
+def at_most(what: str, figure: float, floor: float, limit: float, unit: str, absolute: str = "") -> Row:
     """Return the row of a figure that has to be low: at most ``limit`` times ``floor``."""
     ratio = figure / floor
     return Row(what, f"{figure:,.3g} {unit}", f"{floor:,.3g} {unit}", ratio, f"≤ {limit}", ratio <= limit, absolute)
 
 
-def table(rows):
+def table(rows: list[Row]) -> str:
     """Return the rows as a table in Markdown."""
     head = ("what", "figure", "floor", "ratio", "must reach", "", "absolute, for reading only")
     lines = [
@@ -42,13 +43,13 @@ def table(rows):
     ]  # fmt: skip
     widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
 
-    def line(cells):
+    def line(cells: Iterable[str]) -> str:
         return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
     return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, lines)])
 
 
-def run(measure, description):
+def run(measure: Callable[[float], list[Row]], description: str) -> int:
     """Run a benchmark as a program: measure, print the table, and write the rows for `script/bench` if it asks.
 
     :param measure: a function that takes the scale (1 for the full size) and returns rows
@@ -65,7 +66,7 @@ def run(measure, description):
     return 0 if all(row.reached for row in rows) else 1
 
 
-def main():
+def main() -> int:
     """Print the table of the row files that are named; return 0 if every row is reached."""
     rows = [Row(**row) for file in sys.argv[1:] for row in json.loads(Path(file).read_text())]
     print(table(rows))

@@ -12,9 +12,10 @@ from script.lib import postgres
 
 from . import _odoo
 from ._clock import Clock
+from ._odoo import Env, Record
 
 
-def create_mails(env, count, server):
+def create_mails(env: Env, count: int, server: Record) -> Record:
     """Create mails to as many contacts, as a campaign of salespeople leaves them in the queue."""
     partners = env["res.partner"].create(
         [{"name": f"Contact {number}", "email": f"contact{number}@bench.example.com"} for number in range(count)]
@@ -37,7 +38,7 @@ def create_mails(env, count, server):
     )
 
 
-def main():
+def main() -> None:
     """Print the seconds of each round, until the input ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("database")

@@ -1,12 +1,16 @@
 """A real Odoo server with two processes for HTTP, on a fresh database."""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg2
+from psycopg2 import sql
 
 from script.lib import stack as stacks
 
 from . import _odoo, _world
+from ._events import Relay
 
 NO_CRON, ONE_CRON = "--max-cron-threads=0", "--max-cron-threads=1"
 # The server has one process for scheduled actions, and the drain needs it. On a fresh database all of Odoo's own are
@@ -18,14 +22,14 @@ ONLY_OURS = """
 
 
 @contextlib.contextmanager
-def running(*options, prepare=None):
+def running(*options: str, prepare: Callable[[str], None] | None = None) -> Iterator[stacks.Stack]:
     """Run a stack whose account has the local SendGrid's key.
 
     :param options: options of Odoo's, such as `NO_CRON`
     :param prepare: a function of the database's name, called before the server starts
     """
 
-    def make_ready(database):
+    def make_ready(database: str) -> None:
         query(database, ONLY_OURS)
         if prepare:
             prepare(database)
@@ -39,14 +43,14 @@ def running(*options, prepare=None):
 
 
 @contextlib.contextmanager
-def draining(documents):
+def draining(documents: int) -> Iterator[tuple[stacks.Stack, Relay]]:
     """Run a stack that drains, with this many documents of its account.
 
     Give it and SendGrid's side of the documents.
     """
     made = {}
 
-    def prepare(name):
+    def prepare(name: str) -> None:
         with _odoo.environment(name) as env:
             account = env.ref("sendgrid_tracking.sendgrid_account_demo")
             made["relay"] = _world.prepare(env, account, documents)
@@ -56,7 +60,7 @@ def draining(documents):
         yield stack, made["relay"]
 
 
-def query(name, statement, *values):
+def query(name: str, statement: str | sql.Composable, *values: Any) -> list[tuple]:
     """Run one statement in a transaction of its own; return its rows."""
     with contextlib.closing(psycopg2.connect(dbname=name)) as connection:
         connection.autocommit = True

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 from . import _events
+from ._odoo import Env, Record
 
 SALESPEOPLE = 10
 RULES = ("bounce", "unsubscribe", "click", "spam")
@@ -49,7 +50,7 @@ DOCUMENTS = """
 """
 
 
-def create_salespeople(env, count):
+def create_salespeople(env: Env, count: int) -> Record:
     """Create ordinary salespeople, who see only their own records."""
     groups = env.ref("base.group_user") | env.ref("sales_team.group_sale_salesman")
     return (
@@ -70,7 +71,7 @@ def create_salespeople(env, count):
     )
 
 
-def prepare(env, account, documents):
+def prepare(env: Env, account: Record, documents: int) -> _events.Relay:
     """Write contacts, each with a salesperson and one document of the account, sent second by second from yesterday on.
 
     :return: SendGrid's side of the documents
@@ -94,7 +95,7 @@ def prepare(env, account, documents):
     return _events.Relay(odoo_db, int(start.replace(tzinfo=timezone.utc).timestamp()))
 
 
-def switch_on_rules(env, webhook_url):
+def switch_on_rules(env: Env, webhook_url: str) -> None:
     """Switch on the automation rules that come with the addon, and have their webhook call this URL."""
     for name in RULES:
         rule = env.ref(f"sendgrid_tracking.base_automation_{name}")

@@ -9,6 +9,8 @@ import statistics
 import sys
 import time
 
+from script.lib.stack import Stack
+
 from . import _client, _events, _odoo, _report, _stack, _world
 
 ROUNDS = 9
@@ -20,11 +22,11 @@ OF_BACKLOG = "SELECT count(*) FROM sendgrid_event_batch WHERE id <= %s AND state
 class Rounds:
     """POSTs per second and the 99th percentile of the latency, round by round."""
 
-    def __init__(self, url):
+    def __init__(self, url: str):
         self.url = url
         self.rates, self.p99s = [], []
 
-    def run(self, body, count):
+    def run(self, body: bytes, count: int) -> None:
         """Post the body this many times."""
         requests = [_client.signed_request(self.url, body)] * count
         seconds, latencies = _client.post_all(self.url, requests)
@@ -32,7 +34,7 @@ class Rounds:
         self.p99s.append(_client.percentile(latencies, 99))
 
 
-def compare(stack, relay, size, count, what):
+def compare(stack: Stack, relay: _events.Relay, size: int, count: int, what: str) -> list[_report.Row]:
     """Return the two rows for POSTs of one size."""
     [body] = _events.bodies(relay.mixed(size, size), size)
     floor, ours = Rounds(f"{stack.odoo.url}/sendgrid_bench/floor"), Rounds(stack.webhook_url())
@@ -49,7 +51,7 @@ def compare(stack, relay, size, count, what):
     ]
 
 
-def add_backlog(name, count):
+def add_backlog(name: str, count: int) -> int:
     """Store batches for the drain, with events of documents.
 
     :return: the id of the last batch
@@ -63,7 +65,7 @@ def add_backlog(name, count):
         return env["sendgrid.event.batch"].search([], order="id desc", limit=1).id
 
 
-def give_key(name):
+def give_key(name: str) -> None:
     """Give the account's key to the bare controller."""
     _stack.query(
         name,
@@ -73,7 +75,7 @@ def give_key(name):
     )
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the rows of the table."""
     rows = []
     relay = _events.Relay("bench", int(time.time()) - 86_400)
@@ -82,7 +84,7 @@ def measure(scale):
             rows += compare(stack, relay, size, max(int(count * scale), 8), f"{size:,} events")
     last = {}
 
-    def prepare(name):
+    def prepare(name: str) -> None:
         give_key(name)
         last["id"] = add_backlog(name, max(int(BACKLOG * scale), 60))
 

@@ -12,18 +12,19 @@ from datetime import datetime, timedelta
 from . import _events, _odoo, _report, _world
 from ._clock import Clock
 from ._null_web import null_web
+from ._odoo import Env
 
 EVENTS, BATCH, DOCUMENTS = 100_000, 1_000, 20_000
 
 
-def drain(env):
+def drain(env: Env) -> None:
     """Process all that waits as the cron does, with a commit after each chunk."""
     while env["sendgrid.drain"]._drain():
         env.cr.commit()
     env.cr.commit()
 
 
-def create_rows(env, count):
+def create_rows(env: Env, count: int) -> None:
     """Create plain rows by the ORM, 1,000 at a time: the floor."""
     Row = env["sendgrid.bench.floor.row"]
     partners = env["res.partner"].search([], limit=1000).ids
@@ -60,7 +61,7 @@ def create_rows(env, count):
         env.invalidate_all()
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the row of the table."""
     events, documents = int(EVENTS * scale), int(DOCUMENTS * scale)
     with _odoo.fresh_database(_odoo.FLOOR) as name, null_web() as url, _odoo.environment(name) as env:

@@ -9,9 +9,12 @@ import itertools
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
+
+from script.lib.stack import Stack
 
 from . import _client, _events, _names, _report, _stack
 
@@ -25,14 +28,14 @@ DELIVERED = "SELECT message_id FROM sendgrid_email WHERE message_id = ANY(%s) AN
 class Watcher(threading.Thread):
     """Looks repeatedly which documents are delivered."""
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         super().__init__(daemon=True)
         self.name_of_database = name
-        self.waiting = {}  # Message-ID: the time when its POST began
-        self.seconds = []
+        self.waiting: dict[str, float] = {}  # Message-ID: the time when its POST began
+        self.seconds: list[float] = []
         self.done = threading.Event()
 
-    def run(self):
+    def run(self) -> None:
         """Look until all documents are seen and `done` is set."""
         connection = psycopg2.connect(dbname=self.name_of_database)
         connection.autocommit = True
@@ -46,7 +49,7 @@ class Watcher(threading.Thread):
         connection.close()
 
 
-def _posts(relay, url, count):
+def _posts(relay: _events.Relay, url: str, count: int) -> Iterator[tuple[str, bytes]]:
     """Return for each POST the Message-ID of its last document, and the request."""
     # No other event is about the documents of the last events.
     free = DOCUMENTS - count
@@ -57,14 +60,14 @@ def _posts(relay, url, count):
         yield _names.message_id(marker), _client.signed_request(url, body)
 
 
-def _post(stack, posts):
+def _post(stack: Stack, posts: list[tuple[str, bytes]]) -> tuple[list[float], float]:
     """Post at the pace, and wait until all documents are seen.
 
     :return: the seconds of each POST until its document was seen, and the events a second that were posted
     """
     watcher = Watcher(stack.odoo.database)
 
-    def post(message_id, request):
+    def post(message_id: str, request: bytes) -> None:
         watcher.waiting[message_id] = time.perf_counter()
         status, _latency = _client.send(stack.odoo.url, request)
         if status != 204:
@@ -86,7 +89,7 @@ def _post(stack, posts):
     return watcher.seconds, rate
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the row of the table."""
     seconds = max(SECONDS * scale, 3)
     with _stack.draining(DOCUMENTS) as (stack, relay):

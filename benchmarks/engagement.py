@@ -18,7 +18,7 @@ VERDICTS = ("human", "machine", "unknown")
 REQUIRED = 0.95
 
 
-def to_event(raw):
+def to_event(raw: dict) -> Event:
     """Return a labelled event as `Event`; its time is in seconds after the mail was accepted."""
     offset = raw.get("url_offset")
     return Event(
@@ -33,7 +33,7 @@ def to_event(raw):
     )
 
 
-def count(split):
+def count(split: str) -> tuple[Counter[tuple[str, str]], list[str]]:
     """Return how often each (label, verdict) occurs in a split, and the ids where people and machines are confused."""
     pairs, confused = Counter(), []
     for history in json.loads(HISTORIES.read_text())["histories"]:
@@ -50,7 +50,7 @@ def count(split):
     return pairs, confused
 
 
-def measure(pairs, verdict):
+def measure(pairs: Counter[tuple[str, str]], verdict: str) -> tuple[float, float]:
     """Return precision and recall of a verdict among the events that are labelled human or machine."""
     right = pairs[verdict, verdict]
     claimed = sum(pairs[label, verdict] for label in ("human", "machine"))
@@ -58,7 +58,7 @@ def measure(pairs, verdict):
     return right / claimed if claimed else 0, right / labelled if labelled else 0
 
 
-def main():
+def main() -> int:
     """Print the figures of each split. Return 0 if people are found well enough in the held-out third, else 1."""
     reached = True
     for split in ("tuning", "held_out"):

@@ -10,6 +10,7 @@ import time
 from psycopg2 import sql
 
 from . import _million, _odoo, _report
+from ._odoo import Cursor
 
 DOCUMENTS, ROUNDS, FASTER = 200_000, 5, 2
 SAMPLE = """
@@ -61,7 +62,7 @@ PRESENT = """
 """
 
 
-def compare(cr):
+def compare(cr: Cursor) -> list[_report.Row]:
     """Return the rows of the table, one for each index in the database."""
     cr.execute(PRESENT)
     present = {name for [name] in cr.fetchall()}
@@ -80,7 +81,7 @@ def compare(cr):
     return rows
 
 
-def _median(cr, query, sample):
+def _median(cr: Cursor, query: str, sample: dict) -> float:
     """Return the median time of the query in microseconds."""
     times = []
     for _round in range(ROUNDS):
@@ -91,7 +92,7 @@ def _median(cr, query, sample):
     return statistics.median(times)
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """The rows of the table."""
     with _odoo.fresh_database() as name, _odoo.environment(name) as env:
         _million.write(env, int(DOCUMENTS * scale))

@@ -29,7 +29,7 @@ MAILGUN_EVENTS = {
 }
 
 
-def measure_ours(count):
+def measure_ours(count: int) -> float:
     """Return events per second, from the first POST to the last document."""
     with _stack.draining(DOCUMENTS) as (stack, relay):
         events = list(relay.mixed(WARM_UP + count, DOCUMENTS))
@@ -37,7 +37,7 @@ def measure_ours(count):
         return count / _post_ours(stack, events[WARM_UP:], IN_POST, len(events))
 
 
-def _post_ours(stack, events, in_post, total):
+def _post_ours(stack: stacks.Stack, events: list[dict], in_post: int, total: int) -> float:
     """Post events, wait until ``total`` have found their documents, and return the seconds in all."""
     url = stack.webhook_url()
     requests = [_client.signed_request(url, body) for body in _events.bodies(events, in_post)]
@@ -50,7 +50,7 @@ def _post_ours(stack, events, in_post, total):
     return time.perf_counter() - start
 
 
-def measure_theirs(count):
+def measure_theirs(count: int) -> float:
     """Return events per second, with four clients and two workers."""
     with _oca.fresh_database(_oca.MAILGUN) as name:
         fill(name)
@@ -75,7 +75,7 @@ def measure_theirs(count):
         return len(requests) / seconds
 
 
-def fill(name):
+def fill(name: str) -> None:
     """Create the documents of OCA's addon, and the settings of its webhook."""
     _stack.query(
         name,
@@ -93,7 +93,7 @@ def fill(name):
         _stack.query(name, "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)", f"mailgun.{key}", value)
 
 
-def mailgun_body(name, tracking_id, event):
+def mailgun_body(name: str, tracking_id: int, event: dict) -> dict:
     """Return the event that Mailgun would post where SendGrid posts ``event``, without the signature."""
     return {
         "id": secrets.token_urlsafe(16),
@@ -110,7 +110,7 @@ def mailgun_body(name, tracking_id, event):
     }
 
 
-def mailgun_request(url, event_data):
+def mailgun_request(url: str, event_data: dict) -> bytes:
     """Return the bytes of one POST, signed as Mailgun signs it."""
     # OCA's addon wants a time in the past, less than ten minutes ago.
     timestamp, token = str(int(time.time()) - 5), secrets.token_hex(25)
@@ -121,7 +121,7 @@ def mailgun_request(url, event_data):
     return _client.make_request(url, body, {"User-Agent": "mailgun/1.0", "Content-Type": "application/json"})
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the row of the table."""
     count = max(int(EVENTS * scale), 500)
     return [

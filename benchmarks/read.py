@@ -11,11 +11,12 @@ import re
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import requests
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Request, sync_playwright
 
 from script.lib import chromium, database, paths, process, stack
 
@@ -28,11 +29,13 @@ TIMES, MEGABYTES = 1.5, 50
 CALL = "/web/dataset/call_kw/"
 READS = ("/web_read", "/web_search_read", "/formatted_read_grouping_sets")
 
+Call = tuple[str, dict]  # the path and the parameters of a request
+
 
 class Reader:
     """A salesperson's web client, which measures what its requests cost the server."""
 
-    def __init__(self, server, history):
+    def __init__(self, server: stack.Odoo, history: _million.History):
         self.pages = record(server, history)
         self._server = server
         self._number = 0
@@ -40,13 +43,13 @@ class Reader:
         credentials = {"db": server.database, "login": history.login, "password": history.login}
         self._post("/web/session/authenticate", credentials).raise_for_status()
 
-    def _post(self, path, params):
+    def _post(self, path: str, params: dict) -> requests.Response:
         answer = self._web.post(self._server.url + path, json={"jsonrpc": "2.0", "params": params}, timeout=600)
         if "error" in answer.json():
             raise AssertionError(answer.text)
         return answer
 
-    def read(self, title):
+    def read(self, title: str) -> tuple[float, int, float]:
         """Request a page.
 
         :return: seconds, queries, and the server's peak memory in megabytes
@@ -61,10 +64,10 @@ class Reader:
         peak = re.search(r"VmHWM:\s+(\d+) kB", self._status("status").read_text())
         return seconds, self._count_queries(len(calls)), int(peak[1]) / 1024
 
-    def _status(self, name):
+    def _status(self, name: str) -> Path:
         return Path("/proc") / str(self._server.process.pid) / name
 
-    def _count_queries(self, requests_made):
+    def _count_queries(self, requests_made: int) -> int:
         """Count the queries of these requests in Odoo's log."""
         line = re.compile(rf'\?page={self._number}(?:#\S+)? HTTP/1.1" 200 - (\d+) ')
         while len(counts := line.findall(self._server.log.read_text(errors="replace"))) < requests_made:
@@ -73,7 +76,7 @@ class Reader:
 
 
 @contextlib.contextmanager
-def written(documents):
+def written(documents: int) -> Iterator[tuple[stack.Odoo, _million.History]]:
     """Run a server with a history of this many documents; give it and its `History`."""
     with database.for_tests() as name:
         with _odoo.environment(name) as env:
@@ -86,7 +89,7 @@ def written(documents):
             log.unlink(missing_ok=True)
 
 
-def record(server, history):
+def record(server: stack.Odoo, history: _million.History) -> dict[str, list[Call]]:
     """Open the pages in a browser.
 
     :return: its requests: lists of (path, parameters) by page
@@ -98,12 +101,12 @@ def record(server, history):
         page.set_default_timeout(120_000)
         calls = []
 
-        def note(request):
+        def note(request: Request) -> None:
             path = request.url.removeprefix(server.url).partition("?")[0]
             if path.startswith(CALL) and path.endswith(READS):
                 calls.append((path, json.loads(request.post_data)["params"]))
 
-        def visit(title, path, selector):
+        def visit(title: str, path: str, selector: str) -> None:
             calls.clear()
             page.goto(path)
             page.wait_for_selector(selector)
@@ -130,7 +133,7 @@ def record(server, history):
     return pages
 
 
-def compare(large, small):
+def compare(large: Reader, small: Reader) -> list[_report.Row]:
     """Request each page of both servers in turn; return the rows of the table."""
     rows, most = [], {large: 0, small: 0}
     for title in small.pages:
@@ -162,7 +165,7 @@ def compare(large, small):
     return rows
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the rows of the table."""
     chromium.ensure()
     with written(SMALL) as (small, short_history), written(int(LARGE * scale)) as (large, long_history):

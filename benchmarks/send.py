@@ -9,6 +9,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 from script.lib import paths, process
 
@@ -18,7 +19,7 @@ MAILS, ROUNDS, LIMIT = 2_000, 20, 1.2
 
 
 @contextlib.contextmanager
-def null_smtp():
+def null_smtp() -> Iterator[int]:
     """Run an SMTP server that accepts everything in a process of its own, and give its port."""
     port = process.free_port()
     program = (
@@ -37,7 +38,9 @@ def null_smtp():
 
 
 @contextlib.contextmanager
-def sender(with_addon, modules, addons_path, port, count):
+def sender(
+    with_addon: bool, modules: list[str], addons_path: str, port: int, count: int
+) -> Iterator[Callable[[], float]]:
     """Give a function that sends a round on a fresh database and returns its CPU seconds."""
     with _odoo.fresh_database(*modules, with_addon=with_addon, addons_path=addons_path) as name:
         # The path begins with a dash, and must not be read as an option.
@@ -47,7 +50,7 @@ def sender(with_addon, modules, addons_path, port, count):
             command, cwd=paths.ROOT, stdin=pipe, stdout=pipe, text=True, preexec_fn=process.die_with_parent
         ) as program:
 
-            def send():
+            def send() -> float:
                 program.stdin.write("\n")
                 program.stdin.flush()
                 return json.loads(program.stdout.readline())
@@ -59,7 +62,7 @@ def sender(with_addon, modules, addons_path, port, count):
                 program.stdin.close()
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the rows of the table."""
     _oca.ensure()
     count = max(int(MAILS * scale), 100)

@@ -37,7 +37,7 @@ ROW = (
 )
 
 
-def measure_ours(count, documents):
+def measure_ours(count: int, documents: int) -> tuple[tuple[float, float], list[dict]]:
     """Return (bytes, bytes of indexes) per event, and SendGrid's events."""
     with _odoo.fresh_database() as name:
         with _odoo.environment(name) as env:
@@ -51,7 +51,7 @@ def measure_ours(count, documents):
         return per_event(name, "sendgrid_event", count), events
 
 
-def measure_theirs(events, documents):
+def measure_theirs(events: list[dict], documents: int) -> tuple[float, float]:
     """Return (bytes, bytes of indexes) per event."""
     with _oca.fresh_database(_oca.MAILGUN) as name:
         _stack.query(
@@ -72,7 +72,7 @@ def measure_theirs(events, documents):
         return per_event(name, "mail_tracking_event", len(events))
 
 
-def to_their_row(event, first, number):
+def to_their_row(event: dict, first: int, number: int) -> tuple:
     """Return the values of `ROW`, as their `_process_data` and `_mailgun_metadata` choose them.
 
     Their events need different ids, and the mix repeats some: each event gets its ``number``, in an id of the same
@@ -91,14 +91,14 @@ def to_their_row(event, first, number):
     )  # fmt: skip
 
 
-def per_event(name, table, count):
+def per_event(name: str, table: str, count: int) -> tuple[float, float]:
     """Return the bytes on disk per row, and how many of them are indexes."""
     _stack.query(name, sql.SQL("VACUUM ANALYZE {}").format(sql.Identifier(table)))
     [[total, indexes]] = _stack.query(name, SIZE, table, table)
     return total / count, float(indexes) / count
 
 
-def measure(scale):
+def measure(scale: float) -> list[_report.Row]:
     """Return the row of the table."""
     count, documents = int(EVENTS * scale), int(DOCUMENTS * scale)
     (ours, our_indexes), events = measure_ours(count, documents)

@@ -2,9 +2,10 @@
 
 # ruff: noqa: F821 -- the shell provides `env`
 import os
+from typing import Any
 
 
-def ensure(records, values):
+def ensure(records: Any, values: dict[str, Any]) -> Any:
     """Write the values on the given record, or create one if there is none; return it."""
     if records:
         records.write(values)

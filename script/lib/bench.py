@@ -1,6 +1,7 @@
 """The command `script/bench`."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import paths, postgres, process, say
@@ -10,7 +11,7 @@ FOLDER = paths.ROOT / "benchmarks"
 NO_ROW = ("engagement", "indexes")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Run one benchmark by its name, or all of the table. Return 0 if all were measured and every row is reached."""
     names = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
     with postgres.running():
@@ -22,7 +23,7 @@ def main(arguments):
         return process.foreground(_command(name, rest), cwd=paths.ROOT)
 
 
-def _run_all(names, arguments):
+def _run_all(names: list[str], arguments: list[str]) -> int:
     """Run the benchmarks one after the other, each in a process of its own, and print the table."""
     files, failed = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -38,5 +39,5 @@ def _run_all(names, arguments):
     return 1 if failed else code
 
 
-def _command(name, arguments):
+def _command(name: str, arguments: Iterable[str | Path]) -> list[str | Path]:
     return [paths.VENV_PYTHON, "-m", f"benchmarks.{name}", *arguments]

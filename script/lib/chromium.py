@@ -9,12 +9,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 UPDATE, INSTALL = "apt-get update", "apt-get install -y chromium"
 
 
-def path():
+def path() -> str | None:
     """Return the browser's path, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def ensure():
+def ensure() -> None:
     """Make sure that there is a browser; install it if this user may.
 
     :raise say.Problem: if there is none

@@ -37,7 +37,7 @@ class Unavailable(Exception):
     """This machine cannot get Odoo from Debian's packages; the message says why."""
 
 
-def unpack(target):
+def unpack(target: Path) -> None:
     """Download the packages and unpack them into the new folder `target`.
 
     :raise Unavailable: if this machine cannot get them
@@ -65,7 +65,7 @@ def unpack(target):
 class Apt:
     """An apt with lists, cache and sources of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "lists" / "partial").mkdir(parents=True)
         (folder / "cache" / "archives" / "partial").mkdir(parents=True)
@@ -85,7 +85,7 @@ class Apt:
         }
         self.options = [f"-o{name}={value}" for name, value in settings.items()]
 
-    def update(self):
+    def update(self) -> None:
         """Fetch the package lists from the first of this machine's mirrors that has them."""
         say.step("Reading Debian's package lists …")
         problem = Unavailable("apt knows no mirror")
@@ -99,7 +99,7 @@ class Apt:
                 problem = error
         raise problem
 
-    def download(self, name, version, release):
+    def download(self, name: str, version: str, release: str) -> None:
         """Download one package in the version we know, or in the release's own if the mirror no longer has ours."""
         listed = _run(["apt-cache", *self.options, "madison", name]).splitlines()
         if version in [line.split("|")[1].strip() for line in listed]:
@@ -111,7 +111,7 @@ class Apt:
         _run(["apt-get", *self.options, "download", wanted], cwd=self.folder, show=True)
 
 
-def _mirrors():
+def _mirrors() -> list[str]:
     """Return this machine's mirrors: first those known to be Debian's, then those that apt has never read yet."""
     targets = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"]
     lines = [line.split() for line in _run(targets).splitlines()]
@@ -120,7 +120,7 @@ def _mirrors():
     return list(dict.fromkeys(debian + unread))
 
 
-def _run(command, cwd=None, show=False):
+def _run(command: process.Command, cwd: Path | None = None, show: bool = False) -> str | None:
     """Run a command to its end and return its output.
 
     With `show` and a terminal, the terminal gets the output instead.

@@ -1,13 +1,14 @@
 """The demo database: made on first use, updated when the addon or its surroundings change."""
 
 import hashlib
+from contextlib import AbstractContextManager
 
 from . import database, lock, paths, ports, stack
 
 NAME = "sendgrid_demo"
 
 
-def ensure():
+def ensure() -> None:
     """Make or update the demo database if needed. The caller holds the lock `in_use`."""
     numbers = [ports.number(port) for port in (ports.ODOO, ports.SMTP, ports.INBOX)]
     surroundings = "\n".join([*map(str, numbers), stack.public_key(), stack.SETTINGS.read_text()])
@@ -26,6 +27,6 @@ def ensure():
     database.set_mark(NAME, mark)
 
 
-def in_use():
+def in_use() -> AbstractContextManager[None]:
     """Return the lock that a run holds while it serves or changes the database."""
     return lock.exclusive("demo", wait=False)

@@ -7,7 +7,7 @@ import sys
 from . import python
 
 
-def run(command):
+def run(command: str) -> None:
     """Run `lib/<command>.py` with this process's arguments."""
     python.require()
     from . import paths, ports, process, say, setup  # not above: an old Python cannot read them

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from . import paths, say
 
@@ -22,7 +23,7 @@ PACKAGES = (paths.ADDONS, paths.ROOT, paths.ROOT / "script")
 PROGRAMS = {"lint-imports": ("-c", "from importlinter.cli import lint_imports_command as run; run()")}
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Run all checks, and fail if one of them does. `--fix` lets ruff put right what it can."""
     fix = "--fix" in arguments
     programs, addon = _python_files()
@@ -39,7 +40,7 @@ def main(arguments):
     return 0
 
 
-def _python_files():
+def _python_files() -> tuple[list[Path], list[Path]]:
     """The programs' files, and the addon's under the name that Odoo knows them by."""
     programs, addon = [], []
     for path in sorted(paths.ROOT.rglob("*.py")):
@@ -52,7 +53,7 @@ def _python_files():
     return programs, addon
 
 
-def _run(tool, *arguments):
+def _run(tool: str, *arguments: str | Path) -> int:
     say.step(f"{tool} {arguments[0] if tool == 'ruff' else ''}".rstrip())
     done = subprocess.run(
         [paths.VENV_PYTHON, *PROGRAMS.get(tool, ("-m", tool)), *arguments],

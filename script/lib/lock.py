@@ -2,6 +2,8 @@
 
 import contextlib
 import fcntl
+from collections.abc import Iterator
+from typing import TextIO
 
 from . import paths, say
 
@@ -11,7 +13,7 @@ class Taken(Exception):
 
 
 @contextlib.contextmanager
-def exclusive(name, wait=True):
+def exclusive(name: str, wait: bool = True) -> Iterator[None]:
     """Hold a lock that only one run can have. If it is taken, wait for it, or raise `Taken` if `wait` is off."""
     with _open(name) as file:
         try:
@@ -27,11 +29,11 @@ def exclusive(name, wait=True):
 class Lease:
     """A share in something that several runs use at once; the run that ends last clears it away."""
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         self._file = _open(name)
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
-    def give_back(self):
+    def give_back(self) -> bool:
         """Give the share back, and tell whether it was the last one."""
         with self._file:
             try:
@@ -41,5 +43,5 @@ class Lease:
             return True
 
 
-def _open(name):
+def _open(name: str) -> TextIO:
     return open(paths.DEV / f"{name}.lock", "a")

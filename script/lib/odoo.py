@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import debian, paths, process, say
@@ -13,12 +14,12 @@ WANTED = f"{debian.PACKAGES} or {BRANCH}\n"
 MARK = paths.ODOO / ".wanted"  # holds the value of WANTED when the folder was made
 
 
-def missing():
+def missing() -> bool:
     """Tell whether Odoo still has to be fetched."""
     return not os.environ.get("ODOO_PATH") and not (MARK.exists() and MARK.read_text() == WANTED)
 
 
-def ensure():
+def ensure() -> None:
     """Fetch Odoo if it is missing. The folder appears only once it is complete."""
     if missing():
         unfinished = paths.ODOO.with_name("odoo.new")
@@ -34,7 +35,7 @@ def ensure():
     source()  # complain about a wrong ODOO_PATH before doing anything else
 
 
-def source():
+def source() -> Path:
     """Return the folder that holds the `odoo` package."""
     given = os.environ.get("ODOO_PATH")
     base = Path(given).expanduser().resolve() if given else paths.ODOO
@@ -47,12 +48,12 @@ def source():
     raise say.Problem(f"There is no Odoo in {base}{' (ODOO_PATH)' if given else ': remove that folder'}.")
 
 
-def command(*arguments):
+def command(*arguments: str) -> list[str]:
     """Return the command line of an Odoo process."""
     return [str(paths.VENV_PYTHON), *_program(), *map(str, arguments)]
 
 
-def _program():
+def _program() -> list[str]:
     """Return Odoo's own script if there is one: with workers, Odoo starts a further process by its name."""
     folder = source()
     installed = folder.name in ("dist-packages", "site-packages")
@@ -60,13 +61,13 @@ def _program():
     return [str(script)] if script.is_file() else ["-m", "odoo"]
 
 
-def environment():
+def environment() -> dict[str, str]:
     """Return the environment of an Odoo process."""
     return {**os.environ, "PYTHONPATH": str(source()), "ODOO_RC": str(paths.CONFIG), "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager
-def addons_from(folder):
+def addons_from(folder: Path) -> Iterator[None]:
     """Have the Odoo processes that start meanwhile find the addon in this folder, as Odoo's own variable allows."""
     os.environ["ODOO_ADDONS_PATH"] = str(folder)
     try:
@@ -75,7 +76,7 @@ def addons_from(folder):
         del os.environ["ODOO_ADDONS_PATH"]
 
 
-def write_config():
+def write_config() -> None:
     """Write Odoo's configuration. Options that differ from run to run go on the command line instead."""
     settings = {
         "addons_path": paths.ADDONS,
@@ -89,7 +90,7 @@ def write_config():
     unfinished.replace(paths.CONFIG)
 
 
-def _clone(target, problem):
+def _clone(target: Path, problem: debian.Unavailable) -> None:
     say.step(f"Odoo cannot be had from Debian ({problem}).")
     command = ["git", "clone", "--depth=1", "--single-branch", f"--branch={BRANCH}", "--progress", REPOSITORY, target]
     title = f"Cloning Odoo's official branch {BRANCH} …"

@@ -23,6 +23,6 @@ VENV = DEV / "venv"
 VENV_PYTHON = VENV / "bin" / "python"
 
 
-def inside_venv():
+def inside_venv() -> bool:
     """Tell whether this Python is the virtual environment's."""
     return Path(sys.prefix).resolve() == VENV.resolve()

@@ -9,7 +9,7 @@ SMTP = ("SANDBOX_SMTP_PORT", 2525)  # the local SendGrid's relay
 INBOX = ("SANDBOX_HTTP_PORT", 8025)  # its inbox page and API
 
 
-def number(port):
+def number(port: tuple[str, int]) -> int:
     """Return the number of one of the ports above."""
     variable, default = port
     value = os.environ.get(variable) or str(default)
@@ -18,7 +18,7 @@ def number(port):
     return int(value)
 
 
-def require_free():
+def require_free() -> None:
     """Raise `say.Problem` if one of the ports is taken."""
     for port in (ODOO, SMTP, INBOX):
         if not process.is_free(number(port)):

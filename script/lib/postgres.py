@@ -13,10 +13,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from . import lock, paths, process, say
 
@@ -25,7 +27,7 @@ LONGEST_SOCKET = 100  # bytes; the system allows 107
 
 
 @contextlib.contextmanager
-def running():
+def running() -> Iterator[None]:
     """Provide a PostgreSQL. libpq's variables lead to it, for this process, for Odoo and for PostgreSQL's own tools."""
     os.environ.pop("PGDATABASE", None)  # Odoo would serve that database
     if os.environ.get("PGHOST") or os.environ.get("PGPORT"):
@@ -44,7 +46,7 @@ def running():
                 cluster.stop()
 
 
-def _check_given():
+def _check_given() -> None:
     query = "SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
     try:
         with _connection() as cursor:
@@ -56,7 +58,7 @@ def _check_given():
         raise say.Problem(f"Odoo needs a PostgreSQL role with CREATEDB that is not {ADMINISTRATOR}; this is {role}.")
 
 
-def to_be_killed():
+def to_be_killed() -> "Cluster":
     """Return the fault suite's own cluster.
 
     It does not sync to the disk: the system keeps the writes of a killed process.
@@ -67,14 +69,14 @@ def to_be_killed():
 class Cluster:
     """A PostgreSQL of ours in one folder, which is made on the first start."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder: Path, **settings: str):
         self.folder = folder
         self.settings = settings
         self.data = folder / "data"
         self.log = folder / "postgres.log"
         self._password = folder / "password"
 
-    def start(self):
+    def start(self) -> None:
         """Start it if it does not run, and set libpq's variables to it."""
         if not self.data.exists():
             self._make()
@@ -91,11 +93,11 @@ class Cluster:
                 query = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD %s").format(sql.Identifier(ROLE))
                 cursor.execute(query, [os.environ["PGPASSWORD"]])
 
-    def stop(self):
+    def stop(self) -> None:
         """Stop it in an orderly way, even while somebody is connected."""
         self._run("pg_ctl", "stop", "--mode=fast", "--wait")
 
-    def kill(self):
+    def kill(self) -> None:
         """Kill all of its processes at once."""
         for pid in (victims := self.processes()):
             with contextlib.suppress(ProcessLookupError):
@@ -103,20 +105,20 @@ class Cluster:
         while any(process.is_alive(pid) for pid in victims):
             time.sleep(0.01)
 
-    def processes(self):
+    def processes(self) -> list[int]:
         """Return the process ids: the server's, then those of its children (on Linux)."""
         server = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         return [server, *process.children(server)]
 
-    def as_owner(self, *command):
+    def as_owner(self, *command: str | Path) -> list[str]:
         """Return a command with the prefix that root needs to act as the owner of the cluster."""
         return [*_owner(self.data), *map(str, command)]
 
-    def administrator(self):
+    def administrator(self) -> contextlib.AbstractContextManager[Cursor]:
         """Give a cursor of the superuser, outside of any transaction."""
         return _connection(user=ADMINISTRATOR)
 
-    def _make(self):
+    def _make(self) -> None:
         """Make the cluster. Its folder appears only once it is complete."""
         say.step("Making a PostgreSQL cluster …")
         unfinished = self.data.with_name("data.new")
@@ -142,7 +144,7 @@ class Cluster:
         )
         unfinished.rename(self.data)
 
-    def _answers(self):
+    def _answers(self) -> bool:
         try:
             self._lead_there()
             with self.administrator():
@@ -150,20 +152,20 @@ class Cluster:
         except (OSError, IndexError, psycopg2.OperationalError):
             return False
 
-    def _lead_there(self):
+    def _lead_there(self) -> None:
         """Set libpq's variables. Use TCP if the checkout's path makes the socket's too long."""
         host = str(self.data) if self._socket_is_short() else "127.0.0.1"
         os.environ.update(PGHOST=host, PGPORT=self._port(), PGUSER=ROLE, PGPASSWORD=self._password.read_text())
 
-    def _port(self):
+    def _port(self) -> str:
         """Return the port that it has, or had when it was killed; "" after an orderly stop."""
         pid_file = self.data / "postmaster.pid"
         return pid_file.read_text().splitlines()[3] if pid_file.exists() else ""
 
-    def _socket_is_short(self):
+    def _socket_is_short(self) -> bool:
         return len(os.fsencode(self.data / ".s.PGSQL.5432")) <= LONGEST_SOCKET
 
-    def _run(self, program, *arguments, data=None):
+    def _run(self, program: str, *arguments: str, data: Path | None = None) -> None:
         """Run one of PostgreSQL's programs on the cluster."""
         data = data or self.data
         command = [*_owner(data), _programs() / program, f"--pgdata={data}", *arguments]
@@ -187,14 +189,14 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def _connection(**options):
+def _connection(**options: str) -> Iterator[Cursor]:
     with contextlib.closing(psycopg2.connect(dbname="postgres", **options)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             yield cursor
 
 
-def _programs():
+def _programs() -> Path:
     """Return the folder of PostgreSQL's programs.
 
     Do not import the package: that makes files in the user's runtime folder.
@@ -203,7 +205,7 @@ def _programs():
     return Path(package) / "pginstall" / "bin"
 
 
-def _owner(data):
+def _owner(data: Path) -> list[str]:
     """Return the prefix with which root runs a command as the owner of the cluster."""
     if os.geteuid() != 0:
         return []

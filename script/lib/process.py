@@ -9,9 +9,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from . import paths, say
+
+Command = Sequence[str | Path | int]  # the program and its arguments; we make a string of each
+Self = TypeVar("Self", bound="Server")  # Python 3.10 has no `typing.Self`
 
 
 class Ended(KeyboardInterrupt):
@@ -21,23 +26,23 @@ class Ended(KeyboardInterrupt):
 class Failed(Exception):
     """A program's exit code was not 0."""
 
-    def __init__(self, lines, log):
+    def __init__(self, lines: list[str], log: Path):
         super().__init__(f"see {log}")
         self.lines = lines or ["no reason given"]
         self.log = log
 
 
-def end_on_signals():
+def end_on_signals() -> None:
     """Turn SIGTERM and SIGHUP into an exception, so that we stop our children as after Ctrl-C."""
 
-    def end(*_signal):
+    def end(*_signal: object) -> None:
         raise Ended
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
 
 
-def run(command, log, title, **options):
+def run(command: Command, log: str, title: str, **options: Any) -> list[str]:
     """Run to the end, with the output in `.dev/log/<log>`. A terminal shows the latest line as a sign of progress.
 
     :return: the output's lines
@@ -61,7 +66,7 @@ def run(command, log, title, **options):
     return lines
 
 
-def foreground(command, **options):
+def foreground(command: Command, **options: Any) -> int:
     """Hand the terminal to a program and return its exit code. It gets Ctrl-C too, and may take its time to end."""
     with subprocess.Popen([str(part) for part in command], **options) as program:
         while True:
@@ -81,27 +86,29 @@ class Server:
     :param ready: an address that answers 200 once the program is ready
     """
 
-    def __init__(self, name, command, log, ready, cwd, environment=None):
+    def __init__(
+        self, name: str, command: Command, log: Path, ready: str, cwd: Path, environment: dict[str, str] | None = None
+    ):
         self.name = name
         self.command = command
         self.log = log
         self.ready = ready
         self.cwd = cwd
         self.environment = environment
-        self.process = None
+        self.process: subprocess.Popen[str] | None = None
 
-    def start(self):
+    def start(self: Self) -> Self:
         """Start the program, and return once it is ready."""
         self.launch()
         return self.wait()
 
-    def launch(self):
+    def launch(self: Self) -> Self:
         """Start the program without waiting for it."""
         with open(self.log, "a") as log:
             self.process = _open(self.command, log, cwd=self.cwd, env=self.environment, start_new_session=True)
         return self
 
-    def wait(self, timeout=120):
+    def wait(self: Self, timeout: float = 120) -> Self:
         """Wait until the program is ready.
 
         :raise say.Problem: if it ends, or is not ready in time
@@ -114,7 +121,7 @@ class Server:
             time.sleep(0.05)
         return self
 
-    def stop(self, timeout=20):
+    def stop(self, timeout: float = 20) -> None:
         """Ask the program to end and wait; kill it if it has not ended after `timeout` seconds."""
         if self.running():
             self.process.terminate()
@@ -123,30 +130,30 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
 
-    def kill(self):
+    def kill(self) -> None:
         """Kill the program with all of its children."""
         if self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def restart(self):
+    def restart(self: Self) -> Self:
         """Stop the program and start it again."""
         self.stop()
         return self.start()
 
-    def running(self):
+    def running(self) -> bool:
         """Tell whether the program has been started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
-    def __enter__(self):
+    def __enter__(self: Self) -> Self:
         return self.start()
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
 
-def children(parent):
+def children(parent: int) -> list[int]:
     """Return the process ids of a process's children (on Linux)."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
@@ -157,7 +164,7 @@ def children(parent):
     return sorted(found)
 
 
-def is_alive(pid):
+def is_alive(pid: int) -> bool:
     """Tell whether there is a process of that id, of whatever user."""
     try:
         os.kill(pid, 0)
@@ -166,7 +173,7 @@ def is_alive(pid):
     return True
 
 
-def answers(address):
+def answers(address: str) -> bool:
     """Tell whether an HTTP server answers 200 there."""
     try:
         with urllib.request.urlopen(address, timeout=10) as response:
@@ -175,14 +182,14 @@ def answers(address):
         return False
 
 
-def free_port():
+def free_port() -> int:
     """Return a TCP port of the loopback interface on which nobody listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def is_free(port):
+def is_free(port: int) -> bool:
     """Tell whether we could listen on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -193,7 +200,7 @@ def is_free(port):
         return True
 
 
-def _open(command, output, **options):
+def _open(command: Command, output: int | TextIO, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -205,7 +212,7 @@ def _open(command, output, **options):
     )
 
 
-def die_with_parent():
+def die_with_parent() -> None:
     """Have the system end this program when its parent is killed and cannot do so itself (on Linux)."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1 is PR_SET_PDEATHSIG

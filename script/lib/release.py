@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import zipfile
+from pathlib import Path
 from typing import NamedTuple
 
 from . import lock, paths, say
@@ -19,17 +20,17 @@ class Release(NamedTuple):
     commit: str | None
 
 
-def read_changelog():
+def read_changelog() -> list[Release]:
     """The versions of `CHANGELOG.md`, newest first."""
     return [Release(found["version"], found["commit"]) for found in HEADING.finditer(paths.CHANGELOG.read_text())]
 
 
-def latest():
+def latest() -> Release:
     """The version that was released last: the one that users upgrade from."""
     return next(release for release in read_changelog() if release.commit)
 
 
-def addons_path(release, root=paths.ROOT):
+def addons_path(release: Release, root: Path = paths.ROOT) -> Path:
     """An addons path that holds the addon as it was released, taken out of git once.
 
     :param root: the repository
@@ -47,7 +48,7 @@ def addons_path(release, root=paths.ROOT):
     return folder
 
 
-def _archive(release, root):
+def _archive(release: Release, root: Path) -> bytes:
     """The release's files as a zip file."""
     command = ["git", "-C", str(root), "archive", "--format=zip", release.commit]
     done = subprocess.run(command, capture_output=True, check=False)

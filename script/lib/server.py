@@ -4,13 +4,14 @@ import argparse
 import re
 import threading
 import time
+from pathlib import Path
 
 from . import database, demo_database, lock, paths, ports, postgres, say, stack
 
 LOG_ENTRY = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ \d+ ([A-Z]+) ")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Start the demo, print its addresses, and run until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="script/server", description="Start the demo.")
     parser.add_argument("--fresh", action="store_true", help="start over with a new database")
@@ -27,7 +28,7 @@ def main(arguments):
         raise say.Problem("The demo database is in use: script/server runs already in this checkout.") from None
 
 
-def _serve():
+def _serve() -> None:
     numbers = [ports.number(port) for port in (ports.ODOO, ports.SMTP, ports.INBOX)]
     demo = stack.Stack(demo_database.NAME, numbers, paths.LOG)
     log = demo.odoo.log
@@ -46,7 +47,7 @@ def _serve():
         raise say.Problem(f"{ended.name} has ended by itself, see {ended.log}")
 
 
-def _addresses(demo):
+def _addresses(demo: stack.Stack) -> str:
     return f"""
   Odoo        {demo.odoo.url}    login admin, password admin
   Inbox       {demo.sandbox.url}    the e-mails that the local SendGrid has received
@@ -56,7 +57,7 @@ Odoo's log is {demo.odoo.log}; its warnings and errors appear here too. Ctrl-C s
 """
 
 
-def _show_problems(path, position):
+def _show_problems(path: Path, position: int) -> None:
     """Print the warnings and errors that are logged from now on, with the lines (a traceback) that belong to each."""
     shown = False
     with open(path, errors="replace") as log:

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Callable
 
 from . import lock, odoo, paths, say, venv
 
 GIGABYTES_NEEDED = 4
 
 
-def prepare(before=None):
+def prepare(before: Callable[[], None] | None = None) -> None:
     """Make the missing parts of `.dev`: Odoo, its Python packages, the configuration.
 
     :param before: a function to call before anything that takes long
@@ -24,7 +25,7 @@ def prepare(before=None):
         odoo.write_config()
 
 
-def _make_folders():
+def _make_folders() -> None:
     link = paths.ADDONS / paths.ADDON
     try:
         for folder in (paths.DEV, paths.ADDONS, paths.DATA, paths.LOG):
@@ -39,11 +40,11 @@ def _make_folders():
         raise _not_ours()
 
 
-def _not_ours():
+def _not_ours() -> say.Problem:
     return say.Problem(f"{paths.DEV} cannot be written by this user: run as the one who made it, or remove it.")
 
 
-def _check_disk():
+def _check_disk() -> None:
     free = shutil.disk_usage(paths.DEV).free / 1e9
     if free < GIGABYTES_NEEDED:
         raise say.Problem(f"Too little disk: {paths.DEV} needs {GIGABYTES_NEEDED} GB, {free:.1f} GB are free.")

@@ -5,7 +5,7 @@ import contextlib
 from . import demo_database, lock, odoo, postgres, process
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Run Odoo's shell on the demo database."""
     with postgres.running():
         # if taken, script/server has updated the database already

@@ -11,6 +11,9 @@ import contextlib
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -24,7 +27,7 @@ SETTINGS = paths.ROOT / "script" / "demo.py"
 class Sandbox(process.Server):
     """The local SendGrid: an SMTP relay, the API, and the inbox page."""
 
-    def __init__(self, smtp_port, http_port, log, webhook_url):
+    def __init__(self, smtp_port: int, http_port: int, log: Path, webhook_url: str):
         self.smtp_port = smtp_port
         self.url = f"http://127.0.0.1:{http_port}"
         command = [paths.VENV_PYTHON, "-m", "sandbox", "--smtp-port", smtp_port, "--http-port", http_port]
@@ -39,7 +42,7 @@ class Odoo(process.Server):
     :param options: further options of Odoo's, such as `--max-cron-threads=0`
     """
 
-    def __init__(self, name, port, log, workers=0, options=()):
+    def __init__(self, name: str, port: int, log: Path, workers: int = 0, options: Iterable[str] = ()):
         self.database = name
         self.url = f"http://127.0.0.1:{port}"
         command = odoo.command(
@@ -54,7 +57,7 @@ class Odoo(process.Server):
         )
         super().__init__("Odoo", command, log, f"{self.url}/web/health", paths.DATA, odoo.environment())
 
-    def errors(self):
+    def errors(self) -> list[str]:
         """Return the lines that the server logged as errors."""
         with open(self.log, errors="replace") as log:
             return [line for line in log if re.search(rf" (ERROR|CRITICAL) ({self.database}|\?) ", line)]
@@ -63,16 +66,16 @@ class Odoo(process.Server):
 class Stack:
     """Odoo on a database that `configure` has prepared, and the local SendGrid."""
 
-    def __init__(self, name, ports, logs, **odoo_options):
+    def __init__(self, name: str, ports: Iterable[int], logs: Path, **odoo_options: Any):
         odoo_port, smtp_port, inbox_port = ports
         self.odoo = Odoo(name, odoo_port, logs / "odoo.log", **odoo_options)
         self.sandbox = Sandbox(smtp_port, inbox_port, logs / "sandbox.log", self.webhook_url())
 
-    def webhook_url(self):
+    def webhook_url(self) -> str:
         """Return the address at which the account of `configure` receives its events."""
         return f"{self.odoo.url}/sendgrid/webhook/{_webhook_token(self.odoo.database)}"
 
-    def __enter__(self):
+    def __enter__(self) -> "Stack":
         try:
             for server in (self.sandbox, self.odoo):
                 server.launch()
@@ -83,20 +86,22 @@ class Stack:
             raise
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         for server in (self.odoo, self.sandbox):
             server.stop()
 
 
 @contextlib.contextmanager
-def for_tests(workers=0, options=()):
+def for_tests(workers: int = 0, options: Iterable[str] = ()) -> Iterator[Stack]:
     """Run a stack on a fresh copy of the test database; only its logs remain afterwards."""
     with database.for_tests() as name, on(name, workers, options) as stack:
         yield stack
 
 
 @contextlib.contextmanager
-def on(name, workers=0, options=(), prepare=None):
+def on(
+    name: str, workers: int = 0, options: Iterable[str] = (), prepare: Callable[[str], None] | None = None
+) -> Iterator[Stack]:
     """Run a stack on free ports and on a database that the caller made.
 
     :param prepare: a function of the database's name, called after `configure` and before the servers start
@@ -113,13 +118,13 @@ def on(name, workers=0, options=(), prepare=None):
         stack.odoo.kill()  # kill it: nobody needs what an orderly end would save
 
 
-def _forget_old_logs(keep=10):
+def _forget_old_logs(keep: int = 10) -> None:
     folders = sorted(paths.LOG.glob(f"{database.PREFIX}_test_*"), key=lambda folder: folder.stat().st_mtime)
     for folder in folders[:-keep]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def configure(name, odoo_port, smtp_port, inbox_port):
+def configure(name: str, odoo_port: int, smtp_port: int, inbox_port: int) -> None:
     """Make the account and the mail server of the local SendGrid in a database, and fix Odoo's own address.
 
     Accounts that are connected later use the local SendGrid too: two parameters replace SendGrid's hosts.
@@ -136,7 +141,7 @@ def configure(name, odoo_port, smtp_port, inbox_port):
     )
 
 
-def public_key():
+def public_key() -> str:
     """Return the key that verifies the local SendGrid's signatures. Make the pair of keys if there is none."""
     program = "import sys; from sandbox import keys; print(keys.public_text(keys.load_or_create(sys.argv[1])))"
     command = [paths.VENV_PYTHON, "-c", program, paths.SANDBOX_KEY]
@@ -145,7 +150,7 @@ def public_key():
     return done.stdout.strip()
 
 
-def _webhook_token(name):
+def _webhook_token(name: str) -> str:
     query = """
         SELECT account.webhook_token
           FROM sendgrid_account AS account

@@ -11,7 +11,7 @@ DEFAULT = ("sandbox/tests", "tests")
 FAULTS = LINK / "tests" / "faults"
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Run pytest on a fresh copy of the test database; after the word `faults`, run the fault suite."""
     if arguments[:1] == ["faults"]:
         return _faults(arguments[1:])
@@ -20,7 +20,7 @@ def main(arguments):
         return process.foreground(_command(name, arguments), cwd=paths.ADDONS, env=_environment())
 
 
-def _faults(arguments):
+def _faults(arguments: list[str]) -> int:
     """Run the fault suite with a PostgreSQL of its own, which it kills."""
     os.environ.pop("PGDATABASE", None)
     cluster = postgres.to_be_killed()
@@ -35,7 +35,7 @@ def _faults(arguments):
             cluster.stop()
 
 
-def _command(name, arguments):
+def _command(name: str, arguments: list[str]) -> list[str | Path]:
     arguments = [_through_link(argument) for argument in arguments]
     if not any(argument.startswith(str(LINK)) for argument in arguments):
         arguments += [str(LINK / folder) for folder in DEFAULT if (LINK / folder).is_dir()]
@@ -46,7 +46,7 @@ def _command(name, arguments):
     ]
 
 
-def _pytest(root):
+def _pytest(root: Path) -> list[str | Path]:
     return [
         *(paths.VENV_PYTHON, "-m", "pytest"),
         *(f"--rootdir={root}", f"--confcutdir={root}", f"--config-file={LINK / 'pyproject.toml'}"),
@@ -55,7 +55,7 @@ def _pytest(root):
     ]
 
 
-def _through_link(argument):
+def _through_link(argument: str) -> str:
     """Return an argument such as `tests/test_x.py::TestX` as seen through the link; leave alone what is no path."""
     path, *rest = argument.split("::")
     path = (Path.cwd() / path).resolve()
@@ -64,7 +64,7 @@ def _through_link(argument):
     return "::".join([str(LINK / path.relative_to(paths.ROOT)), *rest])
 
 
-def _environment():
+def _environment() -> dict[str, str]:
     environment = odoo.environment()
     environment["PYTHONPATH"] = os.pathsep.join([str(paths.ROOT), environment["PYTHONPATH"]])
     environment["HYPOTHESIS_STORAGE_DIRECTORY"] = str(paths.DEV / "hypothesis")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from . import paths, process, say
 
@@ -13,12 +14,12 @@ LOCK_FILE = paths.ROOT / "requirements-dev.txt"
 FOREIGN = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_TARGET", "PIP_USER", "PIP_PREFIX")
 
 
-def missing():
+def missing() -> bool:
     """Tell whether the packages of the present lock file still have to be installed."""
     return not (paths.VENV.resolve() == _folder() and paths.VENV_PYTHON.exists())
 
 
-def ensure():
+def ensure() -> None:
     """Install the packages if the lock file has changed. The link `.dev/venv` moves once all of them are there."""
     if not missing():
         return
@@ -34,11 +35,11 @@ def ensure():
     link.replace(paths.VENV)
 
 
-def _folder():
+def _folder() -> Path:
     return paths.DEV / f"venv-{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:12]}"
 
 
-def _create(folder):
+def _create(folder: Path) -> None:
     options = ["--without-pip"] if shutil.which("uv") else []
     done = subprocess.run([sys.executable, "-m", "venv", *options, folder], capture_output=True, check=False)
     if done.returncode:
@@ -48,7 +49,7 @@ def _create(folder):
         )
 
 
-def install(lock_file, title, python=paths.VENV_PYTHON, target=None):
+def install(lock_file: Path, title: str, python: Path = paths.VENV_PYTHON, target: Path | None = None) -> None:
     """Install the packages of a lock file for a Python, or into a folder of their own (`target`).
 
     :raise say.Problem: if they cannot be installed
