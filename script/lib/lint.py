@@ -1,5 +1,6 @@
 """`script/lint`"""
 
+import ast
 import os
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ NOT_ODOO = (
     "tests/install",
     "tests/upgrade",
 )
+# As in Odoo, the functions of these carry no annotations. Ruff can only ask for some.
+NOT_ANNOTATED = ("controllers", "models", "wizard")
 
 # The rules of imports, in pyproject.toml, name packages: the addon's is found here, then `sandbox`, then `lib`.
 PACKAGES = (paths.ADDONS, paths.ROOT, paths.ROOT / "script")
@@ -33,6 +36,7 @@ def main(arguments: list[str]) -> int:
         _run("pylint", *addon, "--enable=odoolint"),
         _run("pylint", *programs),
         _run("lint-imports", "--no-cache", "--no-logo"),
+        _find_annotations(),
     ]
     if any(results):
         return 1
@@ -51,6 +55,20 @@ def _python_files() -> tuple[list[Path], list[Path]]:
         else:
             addon.append(paths.ADDONS / paths.ADDON / path.relative_to(paths.ROOT))
     return programs, addon
+
+
+def _find_annotations() -> int:
+    """Name the functions that are annotated and should not be; return how many they are."""
+    found = [
+        f"{path.relative_to(paths.ROOT)}:{node.lineno}: `{node.name}` is annotated, unlike Odoo's models."
+        for folder in NOT_ANNOTATED
+        for path in sorted((paths.ROOT / folder).glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and (node.returns or any(one.annotation for one in node.args.args))
+    ]
+    for line in found:
+        say.warn(line)
+    return len(found)
 
 
 def _run(tool: str, *arguments: str | Path) -> int:
