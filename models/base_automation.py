@@ -19,19 +19,19 @@ class BaseAutomation(models.Model):
     def _get_actions(self, records, triggers):
         """While core counts a contact's bounce, return only the rules that ``sendgrid_bounce_rules`` names.
 
-        The context key ``sendgrid_bounce_rules`` holds the ids of the rules that may concern `message_bounce`. Core
-        calls this for each write, and would have every rule on contacts examine the record.
+        The context key ``sendgrid_bounce_rules`` holds the ids of the rules that may concern `message_bounce`, and
+        ``sendgrid_is_counting_bounce`` says that the write of the counter is at hand. Core calls this for each write,
+        and would have every rule on contacts examine the record.
 
-        The key holds for this one write. Further writes that a computed field or a rule brings about meet all rules,
-        because the returned rules hand on records without the key.
+        Further writes that a rule brings about meet all rules, because the returned rules hand on records without the
+        second key.
         """
         ids = self.env.context.get("sendgrid_bounce_rules")
-        if ids is None:
+        is_counting = self.env.context.get("sendgrid_is_counting_bounce")
+        if ids is None or not is_counting or records._name != "res.partner" or triggers != WRITE_TRIGGERS:
             return super()._get_actions(records, triggers)
-        self = self.with_context(sendgrid_bounce_rules=None)
-        if records._name != "res.partner" or triggers != WRITE_TRIGGERS:
-            return super()._get_actions(records, triggers)
-        return self.with_context(__action_done=self.env.context.get("__action_done", {})).browse(ids)
+        done = self.env.context.get("__action_done", {})
+        return self.with_context(sendgrid_is_counting_bounce=False, __action_done=done).browse(ids)
 
     @api.model
     def _get_ids_watching(self, records, name):

@@ -174,6 +174,11 @@ class ResPartner(models.Model):
         }
         self.env["base.automation"]._run_on_write(self, names, lambda: bulk.update(self, values))
 
+    def _message_receive_bounce(self, email, partner):
+        # Only the rules that the counter may concern have to look: see `base.automation`.
+        counting = self.with_context(sendgrid_is_counting_bounce=True)
+        return super(ResPartner, counting)._message_receive_bounce(email, partner)
+
     def _clear_bounce(self):
         self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})
 

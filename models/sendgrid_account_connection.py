@@ -1,7 +1,6 @@
 import logging
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -156,22 +155,27 @@ class SendgridAccount(models.Model):
     @api.model
     def _cron_forget_previous_keys(self):
         """Forget the previous signing keys whose time is over. If SendGrid does not answer, the next run tries it."""
-        for account in self.with_context(active_test=False).search(
+        accounts = self.with_context(active_test=False).search(
             [("previous_verification_key_end", "<", fields.Datetime.now())]
-        ):
-            note = partial(account._note_previous_webhook, after=None)
+        )
+        for number, account in enumerate(accounts, 1):
             if not self._run_job(
-                f"ending a key of account {account.id}", account._end_previous_key, note, account._note_previous_webhook
+                f"ending a key of account {account.id}",
+                account._end_previous_key,
+                account._note_previous_webhook,
+                account._note_previous_webhook,
+                others=len(accounts) - number,
+                is_long=False,
             ):
                 return
-        self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     def _end_previous_key(self):
         self._forget_previous_key()
         yield 1
 
-    def _note_previous_webhook(self, words, after):
-        _logger.warning("SendGrid account %s: its previous webhook is still there: %s", self.id, words)
+    def _note_previous_webhook(self, words, _after=None):
+        if words:
+            _logger.warning("SendGrid account %s: its previous webhook is still there: %s", self.id, words)
 
     # ------------------------------------------------------------
     # API CALLS

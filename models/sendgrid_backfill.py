@@ -149,10 +149,11 @@ class SendgridBackfill(models.Model):
     @api.model
     def _cron_ask(self):
         """Go on with each running request."""
-        for backfill in self.search([("state", "=", "running")], order="id"):
-            if not self._run_job(f"backfill {backfill.id}", backfill._ask, backfill._fail, backfill._put_off):
+        backfills = self.search([("state", "=", "running")], order="id")
+        for number, backfill in enumerate(backfills, 1):
+            others = len(backfills) - number
+            if not self._run_job(f"backfill {backfill.id}", backfill._ask, backfill._fail, backfill._put_off, others):
                 return
-        self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     def _ask(self):
         """Ask SendGrid step after step.

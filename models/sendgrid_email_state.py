@@ -157,8 +157,7 @@ class SendgridEmail(models.Model):
 
         What is added is an event of our own; a real one that comes later corrects it.
         """
-        if self._run_job("giving up deferred e-mails", self._expire_all):
-            self.env["ir.cron"]._commit_progress(0, remaining=0)
+        self._run_job("giving up deferred e-mails", self._expire_all)
 
     @api.model
     def _expire_all(self):

@@ -55,6 +55,8 @@ class SendgridEventBatch(models.Model):
     @api.model
     def _search_words(self, field_name, messages, operator, value):
         """Find what is stored by the words that the searching user reads."""
+        if operator in ("in", "not in") and list(value) == [False]:
+            return Domain(field_name, operator, [False])
         if operator != "ilike" or not isinstance(value, str):
             return NotImplemented
         codes = [code for code, message in messages.items() if value.lower() in message.lower()]
@@ -93,7 +95,7 @@ class SendgridEventBatch(models.Model):
             values["limit"] = language.format("%d", values["limit"], grouping=True)
         try:
             words = messages[reason.code] % values
-        except KeyError:
+        except (KeyError, TypeError, ValueError):  # a translation that is not right
             return text
         if "number" in values:
             return self.env._("Event %(number)s: %(reason)s", number=values["number"], reason=words)

@@ -1,6 +1,5 @@
 import logging
 import time
-from contextlib import suppress
 from datetime import timedelta
 
 import psycopg2
@@ -19,6 +18,8 @@ _logger = logging.getLogger(__name__)
 MAX_TRIES = 5
 PAUSE = 0.05  # seconds after the first conflict; each further pause is twice as long
 TRY_AGAIN = timedelta(minutes=5)
+# What the server refuses has a class of its own, below these. These themselves come from the driver.
+LOST_CONNECTION = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
 class SendgridJobMixin(models.AbstractModel):
@@ -33,7 +34,7 @@ class SendgridJobMixin(models.AbstractModel):
     _description = "Long Work of SendGrid Email Tracking"
 
     @api.model
-    def _run_job(self, name, steps, give_up=None, put_off=None):
+    def _run_job(self, name, steps, give_up=None, put_off=None, others=0, is_long=True):
         """Run a job until it is done, fails, or the scheduled action's time is over. It never raises.
 
         After a conflict with another transaction it tries again, up to `MAX_TRIES` times in all. The job is put off if
@@ -46,59 +47,71 @@ class SendgridJobMixin(models.AbstractModel):
         :param give_up: function (reason) that notes why the job has failed, in words for a person
         :param put_off: function (reason, after) that notes why the job waits (None: nothing worth telling) and has it
             tried again after a `timedelta`. Without it the job waits for the next run of the scheduled action.
+        :param int others: how many jobs wait behind this one. Core runs a scheduled action again at once that leaves
+            something to do.
+        :param bool is_long: False if the job is one piece, so that nothing of it is left when that is committed
         :return: True if the caller may go on with its other jobs, False if time or connection are gone
         """
         tries = 0
         while True:
             try:
                 for done in steps():
+                    has_time = self.env["ir.cron"]._commit_progress(done, remaining=others + is_long)
+                    # Not before the commit, which can meet a conflict too: it writes what is still pending.
                     tries = 0
-                    if not self.env["ir.cron"]._commit_progress(done, remaining=1):
+                    if not has_time:
                         return False
-                return True
+                return self._end_job(name, others) if is_long else True
             except TRY_LATER as error:
-                self.env.cr.rollback()
+                if not self._roll_back(name):
+                    return False
                 tries += 1
                 if tries < MAX_TRIES and not isinstance(error, DiskFull):
                     time.sleep(PAUSE * 2 ** (tries - 1))
                     continue
                 _logger.info("SendGrid: %s goes on later: %s", name, str(error).strip())
-                return self._end_job(name, put_off, None, TRY_AGAIN)
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                # Without a connection this run can neither note the reason nor do other jobs.
-                _logger.warning("SendGrid: %s lost its connection, it goes on at the next run: %s", name, error)
-                with suppress(psycopg2.Error):
-                    self.env.cr.rollback()
-                return False
+                return self._end_job(name, others, put_off, None, TRY_AGAIN)
             except ApiError as error:
-                self.env.cr.rollback()
+                if not self._roll_back(name):
+                    return False
                 words = self.env["sendgrid.account"]._explain_api_error(error)
                 if error.may_pass:
                     after = max(TRY_AGAIN, timedelta(seconds=error.wait or 0))
-                    return self._end_job(name, put_off, words, after)
-                return self._end_job(name, give_up, words)
+                    return self._end_job(name, others, put_off, words, after)
+                return self._end_job(name, others, give_up, words)
             except UserError as error:
-                self.env.cr.rollback()
-                return self._end_job(name, give_up, str(error))
+                if not self._roll_back(name):
+                    return False
+                return self._end_job(name, others, give_up, str(error))
             except Exception as error:
-                _logger.exception("SendGrid: %s stopped", name)
-                self.env.cr.rollback()
-                return self._end_job(name, give_up, str(error) or repr(error))
+                if not self._roll_back(name) or type(error) in LOST_CONNECTION:
+                    return False
+                _logger.error("SendGrid: %s stopped", name, exc_info=error)
+                return self._end_job(name, others, give_up, str(error) or repr(error))
 
     @api.model
-    def _end_job(self, name, note, *arguments):
+    def _end_job(self, name, others, note=None, *arguments):
         """Note how a job has ended. If that fails as well, nothing is noted, and the next run goes on with the job.
 
+        :param int others: how many jobs wait behind this one
         :param note: the job's ``give_up`` or ``put_off``, or None
         :param arguments: its arguments
-        :return: True: the caller may go on with its other jobs
+        :return: as `_run_job`
         """
         try:
             if note:
                 note(*arguments)
-            self.env["ir.cron"]._commit_progress(0, remaining=0)
+            return bool(self.env["ir.cron"]._commit_progress(0, remaining=others))
         except Exception:
             _logger.exception("SendGrid: the end of %s could not be noted, it goes on at the next run", name)
-            with suppress(psycopg2.Error):
-                self.env.cr.rollback()
+            return self._roll_back(name)
+
+    @api.model
+    def _roll_back(self, name):
+        """Roll back, and tell whether the connection lives: without it this run can neither note anything nor go on."""
+        try:
+            self.env.cr.rollback()
+        except psycopg2.Error as error:
+            _logger.warning("SendGrid: %s lost its connection, it goes on at the next run: %s", name, error)
+            return False
         return True

@@ -53,10 +53,9 @@ class SendgridRetention(models.Model):
         tasks = [self._forget_batches]
         for account in self.env["sendgrid.account"].with_context(active_test=False).search([("id", "!=", False)]):
             tasks += [partial(self._forget_details, account), partial(self._forget_documents, account)]
-        for task in tasks:
-            if not self._run_job("forgetting", task):
+        for number, task in enumerate(tasks, 1):
+            if not self._run_job("forgetting", task, others=len(tasks) - number):
                 return
-        self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     @api.model
     def _get(self, account):

@@ -1,12 +1,8 @@
-import logging
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..tools.api.client import ApiError
 from ..tools.api.suppressions import clear_address
-from .undoable import TRY_LATER, undoable
-
-_logger = logging.getLogger(__name__)
 
 
 class SendgridSuppression(models.Model):
@@ -49,21 +45,44 @@ class SendgridSuppression(models.Model):
         A process that dies between the call and the commit does no harm: the next run calls again. If SendGrid puts
         off one entry, the other entries of the same account wait as well.
         """
+        entries = self.search([("state", "=", "clearing")], order="id")
         stopped = self.env["sendgrid.account"]
-        for entry in self.search([("state", "=", "clearing")], order="id"):
+        for number, entry in enumerate(entries, 1):
             if entry.account_id in stopped:
                 continue
-            if not self._run_job(f"clearing entry {entry.id}", entry._clear, entry._note_not_cleared, entry._put_off):
+            if not self._run_job(
+                f"clearing entry {entry.id}",
+                entry._clear,
+                entry._give_up,
+                entry._put_off,
+                others=len(entries) - number,
+                is_long=False,
+            ):
                 return
             if entry.state == "clearing":
                 stopped |= entry.account_id
+        # Entries that were passed over wait for the next try of their account.
         self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     def _clear(self):
-        clear_address(self.account_id._get_client(), self.list, self.email, self.group_id)
-        self._note_cleared()
+        """Ask SendGrid to take the entry off its list, and note what it said; a generator, see `sendgrid.job.mixin`."""
+        account = self.account_id
+        try:
+            clear_address(account._get_client(), self.list, self.email, self.group_id)
+        except UserError as error:
+            self._note_not_cleared(str(error))
+        except ApiError as error:
+            if error.may_pass:
+                raise
+            self._note_not_cleared(account._explain_api_error(error))
+        else:
+            self._note_cleared()
         self.env.flush_all()
         yield 1
+
+    def _give_up(self, words):
+        # Contacts are not told: SendGrid may have cleared the address, and what came after it went wrong here.
+        self.write({"state": "listed", "error": words})
 
     def _put_off(self, words, after):
         if words:
@@ -76,15 +95,9 @@ class SendgridSuppression(models.Model):
 
     def _note_not_cleared(self, why):
         self.write({"state": "listed", "error": why})
-        words = self.env._("SendGrid did not take %(email)s off its list “%(list)s”: %(why)s", why=why, **self._words())
-        try:
-            with undoable(self.env.cr):
-                self._tell_contacts(words)
-        except TRY_LATER:
-            raise
-        except Exception:
-            # Perhaps an error of the chatter was what stopped the clearing. The entry itself says the reason.
-            _logger.exception("SendGrid: the contacts of %s could not be told", self.email)
+        self._tell_contacts(
+            self.env._("SendGrid did not take %(email)s off its list “%(list)s”: %(why)s", why=why, **self._words())
+        )
 
     def _words(self):
         lists = dict(self._fields["list"]._description_selection(self.env))

@@ -135,7 +135,7 @@ class SendgridSuppressionSync(models.Model):
     @api.model
     def _cron_start(self):
         """Start the nightly comparisons, and end those that have run longer than `GIVE_UP_AFTER`."""
-        self._run_job("beginning to compare suppressions", self._start_nightly)
+        self._run_job("beginning to compare suppressions", self._start_nightly, is_long=False)
 
     @api.model
     def _start_nightly(self):
@@ -153,10 +153,11 @@ class SendgridSuppressionSync(models.Model):
     @api.model
     def _cron_compare(self):
         """Go on with each running comparison."""
-        for sync in self.search([("state", "=", "running")], order="id"):
-            if not self._run_job(f"comparison {sync.id}", sync._compare, sync._fail, sync._put_off):
+        syncs = self.search([("state", "=", "running")], order="id")
+        for number, sync in enumerate(syncs, 1):
+            others = len(syncs) - number
+            if not self._run_job(f"comparison {sync.id}", sync._compare, sync._fail, sync._put_off, others):
                 return
-        self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     def _compare(self):
         """Read and store page after page, up to the end of the last list.

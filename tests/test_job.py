@@ -1,11 +1,14 @@
-from unittest.mock import patch
+from datetime import timedelta
+from unittest.mock import Mock, patch
 
 import psycopg2
-from psycopg2.errors import DiskFull, SerializationFailure
+from psycopg2.errors import DiskFull, QueryCanceled, SerializationFailure
 
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
+
+from odoo.addons.base.models.ir_cron import IrCron
 
 from ..models import sendgrid_job_mixin
 from ..models.sendgrid_account import SendgridAccount
@@ -69,6 +72,70 @@ class TestJob(SendgridCase):
             self.run_cron("ir_cron_backfill")
         self.assertEqual(backfill.state, "done")
         self.assertIsNone(next(works, None))
+
+    def test_conflict_in_the_commit(self):
+        """Test that a conflict that only the commit meets is tried as often as any other, not for ever."""
+        backfill = self._backfill()
+        commit, commits = IrCron._commit_progress, []
+
+        def conflict(cron, *args, **kwargs):
+            # The first commits are those of the job's pieces, the last one is that of its end.
+            commits.append(args)
+            if len(commits) <= MAX_TRIES:
+                raise SerializationFailure("x")
+            return commit(cron, *args, **kwargs)
+
+        with (
+            patch.object(SendgridBackfill, "_step") as step,
+            patch.object(IrCron, "_commit_progress", conflict),
+            mute_logger(LOGGER),
+        ):
+            self.run_cron("ir_cron_backfill")
+        self.assertEqual((step.call_count, len(commits)), (MAX_TRIES, MAX_TRIES + 1))
+        self.assertEqual(backfill.state, "running")
+
+    def test_living_connection(self):
+        """Test that an error of PostgreSQL's that is no conflict fails the job with its reason, and stops no other."""
+        first, second = self._backfill(), self._backfill()
+
+        def step(job, client):
+            if job == first:
+                raise QueryCanceled("canceling statement due to statement timeout")
+            job.state = "done"
+
+        with patch.object(SendgridBackfill, "_step", step), mute_logger(LOGGER):
+            self.run_cron("ir_cron_backfill")
+        self.assertEqual((first.state, second.state), ("failed", "done"))
+        self.assertIn("statement timeout", first.error)
+
+    def test_nothing_is_left(self):
+        """Test that each scheduled action says that it is done: core runs one that leaves something again at once."""
+        self.env["sendgrid.account"].create({"name": "Another"})
+        self.contact.email = "ada@example.org"
+        email = self.create_email(ago=timedelta(days=4))
+        self.receive(self.relay(email).event("deferred", timestamp=self.after(email, 60)))
+        self._backfill().state = "draft"
+        for name in (
+            "ir_cron_drain",
+            "ir_cron_expire",
+            "ir_cron_forget_previous_keys",
+            "ir_cron_check_health",
+            "ir_cron_forget",
+            "ir_cron_sync_start",
+            "ir_cron_clear",
+            "ir_cron_backfill",
+        ):
+            with self.subTest(name):
+                client = Mock(
+                    get=Mock(side_effect=ApiError("scope", 403)), call=Mock(side_effect=ApiError("scope", 403))
+                )
+                with patch.object(type(self.account), "_get_client", return_value=client):
+                    self.run_cron(name)
+                cron = self.env.ref(f"sendgrid_tracking.{name}")
+                runs = self.env["ir.cron.progress"].search([("cron_id", "=", cron.id)])
+                self.assertEqual(len(runs), 1, "run once")
+                self.assertFalse(runs.remaining)
+        self.assertEqual(email.status, "blocked")
 
     def test_failing(self):
         """Test that a job that fails says why, and stops no other job."""

@@ -34,6 +34,8 @@ NOT_FOUND = {
     "no code": "records.write(",
 }
 WRONGLY_FOUND = {
+    "a decision for all, by `and`": "records.filtered('active') and records.write({'color': 1})",
+    "a decision for all, by `or`": "records.filtered('active') or env.company.write({'color': 1})",
     "the first id": "env['x'].browse(records.ids[0]).write({'color': 1})",
     "the first of something": "records.partner_id[:1].write({'color': 1})",
     "another name": "r = records\nr[0].write({'color': 1})",

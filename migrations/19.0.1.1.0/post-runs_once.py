@@ -107,6 +107,7 @@ CHECKS = (
     (ast.Attribute, _needs_one),
     ((ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr), _names_again),
     ((ast.Assert, ast.If, ast.IfExp), _decides_for_all),
+    (ast.BoolOp, lambda operation, _ones: _has_records(operation)),
     (ast.Call, _hands_on),
     ((ast.For, *COMPREHENSIONS), _has_doubtful_loop),
     (ast.Lambda, lambda _function, _ones: True),  # but those that `_get_lambdas_for_one` knows

@@ -96,11 +96,12 @@ def _try(*command):
 def _find_pythons():
     """Return the Pythons of this machine that Odoo 19 supports, by name: ours, those on PATH, and pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    may_look = os.access(pyenv, os.R_OK | os.X_OK)  # another user's may be named by the environment
     found = {}
     for minor in MINORS:
         name = f"python3.{minor}"
         ours = [sys.executable] if minor == sys.version_info.minor else []
-        for candidate in [*ours, name, *sorted(pyenv.glob(f"versions/3.{minor}.*/bin/{name}"))]:
+        for candidate in [*ours, name, *(sorted(pyenv.glob(f"versions/3.{minor}.*/bin/{name}")) if may_look else ())]:
             if _runs(candidate):
                 found[name] = candidate
                 break
