@@ -3,6 +3,8 @@ from odoo.fields import Domain
 
 
 class CrmLead(models.Model):
+    """A lead shows its documents, and hands them on to the contact or lead that it becomes."""
+
     _inherit = "crm.lead"
 
     sendgrid_email_count = fields.Integer(
@@ -16,7 +18,10 @@ class CrmLead(models.Model):
             lead.sendgrid_email_count = self.env["sendgrid.email"].search_count(lead._get_sendgrid_email_domain())
 
     def _get_sendgrid_email_domain(self):
-        """Return the domain of the e-mails about the lead, and of those to its address: it often has no contact yet."""
+        """Return the domain of the lead's documents.
+
+        They are the e-mails about the lead and those to its address, because a lead often has no contact yet.
+        """
         self.ensure_one()
         domain = Domain("model", "=", "crm.lead") & Domain("res_id", "=", self._origin.id)
         if self.email_normalized:
@@ -24,7 +29,7 @@ class CrmLead(models.Model):
         return domain
 
     def action_view_sendgrid_emails(self):
-        """Open the lead's documents: the e-mails about it or to its address, newest first."""
+        """Open the list of the lead's documents, newest first."""
         self.ensure_one()
         return self.env["sendgrid.email"]._get_action_about(self, self._get_sendgrid_email_domain())
 
@@ -35,7 +40,7 @@ class CrmLead(models.Model):
         return result
 
     def _give_sendgrid_emails_to_contact(self):
-        """Let the documents of a lead follow the contact that was made from it, as far as they went to its address."""
+        """Give documents of a lead that have no contact to the lead's new contact, if they went to his address."""
         emails = (
             self.env["sendgrid.email"]
             .sudo()

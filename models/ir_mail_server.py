@@ -10,11 +10,18 @@ from ..tools.sending import links, smtpapi
 from ..tools.sending.api_session import ApiSession
 from ..tools.sending.v3_mail import V3MailError
 
-# What "Detect Max Limit" finds for the Web API, in MB: its limit, less what core's estimate of a mail leaves out.
+# "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
+# estimate of a mail's size leaves something out.
 API_MAX_EMAIL_SIZE = 29
 
 
 class IrMailServer(models.Model):
+    """A mail server may belong to a SendGrid account. It then sends by SMTP or the Web API, and its mails are tracked.
+
+    `mail.mail` hands the context key ``sendgrid_outbox`` (`tools.sending.outbox.Outbox`) to the methods of SEND. Mails
+    without it are not tracked.
+    """
+
     _inherit = "ir.mail_server"
 
     sendgrid_account_id = fields.Many2one(
@@ -22,7 +29,7 @@ class IrMailServer(models.Model):
         string="SendGrid Account",
         ondelete="restrict",
         index="btree_not_null",
-        help="Set it if the server is SendGrid's: what is sent through it is tracked.",
+        help="Set it if the server is SendGrid's. Mails that are sent through it are tracked.",
     )
     smtp_authentication = fields.Selection(
         selection_add=[("sendgrid_api", "SendGrid Web API")],
@@ -33,8 +40,8 @@ class IrMailServer(models.Model):
         [("created", "Made by connecting"), ("adopted", "Taken over by connecting")],
         readonly=True,
         copy=False,
-        help="What connecting the account did with the server, and disconnecting undoes. Empty: the account was chosen "
-        "by hand.",
+        help="How connecting the account changed the server. Disconnecting undoes this. If it is empty, the account "
+        "was chosen by hand.",
     )
 
     _sendgrid_created_uniq = models.UniqueIndex(
@@ -53,6 +60,7 @@ class IrMailServer(models.Model):
             self._suggest_sendgrid_account()
 
     def _suggest_sendgrid_account(self):
+        """Set the first account, because most databases have only one."""
         if not self.sendgrid_account_id:
             self.sendgrid_account_id = self.env["sendgrid.account"].search([], limit=1)
 
@@ -94,7 +102,10 @@ class IrMailServer(models.Model):
         )
 
     def _connect_sendgrid_api(self, host, smtp_from, mail_server_id, allow_archived):
-        """Return an `ApiSession` if the server that core would choose sends by the Web API."""
+        """Return an `ApiSession` if the server that core would choose sends by the Web API, else None.
+
+        The parameters are those of core's `_connect__`.
+        """
         server = None
         if mail_server_id:
             server = self.sudo().browse(mail_server_id)
@@ -117,6 +128,10 @@ class IrMailServer(models.Model):
         return result
 
     def _test_sendgrid_api(self):
+        """Check that the account's API key may send.
+
+        :raise UserError: if it may not, or if SendGrid does not answer
+        """
         account = self.sendgrid_account_id
         with account._telling_api_errors():
             allowed, _date = scopes.read(account._get_client())
@@ -135,7 +150,8 @@ class IrMailServer(models.Model):
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
         """Keep secret links out of SendGrid's click tracking.
 
-        Here, because mass mailing adds its links after whoever depends on `mail` alone has seen the body.
+        This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
+        runs after those of addons that depend on `mail` alone.
         """
         if not self.env.context.get("sendgrid_outbox") or not body or kwargs.get("subtype") != "html":
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
@@ -146,12 +162,13 @@ class IrMailServer(models.Model):
         return message
 
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
-        """Name the copy for SendGrid, now that its recipients are final."""
+        """Give the copy its name for SendGrid. This comes last because the name depends on the final recipients."""
         smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = [email_normalize(address, strict=False) or address for address in smtp_to_list]
             copy = outbox.stamp(message["Message-Id"], addresses)
-            # Without a document to find there is nothing to name: its events are known as ours, and as nobody's.
+            # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
+            # tells that its events are ours.
             self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
         return smtp_from, smtp_to_list, message
 
@@ -159,7 +176,7 @@ class IrMailServer(models.Model):
         try:
             result = super().send_email(message, *args, **kwargs)
         except MailDeliveryException as error:
-            # Core tells of an SMTP server, and names the exception.
+            # Core's message speaks of an SMTP server and of the exception's class, so replace it.
             if reason := self._explain_sendgrid_api_failure(error.__context__):
                 raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
             raise
@@ -168,7 +185,10 @@ class IrMailServer(models.Model):
         return result
 
     def _explain_sendgrid_api_failure(self, error):
-        """Return why the Web API did not take a message, in words for a person; None if it was not the Web API."""
+        """Return in words why the Web API did not take a message, or None if it was not the Web API.
+
+        :param error: the exception that `ApiSession` raised
+        """
         if isinstance(error, V3MailError):
             return self.env._(
                 "SendGrid's Web API would not take this message. %s", self._explain_sendgrid_refusal(error)
@@ -183,10 +203,16 @@ class IrMailServer(models.Model):
         return self.env["sendgrid.account"]._explain_api_error(error)
 
     def _set_smtpapi(self, message, settings):
+        """Add settings to a message's `X-SMTPAPI` header, which may have settings of other modules.
+
+        :param message: `email.message.EmailMessage`
+        :param settings: dict, see `tools.sending.smtpapi`
+        :raise MailDeliveryException: if the header that is there cannot be understood
+        """
         try:
             header = smtpapi.merge(message.get_all(smtpapi.HEADER, []), settings)
         except smtpapi.SmtpapiError as error:
-            # SendGrid would take the message and then drop it: better to fail now, with the reason in sight.
+            # SendGrid would accept the message and then drop it. Fail now, so that the sender sees the reason.
             raise MailDeliveryException(
                 self.env._("SendGrid would drop this message"), self._explain_sendgrid_refusal(error)
             ) from error

@@ -5,13 +5,13 @@ MEGABYTE = 1024 * 1024
 
 
 class IrMailServer(models.Model):
-    """Why SendGrid would not take a message, in words: the codes are those of `tools.sending.errors`."""
+    """The words that say why SendGrid would not take a message, for the codes of `tools.sending.errors`."""
 
     _inherit = "ir.mail_server"
 
     @api.model
     def _explain_sendgrid_refusal(self, error):
-        """Return the words of a `V3MailError` or `SmtpapiError`."""
+        """Return the words of a `V3MailError` or `SmtpapiError` in the user's language."""
         code, parameters = error.reason
         message = self._get_sendgrid_refusal_messages().get(code)
         if not message:
@@ -26,16 +26,16 @@ class IrMailServer(models.Model):
 
     @api.model
     def _get_sendgrid_refusal_messages(self):
-        """Return the words by code of `tools.sending.errors`."""
+        """Return {code of `tools.sending.errors`: its words, with a place for each parameter}."""
         return {
-            # Of the header
+            # The header is wrong.
             "not_json": self.env._("%(header)s is not JSON from its character %(position)s on."),
             "absurd": self.env._(
                 "%(header)s is not JSON: it is nested too deeply, or holds a number that no program reads."
             ),
             "not_a_json_object": self.env._("%(header)s is not a JSON object."),
             "long_word": self.env._("%(header)s has a word of more than %(limit)s characters, which no line can hold."),
-            # Of the message
+            # The message is wrong.
             "too_large": self.env._(
                 "It is too large: %(size)s MB with its attachments encoded, and %(limit)s MB is the limit."
             ),
@@ -51,7 +51,7 @@ class IrMailServer(models.Model):
             "no_domain": self.env._("%(domain)s is not a domain."),
             "forbidden_header": self.env._("It has the header %(name)s, which only SendGrid may set."),
             "empty_attachment": self.env._("The attachment “%(name)s” is empty."),
-            # Of its settings
+            # The settings in the header are wrong.
             "unknown_settings": self.env._("%(header)s asks for %(names)s, which the Web API cannot do for it."),
             "unknown_filter": self.env._("%(header)s asks for the filter %(name)s, which the Web API does not have."),
             "not_said_whether": self.env._("%(header)s does not say whether the filter %(name)s is enabled."),

@@ -6,6 +6,12 @@ from ..tools.sending.outbox import Outbox
 
 
 class MailMail(models.Model):
+    """A mail that leaves through a SendGrid account gets documents for its recipients.
+
+    `_send` opens an outbox (`tools.sending.outbox.Outbox`), `ir.mail_server` notes in it the copies that SendGrid
+    accepted, and `_postprocess_sent_message` records their documents.
+    """
+
     _inherit = "mail.mail"
 
     sendgrid_email_ids = fields.One2many("sendgrid.email", "mail_id", string="Tracked E-mails", readonly=True)
@@ -30,7 +36,7 @@ class MailMail(models.Model):
         outbox = None
         if account:
             outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), commits_each=auto_commit)
-            # For all mails at once: core sends, deletes and forgets them one by one.
+            # Look colleagues up for all mails at once, because core then prepares the mails one by one.
             self._find_colleagues(outbox, self._get_recipient_addresses())
         if outbox or self.env.context.get("sendgrid_outbox"):
             self = self.with_context(sendgrid_outbox=outbox)
@@ -44,7 +50,8 @@ class MailMail(models.Model):
                 **kwargs,
             )
         except Exception:
-            # A lost connection: core leaves at once, but what was accepted before has left.
+            # If the connection is lost, core raises at once. The copies that were accepted before have left, so write
+            # their documents.
             if outbox and (copies := outbox.close()):
                 Email = self.env["sendgrid.email"]
                 Email._write_lost(self.env.registry, Email._prepare_bare_rows(account.id, copies, outbox.about))
@@ -60,14 +67,18 @@ class MailMail(models.Model):
         return email_list
 
     def _get_recipient_addresses(self):
-        """Return the normalised addresses that core will send the mails to; other modules may add some."""
+        """Return the set of normalized addresses that core will send the mails to. Other modules may add more later."""
         partners = self.sudo().recipient_ids
         partners.fetch(["email"])
         texts = [*self.mapped("email_to"), *self.mapped("email_cc"), *partners.mapped("email")]
         return {address for text in texts for address in email_normalize_all(text)}
 
     def _find_colleagues(self, outbox, addresses):
-        """Tell the outbox which of the normalised addresses are an internal user's, unless it knows."""
+        """Tell the outbox which addresses are internal users', since mails to colleagues are not tracked.
+
+        :param outbox: `tools.sending.outbox.Outbox`; addresses that it knows are not looked up again
+        :param addresses: set of normalized addresses
+        """
         if not (addresses := addresses - outbox.known):
             return
         self.env["res.partner"].flush_model(["email_normalized"])
@@ -84,7 +95,7 @@ class MailMail(models.Model):
         outbox.learn(addresses, {address for (address,) in rows})
 
     def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
-        # Before core deletes the mail, and in the transaction that says it was sent.
+        # Record the documents before core deletes the mail, and in the transaction that marks it as sent.
         if (outbox := self.env.context.get("sendgrid_outbox")) and (copies := outbox.close()):
             self.env["sendgrid.email"].sudo()._record_sent(
                 self,

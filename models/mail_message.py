@@ -1,10 +1,12 @@
 from odoo import models
 
-# What decides who may read a message, beside its author.
+# The fields that decide who may read a message besides its author.
 DECIDES = {"model", "res_id", "message_type", "is_internal", "subtype_id"}
 
 
 class MailMessage(models.Model):
+    """If a message moves or leaves the chatter, its documents follow, so that nobody sees more of them than of it."""
+
     _inherit = "mail.message"
 
     def write(self, vals):
@@ -14,8 +16,10 @@ class MailMessage(models.Model):
         return result
 
     def _move_sendgrid_emails(self):
-        """Have the documents of messages follow them to another record or out of the chatter, but never into it:
-        nobody has decided to show what was not shown."""
+        """Let documents follow their messages to another record or out of the chatter.
+
+        They never follow a message into the chatter: nobody has decided to show an e-mail that was not shown before.
+        """
         emails = self.env["sendgrid.email"].sudo()
         for email in emails.search([("mail_message_id", "in", self.ids), ("is_in_chatter", "=", True)]):
             message = email.mail_message_id

@@ -6,21 +6,24 @@ from odoo.tools import SQL, format_datetime
 from ..tools.times import to_datetime
 from . import bulk
 
-# On a contact's own page, whose ids all go to the browser; the button leads to all. The view says so, see there.
+# A contact's page shows no more documents than this, because all their ids go to the browser. The page says so, and
+# its button leads to all documents.
 SHOWN_DOCUMENTS = 1000
 
 
 class ResPartner(models.Model):
+    """A contact shows its documents, whether its address bounced, and why an e-mail would not reach it."""
+
     _inherit = "res.partner"
 
-    # Whom a mail went to, and whose address bounced, is looked up by it.
+    # The index serves two searches: for the contacts that a mail went to, and for those whose address bounced.
     email_normalized = fields.Char(index="btree_not_null")
     sendgrid_email_ids = fields.Many2many(
         "sendgrid.email",
         string="Documents",
         compute="_compute_sendgrid_email_ids",
         groups="base.group_user",
-        help="The e-mails sent to this contact through SendGrid, the newest 1,000; for a company, to its people too.",
+        help="The newest 1,000 e-mails sent to this contact through SendGrid; for a company, also those to its people.",
     )
     sendgrid_email_count = fields.Integer(
         string="Number of Documents", compute="_compute_sendgrid_email_count", groups="base.group_user"
@@ -40,13 +43,13 @@ class ResPartner(models.Model):
         groups="base.group_user",
         readonly=True,
         copy=False,
-        help="When somebody last said that the address is valid again: what is older no longer counts.",
+        help="When somebody last said that the address is valid again. Older bounces no longer count.",
     )
 
     sendgrid_warning = fields.Text(
         compute="_compute_sendgrid_warning",
         groups="base.group_user",
-        help="Why writing to the contact will not reach it, or is not wanted.",
+        help="Why an e-mail will not reach the contact, or why the contact does not want it.",
     )
 
     @api.depends_context("uid")
@@ -58,7 +61,8 @@ class ResPartner(models.Model):
 
     @api.depends_context("uid")
     def _compute_sendgrid_email_count(self):
-        # As the list counts them: a company's people, archived ones included, are its own (see child_of).
+        # Count as the list does, whose domain has "child_of": add to a company the documents of its people, archived
+        # ones included.
         family = self.sudo().with_context(active_test=False).search_fetch([("id", "child_of", self.ids)], ["parent_id"])
         counts = Counter()
         for partner, count in self.env["sendgrid.email"]._read_group(
@@ -90,7 +94,7 @@ class ResPartner(models.Model):
                 )
             if refusal := partner.is_blacklisted and refusals.get(partner.email_normalized):
                 email, is_spam, timestamp = refusal
-                # Whoever may not see the e-mail does not learn its subject here either.
+                # A user who may not see the e-mail must not learn its subject here.
                 subject = email.sudo().subject if email in visible else ""
                 lines.append(
                     self.env._(
@@ -104,9 +108,9 @@ class ResPartner(models.Model):
             partner.sendgrid_warning = "\n".join(lines)
 
     def _get_refusals(self):
-        """Return the last complaint or unsubscription of the contacts' addresses.
+        """Return the last complaint or unsubscription of each of the contacts' addresses.
 
-        :return: (`sendgrid.email`, whether it was a complaint, time in UTC) by address
+        :return: {normalized address: (`sendgrid.email` record, whether it was a complaint, time in UTC)}
         """
         if not self:
             return {}
@@ -132,16 +136,18 @@ class ResPartner(models.Model):
         judged = self.filtered(lambda p: p.email_bounced or p.email_valid_date) if "email" in vals else self.browse()
         addresses = {partner: partner.email_normalized for partner in judged}
         result = super().write(vals)
-        # What bounced, or was confirmed, was the old address. At SendGrid it stays as it is: it may be somebody else's.
+        # The old address bounced or was confirmed, not the new one. Leave SendGrid's lists alone, because another
+        # contact may have the old address.
         if changed := judged.filtered(lambda partner: partner.email_normalized != addresses[partner]):
             changed._clear_bounce()
             changed.email_valid_date = False
         return result
 
     def action_email_is_valid(self):
-        """Take back the bounce: the address is known to work again.
+        """Take back the bounce, because the user knows that the address works again.
 
-        :return: the dialog that offers to take the address off SendGrid's lists as well
+        :return: the action of the dialog that offers to take the address off SendGrid's lists as well
+        :raise AccessError: if the user may not write the contact
         """
         self.check_access("write")
         for partner in self.filtered("email_bounced"):
@@ -152,13 +158,13 @@ class ResPartner(models.Model):
         return self.env["sendgrid.suppression.clear"]._get_action(self[:1].email_normalized)
 
     def _flag_bounced(self, bounces):
-        """Flag contacts whose address bounced: automation rules watch the flag.
+        """Flag contacts whose address bounced. Automation rules that watch the flag run.
 
-        :param bounces: `tools.events.fold.Evidence` by contact id
+        :param bounces: {contact id: `tools.events.fold.Evidence`}, with an entry for each of these contacts
         """
         if not self:
             return
-        # In SQL, since what is said differs from contact to contact.
+        # Write in SQL, because reason and date differ from contact to contact.
         names = ["email_bounced", "email_bounce_reason", "email_bounce_date"]
         columns = [*names, "write_uid", "write_date"]
         self.flush_recordset(columns)
@@ -180,12 +186,14 @@ class ResPartner(models.Model):
         return super(ResPartner, counting)._message_receive_bounce(email, partner)
 
     def _clear_bounce(self):
+        """Take the flag, the reason and the date of the bounce away. Core's own count of bounces stays."""
         self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})
 
     def _get_sendgrid_email_domain(self):
+        """Return the domain of the documents of the contacts and of their people."""
         return [("partner_id", "child_of", self.ids)]
 
     def action_view_sendgrid_emails(self):
-        """Open the contact's documents: the e-mails sent to it, newest first."""
+        """Open the list of the contact's documents, newest first."""
         self.ensure_one()
         return self.env["sendgrid.email"]._get_action_about(self, self._get_sendgrid_email_domain())

@@ -6,8 +6,12 @@ from odoo.tools import SQL
 
 _logger = logging.getLogger(__name__)
 
-# Where core says which access to a record the reading of its messages asks for. All answer "read" but calendar's, see
-# `_get_chatter_domain`.
+# The modules of core that define `_mail_get_operation_for_mail_message_operation`. Core calls this hook to learn which
+# access to a record a user needs in order to read its messages. The answers of these modules are known: calendar's is
+# repeated as a domain in `_get_chatter_domain`, all others answer "read", which needs no further condition.
+#
+# A module that is not listed here may answer anything. `_get_chatter_domain` then calls the hook for each record: its
+# answer holds, but this takes longer. So add a module only if its answer for reading is always "read".
 PLAIN_HOOKS = {
     f"odoo.addons.{module}"
     for module in (
@@ -23,8 +27,8 @@ PLAIN_HOOKS = {
 class SendgridEmail(models.Model):
     """The email document: one message copy to one recipient, and what became of it.
 
-    It outlives the `mail.mail`, which Odoo deletes once sent. Its status, dates and counts are what the set of its
-    events adds up to (`tools.events.fold`), whatever their order.
+    It outlives the `mail.mail`, which Odoo deletes once sent. `tools.events.fold` computes its status, dates and counts
+    from the set of its events, whatever their order.
     """
 
     _name = "sendgrid.email"
@@ -34,7 +38,7 @@ class SendgridEmail(models.Model):
     _rec_name = "subject"
     _allow_sudo_commands = False
 
-    # What was sent
+    # These fields are written when SendGrid has accepted the copy.
     odoo_id = fields.Char(
         string="Message Copy",
         required=True,
@@ -65,7 +69,7 @@ class SendgridEmail(models.Model):
         string="SendGrid Message ID",
         readonly=True,
         index="btree_not_null",
-        help="SendGrid's name of the message, as far as it is the same for all recipients. To quote to its support.",
+        help="SendGrid's name of the message, as far as it is the same for all recipients. Its support asks for it.",
     )
     partner_id = fields.Many2one(
         "res.partner", string="Contact", readonly=True, index="btree_not_null", ondelete="set null"
@@ -95,15 +99,15 @@ class SendgridEmail(models.Model):
     is_in_chatter = fields.Boolean(
         string="Stands in the Chatter",
         readonly=True,
-        help="Whoever may read the record may read the e-mail. Any other e-mail is for its author and administrators.",
+        help="Whoever may read the record may read the e-mail. Without this, only its author and administrators may.",
     )
     mailing_res_id = fields.Integer(
-        string="Mailing ID", readonly=True, help="The mass mailing that the e-mail belongs to, which has its content."
+        string="Mailing ID", readonly=True, help="The mass mailing that the e-mail belongs to. It keeps the content."
     )
 
-    # What became of it
+    # These fields are computed from the events; see `_apply_states`.
     status = fields.Selection(
-        # Weakest to strongest, as in `tools.events.fold.STATUSES`.
+        # The order is from weakest to strongest, as in `tools.events.fold.STATUSES`.
         [
             ("sent", "Sent"),
             ("processed", "Processed"),
@@ -120,7 +124,7 @@ class SendgridEmail(models.Model):
         required=True,
         readonly=True,
         default="sent",
-        help="The strongest of what happened to the e-mail.",
+        help="The strongest of all that happened to the e-mail.",
     )
     status_reason = fields.Text(
         string="Reason", readonly=True, help="What the recipient's server or SendGrid said about the refusal or delay."
@@ -129,9 +133,11 @@ class SendgridEmail(models.Model):
     delivered_date = fields.Datetime(string="Delivered", readonly=True, help="When the recipient's server took it.")
     first_open_date = fields.Datetime(string="First Opened", readonly=True)
     last_open_date = fields.Datetime(string="Last Opened", readonly=True)
-    open_count = fields.Integer(string="Opens", readonly=True, help="By people: fetches by machines are not counted.")
+    open_count = fields.Integer(
+        string="Opens", readonly=True, help="How often people opened it. Fetches by machines are not counted."
+    )
     click_count = fields.Integer(
-        string="Clicks", readonly=True, help="By people: link checks by machines are not counted."
+        string="Clicks", readonly=True, help="How often people clicked. Link checks by machines are not counted."
     )
     machine_open_count = fields.Integer(
         string="Machine Opens",
@@ -143,10 +149,12 @@ class SendgridEmail(models.Model):
     )
     event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
     facts = fields.Json(
-        readonly=True, groups="base.group_system", help="All that is true of the e-mail, and has had its consequences."
+        readonly=True,
+        groups="base.group_system",
+        help="All that is true of the e-mail. A fact has its consequences when it is new.",
     )
 
-    # What followed from it
+    # These fields are written by `sendgrid.consequence`.
     failed_facts = fields.Json(readonly=True, groups="base.group_system", help="The facts whose consequences failed.")
     consequence_error = fields.Text(
         string="Failed Consequence",
@@ -175,13 +183,16 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_visible_domain(self):
-        """The author sees an e-mail. If it stands in a record's chatter, so does whoever may read that chatter.
-        Administrators also see what stands in no chatter, or in that of a record that is gone, if it went through an
-        account of their companies."""
+        """Return the domain of the documents that the current user may see.
+
+        The author sees an e-mail. If it stands in a record's chatter, everybody who may read that chatter sees it too.
+        Administrators also see e-mails that stand in no chatter or in that of a deleted record, if they went through an
+        account of the administrators' companies.
+        """
         user = self.env.user
         is_admin = user.has_group("base.group_system")
         domain = Domain("author_id", "=", user.partner_id.id)
-        # Accounts are few, so that this is a list of ids.
+        # A database has few accounts, so a list of their ids does.
         own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies()) if is_admin else None
         if is_admin:
             domain |= own & (
@@ -205,11 +216,13 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_chatter_domain(self, Model):
-        """Return the domain of the records whose chatter the current user may read, among those that he may read.
+        """Return the domain of the records whose chatter the current user may read, among the records that he may read.
 
-        Core asks `_mail_get_operation_for_mail_message_operation` for each record. Of its models only meetings answer
-        something else than "read": their answer is said here in SQL, and somebody else's override is asked as core
-        asks it, for each record that an e-mail is about.
+        Core decides this record by record, by `_mail_get_operation_for_mail_message_operation`. That would be slow for
+        a list of documents, so a domain repeats core's decision, see `PLAIN_HOOKS`. If a module that is not listed
+        there overrides the hook, the hook is called for each record that an e-mail in a chatter is about.
+
+        :param Model: an empty recordset of the model
         """
         if self._get_modules_of_hook(Model) - PLAIN_HOOKS:
             self.flush_model(["model", "res_id", "is_in_chatter"])
@@ -222,22 +235,26 @@ class SendgridEmail(models.Model):
         else:
             domain = Domain.TRUE
         if Model._name == "calendar.event":
-            # Stricter than core, and as its calendar: where an organizer's meetings are private unless he says
-            # otherwise, core shows "Busy" but would show the messages.
+            # This is stricter than core's hook. If an organizer's meetings are private by default, core's calendar
+            # shows "Busy", but its hook lets others read the messages. Documents follow the calendar.
             user = self.env.user
             domain &= Domain("partner_ids", "in", user.partner_id.ids) | Domain(Model._get_default_privacy_domain())
         return domain
 
     @api.model
     def _get_modules_of_hook(self, Model):
-        """Return the modules that say which access to a record the reading of its messages asks for."""
+        """Return the names of the Python modules that define the hook for a model, written as in `PLAIN_HOOKS`."""
         return {
             cls.__module__ for cls in type(Model).mro() if "_mail_get_operation_for_mail_message_operation" in vars(cls)
         }
 
     @api.model
     def _get_models_in_use(self):
-        """Return the names of the models that e-mails are about: some index look-ups, however many e-mails."""
+        """Return the names of the models that e-mails are about.
+
+        The recursive query jumps in the index from one name to the next. So it costs a look-up for each model, however
+        many e-mails there are.
+        """
         self.flush_model(["model"])
         rows = self.env.execute_query(
             SQL(
@@ -255,20 +272,31 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_odoo_db(self):
-        """Return the opaque name of this database: events of another one that shares the account carry another."""
+        """Return the opaque name of this database, which SendGrid repeats in the events of its mails.
+
+        If several databases share an account, each gets the events of all, and recognizes its own by this name.
+        """
         return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
 
     def _notify_changed(self):
-        """Tell the employees' open pages which e-mails changed: ids only, each page asks for what it may see."""
+        """Tell the open pages of all employees which documents changed.
+
+        The message has ids only. Each page reads these documents again with its user's own rights.
+        """
         if self:
             self.env.ref("base.group_user")._bus_send("sendgrid.email/changed", {"ids": self.ids})
 
     def unlink(self):
-        # Their events stay, as those of an e-mail that is gone.
+        # The events stay, and their match says why they have no e-mail any more.
         self.sudo().event_ids.write({"match": "gone"})
         return super().unlink()
 
     def _mark_failed_consequence(self, fact, error):
+        """Note that the consequences of a fact failed, so that an administrator can run them again.
+
+        :param str fact: the fact's name, as in `tools.events.fold`
+        :param error: the exception
+        """
         self.ensure_one()
         self.write(
             {

@@ -11,29 +11,27 @@ from ..tools.sending import disarm
 
 
 class SendgridEmail(models.Model):
-    """The face of a document: its content, its journey, its words, and its buttons."""
+    """The presentation of a document: its content, its journey, its words, and its buttons."""
 
     _inherit = "sendgrid.email"
 
-    # What is shown of it
-    # What is shown of it
     content = fields.Html(
         compute="_compute_content",
         compute_sudo=True,
         sanitize=False,
-        help="The e-mail as it was sent, but for the links with which only its recipient may act.",
+        help="The e-mail as it was sent, without the links that only its recipient may use.",
     )
     has_secret_links = fields.Boolean(
         compute="_compute_content",
         compute_sudo=True,
-        help="Links with which only the recipient may act were taken out of what is shown.",
+        help="Links that only the recipient may use were removed from the shown content.",
     )
     attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
     resource_ref = fields.Reference(
         string="Record",
         selection="_selection_resource_ref",
         compute="_compute_resource_ref",
-        help="What the e-mail is about.",
+        help="The record that the e-mail is about.",
     )
     journey = fields.Json(compute="_compute_journey", help="The way the e-mail went, step by step.")
     engagement_summary = fields.Char(
@@ -49,7 +47,7 @@ class SendgridEmail(models.Model):
     @api.depends("body", "mail_message_id", "mailing_res_id")
     def _compute_content(self):
         for email in self:
-            # Here and not when it is sent: most e-mails are never looked at.
+            # Clean the HTML here and not when the e-mail is sent, because most e-mails are never looked at.
             content = html_sanitize(email.body or "", sanitize_attributes=False, sanitize_style=True)
             content = content or email.mail_message_id.body
             if not content and email.mailing_res_id and "mailing.mailing" in self.env:
@@ -84,7 +82,11 @@ class SendgridEmail(models.Model):
 
     @api.depends("status", "event_ids")
     def _compute_journey(self):
-        """Say for each step of the way whether the e-mail came there, and when (UTC). A failure stands in its place."""
+        """Compute whether and when the e-mail reached each step of its way.
+
+        The value is a list of dicts with ``status`` and ``label`` of the step, ``date`` (text in UTC, or False) and
+        ``state`` (``done``, ``open``, ``waiting`` or ``failed``).
+        """
         labels = dict(self._fields["status"]._description_selection(self.env))
         for email in self:
             steps = [
@@ -109,7 +111,12 @@ class SendgridEmail(models.Model):
         return self.event_ids.filtered(lambda event: event.event == "click" and not event.is_machine)
 
     def _add_failure(self, journey, labels):
-        """Put what went wrong, or is in the way, behind the last step that the e-mail reached."""
+        """Put the failure or delay, if there is one, behind the last step that the e-mail reached.
+
+        :param journey: list of steps, see `_compute_journey`
+        :param labels: {status: its name for people}
+        :return: list of steps
+        """
         if self.status in ("sent", "processed", "delivered", "opened", "clicked"):
             last = max(index for index, step in enumerate(journey) if step["state"] == "done")
             for step in journey[:last]:
@@ -130,10 +137,11 @@ class SendgridEmail(models.Model):
             "date": fields.Datetime.to_string(max(dates, default=None)) or False,
             "state": "waiting" if self.status == "deferred" else "failed",
         }
-        # What opened a refused e-mail was a scanner on the way: the recipient's side of it was never reached.
+        # A refused e-mail can only have been opened by a scanner on the way. The recipient never got it.
         passed = ("opened", "clicked") if self.status in FAILURES else ()
         reached = [step for step in journey if step["state"] == "done" and step["status"] not in passed]
-        # What was refused goes no further; what is being retried may, and who complained has had it.
+        # Only a deferred e-mail has steps ahead. A refused one goes no further, and a recipient who complained or
+        # unsubscribed has it already.
         ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []
         return reached + [wrong] + ahead
 
@@ -191,7 +199,10 @@ class SendgridEmail(models.Model):
 
     @api.model
     def get_empty_list_help(self, help_message):
-        """Lead an administrator to what has to be set up first; others cannot do anything about it."""
+        """Show administrators links to the mail servers and accounts, without which no e-mail is tracked.
+
+        Other users may not set them up, so they see no links.
+        """
         if self.env.user.has_group("base.group_system"):
             help_message = Markup("%s<p>%s</p>") % (
                 Markup(help_message or ""),
@@ -213,7 +224,11 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_action_about(self, record, domain):
-        """Return the action that lists the documents of a contact or lead, newest first."""
+        """Return the action that lists the documents of a contact or lead, newest first.
+
+        :param record: the contact or lead; the title of the list names it
+        :param domain: the domain of its documents
+        """
         action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
         return {
             **action,
@@ -223,7 +238,12 @@ class SendgridEmail(models.Model):
         }
 
     def action_send_again(self):
-        """Open the composer with the e-mail as it was, to the contact as it is now: a new mail, a new document."""
+        """Open the composer with the content of the e-mail, addressed to the contact with its present address.
+
+        If the user sends it, that is a new mail with a new document.
+
+        :raise UserError: if the e-mail belongs to a mass mailing, or is about no record that can send mails
+        """
         self.ensure_one()
         self.check_access("read")
         record = self.resource_ref
@@ -252,7 +272,10 @@ class SendgridEmail(models.Model):
         }
 
     def action_ask_sendgrid(self):
-        """Ask SendGrid what happened to the e-mail; what the webhook missed appears a moment later."""
+        """Ask SendGrid what happened to the e-mail. Events that the webhook missed appear a moment later.
+
+        :raise AccessError: if the user is no administrator
+        """
         self.ensure_one()
         self.check_access("read")
         if not self.env.user.has_group("base.group_system"):
@@ -275,7 +298,10 @@ class SendgridEmail(models.Model):
         }
 
     def action_run_again(self):
-        """Run again the consequences that failed."""
+        """Run failed consequences again, but for accounts that have switched consequences off (`act_on_events`).
+
+        :raise AccessError: if the user is no administrator
+        """
         self.check_access("read")
         if not self.env.user.has_group("base.group_system"):
             raise AccessError(self.env._("Only administrators can run consequences again."))
@@ -285,7 +311,8 @@ class SendgridEmail(models.Model):
         emails.write({"failed_facts": False, "consequence_error": False})
         self.env["sendgrid.consequence"].sudo()._apply_consequences(
             {
-                # What failed is new once more; a recovery is what is no longer there.
+                # Take the failed facts out of the facts before, so that they count as new. A failed fact that no
+                # longer holds is put in, because its recovery failed: so the recovery runs again.
                 email: (set(states[email.id].facts) ^ failed[email], states[email.id].facts)
                 for email in emails
             }

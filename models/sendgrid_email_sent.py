@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SendgridEmail(models.Model):
-    """The recording of what left: a document for each recipient of a copy that SendGrid accepted."""
+    """The recording of sent mails: each recipient of a copy that SendGrid accepted gets a document."""
 
     _inherit = "sendgrid.email"
 
@@ -22,13 +22,16 @@ class SendgridEmail(models.Model):
     def _record_sent(self, mail, account_id, copies, success_partners, is_kept=False, is_final=False):
         """Create the documents of the copies of ``mail`` that SendGrid accepted.
 
-        Whatever happens, the transaction must go on: the mail has left, and a rollback would send it again. Documents
+        Errors are logged and not raised: the mail has left, and after a rollback Odoo would send it again. Documents
         that exist are not touched.
 
-        :param copies: the accepted `tools.sending.outbox.Copy`, in the order of sending
-        :param success_partners: the recipients (`res.partner`) whose copies were accepted: the last of ``copies``
-        :param is_kept: core keeps the mail, since something of it failed
-        :param is_final: the transaction is about to be committed
+        :param mail: the `mail.mail` record
+        :param int account_id: id of the `sendgrid.account`
+        :param copies: list of the accepted `tools.sending.outbox.Copy`, in the order of sending
+        :param success_partners: the recipients (`res.partner`) whose copies were accepted. Their copies are the last
+            of ``copies``, in the same order.
+        :param bool is_kept: core keeps the mail, because a part of it failed
+        :param bool is_final: core commits the transaction next
         """
         if not any(copy.tracked for copy in copies):
             return
@@ -46,9 +49,12 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _prepare_bare_rows(self, account_id, copies, about=None):
-        """Return the rows of documents of which little more is known than that they left.
+        """Return rows for documents, made from the copies alone: it reads nothing from the database.
 
-        :param about: further columns, the same for all
+        :param int account_id: id of the `sendgrid.account`
+        :param copies: list of `tools.sending.outbox.Copy`
+        :param about: {column: value} to add to each row
+        :return: list of {column: value}, one for each tracked recipient of each copy
         """
         now = fields.Datetime.now()
         return [
@@ -78,11 +84,12 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _write_sent(self, rows):
+        """Insert rows of documents, with less in them at each further attempt. An error of the last one is logged."""
         attempts = (
             lambda: rows,
-            # A copy that had left before has its document, to which the drain may just have written.
+            # A copy that left before has its document already, and the drain may be writing to it. Leave it out.
             lambda: self._without_known(rows),
-            # Or a contact was deleted meanwhile: better a document without it than none.
+            # A contact may have been deleted meanwhile. A document without its contact is better than none.
             lambda: [{**row, **self._no_references(row)} for row in self._without_known(rows)],
         )
         for attempt in attempts:
@@ -96,18 +103,24 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _without_known(self, rows):
+        """Return the rows whose copy and recipient have no document yet."""
         known = self.env["sendgrid.match"]._get_documents("odoo_id", {row["odoo_id"] for row in rows})
         return [row for row in rows if row["recipient"] not in {found.recipient for found in known[row["odoo_id"]]}]
 
     @api.model
     def _keep_over_rollback(self, rows, is_final):
-        """See to it that the documents are there after the transaction, however it ends: the mail has left.
+        """Have the documents written again after the transaction if they are lost by then: the mail has left.
 
-        Core sends a password's link in a savepoint that it always rolls back.
+        They can be lost even if the transaction is committed: core sends the link to set a password in a savepoint
+        that it always rolls back.
+
+        :param rows: rows of documents, as `_prepare_bare_rows` returns them
+        :param bool is_final: the transaction is committed next, so only its rollback can lose the documents
         """
         cr = self.env.cr
         for queue in [cr.postrollback] if is_final else [cr.postrollback, cr.postcommit]:
-            # Each mail puts the call off, for an undone rule takes its own back; the first writes for all.
+            # Put a call off for each mail, because an automation rule that is undone takes back the calls that it put
+            # off. All calls share one list of rows, and the first call writes all of it.
             kept = queue.data.setdefault(LASTING, [])
             kept += rows
             write = functools.partial(self._write_lost, self.env.registry, kept)
@@ -116,6 +129,11 @@ class SendgridEmail(models.Model):
 
     @staticmethod
     def _write_lost(registry, kept):
+        """Write the rows that have no document, in a transaction of its own. Errors are logged and not raised.
+
+        :param registry: the registry of the database
+        :param kept: list of rows of documents; it is emptied
+        """
         rows = kept.copy()
         kept.clear()
         if not rows:
@@ -124,7 +142,7 @@ class SendgridEmail(models.Model):
             with registry.cursor() as cr:
                 emails = api.Environment(cr, SUPERUSER_ID, {})["sendgrid.email"]
                 for row in emails._without_known(rows):
-                    # The mail and its message went with the savepoint.
+                    # The rollback may have undone the mail and its message as well, so do not reference them.
                     emails._write_sent([{**row, "mail_message_id": None, "mail_id": None}])
         except Exception:
             _logger.exception("SendGrid: documents of sent mails not written after a rollback")
@@ -135,15 +153,19 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _insert_new(self, rows):
-        """Insert the rows that are not there yet."""
+        """Insert the rows of documents that do not exist yet."""
         bulk.insert(self, rows, conflict=bulk.SKIP_KNOWN)
-        # What a mail knows of its documents is all that can have been read of them.
+        # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
 
     @api.model
     def _prepare_sent_rows(self, mail, account_id, copies, success_partners, is_kept):
+        """Return complete rows for documents. The parameters are those of `_record_sent`.
+
+        :return: list of {column: value}, one for each tracked recipient of each copy
+        """
         message = mail.mail_message_id
-        # What core is about to delete is not pointed to: setting it to null again would cost a look for each mail.
+        # Do not reference a mail that core deletes next: `set null` would cost a query for each.
         is_going = mail.auto_delete and not is_kept
         message_stays = mail.is_notification or not is_going
         mailing = mail.mailing_id if "mailing_id" in mail._fields else None
@@ -167,7 +189,10 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _prepare_about(self, mail):
-        """Return the columns that every document of a mail has, whatever else can still be asked."""
+        """Return the columns that all documents of a mail share, as far as the mail and its message tell them.
+
+        :return: {column: value}
+        """
         return {
             "author_id": mail.author_id.id or None,
             "subject": mail.subject or None,
@@ -178,7 +203,7 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_own_body(self, mail):
-        """Return the source of the content to keep, or None: what opens an account is kept nowhere."""
+        """Return the HTML of a mail for its document to keep, or None for a mail that gives access to Odoo."""
         body = mail.body_html or ""
         return None if self._opens_account(mail) or is_html_empty(body) else body
 
@@ -189,15 +214,16 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _is_in_chatter(self, mail):
-        """Tell whether whoever may read the record of a mail may read it there."""
+        """Tell whether everybody who may read the record of a mail may read the mail there."""
         return self._stands_in_chatter(mail.mail_message_id) and not self._opens_account(mail)
 
     @api.model
     def _stands_in_chatter(self, message):
-        """Tell whether a message (`mail.message`) stands in its record's chatter for whoever may read the record.
+        """Tell whether a message (`mail.message`) stands in its record's chatter for everybody who may read the record.
 
-        What core's modules write to one person, such as an invitation to a meeting, does not (`user_notification`);
-        nor do notes among colleagues. A mail from a template or a mailing has no subtype, but it does.
+        A message that core's modules write to one person (`user_notification`), such as an invitation to a meeting,
+        does not. Neither does a note among colleagues. A mail from a template or a mailing does, though it has no
+        subtype.
         """
         if not message.model or not message.res_id or message.message_type == "user_notification":
             return False
@@ -207,9 +233,12 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_contacts(self, mail, account_id, addresses):
-        """Find whose the addresses are: the record's own contact before others, then the oldest contact.
+        """Find the contacts with these addresses: the record's own contact if it has the address, else the oldest one.
 
-        :return: contact ids by address
+        :param mail: the `mail.mail` record
+        :param int account_id: id of the `sendgrid.account`, which may tell the company
+        :param addresses: normalized addresses
+        :return: {address: contact id}, without the addresses that no contact has
         """
         company = mail.record_company_id or self.env["sendgrid.account"].sudo().browse(account_id).company_id
         company = company or self.env.company

@@ -10,12 +10,10 @@ from ..tools.events.refusal import EXPIRED
 from ..tools.times import to_datetime
 from . import bulk
 
-# SendGrid tries for 72 hours, and does not always say that it stopped (Twilio docs: deferred messages).
+# SendGrid tries for 72 hours, and does not always report that it has stopped (Twilio docs: deferred messages).
 TRIES_FOR = timedelta(hours=72)
 EXPIRE_AT_ONCE = 1000
-
-
-# The fold reads these of a stored event.
+# The columns of stored events that the fold reads.
 FOLDED = (
     "id",
     "email_id",
@@ -51,19 +49,23 @@ MOMENTS = {column for column in FIGURES if column.endswith("_date")}
 
 
 class SendgridEmail(models.Model):
-    """The state of a document: the fold of its events, written to its columns, and the end of the 72 hours."""
+    """The state of a document, computed from its events and written to its columns, and the end of the 72 hours."""
 
     _inherit = "sendgrid.email"
 
     def _refresh_state(self):
-        """Bring status, dates and counts to what the events add up to: some queries, however many events."""
+        """Compute status, dates and counts of the documents again from their stored events. Consequences follow.
+
+        The number of queries does not depend on the number of events.
+        """
         self._apply_states(*self._fold_events({}))
 
     def _fold_events(self, new_events):
-        """Fold the stored events of the e-mails, and those about to be stored.
+        """Compute the states of the documents from their stored events and from events that are stored next.
 
-        :param new_events: lists of `tools.events.event.Event` by e-mail id
-        :return: `tools.events.fold.State` by e-mail id, and the stored events
+        :param new_events: {document id: list of `tools.events.event.Event`}
+        :return: ({document id: `tools.events.fold.State`}, list of the stored events as
+            `tools.events.event.StoredEvent`)
         """
         stored = (
             self.env["sendgrid.event"]._read_stored(SQL("email_id = ANY(%s)", list(self.ids)), FOLDED) if self else []
@@ -74,11 +76,11 @@ class SendgridEmail(models.Model):
         return {id_: fold(events[id_]) for id_ in self.ids}, stored
 
     def _apply_states(self, states, stored_events, keys=None):
-        """Write what changed of states, and of the verdicts on stored events; then see to what follows from it.
+        """Write changed states to the documents and changed verdicts to their stored events, then run consequences.
 
-        :param states: `tools.events.fold.State` by e-mail id
-        :param stored_events: those that were folded (`tools.events.event.StoredEvent`)
-        :param keys: SendGrid's message ids that are still to be noted, by e-mail id, other e-mails included
+        :param states: {document id: `tools.events.fold.State`}
+        :param stored_events: list of the `tools.events.event.StoredEvent` from which the states were computed
+        :param keys: {document id: message key to write}; it may name other documents as well
         """
         keys = keys or {}
         others = keys.keys() - set(self.ids)
@@ -98,7 +100,7 @@ class SendgridEmail(models.Model):
         now = fields.Datetime.now()
         for id_, before in self._read_columns(columns):
             state = states[id_]
-            # A message key that is to be noted is news by itself, also where the events change nothing else.
+            # A message key has to be written even if the events change nothing else.
             after = (keys.get(id_) or before[0], state.status, sorted(state.facts), *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
@@ -106,20 +108,25 @@ class SendgridEmail(models.Model):
                 status_changed.append(id_)
             if set(state.facts) != set(before[2] or ()):
                 changes[id_] = set(before[2] or ())
-        # Nobody reads on in the others. Without this, core would fetch all columns of these when the first is read.
+        # Rules and consequences read these documents only. Without this `fetch`, core would read all their columns as
+        # soon as one is asked for.
         self.browse({*status_changed, *changes}).fetch(["account_id", "status"])
-        # All in one UPDATE: each would write the row, and its place in each index, anew. Rules watch the status.
+        # Write all in one UPDATE, because each UPDATE writes the row and its index entries anew. Rules may watch the
+        # status.
         self.env["base.automation"]._run_on_write(
             self.browse(status_changed), ["status"], lambda: self._write_columns(rows)
         )
         self.env["sendgrid.consequence"]._apply_consequences(
-            # One recordset, so that what is read of one e-mail is read of all.
+            # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
             {email: (changes[email.id], states[email.id].facts) for email in self.browse(changes)}
         )
 
     @api.model
     def _prepare_figures(self, state):
-        """Return the values of the columns of `FIGURES`, in that order."""
+        """Return the values of the columns of `FIGURES` in that order.
+
+        :param state: `tools.events.fold.State`
+        """
         values = (getattr(state, attribute) for attribute in FIGURES.values())
         return [
             to_datetime(value) or None if column in MOMENTS else (value if value != "" else None)
@@ -127,9 +134,10 @@ class SendgridEmail(models.Model):
         ]
 
     def _read_columns(self, names):
-        """Return (id, values of the columns) of the documents, in their order.
+        """Read columns of the documents in SQL, because thousands are compared and few of them change.
 
-        In SQL, because thousands are compared of which few change.
+        :param names: names of the columns
+        :return: list of (id, list of values) in the order of the documents, without those that do not exist
         """
         self.flush_recordset(names)
         rows = self.env.execute_query(
@@ -144,7 +152,7 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _write_columns(self, values_by_id):
-        """Write differing values to many documents in one query; see `bulk.update`."""
+        """Write values to many documents in one query, other ones for each; see `bulk.update`."""
         bulk.update(self, values_by_id)
 
     # ------------------------------------------------------------
@@ -153,14 +161,15 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _cron_expire(self):
-        """Say of e-mails that are still deferred after 72 hours that they were not delivered: SendGrid may not say it.
+        """Add an event "not delivered" to e-mails that are still deferred after 72 hours, as SendGrid may send none.
 
-        What is added is an event of our own; a real one that comes later corrects it.
+        If a real event comes later, it corrects the state.
         """
         self._run_job("giving up deferred e-mails", self._expire_all)
 
     @api.model
     def _expire_all(self):
+        """Expire e-mails piece by piece, as `sendgrid.job.mixin` asks for; yield the number of each piece."""
         is_full = True
         while is_full:
             emails = self.sudo().with_context(sendgrid_drain=True)._expire()  # see base.automation
@@ -169,6 +178,10 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _expire(self):
+        """Expire up to `EXPIRE_AT_ONCE` e-mails.
+
+        :return: the documents that expired
+        """
         self.env["sendgrid.event"].flush_model()
         rows = self.env.execute_query(
             SQL(
@@ -176,7 +189,7 @@ class SendgridEmail(models.Model):
                      FROM sendgrid_email email
                      JOIN sendgrid_event event ON event.email_id = email.id AND event.event = 'deferred'
                     WHERE email.status = 'deferred'
-                      -- What a machine opened did arrive, and what was given up is.
+                      -- An e-mail that a machine opened has arrived, and one that has expired shall not expire twice.
                       AND NOT EXISTS (
                           SELECT 1 FROM sendgrid_event later
                            WHERE later.email_id = email.id

@@ -9,7 +9,7 @@ from ..tools.events.event import StoredEvent
 
 
 class SendgridEvent(models.Model):
-    """One interaction with one e-mail, as SendGrid reported it. One row, however often it is reported."""
+    """One interaction with one e-mail, as SendGrid reported it. It has one row, however often it is reported."""
 
     _name = "sendgrid.event"
     _description = "SendGrid Event"
@@ -24,7 +24,7 @@ class SendgridEvent(models.Model):
         readonly=True,
         index="btree_not_null",
         ondelete="set null",
-        help="Empty: no e-mail of this database was found for the event.",
+        help="If it is empty, no e-mail of this database was found for the event.",
     )
     account_id = fields.Many2one(
         "sendgrid.account", readonly=True, required=True, ondelete="restrict", groups="base.group_system"
@@ -47,7 +47,7 @@ class SendgridEvent(models.Model):
         ],
         required=True,
         readonly=True,
-        help="By what the e-mail of the event was found, or why there is none.",
+        help="How the e-mail of the event was found, or why there is none.",
     )
     event = fields.Char(required=True, readonly=True, help="SendGrid's name of the event.")
     timestamp = fields.Datetime(
@@ -71,14 +71,16 @@ class SendgridEvent(models.Model):
         string="Full Link",
         readonly=True,
         groups="base.group_system",
-        help="The link that was followed, whole: with it one may be able to act in the recipient's name.",
+        help="The whole link that was followed. Whoever has it may be able to act in the recipient's name.",
     )
-    url_offset = fields.Char(string="Link Position", readonly=True, help="Which link of the message, such as html:2.")
+    url_offset = fields.Char(
+        string="Link Position", readonly=True, help="Where the link stands in the message, such as html:2."
+    )
     ip = fields.Char(
         string="IP Address",
         readonly=True,
-        help="Of an open or click: where the recipient's device, or the service that fetched for him, called from. Of "
-        "a delivery: the sending server.",
+        help="For an open or click, the address of the recipient's device, or of the service that fetched for him. For "
+        "a delivery, the address of the sending server.",
     )
     user_agent = fields.Char(readonly=True)
     asm_group_id = fields.Integer(string="Unsubscribe Group", readonly=True)
@@ -91,32 +93,35 @@ class SendgridEvent(models.Model):
         help="Who opened or clicked, as far as the event and its neighbours tell. More events can change it.",
     )
     is_machine = fields.Boolean(
-        string="By a Machine", readonly=True, help="Not a person's doing: it does not count as opened or clicked."
+        string="By a Machine", readonly=True, help="No person did it, so it does not count as opened or clicked."
     )
     machine_reason = fields.Char(readonly=True)
     is_final = fields.Boolean(
         string="Details Removed",
         readonly=True,
-        help="Address, agent and the links' queries were removed after the company's period: the verdict is final.",
+        help="IP address, user agent and the links' queries were removed after the company's period. Without them the "
+        "verdict cannot change any more.",
     )
     sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
     sg_message_id = fields.Char(
         string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."
     )
     smtp_id = fields.Char(
-        string="Message-ID", readonly=True, help="Kept only while no e-mail was found: its e-mail has it otherwise."
+        string="Message-ID",
+        readonly=True,
+        help="It is kept only while no e-mail was found. Otherwise the e-mail has it.",
     )
     odoo_id = fields.Char(string="Message Copy", readonly=True, help="The opaque name that the copy was given here.")
     fingerprint = fields.Char(
         required=True,
         readonly=True,
-        help="Names the interaction by what is said about it: what is reported twice is one event.",
+        help="It is made of what SendGrid says about the interaction, so that two reports of it become one event.",
     )
     source = fields.Selection(
         [("history", "SendGrid's message history"), ("suppressions", "SendGrid's list of bounces")],
         string="Learned From",
         readonly=True,
-        help="Where the event was asked for, after the webhook had missed it. Empty: the webhook told it.",
+        help="Where Odoo asked for the event after the webhook had missed it. If it is empty, the webhook reported it.",
     )
     batch_id = fields.Many2one(
         "sendgrid.event.batch",
@@ -133,8 +138,11 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _get_visible_domain(self):
-        """Whoever may see the e-mail sees its events; those of no e-mail are for the administrators of the account's
-        company."""
+        """Return the domain of the events that the current user may see.
+
+        Everybody who may see an e-mail sees its events. Administrators also see events without an e-mail, if they are
+        of an account of their companies.
+        """
         domain = self._get_exists_domain("email_id", self.env["sendgrid.email"])
         if self.env.user.has_group("base.group_system"):
             own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies())
@@ -147,11 +155,11 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _read_stored(self, condition, names):
-        """Return stored events in the shape that `tools.events` works on: one query, nothing that is not asked for.
+        """Read stored events in the shape that `tools.events` works on, with one query.
 
-        :param condition: SQL on the columns of `sendgrid.event`
-        :param names: attributes of `tools.events.event.StoredEvent`, which are called as their columns
-        :return: list of `tools.events.event.StoredEvent`
+        :param condition: SQL that says which events; it names the columns of `sendgrid_event`
+        :param names: the attributes of `tools.events.event.StoredEvent` to read; their columns have the same names
+        :return: list of `tools.events.event.StoredEvent`; the other attributes have their default values
         """
         self.flush_model()
         self.env.cr.execute(
@@ -165,7 +173,10 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _to_plain(self, name):
-        """Return the SQL of a column as `tools.events` has it: Unix seconds, and no NULL where nothing is a word."""
+        """Return the SQL that turns a column into a value for `tools.events`.
+
+        There, times are Unix seconds (UTC), and an empty text is ``""``, not NULL.
+        """
         column = SQL.identifier(name)
         if name == "source":
             return SQL("COALESCE(%s, 'webhook')", column)
@@ -177,7 +188,10 @@ class SendgridEvent(models.Model):
         return SQL("COALESCE(%s, FALSE)", column) if kind == "boolean" else column
 
     def _to_events(self):
-        """Return the events as far as matching needs them. Which database each named, only its match still tells."""
+        """Return the events for `sendgrid.match`, as a list of `tools.events.event.StoredEvent` in the same order.
+
+        The name of the database that an event carried is not stored. Its match tells whether it was this one's.
+        """
         names = ("id", "event", "timestamp", "recipient", "sg_message_id", "smtp_id", "odoo_id")
         stored = {event.id: event for event in self._read_stored(SQL("id = ANY(%s)", self.ids), names)}
         own_db = self.env["sendgrid.email"]._get_odoo_db()
@@ -186,6 +200,7 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _prepare_verdict_vals(self, verdict):
+        """Return the values to write for a `tools.events.engagement.Verdict`."""
         return {"verdict": verdict.verdict, "is_machine": verdict.is_machine, "machine_reason": verdict.reason}
 
     # ------------------------------------------------------------
@@ -193,7 +208,11 @@ class SendgridEvent(models.Model):
     # ------------------------------------------------------------
 
     def action_match_again(self):
-        """Look once more for the e-mails of unmatched events."""
+        """Look once more for the e-mails of events that have none.
+
+        :return: the action that says how many events found their e-mail
+        :raise AccessError: if the user is no administrator
+        """
         self._check_is_administrator()
         events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)
         Match = self.env["sendgrid.match"].sudo().with_context(sendgrid_drain=True)
@@ -224,9 +243,10 @@ class SendgridEvent(models.Model):
         }
 
     def _attach_by_hand(self, email):
-        """Give unmatched events to an e-mail, on an administrator's word.
+        """Attach those of the events that have no e-mail to one, because an administrator says that they belong to it.
 
         :param email: `sendgrid.email` record
+        :raise AccessError: if the user is no administrator
         """
         self._check_is_administrator()
         events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)

@@ -11,11 +11,14 @@ from ..tools.events.parsing import BatchError, parse_batch
 
 _logger = logging.getLogger(__name__)
 
-COMPRESSION = 1  # gzip's fastest, which leaves a quarter
+COMPRESSION = 1  # gzip's fastest level; it makes a body four times smaller
 
 
 class SendgridEventBatch(models.Model):
-    """One POST of SendGrid's webhook, as received, and what became of it; or what was asked for, in the same shape."""
+    """One POST of SendGrid's webhook as it was received, and the result of its processing.
+
+    Answers of SendGrid to questions of Odoo's are stored in the same shape, see ``source``.
+    """
 
     _name = "sendgrid.event.batch"
     _description = "SendGrid Event Batch"
@@ -32,10 +35,15 @@ class SendgridEventBatch(models.Model):
         required=True,
         readonly=True,
         default="webhook",
-        help="Who told of the events: what the webhook missed is asked for, and may be told in less detail.",
+        help="Where the events come from. Odoo asks SendGrid for events that the webhook missed, and may get fewer "
+        "details of them.",
     )
     backfill_id = fields.Many2one(
-        "sendgrid.backfill", readonly=True, index="btree_not_null", ondelete="set null", help="What asked for it."
+        "sendgrid.backfill",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        help="The search for missed events that found these.",
     )
     body_gzip = fields.Binary(
         string="Compressed Body",
@@ -99,10 +107,15 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _receive(self, account, body, source="webhook", backfill=None):
-        """Store the raw ``body`` of a POST, or what was asked for, and see to it that it is drained soon.
+        """Store a body as a batch and wake the drain.
 
-        One INSERT in plain SQL: this runs for each POST of SendGrid, hundreds a second. Compressed here, a body costs
-        half of what PostgreSQL would need to compress it, on its way and on the disk.
+        It does one INSERT in plain SQL, because it runs for each POST of SendGrid, which may be hundreds a second. It
+        compresses the body, because PostgreSQL would need twice as long to transfer and compress it.
+
+        :param account: `sendgrid.account` record
+        :param bytes body: the raw body of the POST, or an answer of SendGrid in the same shape
+        :param str source: value of the field ``source``
+        :param backfill: the `sendgrid.backfill` record that asked for the events, or None
         """
         self.env.cr.execute(
             SQL(
@@ -110,7 +123,7 @@ class SendgridEventBatch(models.Model):
                                (account_id, body_gzip, size, source, backfill_id, state, create_uid, create_date)
                    VALUES (%s, %s, %s, %s, %s, 'pending', %s, now() AT TIME ZONE 'UTC')""",
                 account.id,
-                # A string: as bytes it would travel as twice as many hexadecimal digits.
+                # Pass a string. The driver would send bytes as hexadecimal digits, which are twice as many.
                 base64.b64encode(gzip.compress(body, COMPRESSION)).decode(),
                 len(body),
                 source,
@@ -121,7 +134,7 @@ class SendgridEventBatch(models.Model):
         self.env["sendgrid.drain"]._wake()
 
     def action_process_again(self):
-        """Put the batches back into the queue: what is known already counts as duplicate, the rest gets its chance."""
+        """Put the batches back into the queue. Events that are known already count as duplicates."""
         self.check_access("read")
         again = self.sudo().filtered("body_gzip")
         again.write({"state": "pending", "error": False, "failed_rules": False})
@@ -132,13 +145,20 @@ class SendgridEventBatch(models.Model):
     # ------------------------------------------------------------
 
     def _get_raw_body(self):
-        """Return the bytes as SendGrid sent them; raise `BatchError` if what is stored cannot be read."""
+        """Return the bytes as SendGrid sent them.
+
+        :raise BatchError: if the stored body cannot be decompressed
+        """
         try:
             return gzip.decompress(base64.b64decode(self.body_gzip or b""))
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise BatchError("unreadable", detail=str(error)) from error
 
     def _parse(self):
+        """Return the body as `tools.events.parsing.parse_batch` does.
+
+        :raise BatchError: if the body as a whole cannot be understood
+        """
         return parse_batch(self._get_raw_body())
 
     # ------------------------------------------------------------
@@ -147,7 +167,12 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _note_failed_rule(self, rule, records, error):
-        """Note that an automation rule failed on ``records``, on the batches that brought it about."""
+        """Note that an automation rule failed. The note goes to those of these batches whose events made it run.
+
+        :param rule: `base.automation` record
+        :param records: the records on which it failed
+        :param error: the exception
+        """
         _logger.warning("SendGrid: automation rule %s failed on %s", rule.id, records, exc_info=error)
         line = self.env._(
             "Rule “%(rule)s” on %(record)s: %(error)s",
@@ -160,6 +185,7 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _get_batches(self, records):
+        """Return the batches of events, or the batch of the newest event about other records."""
         events = self.env["sendgrid.event"].sudo()
         if records._name == events._name:
             return records.sudo().batch_id

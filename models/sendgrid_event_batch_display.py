@@ -10,7 +10,7 @@ MAX_REASONS = 100
 
 
 class SendgridEventBatch(models.Model):
-    """Why a batch failed, or events of it were rejected, in words.
+    """The presentation of a batch: it tells in words why the batch failed or why events of it were rejected.
 
     ``error`` and ``rejected_reasons`` keep the codes of `tools.events.errors`, so that each reader has his language.
     Text that is no code, such as an exception's or an older version's, is shown as it is.
@@ -54,7 +54,11 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _search_words(self, field_name, messages, operator, value):
-        """Find what is stored by the words that the searching user reads."""
+        """Return the domain that finds stored codes by the words that the searching user reads.
+
+        :param str field_name: the field that stores the codes
+        :param messages: {code: its words}
+        """
         if operator in ("in", "not in") and list(value) == [False]:
             return Domain(field_name, operator, [False])
         if operator != "ilike" or not isinstance(value, str):
@@ -69,7 +73,9 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _describe_rejected(self, rejected):
-        """Return why events were rejected, as it is stored: one in a line, of 4 MB of rubbish the first say it all.
+        """Return the reasons of rejections for ``rejected_reasons``, as lines of JSON.
+
+        Only the first `MAX_REASONS` are kept, because a POST of 4 MB may consist of nothing else.
 
         :param rejected: list of `tools.events.parsing.Rejected`
         """
@@ -83,7 +89,11 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _put_into_words(self, text, messages):
-        """Return the words of a stored reason, or the text itself if it is none."""
+        """Return the words of a stored reason, or the text itself if it is none.
+
+        :param text: the stored reason
+        :param messages: {code: its words, with a place for each parameter}
+        """
         reason = read_reason(text or "")
         if not reason or reason.code not in messages:
             return text
@@ -103,7 +113,7 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _get_error_messages(self):
-        """Return the words by code of `tools.events.errors.BatchError`."""
+        """Return {code of a `tools.events.errors.BatchError`: its words}."""
         return {
             "not_json": self.env._("The body is not JSON from its character %(position)s on."),
             "not_a_list": self.env._("The body is not a list of events but %(kind)s."),
@@ -114,7 +124,7 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _get_rejection_messages(self):
-        """Return the words by code of `tools.events.errors.EventError`, and for those that are only counted."""
+        """Return {code of a `tools.events.errors.EventError`: its words}. The code ``more`` counts further elements."""
         return {
             "not_an_object": self.env._("It is not an object but %(kind)s."),
             "too_deep": self.env._("It is nested too deeply."),
@@ -132,7 +142,7 @@ class SendgridEventBatch(models.Model):
 
     @api.model
     def _get_kinds(self):
-        """Return the words by kind of `tools.events.lenient_json.get_kind`."""
+        """Return {kind, as `tools.events.lenient_json.get_kind` returns it: its words}."""
         return {
             "absurd_number": self.env._("an absurd number"),
             "number": self.env._("a number"),

@@ -10,7 +10,7 @@ from .durations import describe_duration
 
 
 class Presentation(NamedTuple):
-    """How an event looks to a person: name, Font Awesome icon, Bootstrap tone, and what it means for a salesperson."""
+    """The look of an event: its name, Font Awesome icon, Bootstrap tone, and what it means for a salesperson."""
 
     name: str
     icon: str
@@ -19,7 +19,7 @@ class Presentation(NamedTuple):
 
 
 class SendgridEvent(models.Model):
-    """The face of an event: its name, its icon, and what it means for a salesperson."""
+    """The presentation of an event: its name, its icon, and what it means for a salesperson."""
 
     _inherit = "sendgrid.event"
 
@@ -62,11 +62,13 @@ class SendgridEvent(models.Model):
     def _compute_delay(self):
         for event in self:
             sent = event.email_id.sent_date
-            # SendGrid's clock is not ours, and tells no fractions: what seems to come before the sending came at once.
+            # SendGrid has another clock, and tells no fractions of a second. So an event may seem to come before the
+            # sending.
             seconds = max(0, int((event.timestamp - sent).total_seconds())) if sent else 0
             event.delay = sent and describe_duration(self.env, seconds)
 
     def _get_presentation_key(self):
+        """Return the event's key in `_get_presentations`."""
         if self.event == "bounce":
             if self.bounce_type == EXPIRED:
                 return EXPIRED
@@ -79,7 +81,10 @@ class SendgridEvent(models.Model):
         return self.event
 
     def _explain_drop(self):
-        """Say why SendGrid did not try. Its reasons are a fixed list (Twilio docs: Event Webhook reference)."""
+        """Return in words why SendGrid did not try, or ``""``.
+
+        SendGrid's reasons are a fixed list (Twilio docs: Event Webhook reference).
+        """
         reason = (self.reason or "").lower()
         reasons = {
             "bounced address": self.env._(
@@ -94,11 +99,12 @@ class SendgridEvent(models.Model):
             "recipient list over": self.env._("The account's quota at SendGrid is used up."),
             "duplicate": self.env._("The same e-mail was given to SendGrid more than once."),
         }
-        # The first that fits: the longer of two like beginnings stands first.
+        # Take the first that fits. "invalid smtpapi" begins with "invalid", so it stands before it.
         return next((text for prefix, text in reasons.items() if reason.startswith(prefix)), "")
 
     @api.model
     def _get_presentations(self):
+        """Return {key: `Presentation`} in the user's language."""
         refused = self.env._(
             "If it shows as opened or clicked before that, a security scanner did so on the way: it did not arrive."
         )

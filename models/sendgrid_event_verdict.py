@@ -4,13 +4,15 @@ from ..tools.events import device
 
 
 class SendgridEvent(models.Model):
-    """Who opened or clicked, in words: the program, and why it is no person or cannot be told."""
+    """The verdict on an event in words: the program that opened or clicked, and why no person did so."""
 
     _inherit = "sendgrid.event"
 
-    device = fields.Char(compute="_compute_device", help="The program that opened or clicked, as far as it tells.")
+    device = fields.Char(
+        compute="_compute_device", help="The program that opened or clicked, as far as it names itself."
+    )
     machine_explanation = fields.Char(
-        compute="_compute_machine_explanation", help="Why it was a machine, or cannot be told."
+        compute="_compute_machine_explanation", help="Why a machine did it, or why that cannot be told."
     )
 
     @api.depends("user_agent")
@@ -33,7 +35,7 @@ class SendgridEvent(models.Model):
 
     @api.model
     def _get_machine_explanations(self):
-        """Return the words by reason, as in `tools.events.engagement_rules.REASONS`."""
+        """Return {reason, as in `tools.events.engagement_rules.REASONS`: its words}."""
         return {
             "apple_privacy": self.env._(
                 "Apple Mail fetched the images in advance (Mail Privacy Protection): no sign that it was read."

@@ -19,7 +19,7 @@ KEY = "sendgrid_"
 TICKED = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-# A folder of the repository and what follows it, or the name of a file.
+# Matches a path that begins with a folder, or the name of a file.
 PATH = re.compile(r"[\w.-]+/[\w./-]*|[\w-]*\.(?:css|csv|js|json|md|py|scss|sql|toml|txt|xml)")
 
 
@@ -30,7 +30,7 @@ def get_section(title):
 
 
 def get_rows(title):
-    """Return the rows of the tables of a section, each a list of cells, without heads and rulers."""
+    """Return the rows of the tables of a section, without headings and rulers. A row is a list of cells."""
     rows = []
     for line in get_section(title).splitlines():
         if line.startswith("|--"):
@@ -41,12 +41,12 @@ def get_rows(title):
 
 
 def get_names(title):
-    """Return what stands in backticks in the first cells of the tables of a section."""
+    """Return the names in backticks in the first cells of the tables of a section."""
     return list(chain.from_iterable(TICKED.findall(row[0]) for row in get_rows(title)))
 
 
 def get_paths(text):
-    """Return the paths that a text names, as links, in backticks or in commands."""
+    """Return the set of paths that a text names as links, in backticks or in commands."""
     words = [span.split()[0] for span in TICKED.findall(FENCE.sub("", text))]
     words += [word.partition("::")[0] for fence in FENCE.findall(text) for word in fence.split() if "/" in word]
     words += [target for target in LINK.findall(text) if "://" not in target]
@@ -54,7 +54,7 @@ def get_paths(text):
 
 
 def get_calls():
-    """Yield the method calls in the addon's code: the method's name, the call, and what it is called on."""
+    """Yield (name of the method, `ast.Call`, source of the object) for the method calls in the addon's code."""
     for path in chain.from_iterable((ROOT / folder).rglob("*.py") for folder in CODE):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -69,10 +69,10 @@ def get_first_text(call):
 
 @tagged("post_install", "-at_install")
 class TestDocs(BaseCase):
-    """The description of the addon, and what it describes."""
+    """The descriptions say what the code says: files, scheduled actions, context keys, statuses, facts."""
 
     def test_paths(self):
-        """Test that each file and folder exists that a description names."""
+        """Test that each file and folder that a description names exists."""
         for description in DESCRIPTIONS:
             paths = get_paths(description.read_text())
             self.assertGreater(len(paths), 5)
@@ -117,13 +117,13 @@ class TestDocs(BaseCase):
         self.assertEqual(tuple(order.split(" < ")), fold.STATUSES)
 
     def test_facts(self):
-        """Test that what follows from each fact is described."""
+        """Test that each fact is described with its consequences, and no other."""
         dropped = {"dropped", *(fact for _start, fact in refusal.DROP_FACTS)}
         facts = {*fold.CLAIMED_FACTS, *fold.GROUP_FACTS.values(), *dropped, "unsubscribed"}
         self.assertCountEqual(get_names("Facts and what follows"), facts)
 
     def test_what_to_open(self):
-        """Test that what the last table says to look for stands in the files that it says to open."""
+        """Test that the files that the last table says to open have the names that it says to look for."""
         rows = [row for row in get_rows("To change X, open Y") if any(row[1:])]
         self.assertGreater(len(rows), 20)
         for change, opened, names in rows:

@@ -1,5 +1,8 @@
-"""Nobody reads in a document what Odoo does not show him: what core's modules send, who reads the message and its
-record in Odoo, and who reads the document, its events, its content, its attachments and its counts."""
+"""Tests that nobody reads in a document what Odoo does not show him.
+
+Core's modules send something. Then each test compares who may read the message and its record in Odoo with who may read
+the document, its events, its content, its attachments and its counts.
+"""
 
 import runpy
 from datetime import timedelta
@@ -28,7 +31,7 @@ ACCEPT = f"https://odoo.example.com/calendar/meeting/accept?token={TOKEN}&id=3"
 
 
 class VisibilityCase(SendgridCase):
-    """People of each kind, and a look at what each of them is shown."""
+    """Users of each kind, and methods that compare what each of them may read."""
 
     @classmethod
     def setUpClass(cls):
@@ -47,7 +50,12 @@ class VisibilityCase(SendgridCase):
         cls.guest = cls.env["res.partner"].create({"name": "Guest", "email": "guest@example.org"})
 
     def _in_core(self, sent):
-        """Who may read the message that is just leaving, and its record: later core may delete the message."""
+        """Return the names of the users who may read a message in core, and check that they may read its record.
+
+        It has to be called while the mail leaves, because core may delete the message afterwards.
+
+        :param sent: the mail, as `sending` records it
+        """
         message = self.env["mail.message"].sudo().search([("message_id", "=", sent.message["Message-Id"])])
         self.assertEqual(len(message), 1)
         self.env.flush_all()
@@ -65,8 +73,8 @@ class VisibilityCase(SendgridCase):
     def send(self, way):
         """Let one of core's modules send something.
 
-        :param way: what sends, called as the author
-        :return: the documents, and by document who could read its message in core when it left
+        :param way: function without arguments that sends
+        :return: (documents, {document: names of the users who could read its message in core when it left})
         """
         known, in_core = self.Email.search([]), {}
 
@@ -82,7 +90,11 @@ class VisibilityCase(SendgridCase):
         return emails, {email: in_core[email.message_id] for email in emails}
 
     def assertSeenBy(self, emails, expected):
-        """Assert that exactly these users are shown documents, by every way in which anything of them is shown."""
+        """Assert that these users see documents and no others do, in every way in which Odoo shows something of them.
+
+        :param emails: the documents
+        :param expected: names of the users, as in `USERS`
+        """
         events = self.Event.create(
             [
                 {
@@ -138,7 +150,14 @@ class VisibilityCase(SendgridCase):
                     self.assertLessEqual(emails & shown.sudo(), emails if is_shown else emails.browse())
 
     def assertLikeCore(self, way, expected, count=1, **values):
-        """Assert who is shown what is sent, and that core lets each of them read the message itself."""
+        """Assert that these users see the documents of sent mails, and that core lets each of them read the message.
+
+        :param way: function without arguments that sends
+        :param expected: names of the users, as in `USERS`
+        :param count: number of the documents
+        :param values: {field: value} of each document
+        :return: the documents
+        """
         emails, in_core = self.send(way)
         self.assertEqual(len(emails), count)
         for email in emails:
@@ -149,14 +168,14 @@ class VisibilityCase(SendgridCase):
         return emails
 
     def post(self, record, author=None, **values):
-        """Write to the guest in the chatter of a record, as the author unless another is named."""
+        """Write to the guest in the chatter of a record, as the author or as another user."""
         values = {"subtype_xmlid": "mail.mt_comment", "message_type": "comment", **values}
         return record.with_user(author or self.author).message_post(
             body="Hello", subject="Subject", partner_ids=self.guest.ids, attachments=[("a.txt", b"A")], **values
         )
 
     def meeting(self, **values):
-        """A meeting of the author with the guest."""
+        """Create a meeting of the author with the guest."""
         start = fields.Datetime.now() + timedelta(days=3)
         values = {
             "name": "Merger",
@@ -174,10 +193,10 @@ class VisibilityCase(SendgridCase):
 
 @tagged("post_install", "-at_install")
 class TestVisibility(VisibilityCase):
-    """What the modules send that the addon depends on."""
+    """Mails that are sent by the modules that the addon depends on."""
 
     def test_comment(self):
-        """Test that a message in the chatter is read by whoever may read the record."""
+        """Test that everybody who may read the record reads a message in its chatter."""
         leads = {
             owner: self.env["crm.lead"].create({"name": "Lead", "user_id": self.users[owner].id})
             for owner in ("author", "own")
@@ -192,7 +211,7 @@ class TestVisibility(VisibilityCase):
                 self.assertLikeCore(lambda r=record, a=author: self.post(r, a), expected, is_in_chatter=True)
 
     def test_template(self):
-        """Test that a mail from a template is read by whoever may read the record, as core shows its message."""
+        """Test that everybody who may read the record reads a mail from a template, as core shows its message."""
         template = self.env["mail.template"].create(
             {
                 "name": "Template",
@@ -209,14 +228,14 @@ class TestVisibility(VisibilityCase):
         )
 
     def test_note(self):
-        """Test that a note among colleagues of which somebody outside is told is its author's."""
+        """Test that only the author reads a note among colleagues that also goes to somebody outside."""
         self.assertLikeCore(
             lambda: self.post(self.guest, subtype_xmlid="mail.mt_note"), {"author"}, is_in_chatter=False
         )
         self.assertLikeCore(lambda: self.post(self.guest, is_internal=True), {"author"}, is_in_chatter=False)
 
     def test_user_notification(self):
-        """Test that what is told to one person is its author's."""
+        """Test that only the author reads a notification to one person."""
         self.assertLikeCore(
             lambda: self.guest.with_user(self.author).message_notify(
                 body="Hello", subject="Subject", partner_ids=self.guest.ids
@@ -225,7 +244,7 @@ class TestVisibility(VisibilityCase):
         )
 
     def test_invitation(self):
-        """Test that the invitation to a meeting is the organizer's, be the meeting private or public."""
+        """Test that only the organizer reads the invitation to a meeting, be the meeting private or public."""
         for privacy in ("private", "public", False):
             with self.subTest(privacy=privacy):
                 meeting = self.meeting(privacy=privacy)
@@ -245,7 +264,7 @@ class TestVisibility(VisibilityCase):
                 self.assertNotIn("/calendar/meeting/accept", str(mine.content))
 
     def test_chatter_of_meeting(self):
-        """Test that the chatter of a private meeting is its participants', whenever and however it became private."""
+        """Test that only participants read the chatter of a private meeting, whenever and however it became private."""
         meeting = self.meeting(privacy="public")
         emails = self.assertLikeCore(lambda: self.post(meeting), EMPLOYEES)
         meeting.privacy = "private"
@@ -285,13 +304,13 @@ class TestVisibility(VisibilityCase):
         self.assertSeenBy(emails, {"author"})
 
     def test_digest(self):
-        """Test that a digest, which is about no record, is nobody's but its author's."""
+        """Test that nobody but its author reads a digest, which is about no record."""
         digest = self.env["digest.digest"].create({"name": "Digest", "kpi_mail_message_total": True})
         user = new_test_user(self.env, "visibility_reader", groups="base.group_portal", email="reader@example.org")
         self.assertLikeCore(lambda: digest._action_send_to_user(user, consume_tips=False), set(), model=False)
 
     def test_password(self):
-        """Test that a mail with which one gets into Odoo is nobody's, and its content is not kept."""
+        """Test that nobody reads a mail with a link to set a password, and that its content is not kept."""
         user = new_test_user(self.env, "visibility_new", groups="base.group_portal", email="new@example.org")
         for context in ({}, {"create_user": 1}):
             with self.subTest(context):
@@ -299,7 +318,7 @@ class TestVisibility(VisibilityCase):
                 with self.sending() as sent:
                     user.with_context(**context).action_reset_password()
                 self.assertEqual(len(sent), 1)
-                # Core takes back what the sending has written: the document is written once all is committed.
+                # Core rolls the sending back, so the document is written after the commit.
                 with self.enter_registry_test_mode():
                     self.env.cr.postcommit.run()
                 [email] = self.Email.search([]) - known
@@ -309,7 +328,7 @@ class TestVisibility(VisibilityCase):
                 self.assertSeenBy(email, set())
 
     def test_credentials(self):
-        """Test that what leads to credentials is its author's, wherever it was written."""
+        """Test that only the author reads a mail with a link to sign up, even if it stands in a chatter."""
         link = "<a href='https://odoo.example.com/web/signup?token=x'>Sign up</a>"
         [email] = self.assertLikeCore(
             lambda: self.guest.with_user(self.author).message_post(
@@ -320,7 +339,7 @@ class TestVisibility(VisibilityCase):
         self.assertNotIn("/web/signup", str(email.with_user(self.author).content))
 
     def test_activity(self):
-        """Test that an activity, of which colleagues are told, makes no document."""
+        """Test that an activity makes no document, because only colleagues are told of it."""
         emails, _in_core = self.send(
             lambda: self.guest.with_user(self.author).activity_schedule(
                 "mail.mail_activity_data_todo", user_id=self.users["all"].id, note="Secret"
@@ -329,7 +348,10 @@ class TestVisibility(VisibilityCase):
         self.assertFalse(emails)
 
     def test_administrators(self):
-        """Test that administrators see what stands in no chatter, of their companies' accounts, and the rest as all."""
+        """Test that administrators see e-mails that stand in no chatter, if these are of their companies' accounts.
+
+        Other e-mails they see as everybody else does.
+        """
         admin = new_test_user(self.env, "visibility_admin", groups="base.group_system")
         foreign = self.create_email(model="res.partner", res_id=self.guest.id, is_in_chatter=False, author_id=False)
         foreign.account_id = self.account.copy({"company_id": self.other_company.id, "name": "Other"})
@@ -342,7 +364,7 @@ class TestVisibility(VisibilityCase):
         self.assertEqual(emails._filtered_access("read"), (own | chatter).with_user(admin))
 
     def test_send_again(self):
-        """Test that whoever sends again does not get the recipient's links."""
+        """Test that a user who sends an e-mail again does not get the recipient's links."""
         email = self.create_email(
             model="res.partner",
             res_id=self.guest.id,
@@ -355,7 +377,7 @@ class TestVisibility(VisibilityCase):
         self.assertNotIn(TOKEN, str(action))
 
     def test_link_of_event(self):
-        """Test that of a secret link only the page is told, and that nobody but an administrator may read it whole."""
+        """Test that a user reads only the page of a secret link, and that only administrators may read it whole."""
         email = self.create_email(model="res.partner", res_id=self.guest.id)
         event = self.receive(self.relay(email).event("click", url=ACCEPT)).event_ids
         self.assertEqual(event.url, ACCEPT)
@@ -368,7 +390,7 @@ class TestVisibility(VisibilityCase):
         self.assertEqual(mine.link, event.url)
 
     def test_blacklist_tells_no_subject(self):
-        """Test that the list, which has readers of its own, does not tell the subject of what is in no chatter."""
+        """Test that the blacklist, which others may read, tells no subject of an e-mail that stands in no chatter."""
         for is_in_chatter in (True, False):
             address = f"leaver{is_in_chatter}@example.org".lower()
             email = self.create_email(
@@ -379,7 +401,7 @@ class TestVisibility(VisibilityCase):
             self.assertEqual("Merger" in "".join(entry.message_ids.mapped("body")), is_in_chatter)
 
     def test_migration(self):
-        """Test that the documents of the version before get what sending decides, where it can still be told."""
+        """Test that the upgrade decides for existing documents as sending does, where it can still be told."""
         kept = self.send(lambda: self.post(self.guest))[0]
         gone = self.send(lambda: self.post(self.guest))[0]
         gone.mail_message_id.unlink()
@@ -411,12 +433,12 @@ class TestVisibility(VisibilityCase):
 
 @tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
 class TestVisibilityOfApplications(VisibilityCase):
-    """What other applications send: see `end_to_end/test_visibility.py`, which installs them and runs this."""
+    """Mails that other applications send. `end_to_end/test_visibility.py` installs these and runs this class."""
 
-    __test__ = False  # for pytest, in whose database these applications are not
+    __test__ = False  # pytest's database does not have these applications
 
     def test_quotation(self):
-        """Test that a quotation is read by whoever may read the order, without the customer's key to it."""
+        """Test that everybody who may read the order reads its quotation, without the customer's key to it."""
         product = self.env["product.product"].create({"name": "Desk", "list_price": 12})
         for owner, expected in (("author", {"author", "all"}), ("own", {"own", "all"})):
             user = self.users[owner]
@@ -436,7 +458,7 @@ class TestVisibilityOfApplications(VisibilityCase):
                 self.assertTrue(email.mail_message_id.attachment_ids, "the quotation")
 
     def test_portal(self):
-        """Test that the invitation to the portal is nobody's but its author's."""
+        """Test that nobody reads the invitation to the portal, and that its content is not kept."""
         wizard = self.env["portal.wizard"].with_context(active_ids=self.guest.ids).sudo().create({})
         emails, _in_core = self.send(wizard.user_ids.action_grant_access)
         self.assertEqual(len(emails), 1)
@@ -446,7 +468,7 @@ class TestVisibilityOfApplications(VisibilityCase):
         self.assertSeenBy(emails, set())
 
     def test_mailing(self):
-        """Test that a mailing is read by whoever may read the record of its recipient."""
+        """Test that everybody who may read the record of its recipient reads a mailing."""
         theirs = self.env["res.partner"].create(
             {"name": "Theirs", "email": "theirs@example.org", "company_id": self.other_company.id}
         )

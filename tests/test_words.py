@@ -18,7 +18,7 @@ LOGGERS = ("_logger", "logging")
 
 
 class Finder(ast.NodeVisitor):
-    """Collects the sentences of a module, and the calls that make a coded error."""
+    """A collector of the sentences in a module, and of the calls that make a coded error."""
 
     def __init__(self):
         self.sentences, self.calls = [], []
@@ -28,7 +28,7 @@ class Finder(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Raise(self, node):
-        """Take any text of several words for a sentence: whoever catches the exception would show it."""
+        """Take any text of several words for a sentence, because code that catches the exception would show it."""
         for inner in ast.walk(node):
             if SEVERAL_WORDS.search(_get_text(inner)):
                 self.sentences.append(ast.unparse(inner))
@@ -61,6 +61,7 @@ def _get_text(node):
 
 
 def find(source):
+    """Return a `Finder` that has visited the source text of a module."""
     finder = Finder()
     finder.visit(ast.parse(source))
     return finder
@@ -68,7 +69,7 @@ def find(source):
 
 @tagged("post_install", "-at_install")
 class TestWords(SendgridCase):
-    """`tools/` says codes; the words are the models', where they can be translated."""
+    """`tools/` says codes, and models say the words, because words can be translated there only."""
 
     def test_tools_say_no_sentence(self):
         """Test that nothing in `tools/` looks like a sentence for a person."""
@@ -79,7 +80,7 @@ class TestWords(SendgridCase):
                 self.assertEqual(find(file.read_text()).sentences, [])
 
     def test_a_sentence_is_found(self):
-        """Test that the test above can fail, and what it lets pass."""
+        """Test that the test above can fail, and that it lets docstrings, log lines and single words pass."""
         for source in (
             'raise ValueError("no good")',
             'raise ValueError(f"{name} is gone")',
@@ -91,7 +92,7 @@ class TestWords(SendgridCase):
             self.assertFalse(find(source).sentences, source)
 
     def test_every_code_has_its_words(self):
-        """Test that for each code that is raised there are words, with nothing in them that is not said along."""
+        """Test that each code that is raised has its words, and that the parameters fill every place in the words."""
         calls = [
             call
             for folder in (TOOLS, TOOLS.parent / "models")
@@ -115,7 +116,7 @@ class TestWords(SendgridCase):
         self.assertEqual(kinds, set(batch._get_kinds()))
 
     def test_each_reader_has_his_language(self):
-        """Test that a batch that failed, and one with rejected events, are told in the language of who reads it."""
+        """Test that a failed batch, and one with rejected events, say the reasons in the language of the reader."""
         self.env["res.lang"]._activate_lang("fr_FR")
         failed, rejected = self.store(b"{}"), self.store(b'[{"event": "open", "timestamp": 1795500000}]')
         self.drain()
@@ -132,7 +133,7 @@ class TestWords(SendgridCase):
             self.assertEqual(rejected.with_context(lang="fr_FR").rejected_explanation, "Événement 1 : email manque.")
 
     def test_found_by_the_words(self):
-        """Test that a batch is found by what is read on its page, and by the field that is named there."""
+        """Test that a search finds a batch by words that its page shows, and by the name of a field in them."""
         failed, rejected = self.store(b"{}"), self.store(b'[{"event": "open", "timestamp": 1795500000}]')
         self.drain()
         for words, found in (
@@ -145,7 +146,7 @@ class TestWords(SendgridCase):
             self.assertEqual(self.Batch.search([("id", "in", (failed | rejected).ids), *domain]), found, words)
 
     def test_text_of_before(self):
-        """Test that what an older version has stored as text is shown as it is."""
+        """Test that text that an older version has stored is shown as it is."""
         for text in (
             "The body is not JSON: Expecting value",
             '{"code": "another"}',
@@ -160,7 +161,7 @@ class TestWords(SendgridCase):
 
     @mute_logger("odoo.addons.mail.models.mail_mail")
     def test_broken_header_of_a_mail(self):
-        """Test that the mail says why the header that somebody set cannot go, in words."""
+        """Test that a mail with a broken `X-SMTPAPI` header fails and says why in words."""
         for header, words in (
             ("{", "X-SMTPAPI is not JSON from its character 2 on."),
             ("[]", "X-SMTPAPI is not a JSON object."),

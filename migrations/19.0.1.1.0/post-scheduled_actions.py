@@ -1,8 +1,8 @@
-"""Have the scheduled actions call what they called by its present name: core leaves them alone (`noupdate`)."""
+"""Let the scheduled actions call renamed methods by their new names. Core does not update them itself (`noupdate`)."""
 
 from odoo import SUPERUSER_ID, api
 
-# External id: the model that the code is of, and the code.
+# {external id: (model on which the code runs, code)}
 SCHEDULED_ACTIONS = {
     "ir_cron_drain": ("sendgrid.drain", "model._cron_drain()"),
     "ir_cron_sync": ("sendgrid.suppression.sync", "model._cron_compare()"),
@@ -11,9 +11,10 @@ SCHEDULED_ACTIONS = {
 
 
 def migrate(cr, version):
-    """Rename what is called; interval, priority and switch stay as the administrator has set them.
+    """Replace model and code. Interval, priority and switch stay as the administrator has set them.
 
-    The server action is written, not the `ir.cron` above it: core refuses to write one that another server runs now.
+    This writes the server action and not its `ir.cron`, because core refuses to write an `ir.cron` that another server
+    is running.
     """
     env = api.Environment(cr, SUPERUSER_ID, {})
     for name, (model, code) in SCHEDULED_ACTIONS.items():

@@ -1,7 +1,7 @@
 def migrate(cr, version):
-    """Decide for the documents that are there who may read them, as sending decides it from now on.
+    """Set ``is_in_chatter`` of existing documents by the rule for new ones (`sendgrid.email._is_in_chatter`).
 
-    See `sendgrid.email._is_in_chatter`. What is not decided here stays with the author and the administrators.
+    Documents for which this cannot be told stay with their author and the administrators.
     """
     if not version:
         return
@@ -18,12 +18,12 @@ def migrate(cr, version):
            AND message.is_internal IS NOT TRUE
            AND subtype.internal IS NOT TRUE
            AND (subtype.id IS NOT NULL OR message.message_type = 'email_outgoing')
-           -- A link to set a password or to sign up, as `tools.links.leads_to_credentials` sees it.
+           -- Leave out links to set a password or to sign up, as `tools.sending.links.leads_to_credentials` does.
            AND concat(message.body, email.body) !~* '(/|%2f)web(/|%2f)(reset(_|%5f)password|signup)\M'
         """
     )
-    # Core deletes the message of a mailing once it is sent, and shows it to whoever may read the record until then. Of
-    # other messages that are gone nobody knows any more whether they stood in the chatter, so they are not shown.
+    # The message of a mailing stands in the chatter, but core deletes it once the mail is sent. If another message is
+    # deleted, nobody knows any more whether it stood in the chatter, so its document is not shown.
     cr.execute(
         """
         UPDATE sendgrid_email
@@ -32,7 +32,7 @@ def migrate(cr, version):
            AND model != 'res.users' AND res_id != 0
         """
     )
-    # The ready-made rules told everybody who sees the contact what only the readers of the e-mail may know.
+    # The ready-made rules told everybody who may read the contact something that only readers of the e-mail may know.
     for rule, old, new in (
         ("ir_actions_server_bounce", "partner.sendgrid_warning", "partner.email_bounce_reason"),
         (

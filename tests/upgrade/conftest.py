@@ -1,4 +1,4 @@
-"""The released version, filled; and the same database after the upgrade to the present tree."""
+"""The fixtures: a filled database of the released version, and the same database upgraded to the present tree."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ LOG = "upgrade.log"
 
 
 class Upgrade(NamedTuple):
-    """An upgraded database, and what is told of its upgrade."""
+    """An upgraded database: its name, its states before and after the upgrade, and the log lines of the upgrade."""
 
     name: str
     before: state.State
@@ -34,23 +34,26 @@ class Upgrade(NamedTuple):
 
 
 class Told:
-    """What the filling told, kept in the database itself, beside Odoo's tables."""
+    """The results of the filling. The database itself keeps them beside Odoo's tables, so that copies have them too."""
 
     def __init__(self, name):
         self.database = Database(name)
 
     def write(self, told):
-        """Keep it."""
+        """Keep the results: {name: value}, for JSON."""
         self.database.query("CREATE SCHEMA upgrade_test")
         self.database.query("CREATE TABLE upgrade_test.told AS SELECT %s::jsonb AS told", json.dumps(told))
 
     def read(self):
-        """Return it."""
+        """Return the kept results."""
         return self.database.value("SELECT told FROM upgrade_test.told")
 
 
 def ensure_released():
-    """The released version, filled: made anew when another version is released, or another filling is written."""
+    """Return the name of a filled database of the released version.
+
+    It is made again if another version is released or if the code of the filling changes.
+    """
     base, latest = databases.ensure_base(), release.latest()
     addons = release.addons_path(latest)
 
@@ -63,7 +66,7 @@ def ensure_released():
                 told = filling.fill(running)
                 told["pages"] = look_at_pages(running.odoo, told["contacts"])
                 running.odoo.stop()
-        # The filling held it, so that a batch was left.
+        # The filling switched the drain off in order to leave a batch pending. Switch it on again.
         Database(name).query("UPDATE ir_cron SET active = TRUE WHERE id = %s", told["job"])
         Told(name).write(told)
 
@@ -73,9 +76,11 @@ def ensure_released():
 
 
 def look_at_pages(server, contacts):
-    """What the users see: {user: {page: ...}}, see `pages.look`.
+    """Return what the users see.
 
-    :param contacts: {name: id} of `fill.fill`
+    :param server: the running Odoo
+    :param contacts: {name: id}, as `fill.fill` returns them
+    :return: {login: {page: see `pages.look`}}
     """
     clients = {login: OdooClient(server, login, login) for login in USERS}
     return {
@@ -89,7 +94,7 @@ def look_at_pages(server, contacts):
 
 @pytest.fixture(scope="session")
 def upgrade():
-    """The database that is upgraded: its name, its states before and after, and the log of the upgrade."""
+    """Upgrade a copy of the filled database, and return its `Upgrade`."""
     with databases.copy_of(ensure_released) as name:
         before = state.read(Database(name))
         log = databases.run_odoo(name, "Upgrading …", "-u", paths.ADDON, log=LOG)
@@ -110,33 +115,33 @@ def after(upgrade):
 
 @pytest.fixture(scope="session")
 def fresh():
-    """The state of a database into which the present tree was installed."""
+    """The state of a new database into which the present tree was installed."""
     with databases.template() as name:
         return state.read(Database(name))
 
 
 @pytest.fixture(scope="session")
 def told(upgrade):
-    """What the filling told (see `fill.fill`), and what the pages showed."""
+    """The results of the filling (see `fill.fill`), with what the pages showed then under the key ``pages``."""
     return Told(upgrade.name).read()
 
 
 @pytest.fixture(scope="session")
 def running(upgrade):
-    """The present tree on the upgraded database, and the local SendGrid. Jobs run when a test says so."""
+    """The present tree on the upgraded database, and the local SendGrid. Scheduled actions run when a test says so."""
     with stack.on(upgrade.name, options=["--max-cron-threads=0"]) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def shown(running, told):
-    """What the pages show after the upgrade, before anything else happens."""
+    """The pages' contents after the upgrade, before a test changes anything; see `look_at_pages`."""
     return look_at_pages(running.odoo, told["contacts"])
 
 
 @pytest.fixture(scope="session")
 def client(running, shown):
-    """The administrator's client of the upgraded database."""
+    """A client of the upgraded database, logged in as the administrator."""
     return OdooClient(running.odoo)
 
 
@@ -148,5 +153,5 @@ def sandbox(running):
 
 @pytest.fixture(scope="session")
 def webhook(sandbox):
-    """The account's webhook, to POST to as SendGrid."""
+    """A client that POSTs to the account's webhook as SendGrid does."""
     return Webhook(sandbox.webhook()["url"])

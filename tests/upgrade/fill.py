@@ -1,6 +1,6 @@
 """Fill a database of the released version as a year of use does, through the doors that users and SendGrid have.
 
-It runs on the *released* code, so that it may use only what that version has.
+It runs on the *released* code, so it may use only what that version has.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) 
 DRAIN = "sendgrid_tracking.ir_cron_drain"
 SHIPPED_RULES = ("bounce", "unsubscribe", "click", "spam")
 
-# The event that the document of a contact gets, by the contact's name.
+# {name of a contact: the event that his document gets}
 EVENTS = {
     "delivered": "delivered",
     "dropped": "dropped",
@@ -34,11 +34,12 @@ EVENTS = {
 }
 # The first two of each meet one of `OWN_RULES` before the upgrade, the others after it.
 RULED = [f"{rule}-{number}" for rule in ("together", "pair", "single") for number in (1, 2, 3, 4)]
-# Nothing is heard of these before the upgrade.
+# The documents of these contacts get no event before the upgrade.
 LATE = ("pending", "later", "late-bounce", "late-click", "late-unsubscribe", "late-spam")
 NAMES = (*EVENTS, *RULED, *LATE, "no-ids", "noted", "interested", "nobody")
 
-# Users' own rules: model, fields watched, filter, code. The contact's function tells how many records the code got.
+# Users' own rules: {name: (model, watched field, filter, code)}. The code writes to the contact how many records it
+# got.
 OWN_RULES = {
     "for many": (
         "sendgrid.email",
@@ -46,7 +47,7 @@ OWN_RULES = {
         "[('status', '=', 'clicked'), ('recipient', 'like', 'together')]",
         "records.partner_id.write({'function': 'one of %s' % len(records)})",
     ),
-    # The release took it for code for many, and so served the first record only.
+    # The released version took this for code that may run once for all, and so served the first record only.
     "of the first": (
         "sendgrid.email",
         "status",
@@ -63,14 +64,15 @@ OWN_RULES = {
 
 
 def address(name):
-    """The address of the contact of this name."""
-    return f"to-{name}@upgrade.test"  # without "to-" some would be the local SendGrid's magic addresses
+    """Return the address of the contact with this name."""
+    return f"to-{name}@upgrade.test"  # without "to-" the local SendGrid would take some for its magic addresses
 
 
 def fill(running):
-    """Have happened what happens in a database: running is a `script.lib.stack.Stack` on it.
+    """Fill the database.
 
-    :return: what a test needs to go on from there: {name: value}, for JSON
+    :param running: the `script.lib.stack.Stack` that runs on it
+    :return: {name: value}, for JSON: ids and events that the tests need to go on from there
     """
     filler = _Filler(running)
     with web_server() as calls:
@@ -89,6 +91,8 @@ def fill(running):
 
 
 class _Filler:
+    """The steps of the filling. `fill` calls them in order, and each notes in ``told`` what tests need."""
+
     def __init__(self, running):
         self.odoo = log_in(running.odoo)
         self.sandbox = SandboxClient(running.sandbox)
@@ -100,8 +104,8 @@ class _Filler:
         self.told = {"contacts": self.contacts, "ids": self.ids}
 
     def make_people(self):
-        """Two salespeople, a company with an account of its own, a contact for each thing that can happen."""
-        # Core would send the lead's address to a service of Odoo's.
+        """Make two salespeople, a company with an account of its own, and a contact for each event or rule."""
+        # Otherwise core would send the lead's address to a service of Odoo's.
         self.odoo.call("ir.config_parameter", "set_param", "crm.iap.lead.enrich.setting", "manual")
         self.sam, _contact = self.odoo.user("Sam Seller", "sam", "sales_team.group_sale_salesman")
         self.odoo.user("Mona All", "mona", "sales_team.group_sale_salesman_all_leads")
@@ -112,7 +116,10 @@ class _Filler:
             self.contacts[name] = self.odoo.contact(name, address(name), user_id=self.sam)
 
     def make_rules(self, url):
-        """The shipped rules, switched on; and some of a user's own."""
+        """Switch the shipped rules on, and make a user's own rules.
+
+        :param url: where a shipped rule posts the event
+        """
         for name in SHIPPED_RULES:
             rule = self.odoo.ref(f"sendgrid_tracking.base_automation_{name}")
             self.odoo.write("base.automation", rule, active=True)
@@ -132,7 +139,7 @@ class _Filler:
             )
 
     def send_mails(self):
-        """Mails by SMTP about contacts, a lead, nothing; one of them an internal note. Nothing is heard yet."""
+        """Send mails by SMTP: about contacts, about a lead, about no record, and a note. No events come back yet."""
         self.sandbox.webhook(url=None)
         for name in (*EVENTS, *RULED, *LATE, "no-ids"):
             self.odoo.compose(self.contacts[name], f"About {name}", BODY)
@@ -158,7 +165,7 @@ class _Filler:
         self.note_ids()
 
     def note_ids(self):
-        """What SendGrid repeats of a document in each event about it."""
+        """Note the ids and the address that SendGrid repeats in each event about a document."""
         for name in NAMES:
             message = self.sandbox.message_to(address(name))
             self.ids[name] = {
@@ -168,7 +175,7 @@ class _Filler:
             }
 
     def receive_events(self):
-        """Every event that SendGrid has, and some about several documents in one POST."""
+        """Receive every kind of event that SendGrid has, and some POSTs about several documents."""
         for name, event in EVENTS.items():
             self.sandbox.fire_by_person(self.sandbox.message_to(address(name)), address(name), event)
         for event, name in (("click", "together"), ("open", "pair"), ("open", "single")):
@@ -179,7 +186,7 @@ class _Filler:
         self.wait_until_drained()
 
     def receive_odd_posts(self):
-        """What belongs to no document, cannot be understood, is not signed, or says little."""
+        """Receive events without a document or without ids, bodies that cannot be understood, and an unsigned POST."""
         odoo_db = self.ids["later"]["odoo_db"]
         unknown = {"email": address("unknown"), "sg_message_id": secrets.token_urlsafe(16)}
         self.post([make_event("open", **unknown)])
@@ -196,7 +203,7 @@ class _Filler:
         self.odoo.call("sendgrid.event.attach", "action_attach", [attach])
 
     def compare_suppressions(self):
-        """SendGrid's lists, with addresses that Odoo knows and others."""
+        """Compare SendGrid's lists, which have addresses that Odoo knows and others."""
         listed = int(time.time()) - 3600
         for name in ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes", "groups"):
             entries = [{"email": address(f"{name}-{number}"), "created": listed} for number in range(3)]
@@ -208,7 +215,7 @@ class _Filler:
         wait_for(lambda: self.odoo.read("sendgrid.suppression.sync", sync, "state").state == "done", "lists compared")
 
     def ask_for_missed_events(self):
-        """What the webhook has missed of one e-mail, and of an hour in which nothing was sent."""
+        """Ask SendGrid for missed events of one e-mail, and of an hour in which nothing was sent."""
         self.odoo.call("sendgrid.email", "action_ask_sendgrid", [self.odoo.document_to(address("nobody")).id])
         backfill = self.odoo.create(
             "sendgrid.backfill",
@@ -221,19 +228,19 @@ class _Filler:
         self.wait_until_drained()
 
     def decide_by_hand(self):
-        """What administrators decide: an address is valid again, another is on the blacklist, one no longer."""
+        """Decide as administrators do: confirm an address, put one on the blacklist, and take one off it."""
         self.odoo.call("res.partner", "action_email_is_valid", [self.contacts["listed"]])
         self.odoo.create("mail.blacklist", email=address("by-hand"))
         removed = self.odoo.find("mail.blacklist", ("email", "=", address("left-group")), fields=["id"])
         self.odoo.call("mail.blacklist", "action_archive", [one.id for one in removed])
 
     def run_jobs(self):
-        """The jobs that come by night and by the hour."""
+        """Run the scheduled actions that check the account, expire deferred e-mails and forget old data."""
         for name in ("check_health", "expire", "forget"):
             self.odoo.call("ir.cron", "method_direct_trigger", [self.odoo.ref(f"sendgrid_tracking.ir_cron_{name}")])
 
     def leave_a_batch_pending(self):
-        """A POST that the server took and had no time to process."""
+        """Leave a batch that the server received but had no time to process. The drain stays switched off."""
         job = self.odoo.ref(DRAIN)
 
         def held():
@@ -245,29 +252,33 @@ class _Filler:
         self.told["job"] = job
 
     def post(self, events):
-        """POST events, or a body; return the id of its batch."""
+        """POST events, or a raw body (bytes), and return the id of the batch."""
         body = events if isinstance(events, bytes) else wire(events)
         assert self.webhook.post(body).status_code == 204
         return self.database.value("SELECT max(id) FROM sendgrid_event_batch")
 
     def wait_until_drained(self):
-        """Wait until everything is received and processed."""
+        """Wait until Odoo has received and processed all events."""
         pending = "SELECT count(*) FROM sendgrid_event_batch WHERE state = 'pending'"
         wait_for(lambda: self.sandbox.webhook()["pending"] == 0, "nothing pending at SendGrid")
         wait_for(lambda: not self.database.value(pending), "nothing pending in Odoo")
 
 
 def log_in(server):
-    """Log the administrator in, and make him somebody who can send mail."""
+    """Log the administrator in, and give him an address so that he can send mail."""
     client = OdooClient(server)
     client.write("res.partner", client.session["partner_id"], name="Marc Demo", email="marc@example.com")
-    # Core's own job would send the mail that is to wait.
+    # Put core's scheduled action off, because it would send the mail that has to wait for the upgrade.
     client.write("ir.cron", client.ref("mail.ir_cron_mail_scheduler_action"), nextcall="2100-01-01 00:00:00")
     return client
 
 
 def make_event(name="open", **fields):
-    """An event of a person that nobody has seen before, as SendGrid writes it."""
+    """Return a new event as SendGrid writes it, caused by a person.
+
+    :param name: SendGrid's name of the event
+    :param fields: further fields of the event
+    """
     return {
         "event": name,
         "timestamp": int(time.time()) + 600,
@@ -280,7 +291,7 @@ def make_event(name="open", **fields):
 
 @contextlib.contextmanager
 def web_server():
-    """Somebody's web server, as the list of the JSON that was posted to it; ``url`` is where."""
+    """Run a web server. The yielded list collects the JSON that is posted to it; its ``url`` is the address."""
 
     class Calls(list):
         url = ""

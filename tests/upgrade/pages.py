@@ -1,6 +1,6 @@
-"""What users see: every page of the addon, opened as the web client opens it.
+"""Read every page of the addon as users see it, by the calls that the web client makes.
 
-It runs on the released code and on the present one, so that it may use only what core has.
+It runs on the released code and on the present one, so it may use only what core has.
 """
 
 import ast
@@ -8,9 +8,9 @@ import ast
 from harness import OdooError
 from lxml import etree
 
-# Pages of others that the addon adds to: model and what to open.
+# Core's pages to which the addon adds something: {name: model}.
 OTHERS = {"contact": "res.partner", "lead": "crm.lead", "mail": "mail.mail", "blacklist": "mail.blacklist"}
-# They hold what differs with each look, or what nobody reads.
+# The values of these fields differ at each look, or nobody reads them.
 SKIPPED_TYPES = {"binary", "properties", "properties_definition"}
 AT_MOST = 200
 
@@ -19,14 +19,17 @@ def look(administrator, user):
     """Open each page as a user.
 
     :param administrator: an `OdooClient` that may read the actions
-    :param user: another one
-    :return: {page: {record's name for people: {field: what is shown}}} or {page: "AccessError"}
+    :param user: the `OdooClient` of the user
+    :return: {page: {record id as text: {field: shown value}}}, or "AccessError" for a page that the user may not see
     """
     return {name: _try(user, action) for name, action in _get_actions(administrator).items()}
 
 
 def look_at_chatter(user, model, record_id):
-    """The messages of a record as its chatter gets them: [[body, [status of a notification]]]."""
+    """Return the messages of a record as its chatter gets them.
+
+    :return: list of [body, list of the notifications' statuses]
+    """
     params = {"thread_model": model, "thread_id": record_id, "fetch_params": {"limit": 30}}
     store = user.post("/mail/thread/messages", params)["data"]
     statuses = {one["id"]: one["notification_status"] for one in store.get("mail.notification", ())}
@@ -60,10 +63,10 @@ def _try(user, action):
 
 
 def _open(user, model, views, domain):
-    """All records of a page as its list and its form show them."""
+    """Return all records of a page as its list and its form show them; see `look`."""
     answer = user.call(model, "get_views", [*views, [False, "search"]], options={"toolbar": True})
     specs = {kind: _get_spec(answer, model, etree.fromstring(view["arch"])) for kind, view in answer["views"].items()}
-    if "list" not in specs:  # a dialog: what it shows before anybody has entered anything
+    if "list" not in specs:  # This is a dialog. Take its default values.
         shown = user.call(model, "onchange", [], {}, [], specs["form"])
         return {"new": shown["value"]}
     rows = user.call(model, "web_search_read", domain, specs["list"], limit=AT_MOST, order="id")["records"]
@@ -75,7 +78,12 @@ def _open(user, model, views, domain):
 
 
 def _get_spec(answer, model, node):
-    """What to ask for the fields of a view, with those of the lists in it."""
+    """Return the specification by which `web_read` reads the fields of a view, with those of the lists in it.
+
+    :param answer: the answer of `get_views`
+    :param model: the model of the view
+    :param node: its XML
+    """
     fields = answer["models"][model]["fields"]
     spec = {}
     for element in node.xpath(".//field[not(ancestor::field)]" if node.tag != "field" else "./*//field"):

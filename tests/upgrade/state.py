@@ -1,9 +1,9 @@
-"""A database as far as an upgrade may change it, read in SQL."""
+"""Read in SQL the parts of a database that an upgrade may change."""
 
 import json
 from typing import NamedTuple
 
-# Core's tables in which the addon writes: what is compared of them.
+# Core's tables to which the addon writes: {table: SQL that says which rows are compared}.
 CORE_TABLES = {
     "base_automation": "TRUE",
     "crm_lead": "TRUE",
@@ -21,7 +21,7 @@ CORE_TABLES = {
     "res_partner_category": "TRUE",
     "res_partner_res_partner_category_rel": "TRUE",
 }
-# What each database has of its own, and what its administrator decides.
+# Columns that differ from database to database, or that the administrator decides; "*" stands for all tables.
 OWN_COLUMNS = {
     "*": {"id", "create_date", "create_uid", "parent_path", "write_date", "write_uid"},
     "base_automation": {"active", "webhook_uuid"},
@@ -54,7 +54,7 @@ STRUCTURE = {
     """,
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
 }
-# What Odoo knows of the addon, by names.
+# What Odoo has registered about the addon. Names are compared, because ids differ from database to database.
 REGISTERED = {
     "external ids": """
         SELECT model, name, noupdate FROM ir_model_data
@@ -70,7 +70,7 @@ REGISTERED = {
                        WHERE module = 'sendgrid_tracking' AND model = 'ir.model.fields')
     """,
 }
-# Those of the addon's records whose content is the same in each database.
+# Models of the addon's records whose content is the same in each database: {model: table}.
 RECORDS = {
     "base.automation": "base_automation",
     "ir.actions.act_window": "ir_act_window",
@@ -85,14 +85,14 @@ RECORDS = {
 
 
 class State(NamedTuple):
-    """What is in a database, and how it is built.
+    """The contents of a database, and how it is built.
 
-    :param columns: the names by table; the addon's own tables and `CORE_TABLES`
-    :param rows: the rows of these tables, as dictionaries
-    :param structure: by the names of `STRUCTURE`, sets of rows
-    :param registered: by the names of `REGISTERED`, sets of rows
-    :param records: by the names of `RECORDS`, sets of (external id without its module, column, value)
-    :param schedule: {external id: (active, next call, interval)} of the scheduled actions
+    :param columns: {table: names of its columns}, for the addon's own tables and `CORE_TABLES`
+    :param rows: {table: rows as dicts}, for the same tables
+    :param structure: {name in `STRUCTURE`: rows}
+    :param registered: {name in `REGISTERED`: rows}
+    :param records: {model in `RECORDS`: set of (external id without its module, column, value)}
+    :param schedule: {external id: (active, next call, number and type of the interval)} of the scheduled actions
     """
 
     columns: dict[str, set[str]]
@@ -117,7 +117,7 @@ def read(database):
 
 
 def narrow(rows, columns):
-    """The contents of some columns of rows, to be compared."""
+    """Return a set with some columns of each row, as JSON, so that rows can be compared."""
     return {json.dumps({name: row[name] for name in sorted(columns)}) for row in rows}
 
 

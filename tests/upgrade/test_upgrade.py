@@ -1,15 +1,16 @@
 """The upgrade from the version that was released last to the present tree, on a database that was in use.
 
-Whoever changes a table, a name or a record that core leaves alone at an upgrade (`noupdate`)
-- writes the migration in `migrations/<coming version>/`, and says in `CHANGELOG.md` what an administrator has to know;
-- adds to `fill.py` what would show that it is missing, if that is not there already: it runs on the released version;
-- names in `GONE` and `CHANGED` below what is gone or changed on purpose, with the reason, and shows in a test of its
-  own what became of it.
-When a version is released, its commit goes into `CHANGELOG.md`, and `GONE` and `CHANGED` become empty.
+If you change a table, a name or a record that core leaves alone at an upgrade (`noupdate`):
+- write the migration in `migrations/<coming version>/`, and tell in `CHANGELOG.md` what an administrator has to know;
+- add data to `fill.py` that get lost without your migration; `fill.py` runs on the released version;
+- name in `GONE` and `CHANGED` below what is gone or changed on purpose, with the reason, and add a test that shows what
+  became of it.
+When you release a version, write its commit into `CHANGELOG.md`, and empty `GONE` and `CHANGED`.
 
-The fixtures are in `conftest.py`: ``before`` and ``after`` are the states of the database right before and right after
-the upgrade, ``fresh`` that of one into which the present tree was installed; ``client``, ``webhook`` and ``sandbox``
-speak with the present tree, which runs on the upgraded database. No scheduled action runs there until a test runs it.
+The fixtures are in `conftest.py`. ``before`` and ``after`` are the states of the database right before and right after
+the upgrade. ``fresh`` is the state of a database into which the present tree was installed. ``client``, ``webhook`` and
+``sandbox`` speak with the present tree, which runs on the upgraded database. No scheduled action runs there until a
+test runs it.
 """
 
 import ast
@@ -22,16 +23,16 @@ from state import RECORDS, REGISTERED, STRUCTURE, narrow
 
 from script.lib import paths, release, say
 
-# Table, or table and column: why it is gone.
+# {table, or table.column: why it is gone}
 GONE = {}
-# Table and column, or page and field: why its content changes.
+# {table.column, or page.field: why its content changes}
 CHANGED = {
     "ir_act_server.code": "two shipped rules no longer tell all readers of a contact what a document says; "
     "`test_records` shows that they say what a fresh installation says",
 }
-# Pages and fields that say something else whenever they are opened.
+# Fields that show something else whenever a page is opened.
 VOLATILE = {"webhook_url", "crm_auto_assignment_run_datetime"}
-# Tables that are left empty by the filling: dialogs, whose records core deletes.
+# The filling leaves the tables of dialogs empty, because core deletes their records.
 EMPTY = {
     "sendgrid_account_connect",
     "sendgrid_account_connect_step",
@@ -42,12 +43,12 @@ EMPTY = {
 
 
 def drain(client):
-    """Have received events processed."""
+    """Run the scheduled action that processes received events."""
     client.call("ir.cron", "method_direct_trigger", [client.ref("sendgrid_tracking.ir_cron_drain")])
 
 
 def receive(client, webhook, *events):
-    """POST events in one batch and process it; return the batch."""
+    """POST events in one batch, have it processed, and return the batch."""
     assert webhook.post(list(events)).status_code == 204
     [batch] = client.find("sendgrid.event.batch", order="id desc")[:1]
     drain(client)
@@ -62,7 +63,7 @@ def receive(client, webhook, *events):
 
 
 def test_changelog():
-    """The changelog begins with the manifest's version; the others are released, newest first."""
+    """The changelog begins with the manifest's version. The other versions are released, and stand newest first."""
     first, *released = release.read_changelog()
     assert first.version == ast.literal_eval((paths.ROOT / "__manifest__.py").read_text())["version"]
     assert released and all(one.commit for one in released)
@@ -73,7 +74,7 @@ def test_changelog():
 
 
 def test_clone_without_history(tmp_path, monkeypatch):
-    """Where the released commit is missing, that is what is said."""
+    """If the clone lacks the released commit, the error message says so."""
     commands = [
         ["git", "init", "--quiet", tmp_path],
         ["git", "-C", tmp_path, "-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"],
@@ -97,7 +98,7 @@ def test_log(upgrade):
 
 
 def test_everything_is_kept(before, after):
-    """What was stored is stored, to the last column: documents, events, batches, lists, blacklist, contacts, rules."""
+    """The upgrade keeps each column of documents, events, batches, lists, blacklist, contacts and rules."""
     gone, empty, different = set(), set(), []
     for table, columns in before.columns.items():
         if table not in after.columns:
@@ -117,7 +118,7 @@ def test_everything_is_kept(before, after):
 
 @pytest.mark.parametrize("what", STRUCTURE)
 def test_structure(after, fresh, what):
-    """An upgraded database is built as one into which the present version was installed."""
+    """The upgraded database has the same structure as one into which the present version was installed."""
     left_behind, missing = differences(after.structure[what], fresh.structure[what])
     assert not left_behind
     assert not missing
@@ -125,7 +126,7 @@ def test_structure(after, fresh, what):
 
 @pytest.mark.parametrize("what", REGISTERED)
 def test_registered(after, fresh, what):
-    """Odoo knows the same external ids, models and fields: nothing is left of what is no more."""
+    """Odoo knows the same external ids, models and fields as after an installation, and none that no longer exist."""
     left_behind, missing = differences(after.registered[what], fresh.registered[what])
     assert not left_behind
     assert not missing
@@ -133,7 +134,7 @@ def test_registered(after, fresh, what):
 
 @pytest.mark.parametrize("model", RECORDS)
 def test_records(after, fresh, model):
-    """The addon's records say the same, also those that core leaves alone at an upgrade (`noupdate`)."""
+    """The addon's records are as after an installation, even those that core does not update (`noupdate`)."""
     upgraded, installed = differences(after.records[model], fresh.records[model])
     assert not upgraded
     assert not installed
@@ -141,13 +142,13 @@ def test_records(after, fresh, model):
 
 
 def test_schedule(before, after):
-    """Each scheduled action runs when its administrator said."""
+    """Each scheduled action keeps its interval, next call and switch, as the administrator has set them."""
     assert before.schedule
     assert {name: after.schedule[name] for name in before.schedule if name in after.schedule} == before.schedule
 
 
 def differences(one, other):
-    """What only the one has, and what only the other."""
+    """Return two sorted lists: what only the one set has, and what only the other has."""
     return sorted(map(str, one - other)), sorted(map(str, other - one))
 
 
@@ -157,7 +158,7 @@ def differences(one, other):
 
 
 def test_pages(client, told, shown):
-    """Each page opens, for an administrator and for a salesperson, and shows what it showed, save an internal note."""
+    """Each page opens for an administrator and for a salesperson, and shows the same as before, save an internal note."""
     different = []
     for user, pages in told["pages"].items():
         for page, old in pages.items():
@@ -178,7 +179,12 @@ def test_pages(client, told, shown):
 
 
 def compare(old, new, page):
-    """What two looks at a page show differently, of the fields that both show."""
+    """Yield the differences between two looks at a page, in the fields that both show.
+
+    :param old: {record id: {field: shown value}}
+    :param new: the same at the second look
+    :param page: name of the page
+    """
     for id_ in sorted(old.keys() ^ new.keys()):
         yield id_, "is gone" if id_ in old else "is new"
     for id_ in sorted(old.keys() & new.keys()):
@@ -189,7 +195,7 @@ def compare(old, new, page):
 
 
 def common(one, other):
-    """Of a value (records inside it have fields too) only the fields that another look has as well."""
+    """Return a value without the fields that another look at it does not have; records inside it have fields too."""
     if isinstance(one, dict) and isinstance(other, dict):
         return {name: common(value, other[name]) for name, value in one.items() if name in other}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -203,7 +209,7 @@ def common(one, other):
 
 
 def test_batch_that_was_pending(client, told):
-    """What was received before the upgrade is processed after it."""
+    """A batch that was received before the upgrade is processed after it."""
     [batch] = client.find("sendgrid.event.batch", ("id", "=", told["pending"]))
     assert batch.state == "pending"
     drain(client)
@@ -213,7 +219,7 @@ def test_batch_that_was_pending(client, told):
 
 
 def test_old_batches_again(client, running, told):
-    """Old batches can be processed again; what is known is not counted twice."""
+    """Old batches can be processed again, and their known events do not count twice."""
     database = Database(running.odoo.database)
     ids = {name: told[name] for name in ("failed", "rejected", "done")}
     old = {name: client.find("sendgrid.event.batch", ("id", "=", id_))[0] for name, id_ in ids.items()}
@@ -234,7 +240,7 @@ def test_old_batches_again(client, running, told):
 
 
 def test_known_event_comes_again(client, webhook, told):
-    """An event that the released version has stored is a duplicate, also under another id of SendGrid's."""
+    """If an event comes that the released version has stored, it is a duplicate, even with another `sg_event_id`."""
     before = client.document_to(address("clicked"))
     events = client.events_of(before.id)
     batch = receive(client, webhook, told["known"], {**told["known"], "sg_event_id": "another"})
@@ -244,12 +250,12 @@ def test_known_event_comes_again(client, webhook, told):
 
 
 def test_new_events_on_an_old_document(client, webhook, told):
-    """A document of the released version follows what happens now, told by our id or by SendGrid's."""
+    """New events reach a document of the released version, by our id and by SendGrid's."""
     ids = told["ids"]["later"]
     assert client.document_to(address("later")).status == "processed"
     by_sendgrids = {name: value for name, value in ids.items() if not name.startswith("odoo_")}
     opened = make_event("open", **by_sendgrids)
-    opened["timestamp"] += 300  # what comes with the delivery is taken for a machine's
+    opened["timestamp"] += 300  # an opening at the time of the delivery would be taken for a machine's
     receive(client, webhook, make_event("delivered", **ids), opened)
     document = client.document_to(address("later"))
     assert (document.status, document.open_count) == ("opened", 1)
@@ -261,7 +267,7 @@ def test_new_events_on_an_old_document(client, webhook, told):
 
 
 def test_mail_goes_out(client, sandbox, told):
-    """A mail that waited goes out, so does a new one; each has its document, which follows its events."""
+    """A mail that waited goes out, and so does a new one. Each has its document, which gets its events."""
     client.call("mail.mail", "send", [told["unsent"]])
     client.compose(told["contacts"]["delivered"], "After the upgrade", "<p>Hello</p>")
     for name, subject in (("unsent", "To be sent"), ("delivered", "After the upgrade")):
@@ -275,7 +281,7 @@ def test_mail_goes_out(client, sandbox, told):
 
 
 def test_shipped_rules(client, webhook, told):
-    """The shipped rules, switched on before, do what they did. The subject of a document is no longer told."""
+    """The shipped rules, switched on before the upgrade, do the same as before, but tell no subject of a document."""
     ids, contacts = told["ids"], told["contacts"]
     with web_server() as calls:
         action = client.ref("sendgrid_tracking.ir_actions_server_spam")
@@ -307,8 +313,9 @@ def test_shipped_rules(client, webhook, told):
     assert len(SHIPPED_RULES) == len(activities) + len([tag]) + len([call])
 
 
-# A user's own rule (`fill.OWN_RULES`) and its event: what it wrote on two contacts whose events came in one POST,
-# before the upgrade and after it. The released version took the second for code for many: it served the first only.
+# {name in the contacts' names: (event, what the rule wrote before the upgrade, what it writes after it)}. The rules are
+# those of `fill.OWN_RULES`. Each writes to two contacts, whose events come in one POST. The released version took the
+# second rule for one that may run once for all, and so served its first contact only.
 RULED = {
     "together": ("click", ["one of 2", "one of 2"], ["one of 2", "one of 2"]),
     "pair": ("open", ["one of 2", False], ["one of 1", "one of 1"]),
@@ -318,7 +325,7 @@ RULED = {
 
 @pytest.mark.parametrize("rule", RULED)
 def test_own_rules(client, webhook, told, rule):
-    """A user's own rule does what it did; one that left contacts out does it for all."""
+    """A user's own rule does the same as before, and a rule that left contacts out serves all of them."""
     event, old, new = RULED[rule]
     ids, contacts = told["ids"], told["contacts"]
 
@@ -331,7 +338,7 @@ def test_own_rules(client, webhook, told, rule):
 
 
 def test_switch_of_rules(client):
-    """The switch is on for the shipped rules and for the user's rule that was found rightly, for no other action."""
+    """The switch is on for the shipped rules and for the user's rule that was rightly run once, for no other action."""
     names = {f"ir_actions_server_{name}" for name in SHIPPED_RULES if name != "spam"}
     shipped = {client.ref(f"sendgrid_tracking.{name}") for name in names}
     [own] = client.find("ir.actions.server", ("name", "=", "for many"), fields=["id"])
@@ -340,7 +347,7 @@ def test_switch_of_rules(client):
 
 
 def test_each_scheduled_action(client):
-    """Each runs to its end."""
+    """Each scheduled action runs to its end."""
     jobs = client.find(
         "ir.model.data", ("module", "=", "sendgrid_tracking"), ("model", "=", "ir.cron"), fields=["res_id"]
     )
@@ -351,7 +358,7 @@ def test_each_scheduled_action(client):
 
 
 def test_server_log(client, running):
-    """The last of this file: whatever the others did, the server had nothing to complain about."""
+    """The server logged no problem during all tests of this file. This test comes last, so that it sees them all."""
     log = Log(running.odoo.log)
     log.start = 0
     assert not log.problems()
