@@ -52,16 +52,18 @@ class SendgridJobMixin(models.AbstractModel):
         :param bool is_long: False if the job is one piece, so that nothing of it is left when that is committed
         :return: True if the caller may go on with its other jobs, False if time or connection are gone
         """
-        tries = 0
+        tries, has_worked = 0, False
         while True:
             try:
                 for done in steps():
+                    has_worked = True
                     has_time = self.env["ir.cron"]._commit_progress(done, remaining=others + is_long)
                     # Not before the commit, which can meet a conflict too: it writes what is still pending.
                     tries = 0
                     if not has_time:
                         return False
-                return self._end_job(name, others) if is_long else True
+                # The last job's end is always told. One before it that found nothing to do took no time either.
+                return self._end_job(name, others) if is_long and (has_worked or not others) else True
             except TRY_LATER as error:
                 if not self._roll_back(name):
                     return False

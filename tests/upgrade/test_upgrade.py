@@ -158,7 +158,7 @@ def differences(one, other):
 
 
 def test_pages(client, told, shown):
-    """Each page opens for an administrator and for a salesperson, and shows the same as before, save an internal note."""
+    """Each page opens for an administrator and for a salesperson, and shows the same as before, but for a note."""
     different = []
     for user, pages in told["pages"].items():
         for page, old in pages.items():
