@@ -16,6 +16,7 @@ from . import (
     sendgrid_account_check,
     sendgrid_account_connection,
     sendgrid_account_day,
+    sendgrid_account_figures,
     sendgrid_account_health,
     sendgrid_account_tracking,
     sendgrid_account_webhook,

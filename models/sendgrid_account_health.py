@@ -1,4 +1,3 @@
-import json
 import logging
 import time
 from datetime import datetime, timedelta
@@ -8,10 +7,9 @@ from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL, format_date
+from odoo.tools import SQL
 
 from ..tools.api import client, event_webhook, scopes
-from .durations import describe_duration
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
@@ -30,7 +28,7 @@ STATES = ("ok", "unknown", "warning", "problem")
 
 
 class SendgridAccount(models.Model):
-    """The health of an account: checks, counts of what arrived, and warnings for the administrators.
+    """The health of an account: its checks, what SendGrid did to it, and warnings for the administrators.
 
     The checks tell whether events come back for sent mails, whether they are processed, and whether SendGrid's API key
     and webhook agree with what is stored here. Each `_check_<subject>` returns (state, finding, detail or None), as
@@ -56,49 +54,6 @@ class SendgridAccount(models.Model):
         compute="_compute_health",
         help="The worst result of the last checks.",
     )
-    last_event_date = fields.Datetime(
-        string="Last Event", compute="_compute_arrivals", help="When the latest event of the last 30 days happened."
-    )
-    event_lag = fields.Char(
-        string="Lag",
-        compute="_compute_arrivals",
-        help="Time from an event until Odoo had processed it, in the last batch.",
-    )
-    today_event_count = fields.Integer(
-        string="Events Today", compute="_compute_arrivals", help="Received since midnight (UTC), duplicates included."
-    )
-    event_count = fields.Integer(string="Events", compute="_compute_arrivals", help="Received within 30 days.")
-    duplicate_count = fields.Integer(
-        string="Duplicates", compute="_compute_arrivals", help="Events of 30 days that Odoo knew already."
-    )
-    unmatched_count = fields.Integer(
-        string="Unmatched", compute="_compute_arrivals", help="New events of 30 days for which Odoo found no e-mail."
-    )
-    rejected_count = fields.Integer(
-        string="Not Understood",
-        compute="_compute_arrivals",
-        help="Elements of 30 days that Odoo could not read as events. Their batch keeps them and says why.",
-    )
-    event_graph = fields.Text(
-        string="Events of 30 Days", compute="_compute_arrivals", help="Events received on each day, for the graph."
-    )
-    pending_batch_count = fields.Integer(
-        string="Pending", compute="_compute_batch_counts", help="Batches that Odoo has not processed yet."
-    )
-    failed_batch_count = fields.Integer(
-        string="Failed", compute="_compute_batch_counts", help="Batches that Odoo could not process."
-    )
-    refused_count = fields.Integer(
-        string="Refused",
-        compute="_compute_refused",
-        help="POSTs of the last 24 hours that had a wrong or no signature.",
-    )
-    refused_hint = fields.Selection(
-        selection=lambda self: self.env["sendgrid.rejection"]._fields["hint"]._description_selection(self.env),
-        string="Likely Cause",
-        compute="_compute_refused",
-        help="The likely cause of most of these refusals.",
-    )
 
     @api.depends("check_ids.state", "compliance_status")
     def _compute_health(self):
@@ -107,60 +62,6 @@ class SendgridAccount(models.Model):
             if account._is_restricted():
                 states.append("problem")
             account.health = max(states, key=STATES.index)
-
-    def _compute_arrivals(self):
-        months = self.env["sendgrid.account.day"]._get_month(self)
-        today = self.env["sendgrid.account.day"]._today()
-        dates = [today - timedelta(days=ago) for ago in range(29, -1, -1)]
-        for account in self:
-            days = months.get(account._origin.id, {})
-            latest = max(days.values(), key=lambda day: day.date, default=self.env["sendgrid.account.day"])
-            account.last_event_date = max(
-                (d.last_event_date for d in days.values() if d.last_event_date), default=False
-            )
-            account.event_lag = account.last_event_date and describe_duration(self.env, latest.lag)
-            account.today_event_count = days[today].event_count if today in days else 0
-            for name in ("event_count", "duplicate_count", "unmatched_count", "rejected_count"):
-                account[name] = sum(day[name] for day in days.values())
-            account.event_graph = json.dumps(
-                [
-                    {
-                        "key": self.env._("Events"),
-                        "values": [
-                            {
-                                "label": format_date(self.env, date, date_format="d MMM"),
-                                "value": days[date].event_count if date in days else 0,
-                                # These are the widget's names of two colours. Today is paler, as it is not over yet.
-                                "type": "past" if date == today else "future",
-                            }
-                            for date in dates
-                        ],
-                    }
-                ]
-            )
-
-    def _compute_batch_counts(self):
-        counts = {
-            state: dict(
-                self.env["sendgrid.event.batch"]._read_group([("state", "=", state)], ["account_id"], ["__count"])
-            )
-            for state in ("pending", "failed")
-        }
-        for account in self:
-            account.pending_batch_count = counts["pending"].get(account._origin, 0)
-            account.failed_batch_count = counts["failed"].get(account._origin, 0)
-
-    def _compute_refused(self):
-        since = fields.Datetime.now() - timedelta(hours=24)
-        counts = self.env["sendgrid.rejection"]._get_counts(self._origin, since)
-        for account in self:
-            causes = counts.get(account._origin.id, {})
-            account.refused_count = sum(causes.values())
-            account.refused_hint = max(causes, key=causes.get, default=False)
-
-    # ------------------------------------------------------------
-    # CHECK
-    # ------------------------------------------------------------
 
     def action_check_health(self):
         """Run the checks now, as the scheduled action does, so that the form shows their results."""
@@ -259,10 +160,6 @@ class SendgridAccount(models.Model):
             return "problem", "failed", str(failed)
         return "ok", "processed", None
 
-    # ------------------------------------------------------------
-    # ASK SENDGRID
-    # ------------------------------------------------------------
-
     def _check_remote(self, is_arriving):
         """Ask SendGrid about the API key and the webhook. Its answer also shows SendGrid's clock.
 
@@ -345,10 +242,6 @@ class SendgridAccount(models.Model):
             return "warning", "clock_wrong", str(difference)
         return "ok", "clock_right", None
 
-    # ------------------------------------------------------------
-    # WARN
-    # ------------------------------------------------------------
-
     def _is_restricted(self):
         return bool(self.compliance_status and self.compliance_status != "reactivate")
 
@@ -387,10 +280,6 @@ class SendgridAccount(models.Model):
                     note=note,
                     user_id=user.id,
                 )
-
-    # ------------------------------------------------------------
-    # COMPLIANCE
-    # ------------------------------------------------------------
 
     def _apply_account_events(self, events):
         """Note that SendGrid has suspended, banned or reactivated accounts, and warn the administrators.
