@@ -21,9 +21,12 @@ class MailMessage(models.Model):
         They never follow a message into the chatter: nobody has decided to show an e-mail that was not shown before.
         """
         emails = self.env["sendgrid.email"].sudo()
-        for email in emails.search([("mail_message_id", "in", self.ids), ("is_in_chatter", "=", True)]):
-            message = email.mail_message_id
-            if not email._stands_in_chatter(message):
-                email.is_in_chatter = False
-            elif (email.model, email.res_id) != (message.model, message.res_id):
-                email.write({"model": message.model, "res_id": message.res_id})
+        emails = emails.search([("mail_message_id", "in", self.ids), ("is_in_chatter", "=", True)])
+        staying = emails.filtered(lambda email: email._stands_in_chatter(email.mail_message_id))
+        (emails - staying).is_in_chatter = False
+        # One write for each record, because core moves all messages of a thread at once.
+        by_record = staying.grouped(lambda email: (email.mail_message_id.model, email.mail_message_id.res_id))
+        for (model, res_id), moved in by_record.items():
+            moved.filtered(lambda email, to=(model, res_id): (email.model, email.res_id) != to).write(
+                {"model": model, "res_id": res_id}
+            )

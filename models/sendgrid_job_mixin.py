@@ -86,7 +86,10 @@ class SendgridJobMixin(models.AbstractModel):
                     return False
                 return self._end_job(name, others, give_up, str(error))
             except Exception as error:
-                if not self._roll_back(name) or type(error) in LOST_CONNECTION:
+                if not self._roll_back(name):
+                    return False
+                if type(error) in LOST_CONNECTION:
+                    _logger.warning("SendGrid: %s lost its connection, it goes on at the next run: %s", name, error)
                     return False
                 _logger.error("SendGrid: %s stopped", name, exc_info=error)
                 return self._end_job(name, others, give_up, str(error) or repr(error))

@@ -165,3 +165,23 @@ class TestChatter(SendgridMixin, HttpCase):
         self.assertFalse(message)
         self.assertFalse(email.mail_message_id)
         self.assertIn("Hello", email.content)
+
+    def test_moved_at_once(self):
+        """Test that the documents of a thread that moves follow it, in as many queries for twenty as for two."""
+        target = self.env["res.partner"].create({"name": "Target"})
+        counts = []
+        for number in (2, 20):
+            source = self.env["res.partner"].create({"name": "Source"})
+            emails = self.Email.browse()
+            for _number in range(number):
+                message = source.message_post(body="Hello", message_type="comment", subtype_xmlid="mail.mt_comment")
+                emails += self.create_email(model="res.partner", res_id=source.id, mail_message_id=message.id)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            emails.mail_message_id.write({"res_id": target.id})
+            self.env.flush_all()
+            counts.append(self.env.cr.sql_log_count - before)
+            self.assertEqual(set(emails.mapped("res_id")), {target.id})
+            self.assertTrue(all(emails.mapped("is_in_chatter")))
+        self.assertEqual(counts[0], counts[1])
