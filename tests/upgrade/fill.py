@@ -253,9 +253,13 @@ class _Filler:
 
     def post(self, events):
         """POST events, or a raw body (bytes), and return the id of the batch."""
+        # The local SendGrid POSTs what it has at the same time. Only when it has nothing is the newest batch this one.
+        wait_for(lambda: self.sandbox.webhook()["pending"] == 0, "nothing pending at SendGrid")
         body = events if isinstance(events, bytes) else wire(events)
         assert self.webhook.post(body).status_code == 204
-        return self.database.value("SELECT max(id) FROM sendgrid_event_batch")
+        [(batch, size)] = self.database.query("SELECT id, size FROM sendgrid_event_batch ORDER BY id DESC LIMIT 1")
+        assert size == len(body), "another POST came in between"
+        return batch
 
     def wait_until_drained(self):
         """Wait until Odoo has received and processed all events."""
