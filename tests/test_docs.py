@@ -118,8 +118,7 @@ class TestDocs(BaseCase):
 
     def test_facts(self):
         """Test that each fact is described with its consequences, and no other."""
-        dropped = {"dropped", *(fact for _start, fact in refusal.DROP_FACTS)}
-        facts = {*fold.CLAIMED_FACTS, *fold.GROUP_FACTS.values(), *dropped, "unsubscribed"}
+        facts = {*fold.CLAIMED_FACTS, *fold.GROUP_FACTS.values(), *refusal.DROP_FACTS, "unsubscribed"}
         self.assertCountEqual(get_names("Facts and what follows"), facts)
 
     def test_what_to_open(self):

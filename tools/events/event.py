@@ -23,7 +23,8 @@ class Event:
 
     ``timestamp`` is in Unix seconds (UTC), ``recipient`` in lower case. ``message_key`` is SendGrid's id of the message
     up to the first dot: the id that SMTP answers with ("queued as") and the Web API as ``X-Message-Id``.
-    ``odoo_db`` and ``odoo_id`` are our own unique arguments.
+    ``odoo_db`` and ``odoo_id`` are our own unique arguments. ``refusal_cause`` is one of `refusal.CAUSES` for a bounce
+    or a drop, ``""`` where there is none.
     """
 
     event: str
@@ -40,6 +41,7 @@ class Event:
     attempt: int | None = None
     bounce_type: str = ""
     bounce_classification: str = ""
+    refusal_cause: str = ""
     url: str = ""
     url_offset: str = ""
     ip: str = ""

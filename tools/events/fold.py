@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .engagement import Verdict, judge
 from .event import ENGAGEMENT_EVENTS
-from .refusal import EXPIRED, bounce_status, drop_fact
+from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact
 
 # The weakest status comes first. An e-mail that was refused in the end did not arrive, though a scanner opened it.
 STATUSES = (
@@ -134,8 +134,13 @@ def _distinct(events: Iterable[Any]) -> list[Any]:
 
 def _facts(events: list[Any], claims: list[tuple[str, Any]]) -> dict[str, Evidence]:
     # Events come in order of time, so that the last of several of a kind is the evidence.
-    named = [(status, e) for status, e in claims if status in CLAIMED_FACTS]
-    named += [(drop_fact(e.reason), e) for e in events if e.event == "dropped"]
+    # A refusal may make an e-mail bounced, and yet say nothing about the address: its cause tells the fact.
+    named = [
+        (bounce_fact(e) if e and e.event == "bounce" else status, e)
+        for status, e in claims
+        if status in CLAIMED_FACTS
+    ]
+    named += [(drop_fact(e), e) for e in events if e.event == "dropped"]
     named += [("unsubscribed", e) for e in events if e.event == "unsubscribe"]
     named += [(GROUP_FACTS[e.event], e) for e in _last_words(events)]
     return {fact: Evidence(e.timestamp, e.reason or e.response or "") for fact, e in named}
