@@ -22,6 +22,7 @@
         "views/sendgrid_event_batch_views.xml",
         "views/sendgrid_account_views.xml",
         "views/sendgrid_account_health_views.xml",
+        "views/sendgrid_address_views.xml",
         "views/sendgrid_suppression_views.xml",
         "views/sendgrid_suppression_sync_views.xml",
         "views/sendgrid_backfill_views.xml",

@@ -4,6 +4,8 @@ from odoo.tools import SQL
 
 
 class MailBlacklist(models.Model):
+    """The blacklist tells `sendgrid.address` what people decide, and knows which entries SendGrid suppresses too."""
+
     _inherit = "mail.blacklist"
 
     is_suppressed = fields.Boolean(
@@ -34,3 +36,41 @@ class MailBlacklist(models.Model):
 
         self.env["sendgrid.suppression"].flush_model()
         return Domain.custom(to_sql=to_sql)
+
+    # ------------------------------------------------------------
+    # DECISIONS
+    # ------------------------------------------------------------
+
+    # The context key `sendgrid_settles` says that an entry follows SendGrid's words, so that nobody has decided.
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        entries = super().create(vals_list)
+        if not self.env.context.get("sendgrid_settles"):
+            # Core's `_remove` creates an inactive entry for an address that was not on the blacklist.
+            entries.filtered(lambda entry: not entry.active)._note_decision(is_wanted=True)
+        return entries
+
+    def write(self, vals):
+        changed = self.browse()
+        if "active" in vals and not self.env.context.get("sendgrid_settles"):
+            changed = self.filtered(lambda entry: entry.active != bool(vals["active"]))
+        result = super().write(vals)
+        changed._note_decision(is_wanted=not vals.get("active"))
+        return result
+
+    def unlink(self):
+        if not self.env.context.get("sendgrid_settles"):
+            self.filtered("active")._note_decision(is_wanted=True)
+        return super().unlink()
+
+    def _note_decision(self, is_wanted):
+        """Note that the current user has put the addresses on the blacklist, or has taken them off it."""
+        Address = self.env["sendgrid.address"].sudo()
+        if not self:
+            return
+        if is_wanted:
+            Address._note_wanted(self.mapped("email"))
+        else:
+            known = Address.search([("email", "in", self.mapped("email")), ("is_blacklisted_by_words", "=", True)])
+            known.is_blacklisted_by_words = False

@@ -1,9 +1,8 @@
 from collections import Counter
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
 
-from ..tools.times import to_datetime
 from . import bulk
 
 # A contact's page shows no more documents than this, because all their ids go to the browser. The page says so, and
@@ -28,29 +27,14 @@ class ResPartner(models.Model):
     sendgrid_email_count = fields.Integer(
         string="Number of Documents", compute="_compute_sendgrid_email_count", groups="base.group_user"
     )
-    email_bounced = fields.Boolean(
-        string="Address Bounced",
-        groups="base.group_user",
-        readonly=True,
-        copy=False,
-        help="The e-mail address does not exist or refuses all mail.",
-    )
-    email_bounce_reason = fields.Text(string="Bounce Reason", groups="base.group_user", readonly=True, copy=False)
-    email_bounce_date = fields.Datetime(string="Bounced On", groups="base.group_user", readonly=True, copy=False)
+    # Rules and filters watch these, so they are stored. All other facts about a contact's addresses are read from
+    # `sendgrid.address`.
+    email_bounced = fields.Boolean(store=True)
+    email_bounce_reason = fields.Text(store=True)
+    email_bounce_date = fields.Datetime(store=True)
 
-    email_valid_date = fields.Datetime(
-        string="Address Confirmed On",
-        groups="base.group_user",
-        readonly=True,
-        copy=False,
-        help="When somebody last said that the address is valid again. Older bounces no longer count.",
-    )
-
-    sendgrid_warning = fields.Text(
-        compute="_compute_sendgrid_warning",
-        groups="base.group_user",
-        help="Why an e-mail will not reach the contact, or why the contact does not want it.",
-    )
+    # Few contacts have several addresses. This index finds these, whatever their second address is.
+    _addresses_idx = models.Index("(id) WHERE email LIKE '%@%@%'")
 
     @api.depends_context("uid")
     def _compute_sendgrid_email_ids(self):
@@ -75,119 +59,56 @@ class ResPartner(models.Model):
         for partner in self:
             partner.sendgrid_email_count = counts[partner.id]
 
-    @api.depends("email_normalized", "email_bounced", "email_bounce_reason", "email_bounce_date", "is_blacklisted")
-    @api.depends_context("uid", "lang", "tz")
-    def _compute_sendgrid_warning(self):
-        refusals = self.filtered("is_blacklisted")._get_refusals()
-        emails = self.env["sendgrid.email"].browse(email.id for email, *_rest in refusals.values())
-        visible = emails._filtered_access("read")
-        for partner in self:
-            lines = []
-            if partner.email_bounced:
-                lines.append(
-                    self.env._(
-                        "%(email)s bounced on %(date)s: %(reason)s",
-                        email=partner.email,
-                        date=format_datetime(self.env, partner.email_bounce_date),
-                        reason=partner.email_bounce_reason or self.env._("no reason given"),
-                    )
-                )
-            if refusal := partner.is_blacklisted and refusals.get(partner.email_normalized):
-                email, is_spam, timestamp = refusal
-                # A user who may not see the e-mail must not learn its subject here.
-                subject = email.sudo().subject if email in visible else ""
-                lines.append(
-                    self.env._(
-                        "%(email)s %(what)s on %(date)s %(subject)s",
-                        email=partner.email,
-                        what=self.env._("reported spam") if is_spam else self.env._("unsubscribed"),
-                        date=format_datetime(self.env, timestamp),
-                        subject=f"(“{subject}”)" if subject else "",
-                    ).strip()
-                )
-            partner.sendgrid_warning = "\n".join(lines)
+    # ------------------------------------------------------------
+    # BOUNCES
+    # ------------------------------------------------------------
 
-    def _get_refusals(self):
-        """Return the last complaint or unsubscription of each of the contacts' addresses.
+    @api.model
+    def _get_by_addresses(self, emails):
+        """Return the contacts that have one of some normalized addresses, archived ones too.
 
-        :return: {normalized address: (`sendgrid.email` record, whether it was a complaint, time in UTC)}
+        `email_normalized` is only the first address of a contact. Contacts with several addresses are found by the
+        whole text, and then compared exactly.
         """
-        if not self:
-            return {}
-        self.env["sendgrid.event"].flush_model()
+        emails = [email for email in set(emails) if email]
+        if not emails:
+            return self.browse()
+        Partner = self.with_context(active_test=False)
+        partners = Partner.search([("email_normalized", "in", emails)])
+        self.flush_model(["email"])
         rows = self.env.execute_query(
             SQL(
-                """SELECT DISTINCT ON (email.recipient) email.recipient, email.id,
-                          event.event = 'spamreport' OR event.reason ILIKE 'spam reporting%%', event.timestamp
-                     FROM sendgrid_email email
-                     JOIN sendgrid_event event ON event.email_id = email.id
-                    WHERE email.recipient = ANY(%s)
-                      AND (event.event IN ('spamreport', 'unsubscribe', 'group_unsubscribe')
-                           OR (event.event = 'dropped'
-                               AND (event.reason ILIKE 'spam reporting%%' OR event.reason ILIKE 'unsubscribed%%')))
-                 ORDER BY email.recipient, event.timestamp DESC, event.id""",
-                [address for address in self.mapped("email_normalized") if address],
+                "SELECT id, email FROM res_partner WHERE email LIKE %s AND email ILIKE ANY(%s)",
+                "%@%@%",
+                ["%" + email.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") + "%" for email in emails],
             )
         )
-        Email = self.env["sendgrid.email"]
-        return {recipient: (Email.browse(id_), bool(is_spam), moment) for recipient, id_, is_spam, moment in rows}
+        wanted, split = set(emails), self.env["sendgrid.address"]._split
+        return (partners | Partner.browse(id_ for id_, text in rows if wanted & set(split(text)))).with_env(self.env)
 
-    def write(self, vals):
-        judged = self.filtered(lambda p: p.email_bounced or p.email_valid_date) if "email" in vals else self.browse()
-        addresses = {partner: partner.email_normalized for partner in judged}
-        result = super().write(vals)
-        # The old address bounced or was confirmed, not the new one. Leave SendGrid's lists alone, because another
-        # contact may have the old address.
-        if changed := judged.filtered(lambda partner: partner.email_normalized != addresses[partner]):
-            changed._clear_bounce()
-            changed.email_valid_date = False
-        return result
+    def _refresh_bounces(self):
+        """Write to the contacts whether one of their addresses bounced, as far as it changed. Rules that watch it run.
 
-    def action_email_is_valid(self):
-        """Take back the bounce, because the user knows that the address works again.
-
-        :return: the action of the dialog that offers to take the address off SendGrid's lists as well
-        :raise AccessError: if the user may not write the contact
+        :return: the contacts that changed
         """
-        self.check_access("write")
-        for partner in self.filtered("email_bounced"):
-            partner._message_reset_bounce(partner.email_normalized)
-            partner.message_post(body=self.env._("%s is valid again.", partner.email))
-        self._clear_bounce()
-        self.email_valid_date = fields.Datetime.now()
-        return self.env["sendgrid.suppression.clear"]._get_action(self[:1].email_normalized)
-
-    def _flag_bounced(self, bounces):
-        """Flag contacts whose address bounced. Automation rules that watch the flag run.
-
-        :param bounces: {contact id: `tools.events.fold.Evidence`}, with an entry for each of these contacts
-        """
-        if not self:
-            return
-        # Write in SQL, because reason and date differ from contact to contact.
         names = ["email_bounced", "email_bounce_reason", "email_bounce_date"]
-        columns = [*names, "write_uid", "write_date"]
-        self.flush_recordset(columns)
+        self.fetch(["email", *names])
         values = {
-            id_: dict(
-                zip(
-                    columns,
-                    (True, bounce.reason, to_datetime(bounce.timestamp), self.env.uid, self.env.cr.now()),
-                    strict=True,
-                )
-            )
-            for id_, bounce in bounces.items()
+            partner.id: {**new, "write_uid": self.env.uid, "write_date": self.env.cr.now()}
+            for partner, new in self._prepare_bounce_vals().items()
+            if any(partner[name] != new[name] for name in names)
         }
-        self.env["base.automation"]._run_on_write(self, names, lambda: bulk.update(self, values))
+        changed = self.browse(values)
+        if values:
+            # Write in SQL, because reason and date differ from contact to contact.
+            self.flush_recordset([*names, "write_uid", "write_date"])
+            self.env["base.automation"]._run_on_write(changed, names, lambda: bulk.update(self, values))
+        return changed
 
     def _message_receive_bounce(self, email, partner):
         # Only the rules that the counter may concern have to look: see `base.automation`.
         counting = self.with_context(sendgrid_is_counting_bounce=True)
         return super(ResPartner, counting)._message_receive_bounce(email, partner)
-
-    def _clear_bounce(self):
-        """Take the flag, the reason and the date of the bounce away. Core's own count of bounces stays."""
-        self.write({"email_bounced": False, "email_bounce_reason": False, "email_bounce_date": False})
 
     def _get_sendgrid_email_domain(self):
         """Return the domain of the documents of the contacts and of their people."""

@@ -4,19 +4,40 @@ from collections import defaultdict
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.tools import SQL, html_escape
+from odoo.tools import html_escape
 
+from ..tools.events.address import Words, merge
+from ..tools.events.fold import TIMELESS
 from ..tools.times import to_datetime
 from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
 
-REFUSED = ("blocked", "dropped")
-UNWANTED = ("spam", "unsubscribed", "dropped_spam", "dropped_unsubscribed")
-GROUPS = ("left_group", "returned_group")
-# These say nothing about the address; a bounce does.
-OTHER_FAILURES = (*REFUSED, "dropped_spam", "dropped_unsubscribed")
-FAILED_FACTS = ("bounced", "dropped_bounced", *OTHER_FAILURES)
+# Failures of a message, the gravest first: the fact, and what core's notification says about it. A bounce says more
+# than another failure.
+FAILURES = {
+    "bounced": ("bounce", "mail_bounce"),
+    "dropped_bounced": ("bounce", "mail_bounce"),
+    "dropped_spam": ("exception", "mail_bl"),
+    "dropped_unsubscribed": ("exception", "mail_optout"),
+    "dropped_held": ("exception", "unknown"),
+    "dropped": ("exception", "unknown"),
+    "blocked": ("exception", "unknown"),
+}
+# From these facts something follows for the address.
+ABOUT_ADDRESS = (
+    "bounced",
+    "blocked",
+    "spam",
+    "unsubscribed",
+    "dropped_bounced",
+    "dropped_held",
+    "dropped_spam",
+    "dropped_unsubscribed",
+    "groups",
+)
+# A blacklist entry's chatter tells the first of these that holds, or else the last word about a group.
+WISHES = ("spam", "unsubscribed", "dropped_spam", "dropped_unsubscribed")
 
 
 class SendgridConsequence(models.AbstractModel):
@@ -25,8 +46,12 @@ class SendgridConsequence(models.AbstractModel):
     Consequences use what core has for mails of any provider: its bounce handling, notifications, blacklist and mailing
     statistics. `_apply_consequences` is called in the drain's transaction.
 
-    Methods for consequences take ``items``: a list of (`sendgrid.email` record, fact, `tools.events.fold.Evidence`).
-    They are called for many items at once.
+    Each consequence but one brings Odoo into the state that the facts ask for, whatever was there before. So the order
+    of the events, and their split into POSTs, make no difference, and a consequence can be run again. The one that
+    counts, `_count_bounces`, compares with the facts before.
+
+    Methods for consequences take ``items``: a list of (`sendgrid.email` record, told before, `tools.events.fold.State`),
+    where *told* has the shape of `State.told`. They are called for many items at once.
     """
 
     _name = "sendgrid.consequence"
@@ -34,76 +59,94 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _apply_consequences(self, changes):
-        """Run the consequences of facts that are new. Accounts without `act_on_events` have none.
+        """Run what follows from facts that are new or told anew. Accounts without `act_on_events` have nothing of it.
 
         If a consequence fails, it is marked on its document, where a user can run it again. The others go on.
 
-        :param changes: {`sendgrid.email` record: (names of the facts before, {fact now: its `Evidence`})}; see
-            `tools.events.fold`
+        :param changes: {`sendgrid.email` record: (told before, `tools.events.fold.State` now)}
         """
-        changes = {email: change for email, change in changes.items() if email.account_id.act_on_events}
-        new = defaultdict(list)
-        for email, (before, facts) in changes.items():
-            for fact, evidence in facts.items():
-                if fact not in before:
-                    new[fact].append((email, fact, evidence))
-        recovered = [
-            (email, "blocked", None)
-            for email, (before, facts) in changes.items()
-            if "blocked" in before and not facts.keys() & set(FAILED_FACTS)
-        ]
-        self._run(self._recover_notification, recovered)
-        self._run(self._recover_traces, recovered)
-        self._run(self._fail_notification, [item for fact in OTHER_FAILURES for item in new[fact]])
-        self._run(self._handle_bounce, new["bounced"])
-        self._run(self._note_known_bounce, new["dropped_bounced"])
-        self._run(self._blacklist, [item for fact in UNWANTED for item in new[fact]])
-        self._run(self._settle_groups, [item for fact in GROUPS for item in new[fact]])
+        items = [(email, before, state) for email, (before, state) in changes.items() if email.account_id.act_on_events]
+        self._run("count", [item for item in items if "bounced" in item[2].facts and self._differs(item, ["bounced"])])
+        self._run("address", [item for item in items if self._differs(item, ABOUT_ADDRESS)])
+        self._run("notification", [item for item in items if self._differs(item, FAILURES)])
         if "mailing.trace" in self.env:
-            self._run(self._update_traces, [item for items in new.values() for item in items])
+            self._run("mailing", [item for item in items if self._differs(item, (*FAILURES, *TIMELESS))])
 
     @api.model
-    def _run(self, consequence, items):
+    def _run_again(self, states):
+        """Run the consequences that failed, and only these.
+
+        :param states: {`sendgrid.email` record with `failed_consequences`: `tools.events.fold.State`}
+        """
+        failed = defaultdict(list)
+        for email, state in states.items():
+            for name in email.failed_consequences:
+                # A failed counting has counted nothing. Where a failure may have been shown, compare with all of them.
+                before = {} if name == "count" else dict.fromkeys(FAILURES, 0)
+                failed[name].append((email, before, state))
+        self.env["sendgrid.email"].union(*states).write({"failed_consequences": False, "consequence_error": False})
+        for name in CONSEQUENCES:
+            self._run(name, failed[name])
+
+    @api.model
+    def _differs(self, item, names):
+        _email, before, state = item
+        told = state.told
+        return any(told.get(name) != before.get(name) for name in names)
+
+    @api.model
+    def _run(self, name, items):
         """Run one consequence for all items at once, or one by one if that fails.
 
         An item that fails is marked on its document.
+
+        :param str name: one of `CONSEQUENCES`
         """
         if not items:
             return
         # A drain has thousands of documents. Reading a field of one shall prefetch it for these items only.
-        ids = [email.id for email, _fact, _evidence in items]
-        items = [(email.with_prefetch(ids), fact, evidence) for email, fact, evidence in items]
+        ids = [email.id for email, _before, _state in items]
+        items = [(email.with_prefetch(ids), before, state) for email, before, state in items]
 
         def note_failure(failed, error):
-            [(email, fact, _evidence)] = failed
-            _logger.exception("SendGrid: consequence %r of e-mail %s failed", fact, email.id)
-            email._mark_failed_consequence(fact, error)
+            [(email, _before, _state)] = failed
+            _logger.exception("SendGrid: consequence %r of e-mail %s failed", name, email.id)
+            email._mark_failed_consequence(name, error)
 
-        each_alone(self.env.cr, consequence, items, note_failure)
+        each_alone(self.env.cr, getattr(self, CONSEQUENCES[name]), items, note_failure)
 
     # ------------------------------------------------------------
-    # BOUNCES AND FAILURES
+    # BOUNCES IN CORE
     # ------------------------------------------------------------
 
     @api.model
-    def _handle_bounce(self, items):
-        """Hand each hard bounce to core as if it had come back by mail, then flag the contacts and tell the senders."""
+    def _count_bounces(self, items):
+        """Hand each new bounce to core as if it had come back by mail: core counts it, and keeps its statistics.
+
+        A bounce counts once for each document, and not if it is older than a proof that the address is valid.
+        """
+        items = self._get_uncounted(items)
+        if not items:
+            return
         # All transactions write in the order of the contacts. So one waits for the other, and they never end in a
         # deadlock.
         items = sorted(items, key=lambda item: item[0].partner_id.id or 0)
-        emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
+        emails = self.env["sendgrid.email"].union(*(email for email, _before, _state in items))
         self._prefetch_bounced(emails)
         found_by_address = set(self._get_found_by_address(emails).ids)
+        moved = self._get_with_another_address(emails)
         # Core takes one bounce at a time.
         rules = self.env["base.automation"]._get_ids_watching(self.env["res.partner"], "message_bounce")
         model_ids = self.env["ir.model"]._get_ids_with_addresses(emails.mapped("recipient"))
         thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules, sendgrid_bounce_models=model_ids)
-        for email, _fact, evidence in items:
+        for email, _before, state in items:
             # Core counts the bounce on all records with the address, then on the message's record if it is none of
             # them. If it is one of them, do not pass the message: core would query the record for nothing, and the
-            # notifications of each bounce, which `_set_failed` writes for all at once. The price is that an override of
-            # `_routing_handle_bounce` gets no message then.
-            message = email.mail_message_id.browse() if email.id in found_by_address else email.mail_message_id
+            # notifications of each bounce, which `_settle_notifications` writes for all at once. The price is that an
+            # override of `_routing_handle_bounce` gets no message then. A contact whose address has been changed since
+            # is not to blame either.
+            is_passed = email.id not in found_by_address and email not in moved
+            message = email.mail_message_id if is_passed else email.mail_message_id.browse()
             thread._routing_handle_bounce(
                 None,
                 {
@@ -111,13 +154,43 @@ class SendgridConsequence(models.AbstractModel):
                     "bounced_partner": email.partner_id.with_env(thread.env),
                     "bounced_msg_ids": [email.message_id] if email.message_id else [],
                     "bounced_message": message.with_env(thread.env),
-                    "body": html_escape(evidence.reason),
+                    "body": html_escape(state.facts["bounced"].reason),
                     "email_from": email.recipient,
                     "to": "",
                     "message_id": email.message_id,
                 },
             )
-        self._note_known_bounce(items)
+
+    @api.model
+    def _get_uncounted(self, items):
+        """Return the items whose bounce counts now, and did not count before."""
+        known = self.env["sendgrid.address"].search_fetch(
+            [("email", "in", [email.recipient for email, _before, _state in items])],
+            ["email", "valid_date", "last_reply_date"],
+        )
+        by_email = known.grouped("email")
+
+        def counts(email, timestamp):
+            address = by_email.get(email.recipient, known.browse())
+            return timestamp is not None and not address._is_proved_since(to_datetime(timestamp))
+
+        return [
+            (email, before, state)
+            for email, before, state in items
+            if counts(email, state.facts["bounced"].timestamp) and not counts(email, before.get("bounced"))
+        ]
+
+    @api.model
+    def _get_with_another_address(self, emails):
+        """Return the documents about their own contact, who has another address by now."""
+        about_contact = emails.filtered(lambda email: email.mail_message_id.model == "res.partner")
+        addresses = about_contact.partner_id._get_addresses()
+        return about_contact.filtered(
+            lambda email: (
+                email.partner_id.id == email.mail_message_id.res_id
+                and email.recipient not in addresses.get(email.partner_id, ())
+            )
+        )
 
     @api.model
     def _prefetch_bounced(self, emails):
@@ -146,63 +219,94 @@ class SendgridConsequence(models.AbstractModel):
                 first.setdefault(about, email)
         return self.env["sendgrid.email"].union(*first.values())
 
-    @api.model
-    def _note_known_bounce(self, items):
-        """Show that a message bounced or was dropped for an earlier bounce. It does not count the bounce in core."""
-        self._set_failed(items, "bounce")
-        self._flag_contacts(items)
+    # ------------------------------------------------------------
+    # ADDRESS
+    # ------------------------------------------------------------
 
     @api.model
-    def _flag_contacts(self, items):
-        self._flag_addresses({email.recipient: evidence for email, _fact, evidence in items})
-
-    @api.model
-    def _flag_addresses(self, bounces):
-        """Flag the contacts with addresses that bounced, unless they are flagged already.
-
-        :param bounces: {normalized address: `tools.events.fold.Evidence`}
-        :return: the newly flagged contacts (`res.partner`)
-        """
-        partners = self.env["res.partner"].search(
-            [("email_normalized", "in", list(bounces)), ("email_bounced", "=", False)]
+    def _note_addresses(self, items):
+        """Note what the documents say about their addresses, and do what follows: flags, blacklist, SendGrid's lists."""
+        words, messages, lists = {}, {}, defaultdict(dict)
+        for email, _before, state in sorted(items, key=lambda item: item[0].id):
+            account = email.account_id
+            said = state.words
+            name_group = self.env["sendgrid.address"]._name_group
+            said = said._replace(groups={name_group(account, group): word for group, word in said.groups.items()})
+            words[email.recipient] = merge(words.get(email.recipient, Words()), said)
+            if fact := self._get_wish(state.facts):
+                messages[email.recipient] = self._explain(email, fact, state.facts[fact])
+            for name, listed in said.lists.items():
+                key = email.recipient, name
+                lists[account][key] = max(lists[account].get(key, listed), listed)
+        addresses = self.env["sendgrid.address"]._note(words)
+        addresses.filtered(lambda address: words[address.email].bounce)._refresh_contacts()
+        addresses.filtered(lambda address: address.email in messages or words[address.email].groups)._settle_blacklist(
+            messages
         )
-        partners._flag_bounced({partner.id: bounces[partner.email_normalized] for partner in partners})
-        return partners
+        for account, listed in lists.items():
+            self.env["sendgrid.suppression"]._note_listed(account, listed)
 
     @api.model
-    def _fail_notification(self, items):
-        """Show the sender in the chatter that a message did not arrive. The contacts of the address get no flag."""
-        self._set_failed(items, "exception")
+    def _get_wish(self, facts):
+        """Return the fact that a blacklist entry's chatter tells, None if there is none."""
+        groups = [fact for fact in ("left_group", "returned_group") if fact in facts]
+        last_group = max(groups, key=lambda fact: facts[fact].timestamp, default=None)
+        return next((fact for fact in WISHES if fact in facts), last_group)
 
     @api.model
-    def _set_failed(self, items, status):
-        failure_type = {
-            "bounced": "mail_bounce",
-            "dropped_bounced": "mail_bounce",
-            "dropped_spam": "mail_bl",
-            "dropped_unsubscribed": "mail_optout",
+    def _explain(self, email, fact, evidence):
+        reasons = {
+            "spam": self.env._("Reported the e-mail as spam"),
+            "unsubscribed": self.env._("Unsubscribed through the e-mail"),
+            "dropped_spam": self.env._("SendGrid did not send: the address has reported spam"),
+            "dropped_unsubscribed": self.env._("SendGrid did not send: the address has unsubscribed"),
+            "left_group": self.env._("Left an unsubscribe group through the e-mail"),
+            "returned_group": self.env._("Returned to the unsubscribe group"),
         }
-        notifications = self._get_notifications([email for email, _fact, _evidence in items])
-        for email, fact, evidence in items:
-            # A bounce says more than another failure, so do not overwrite it.
-            notifications[email].filtered(lambda n: n.notification_status != "bounce").write(
-                {
-                    "notification_status": status,
-                    "failure_type": failure_type.get(fact, "unknown"),
-                    "failure_reason": evidence.reason,
-                }
-            )
-        self._tell_senders([email for email, _fact, _evidence in items])
+        return Markup("<p>%s</p>") % self.env._(
+            "SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.",
+            date=fields.Datetime.to_string(to_datetime(evidence.timestamp)),
+            reason=reasons[fact],
+            # The list has readers who may not read the e-mail.
+            subject=(email.is_in_chatter and email.subject) or "",
+        )
+
+    # ------------------------------------------------------------
+    # NOTIFICATIONS
+    # ------------------------------------------------------------
 
     @api.model
-    def _recover_notification(self, items):
-        """Take back a failure that later events disprove, such as a delivery after Odoo had given up waiting for it."""
-        emails = [email for email, _fact, _evidence in items]
-        for notifications in self._get_notifications(emails).values():
-            notifications.filtered(lambda n: n.notification_status == "exception").write(
-                {"notification_status": "sent", "failure_type": False, "failure_reason": False}
+    def _settle_notifications(self, items):
+        """Show the sender in the chatter that a message did not arrive, or take that back.
+
+        A failure is taken back if later events disprove it, such as a delivery after Odoo had given up waiting for it.
+        """
+        notifications = self._get_notifications([email for email, _before, _state in items])
+        by_values, changed = defaultdict(self.env["mail.notification"].browse), []
+        for email, before, state in items:
+            fact = next((fact for fact in FAILURES if fact in state.facts), None)
+            if fact:
+                status, failure_type = FAILURES[fact]
+                values = (status, failure_type, state.facts[fact].reason)
+                wrong = notifications[email]
+            else:
+                values = ("sent", False, False)
+                has_failed = any(fact in before for fact in FAILURES)
+                wrong = notifications[email].filtered(
+                    lambda n, has_failed=has_failed: has_failed and n.notification_status in ("exception", "bounce")
+                )
+            wrong = wrong.filtered(
+                lambda n, values=values: (
+                    (n.notification_status, n.failure_type or False, n.failure_reason or False)
+                    != (values[0], values[1], values[2] or False)
+                )
             )
-        self._tell_senders(emails)
+            if wrong:
+                by_values[values] |= wrong
+                changed.append(email)
+        for (status, failure_type, reason), wrong in by_values.items():
+            wrong.write({"notification_status": status, "failure_type": failure_type, "failure_reason": reason})
+        self._tell_senders(changed)
 
     @api.model
     def _get_notifications(self, emails):
@@ -238,200 +342,64 @@ class SendgridConsequence(models.AbstractModel):
         messages.filtered(lambda message: message._is_thread_message())._notify_message_notification_update()
 
     # ------------------------------------------------------------
-    # BLACKLIST
-    # ------------------------------------------------------------
-
-    @api.model
-    def _blacklist(self, items):
-        """Blacklist the recipients who complained or unsubscribed. The entry's chatter says the reason."""
-        self._blacklist_addresses(
-            {email.recipient: self._explain(email, fact, evidence) for email, fact, evidence in reversed(items)}
-        )
-
-    @api.model
-    def _blacklist_addresses(self, reasons):
-        """Blacklist addresses, unless they are blacklisted already.
-
-        :param reasons: {normalized address: the text for the entry's chatter (`Markup`)}
-        """
-        Blacklist = self.env["mail.blacklist"]
-        entries = Blacklist.with_context(active_test=False).search([("email", "in", list(reasons))])
-        for entry in entries.filtered(lambda entry: not entry.active):
-            Blacklist._add(entry.email, message=reasons[entry.email])
-        new = Blacklist.create([{"email": address} for address in reasons.keys() - set(entries.mapped("email"))])
-        new._message_log_batch({entry.id: reasons[entry.email] for entry in new})
-
-    @api.model
-    def _settle_groups(self, items):
-        """Blacklist recipients who left an unsubscribe group, or take that back if they have returned.
-
-        Only accounts with `group_unsubscribe_action` "blacklist" do so.
-        """
-        addresses = {
-            email.recipient: (email, evidence)
-            for email, _fact, evidence in items
-            if email.account_id.group_unsubscribe_action == "blacklist"
-        }
-        if not addresses:
-            return
-        left = self._get_addresses_out_of_groups(list(addresses))
-        known = self._get_blacklisted(set(addresses))
-        for address, (email, evidence) in addresses.items():
-            if address in left and address not in known:
-                self.env["mail.blacklist"]._add(address, message=self._explain(email, "left_group", evidence))
-                email.is_blacklisted_by_group = True
-            elif address not in left and address in known:
-                self._return_to_group(email, evidence)
-
-    @api.model
-    def _return_to_group(self, email, evidence):
-        self._take_back_group_blacklisting(email.recipient, self._explain(email, "returned_group", evidence))
-
-    @api.model
-    def _take_back_group_blacklisting(self, address, message):
-        """Take an address off the blacklist, if leaving a group is the only reason why it is there.
-
-        Call it for an address that is back in all groups.
-
-        :param address: normalized address
-        :param message: the text for the entry's chatter (`Markup`)
-        """
-        emails = self.env["sendgrid.email"].search([("recipient", "=", address)])
-        listed = self.env["sendgrid.suppression"].search([("email", "=", address)])
-        ours = emails.filtered("is_blacklisted_by_group")
-        ours_listed = listed.filtered(lambda entry: entry.list == "groups" and entry.outcome == "blacklisted")
-        others = any(set(other.facts or ()) & set(UNWANTED) for other in emails) or any(
-            entry.list in ("spam_reports", "unsubscribes") and entry.state != "cleared" for entry in listed
-        )
-        if (ours or ours_listed) and not others:
-            self.env["mail.blacklist"]._remove(address, message=message)
-        ours.is_blacklisted_by_group = False
-        ours_listed.outcome = "taken_back"
-
-    @api.model
-    def _get_addresses_out_of_groups(self, addresses):
-        """Return the addresses that are out of a group: the last word about some group is that they left it.
-
-        Words come from the events of all documents to an address, and from SendGrid's lists: an entry says "left" at
-        the time since when it is listed, or "returned" at the time when it was cleared. Example of ``word``::
-
-            recipient  account_id  asm_group_id  timestamp  is_out
-            ann@x.com  1           5             Monday     true      event group_unsubscribe
-            ann@x.com  1           5             Tuesday    false     event group_resubscribe
-            ann@x.com  1           6             Monday     true      entry on SendGrid's list
-            bob@x.com  1           5             Tuesday    false     entry that was cleared
-
-        The last words are: Ann is in group 5 and out of group 6, Bob is in group 5. The result is ``{"ann@x.com"}``. Of
-        two words of the same second "left" counts, since nobody may be written to against his wish.
-
-        :param addresses: list of normalized addresses
-        :return: set of addresses
-        """
-        self.env["sendgrid.event"].flush_model()
-        self.env["sendgrid.suppression"].flush_model()
-        rows = self.env.execute_query(
-            SQL(
-                """WITH word AS (
-                       SELECT email.recipient, event.account_id, event.asm_group_id, event.timestamp,
-                              event.event = 'group_unsubscribe' AS is_out
-                         FROM sendgrid_email email
-                         JOIN sendgrid_event event ON event.email_id = email.id
-                        WHERE email.recipient = ANY(%(addresses)s)
-                          AND event.event IN ('group_unsubscribe', 'group_resubscribe')
-                    UNION ALL
-                       SELECT email, account_id, group_id, COALESCE(cleared_date, created), state != 'cleared'
-                         FROM sendgrid_suppression
-                        WHERE email = ANY(%(addresses)s) AND list = 'groups'
-                   )
-                   SELECT DISTINCT recipient
-                     FROM (SELECT DISTINCT ON (recipient, account_id, asm_group_id) recipient, is_out
-                             FROM word
-                         ORDER BY recipient, account_id, asm_group_id, timestamp DESC, is_out DESC) last
-                    WHERE is_out""",
-                addresses=addresses,
-            )
-        )
-        return {address for (address,) in rows}
-
-    @api.model
-    def _get_blacklisted(self, addresses):
-        """Return those of some normalized addresses that are blacklisted, as a set."""
-        entries = self.env["mail.blacklist"].search_fetch([("email", "in", list(addresses))], ["email"])
-        return set(entries.mapped("email"))
-
-    @api.model
-    def _explain(self, email, fact, evidence):
-        reasons = {
-            "spam": self.env._("Reported the e-mail as spam"),
-            "unsubscribed": self.env._("Unsubscribed through the e-mail"),
-            "dropped_spam": self.env._("SendGrid did not send: the address has reported spam"),
-            "dropped_unsubscribed": self.env._("SendGrid did not send: the address has unsubscribed"),
-            "left_group": self.env._("Left an unsubscribe group through the e-mail"),
-            "returned_group": self.env._("Returned to the unsubscribe group"),
-        }
-        return Markup("<p>%s</p>") % self.env._(
-            "SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.",
-            date=fields.Datetime.to_string(to_datetime(evidence.timestamp)),
-            reason=reasons[fact],
-            # The list has readers who may not read the e-mail.
-            subject=(email.is_in_chatter and email.subject) or "",
-        )
-
-    # ------------------------------------------------------------
     # MASS MAILING
     # ------------------------------------------------------------
 
     @api.model
-    def _update_traces(self, items):
-        """Update the statistics of mass mailings, if `mass_mailing` is installed.
+    def _settle_traces(self, items):
+        """Bring the statistics of mass mailings up to date, if `mass_mailing` is installed.
 
-        A trace never goes back to a weaker status, whatever the order of the events.
+        Only a refusal because of the address is a bounce there: after five bounces core puts an address on the
+        blacklist. A trace that says "replied" stays, since a reply proves more than any failure.
         """
-        if "mailing.trace" not in self.env:
+        items = [item for item in items if item[0].mailing_res_id]
+        if "mailing.trace" not in self.env or not items:
             return
-        emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
-        emails = emails.filtered("mailing_res_id")
-        if not emails:
-            return
-        traces = self.env["mailing.trace"].search([("message_id", "in", emails.mapped("message_id"))])
-        by_message = traces.grouped("message_id")
-        chosen = defaultdict(traces.browse)
-        reasons = {}
-        for email, fact, evidence in items:
-            for trace in by_message.get(email.message_id, ()) if email.mailing_res_id else ():
-                if (
-                    not trace.email
-                    or trace.email.strip().lower() == email.recipient
-                    or len(by_message[email.message_id]) == 1
-                ):
-                    chosen[fact] |= trace
-                    reasons[trace] = evidence.reason
-        chosen["delivered"].filtered(lambda t: t.trace_status in ("outgoing", "process", "pending")).set_sent()
-        (chosen["opened"] | chosen["clicked"]).filtered(
-            lambda t: t.trace_status not in ("bounce", "error", "cancel")
-        ).set_opened()
-        chosen["clicked"].filtered(lambda t: not t.links_click_datetime).set_clicked()
-        for fact, failure_type in (
-            ("blocked", "unknown"),
-            ("dropped", "unknown"),
-            ("dropped_spam", "mail_bl"),
-            ("dropped_unsubscribed", "mail_optout"),
-        ):
-            failed = chosen[fact].filtered(lambda t: t.trace_status not in ("open", "reply", "bounce"))
-            failed.set_failed(failure_type=failure_type)
-            for trace in failed:
-                trace.failure_reason = reasons[trace]
-        for trace in chosen["dropped_bounced"]:
-            trace.set_bounced(bounce_message=reasons[trace])
-
-    @api.model
-    def _recover_traces(self, items):
-        """Take back the failure of mailing traces after later events have disproved it; see `_recover_notification`."""
-        emails = self.env["sendgrid.email"].union(*(email for email, _fact, _evidence in items))
-        message_ids = emails.filtered("mailing_res_id").mapped("message_id")
-        if "mailing.trace" in self.env and message_ids:
-            traces = self.env["mailing.trace"].search(
-                [("message_id", "in", message_ids), ("trace_status", "=", "error"), ("failure_type", "=", "unknown")]
+        message_ids = [email.message_id for email, _before, _state in items]
+        by_message = self.env["mailing.trace"].search([("message_id", "in", message_ids)]).grouped("message_id")
+        none = self.env["mailing.trace"]
+        recovered, sent, opened, clicked, failed = none, none, none, none, defaultdict(none.browse)
+        for email, before, state in items:
+            traces = by_message.get(email.message_id, none)
+            if len(traces) > 1:
+                traces = traces.filtered(lambda t, e=email: not t.email or t.email.strip().lower() == e.recipient)
+            traces = traces.filtered(lambda t: t.trace_status not in ("cancel", "reply"))
+            facts = state.facts
+            if fact := next((fact for fact in FAILURES if fact in facts), None):
+                failed[FAILURES[fact], facts[fact].reason] |= traces
+            elif any(fact in before for fact in FAILURES):
+                recovered |= traces.filtered(lambda t: t.trace_status in ("error", "bounce"))
+            if "delivered" in facts:
+                sent |= traces
+            if "opened" in facts or "clicked" in facts:
+                opened |= traces
+            if "clicked" in facts:
+                clicked |= traces
+        recovered.set_sent()
+        recovered.failure_reason = False
+        sent.filtered(lambda t: t.trace_status in ("outgoing", "process", "pending")).set_sent()
+        opened.filtered(lambda t: t.trace_status not in ("open", "error", "bounce")).set_opened()
+        clicked.filtered(lambda t: not t.links_click_datetime).set_clicked()
+        # A failure hides what a scanner opened on the way, but not when it did.
+        opened.filtered(lambda t: not t.open_datetime).open_datetime = fields.Datetime.now()
+        for ((status, failure_type), reason), traces in failed.items():
+            trace_status = "bounce" if status == "bounce" else "error"
+            wrong = traces.filtered(
+                lambda t, wanted=(trace_status, failure_type, reason or False): (
+                    (t.trace_status, t.failure_type, t.failure_reason or False) != wanted
+                )
             )
-            traces.set_sent()
-            traces.failure_reason = False
+            if trace_status == "bounce":
+                wrong.set_bounced(bounce_message=reason)
+            else:
+                wrong.set_failed(failure_type=failure_type)
+                wrong.failure_reason = reason
+
+
+# The consequences by name, in the order in which they run.
+CONSEQUENCES = {
+    "count": "_count_bounces",
+    "address": "_note_addresses",
+    "notification": "_settle_notifications",
+    "mailing": "_settle_traces",
+}

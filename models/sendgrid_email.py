@@ -151,21 +151,19 @@ class SendgridEmail(models.Model):
     facts = fields.Json(
         readonly=True,
         groups="base.group_system",
-        help="All that is true of the e-mail. A fact has its consequences when it is new.",
+        help="All that is true of the e-mail, each with the time of the last word on it (Unix seconds, UTC). "
+        "Consequences follow when a fact is new or told anew. See `tools.events.fold`.",
     )
 
     # These fields are written by `sendgrid.consequence`.
-    failed_facts = fields.Json(readonly=True, groups="base.group_system", help="The facts whose consequences failed.")
+    failed_consequences = fields.Json(
+        readonly=True, groups="base.group_system", help="The names of the consequences that failed."
+    )
     consequence_error = fields.Text(
         string="Failed Consequence",
         readonly=True,
         groups="base.group_system",
         help="Why Odoo could not act on what happened to the e-mail. It can be run again.",
-    )
-    is_blacklisted_by_group = fields.Boolean(
-        readonly=True,
-        groups="base.group_system",
-        help="The address was blacklisted when its owner left an unsubscribe group through this e-mail.",
     )
 
     _odoo_id_recipient_uniq = models.UniqueIndex(
@@ -291,16 +289,16 @@ class SendgridEmail(models.Model):
         self.sudo().event_ids.write({"match": "gone"})
         return super().unlink()
 
-    def _mark_failed_consequence(self, fact, error):
-        """Note that the consequences of a fact failed, so that an administrator can run them again.
+    def _mark_failed_consequence(self, name, error):
+        """Note that a consequence failed, so that an administrator can run it again.
 
-        :param str fact: the fact's name, as in `tools.events.fold`
+        :param str name: the name of the consequence, one of `sendgrid_consequence.CONSEQUENCES`
         :param error: the exception
         """
         self.ensure_one()
         self.write(
             {
-                "failed_facts": sorted({*(self.failed_facts or ()), fact}),
-                "consequence_error": f"{self.consequence_error or ''}\n{fact}: {error}".strip(),
+                "failed_consequences": sorted({*(self.failed_consequences or ()), name}),
+                "consequence_error": f"{self.consequence_error or ''}\n{name}: {error}".strip(),
             }
         )

@@ -305,18 +305,9 @@ class SendgridEmail(models.Model):
         self.check_access("read")
         if not self.env.user.has_group("base.group_system"):
             raise AccessError(self.env._("Only administrators can run consequences again."))
-        emails = self.sudo().filtered("failed_facts").filtered("account_id.act_on_events")
-        failed = {email: set(email.failed_facts) for email in emails}
+        emails = self.sudo().filtered("failed_consequences").filtered("account_id.act_on_events")
         states, _stored = emails._fold_events({})
-        emails.write({"failed_facts": False, "consequence_error": False})
-        self.env["sendgrid.consequence"].sudo()._apply_consequences(
-            {
-                # Take the failed facts out of the facts before, so that they count as new. A failed fact that no
-                # longer holds is put in, because its recovery failed: so the recovery runs again.
-                email: (set(states[email.id].facts) ^ failed[email], states[email.id].facts)
-                for email in emails
-            }
-        )
+        self.env["sendgrid.consequence"].sudo()._run_again({email: states[email.id] for email in emails})
 
     def action_open_record(self):
         """Open the record that the e-mail is about."""

@@ -24,6 +24,7 @@ FOLDED = (
     "response",
     "smtp_status",
     "bounce_type",
+    "refusal_cause",
     "asm_group_id",
     "sg_machine_open",
     "url",
@@ -101,13 +102,14 @@ class SendgridEmail(models.Model):
         for id_, before in self._read_columns(columns):
             state = states[id_]
             # A message key has to be written even if the events change nothing else.
-            after = (keys.get(id_) or before[0], state.status, sorted(state.facts), *self._prepare_figures(state))
+            told = state.told
+            after = (keys.get(id_) or before[0], state.status, told, *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
             if state.status != before[1]:
                 status_changed.append(id_)
-            if set(state.facts) != set(before[2] or ()):
-                changes[id_] = set(before[2] or ())
+            if told != (before[2] or {}):
+                changes[id_] = before[2] or {}
         # Rules and consequences read these documents only. Without this `fetch`, core would read all their columns as
         # soon as one is asked for.
         self.browse({*status_changed, *changes}).fetch(["account_id", "status"])
@@ -118,7 +120,7 @@ class SendgridEmail(models.Model):
         )
         self.env["sendgrid.consequence"]._apply_consequences(
             # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
-            {email: (changes[email.id], states[email.id].facts) for email in self.browse(changes)}
+            {email: (changes[email.id], states[email.id]) for email in self.browse(changes)}
         )
 
     @api.model

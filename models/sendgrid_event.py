@@ -67,6 +67,7 @@ class SendgridEvent(models.Model):
         "may be fine. expired: not delivered within 72 hours.",
     )
     bounce_classification = fields.Char(readonly=True, help="What kind of refusal SendGrid takes it for.")
+    refusal_cause = fields.Char()
     url = fields.Char(
         string="Full Link",
         readonly=True,

@@ -17,6 +17,7 @@ TOLD = (
     "attempt",
     "bounce_type",
     "bounce_classification",
+    "refusal_cause",
     "url",
     "url_offset",
     "ip",

@@ -8,8 +8,9 @@ from odoo import api, fields, models
 from odoo.tools import SQL, email_normalize
 
 from ..tools.api.suppressions import Entry
+from ..tools.events.address import Bounce, Words, merge
 from ..tools.events.event import TIME_TOLERANCE
-from ..tools.events.fold import Evidence
+from ..tools.events.refusal import ABOUT_ADDRESS, refusal_cause
 from ..tools.times import to_datetime, to_seconds
 from . import bulk
 from .undoable import each_alone
@@ -167,33 +168,51 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _apply_bounces(self, account, name, entries):
-        """Flag the contacts whose address does not exist, and add the bounces to the documents that bounced.
+        """Note the bounces of addresses, flag their contacts, and add the bounces to the documents that bounced.
+
+        Only a refusal because of the address is a bounce. SendGrid lists others too: the contact then says that
+        SendGrid holds mail back.
 
         :return: {address: outcome}
         """
         by_address = {entry.email: entry for entry in entries}
-        partners = self.env["res.partner"].search_fetch(
-            [("email_normalized", "in", list(by_address))], ["email_normalized", "email_valid_date"]
+        causes = {entry.email: self._get_cause(name, entry) for entry in entries}
+        Address = self.env["sendgrid.address"]
+        addresses = Address._note(
+            {
+                email: Words(bounce=Bounce(entry.created, entry.reason, causes[email]))
+                for email, entry in by_address.items()
+                if causes[email] in ABOUT_ADDRESS
+            }
         )
-        outcomes = {address: "known" for address in partners.mapped("email_normalized")}
         kept = {
-            partner.email_normalized
-            for partner in partners
-            if partner.email_valid_date
-            and partner.email_valid_date >= to_datetime(by_address[partner.email_normalized].created)
+            address.email
+            for address in addresses
+            if address._is_proved_since(to_datetime(by_address[address.email].created))
         }
         bounces = {address: entry for address, entry in by_address.items() if address not in kept}
+        outcomes = {}
         if name == "bounces":
             explained = self._get_explained(account, bounces.values())
             missed = self._get_missed(account, [entry for entry in bounces.values() if entry.email not in explained])
             self._receive_missed(account, missed)
             outcomes |= dict.fromkeys(explained, "known")
             outcomes |= {entry.email: "event" for entry in missed}
-        flagged = self.env["sendgrid.consequence"]._flag_addresses(
-            {address: Evidence(entry.created, entry.reason) for address, entry in bounces.items()}
-        )
-        outcomes |= dict.fromkeys(flagged.mapped("email_normalized"), "flagged")
+        were_bounced = self.env["res.partner"].sudo()._get_by_addresses(bounces).filtered("email_bounced")
+        partners = addresses._refresh_contacts()
+        for partner, emails in (partners | were_bounced)._get_addresses().items():
+            for email in emails:
+                if email in bounces and causes[email] in ABOUT_ADDRESS:
+                    is_new = partner in partners and partner not in were_bounced
+                    outcomes[email] = "flagged" if is_new else outcomes.get(email, "known")
         return outcomes | dict.fromkeys(kept, "kept")
+
+    @api.model
+    def _get_cause(self, name, entry):
+        """Return the code of the cause for which SendGrid listed an address, see `tools.events.refusal`."""
+        if name == "invalid_emails":
+            return "address"
+        return refusal_cause(reason=entry.reason, smtp_status=entry.smtp_status, bounce_type="bounce")
 
     @api.model
     def _get_explained(self, account, entries):
@@ -244,26 +263,25 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _apply_wishes(self, account, name, entries):
-        """Blacklist recipients who complained or unsubscribed, unless somebody took them off the blacklist after that.
+        """Note wishes of recipients who complained or unsubscribed, and blacklist them as the words about them say.
 
         :return: {address: outcome}
         """
         by_address = {entry.email: entry for entry in entries if email_normalize(entry.email)}
-        known = (
-            self.env["mail.blacklist"]
-            .with_context(active_test=False)
-            .search_fetch([("email", "in", list(by_address))], ["email", "active", "write_date"])
+        Address = self.env["sendgrid.address"]
+        words = {}
+        for email, entry in by_address.items():
+            groups = {Address._name_group(account, entry.group_id): (entry.created, True)} if name == "groups" else {}
+            words[email] = Words(wish=None if groups else entry.created, groups=groups)
+        addresses = Address._note(words)
+        listed = set(self.env["mail.blacklist"].search([("email", "in", list(by_address))]).mapped("email"))
+        added = addresses._settle_blacklist(
+            {email: self._explain(account, name, entry) for email, entry in by_address.items()}
         )
-        outcomes = {
-            entry.email: "known" if entry.active else "kept"
-            for entry in known
-            if entry.active or entry.write_date >= to_datetime(by_address[entry.email].created)
+        return {
+            address.email: "known" if address.email in listed else "blacklisted" if address in added else "kept"
+            for address in addresses
         }
-        new = {address: entry for address, entry in by_address.items() if address not in outcomes}
-        self.env["sendgrid.consequence"]._blacklist_addresses(
-            {address: self._explain(account, name, entry) for address, entry in new.items()}
-        )
-        return outcomes | dict.fromkeys(new, "blacklisted")
 
     @api.model
     def _explain(self, account, name, entry):
@@ -281,23 +299,67 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _settle_returned(self, account, entries):
-        """Take addresses off the blacklist that have returned to a group, and are out of no other group.
+        """Note that addresses have returned to a group. If they are out of no other, that ends their blacklisting.
 
         :param entries: `sendgrid.suppression` records that are gone from the list of their group
         """
-        if not account.act_on_events or account.group_unsubscribe_action != "blacklist":
+        if not account.act_on_events:
             return
-        Consequence = self.env["sendgrid.consequence"]
-        addresses = set(entries.mapped("email"))
-        left = Consequence._get_addresses_out_of_groups(list(addresses))
-        for address in Consequence._get_blacklisted(addresses) - left:
-            Consequence._take_back_group_blacklisting(
-                address,
-                Markup("<p>%s</p>")
-                % self.env._(
-                    "SendGrid: the address is on the list of no unsubscribe group of “%s” any more.", account.name
-                ),
-            )
+        Address = self.env["sendgrid.address"]
+        words = {}
+        for entry in entries:
+            returned = {Address._name_group(account, entry.group_id): (to_seconds(entry.cleared_date), False)}
+            words[entry.email] = merge(words.get(entry.email, Words()), Words(groups=returned))
+        message = Markup("<p>%s</p>") % self.env._(
+            "SendGrid: the address is on the list of no unsubscribe group of “%s” any more.", account.name
+        )
+        Address._note(words)._settle_blacklist(dict.fromkeys(words, message))
+
+    # ------------------------------------------------------------
+    # LEARNED FROM EVENTS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _note_listed(self, account, listed):
+        """Note that SendGrid has put addresses on its lists, because an event tells so. A comparison confirms it later.
+
+        :param account: `sendgrid.account` record
+        :param listed: {(normalized address, list): `tools.events.address.Listed`}
+        """
+        now = self.env.cr.now()
+        self.flush_model()
+        bulk.insert(
+            self,
+            [
+                {
+                    "account_id": account.id,
+                    "list": name,
+                    "group_id": 0,
+                    "email": email,
+                    "created": to_datetime(word.timestamp),
+                    "reason": word.reason or None,
+                    "state": "listed",
+                    "outcome": "known",
+                    "create_uid": self.env.uid,
+                    "create_date": now,
+                    "write_uid": self.env.uid,
+                    "write_date": now,
+                }
+                for (email, name), word in sorted(listed.items())
+            ],
+            # What a comparison has read stays as SendGrid told it. An address that was taken off the list is on it
+            # again if a later event says so.
+            conflict=SQL(
+                """ON CONFLICT (account_id, list, group_id, email) DO UPDATE
+                      SET state = 'listed', created = EXCLUDED.created, reason = EXCLUDED.reason,
+                          cleared_date = NULL, cleared_sync_id = NULL, write_date = EXCLUDED.write_date
+                    WHERE (known.state = 'cleared' AND EXCLUDED.created > known.cleared_date)
+                       OR (known.state = 'listed' AND known.last_sync_id IS NULL
+                           AND (EXCLUDED.created, COALESCE(EXCLUDED.reason, '') COLLATE "C")
+                               > (known.created, COALESCE(known.reason, '') COLLATE "C"))"""
+            ),
+        )
+        self.invalidate_model()
 
     def action_apply_again(self):
         """Run the consequences again of entries for which they have failed."""

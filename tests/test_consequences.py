@@ -97,7 +97,7 @@ class TestConsequences(ConsequenceCase):
             ("deferred", {}, "deferred", "sent", False, 0, False, False),
             ("bounce", {}, "bounced", "bounce", "mail_bounce", 1, True, False),
             ("blocked", {}, "blocked", "exception", "unknown", 0, False, False),
-            ("dropped", {"reason": "Bounced Address"}, "dropped", "bounce", "mail_bounce", 0, True, False),
+            ("dropped", {"reason": "Bounced Address"}, "dropped", "exception", "unknown", 0, False, False),
             ("dropped", {"reason": "Invalid"}, "dropped", "bounce", "mail_bounce", 0, True, False),
             ("dropped", {"reason": "Unsubscribed Address"}, "dropped", "exception", "mail_optout", 0, False, True),
             ("dropped", {"reason": "Spam Reporting Address"}, "dropped", "exception", "mail_bl", 0, False, True),
@@ -120,7 +120,7 @@ class TestConsequences(ConsequenceCase):
                 self.assertEqual(partner.message_bounce, bounces)
                 self.assertEqual(partner.email_bounced, flagged)
                 self.assertEqual(self._is_blacklisted(partner.email_normalized), blacklisted)
-                self.assertFalse(email.failed_facts)
+                self.assertFalse(email.failed_consequences)
 
     def test_once(self):
         """Test that a consequence happens once, though the event comes again and more events of its kind come."""
@@ -160,7 +160,7 @@ class TestConsequences(ConsequenceCase):
         email, relayed = self._sent(partner)
         email.mail_message_id.res_id = self.env["res.partner"].search([], order="id desc", limit=1).id + 1000
         self._post(relayed.event("bounce"))
-        self.assertEqual((partner.message_bounce, email.failed_facts), (1, False))
+        self.assertEqual((partner.message_bounce, email.failed_consequences), (1, False))
 
     def test_bounces_of_contacts_and_leads(self):
         """Test that of several bounces at once each counts on all that has its address: contacts, and leads if any."""
@@ -207,7 +207,9 @@ class TestConsequences(ConsequenceCase):
         _email, relayed = self._sent(partner)
         self._post(relayed.event("bounce"))
         partner.with_user(self.salesperson).action_email_is_valid()
-        self.assertRecordValues(partner, [{"email_bounced": False, "message_bounce": 0, "sendgrid_warning": ""}])
+        self.assertRecordValues(partner, [{"email_bounced": False, "message_bounce": 0}])
+        # Odoo's word does not take the address off SendGrid's list.
+        self.assertIn("SendGrid holds back", partner.sendgrid_warning)
 
     def test_group(self):
         """Test that leaving a group follows the account's setting, and that returning undoes only that."""
@@ -248,19 +250,22 @@ class TestConsequences(ConsequenceCase):
         partner = self._contact()
         email, relayed = self._sent(partner)
         with (
-            patch.object(SendgridConsequence, "_flag_contacts", side_effect=ValueError("no contact today")),
+            patch.object(SendgridConsequence, "_settle_notifications", side_effect=ValueError("no notification today")),
             mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_consequence"),
         ):
             self._post(relayed.event("bounce"), relayed.event("open"))
         self.assertEqual((email.status, len(email.event_ids)), ("bounced", 2))
-        self.assertEqual(email.failed_facts, ["bounced"])
-        self.assertIn("no contact today", email.consequence_error)
-        self.assertEqual(partner.message_bounce, 0, "nothing of it is left half done")
+        self.assertEqual(email.failed_consequences, ["notification"])
+        self.assertIn("no notification today", email.consequence_error)
+        notification = email.mail_message_id.notification_ids
+        self.assertEqual(notification.notification_status, "sent", "nothing of it is left half done")
+        self.assertEqual((partner.message_bounce, partner.email_bounced), (1, True), "the others go on")
         with self.assertRaises(AccessError):
             email.with_user(self.salesperson).action_run_again()
         email.with_user(self.administrator).action_run_again()
-        self.assertRecordValues(email, [{"failed_facts": False, "consequence_error": False}])
-        self.assertEqual((partner.message_bounce, partner.email_bounced), (1, True))
+        self.assertRecordValues(email, [{"failed_consequences": False, "consequence_error": False}])
+        self.assertEqual(notification.notification_status, "bounce")
+        self.assertEqual(partner.message_bounce, 1, "what succeeded is not done again")
 
     def test_account_status(self):
         """Test that the administrators get an activity when SendGrid suspends the account, until it is active again."""

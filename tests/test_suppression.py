@@ -177,7 +177,7 @@ class TestSync(AgreementCase):
         sync = self.sync()
         self.assertEqual(sync.kept_count, 2)
         self.assertFalse(self.contact.email_bounced or self.is_blacklisted("ada@example.org") or email.event_ids)
-        self.contact.email_valid_date -= timedelta(days=1)
+        self.age("sendgrid.address", timedelta(days=1), "valid_date")
         self.enlist("bounces", "ada@example.org", ago=HOUR / 2)
         self.sync()
         self.assertTrue(self.contact.email_bounced)
@@ -303,15 +303,15 @@ class TestSync(AgreementCase):
         """Test that an entry that cannot be followed is marked, stops no other, and can be followed again."""
         bad = self.env["res.partner"].create({"name": "Bad", "email": "bad@example.com"})
         self.enlist("bounces", "ada@example.org", "bad@example.com")
-        flag = type(bad)._flag_bounced
+        flag = type(bad)._refresh_bounces
 
-        def refuse(partners, bounces):
+        def refuse(partners):
             if bad in partners:
                 raise ValueError("no")
-            return flag(partners, bounces)
+            return flag(partners)
 
         logger = "odoo.addons.sendgrid_tracking.models.sendgrid_suppression_intake"
-        with patch.object(type(bad), "_flag_bounced", refuse), mute_logger(logger):
+        with patch.object(type(bad), "_refresh_bounces", refuse), mute_logger(logger):
             sync = self.sync()
         self.assertEqual((sync.state, sync.failed_count), ("done", 1))
         self.assertTrue(self.contact.email_bounced)

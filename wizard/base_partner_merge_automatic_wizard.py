@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import models
 
 
 class BasePartnerMergeAutomaticWizard(models.TransientModel):
@@ -17,13 +17,3 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
                 {"model": "sendgrid.email", "field_model": "model", "field_id": "res_id"},
             ],
         )
-
-    @api.model
-    def _update_values(self, src_partners, dst_partner):
-        bounced = (src_partners | dst_partner).filtered("email_bounced").mapped("email_normalized")
-        result = super()._update_values(src_partners, dst_partner)
-        # Core copies each value that one of the contacts has. But "bounced" is true of an address, not of a contact: it
-        # goes if the contact that remains has an address that did not bounce.
-        if dst_partner.email_bounced and dst_partner.email_normalized not in bounced:
-            dst_partner._clear_bounce()
-        return result

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .address import Words, get_group_words, get_words
 from .engagement import Verdict, judge
 from .event import ENGAGEMENT_EVENTS
 from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact
@@ -39,6 +40,8 @@ PLAIN_STATUS = {
 }
 # All facts of an e-mail are true at once; its status is only the strongest of them.
 CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "spam")
+# When these happened makes no difference to what follows.
+TIMELESS = ("delivered", "opened", "clicked")
 # Whether the recipient is out of a group is settled per address, over all its e-mails; here is each group's last word.
 GROUP_FACTS = {"group_unsubscribe": "left_group", "group_resubscribe": "returned_group"}
 
@@ -70,6 +73,26 @@ class State:
     machine_click_count: int = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     facts: dict[str, Evidence] = field(default_factory=dict)
+    groups: dict[int, tuple[int, bool]] = field(default_factory=dict)
+    events: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The facts in the shape in which they are stored: a fact whose time changes can have its consequences anew.
+
+        Facts that are about this e-mail only have the time 0. The key ``groups`` is there only if there are any.
+        """
+        told: dict[str, Any] = {
+            fact: 0 if fact in TIMELESS else evidence.timestamp for fact, evidence in self.facts.items()
+        }
+        if self.groups:
+            told["groups"] = {str(group): list(word) for group, word in self.groups.items()}
+        return told
+
+    @property
+    def words(self) -> Words:
+        """What the events say about the recipient's address."""
+        return get_words(self.events)
 
 
 def fold(events: Iterable[Any]) -> State:
@@ -109,6 +132,8 @@ def fold(events: Iterable[Any]) -> State:
         machine_click_count=len(clicks) - len(people_clicks),
         verdicts=verdicts,
         facts=_facts(events, claims),
+        groups=get_group_words(events),
+        events=events,
     )
 
 
@@ -136,13 +161,11 @@ def _facts(events: list[Any], claims: list[tuple[str, Any]]) -> dict[str, Eviden
     # Events come in order of time, so that the last of several of a kind is the evidence.
     # A refusal may make an e-mail bounced, and yet say nothing about the address: its cause tells the fact.
     named = [
-        (bounce_fact(e) if e and e.event == "bounce" else status, e)
-        for status, e in claims
-        if status in CLAIMED_FACTS
+        (bounce_fact(e) if e and e.event == "bounce" else status, e) for status, e in claims if status in CLAIMED_FACTS
     ]
     named += [(drop_fact(e), e) for e in events if e.event == "dropped"]
     named += [("unsubscribed", e) for e in events if e.event == "unsubscribe"]
-    named += [(GROUP_FACTS[e.event], e) for e in _last_words(events)]
+    named += [(GROUP_FACTS[e.event], e) for e in sorted(_last_words(events), key=lambda e: e.timestamp)]
     return {fact: Evidence(e.timestamp, e.reason or e.response or "") for fact, e in named}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from .errors import BatchError, EventError
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
 from .lenient_json import AbsurdNumber, get_kind, read_list
+from .refusal import told_cause
 
 __all__ = ("BatchError", "EventError", "Rejected", "parse_batch", "read_integer", "read_text", "read_timestamp")
 
@@ -60,7 +61,7 @@ def _parse_event(element: Any) -> Event:
     # The vendor documents that a dropped event may have no address; account events are about nobody.
     if not recipient and name != "dropped" and name in DELIVERY_EVENTS + ENGAGEMENT_EVENTS:
         raise EventError("missing", key="email")
-    return Event(
+    event = Event(
         event=name,
         timestamp=read_timestamp(element),
         recipient="" if name == ACCOUNT_EVENT else recipient,
@@ -82,6 +83,9 @@ def _parse_event(element: Any) -> Event:
         sg_machine_open=_read_boolean(element, "sg_machine_open"),
         asm_group_id=read_integer(element, "asm_group_id"),
     )
+    if name in ("bounce", "dropped"):
+        event.refusal_cause = told_cause(event)
+    return event
 
 
 def read_text(element: dict[str, Any], key: str, limit: int = MAX_TEXT) -> str:
