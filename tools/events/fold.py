@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .engagement import Verdict, judge
 from .event import ENGAGEMENT_EVENTS
-from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact
+from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact, get_cause
 
 # The weakest status comes first. An e-mail that was refused in the end did not arrive, though a scanner opened it.
 STATUSES = (
@@ -54,12 +54,14 @@ class Evidence(NamedTuple):
 class State:
     """An e-mail's state. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
 
-    The receiver or SendGrid gave the ``reason`` with the event that decided the status. Consequences follow from facts
+    The receiver or SendGrid gave the ``reason`` with the event that decided the status, which also tells the
+    ``refusal_cause`` of an e-mail that did not arrive. Consequences follow from facts
     that are new.
     """
 
     status: str = "sent"
     reason: str = ""
+    refusal_cause: str = ""
     processed: int | None = None
     delivered: int | None = None
     first_open: int | None = None
@@ -99,6 +101,7 @@ def fold(events: Iterable[Any]) -> State:
     return State(
         status=status,
         reason=(decisive.reason or decisive.response) if decisive and status in (*FAILURES, "deferred") else "",
+        refusal_cause=get_cause(decisive) if decisive and status in FAILURES else "",
         processed=_first(events, "processed"),
         delivered=_first(events, "delivered"),
         first_open=people_opens[0].timestamp if people_opens else None,
@@ -127,6 +130,7 @@ def _distinct(events: Iterable[Any]) -> list[Any]:
             e.smtp_status or "",
             e.reason or "",
             e.response or "",
+            e.refusal_cause or "",
         ),
     )
     return list({e.fingerprint: e for e in reversed(events)}.values())[::-1]
@@ -136,9 +140,7 @@ def _facts(events: list[Any], claims: list[tuple[str, Any]]) -> dict[str, Eviden
     # Events come in order of time, so that the last of several of a kind is the evidence.
     # A refusal may make an e-mail bounced, and yet say nothing about the address: its cause tells the fact.
     named = [
-        (bounce_fact(e) if e and e.event == "bounce" else status, e)
-        for status, e in claims
-        if status in CLAIMED_FACTS
+        (bounce_fact(e) if e and e.event == "bounce" else status, e) for status, e in claims if status in CLAIMED_FACTS
     ]
     named += [(drop_fact(e), e) for e in events if e.event == "dropped"]
     named += [("unsubscribed", e) for e in events if e.event == "unsubscribe"]

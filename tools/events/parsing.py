@@ -8,6 +8,7 @@ from typing import Any
 from .errors import BatchError, EventError
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
 from .lenient_json import AbsurdNumber, get_kind, read_list
+from .refusal import told_cause
 
 __all__ = ("BatchError", "EventError", "Rejected", "parse_batch", "read_integer", "read_text", "read_timestamp")
 
@@ -41,7 +42,10 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
     events, rejected = [], []
     for index, element in enumerate(read_list(body)):
         try:
-            events.append(_parse_event(element))
+            event = _parse_event(element)
+            if event.event in ("bounce", "dropped"):
+                event.refusal_cause = told_cause(event)
+            events.append(event)
         except EventError as error:
             # Elements with the same reason share one text: millions of elements fit into a body.
             rejected.append(Rejected(index, sys.intern(str(error))))
