@@ -35,6 +35,7 @@ from . import (
     sendgrid_event_batch,
     sendgrid_event_batch_display,
     sendgrid_event_display,
+    sendgrid_event_refusal,
     sendgrid_event_verdict,
     sendgrid_ingest,
     sendgrid_match,

@@ -129,6 +129,22 @@ class SendgridEmail(models.Model):
     status_reason = fields.Text(
         string="Reason", readonly=True, help="What the recipient's server or SendGrid said about the refusal or delay."
     )
+    refusal_cause = fields.Selection(
+        # The codes are those of `tools.events.refusal.CAUSES`.
+        [
+            ("address", "Address"),
+            ("mailbox", "Mailbox"),
+            ("message", "Message"),
+            ("sender", "Sender"),
+            ("temporary", "Temporary"),
+            ("unknown", "Not Known"),
+        ],
+        string="Refused For",
+        readonly=True,
+        help="Why it did not arrive. Address: it does not work. Mailbox: full or not available. Message: too large, or "
+        "not taken in this form. Sender: your domain, server, content or account is not accepted. Temporary: the "
+        "recipient's server could not take it then.",
+    )
     processed_date = fields.Datetime(string="Processed", readonly=True, help="When SendGrid began to work on it.")
     delivered_date = fields.Datetime(string="Delivered", readonly=True, help="When the recipient's server took it.")
     first_open_date = fields.Datetime(string="First Opened", readonly=True)

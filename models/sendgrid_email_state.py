@@ -37,6 +37,7 @@ FOLDED = (
 # The columns that the fold fills, each with the attribute of `tools.events.fold.State`.
 FIGURES = {
     "status_reason": "reason",
+    "refusal_cause": "refusal_cause",
     "processed_date": "processed",
     "delivered_date": "delivered",
     "first_open_date": "first_open",
@@ -214,6 +215,7 @@ class SendgridEmail(models.Model):
                     "match": "own",
                     "event": "bounce",
                     "bounce_type": EXPIRED,
+                    "refusal_cause": "temporary",
                     "reason": self.env._("Not delivered within 72 hours."),
                     "timestamp": first + TRIES_FOR,
                     "recipient": email.recipient,

@@ -67,7 +67,23 @@ class SendgridEvent(models.Model):
         "may be fine. expired: not delivered within 72 hours.",
     )
     bounce_classification = fields.Char(readonly=True, help="What kind of refusal SendGrid takes it for.")
-    refusal_cause = fields.Char()
+    refusal_cause = fields.Selection(
+        # The codes are those of `tools.events.refusal.CAUSES`.
+        [
+            ("address", "Address"),
+            ("mailbox", "Mailbox"),
+            ("message", "Message"),
+            ("sender", "Sender"),
+            ("temporary", "Temporary"),
+            ("unknown", "Not Known"),
+        ],
+        string="Refused For",
+        readonly=True,
+        help="Why the message was refused or not attempted, as the server's code, SendGrid's classification or the "
+        "server's words tell. Address: it does not work. Mailbox: full or not available. Message: too large, or not "
+        "taken in this form. Sender: your domain, server, content or account is not accepted. Temporary: the server "
+        "could not take it then.",
+    )
     url = fields.Char(
         string="Full Link",
         readonly=True,
@@ -135,6 +151,8 @@ class SendgridEvent(models.Model):
     _fingerprint_uniq = models.UniqueIndex("(fingerprint)", "This event is known already.")
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
     _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
+    _refusal_idx = models.Index("(recipient, timestamp) WHERE event IN ('bounce', 'dropped')")
+    _sender_refusal_idx = models.Index("(account_id, timestamp) WHERE refusal_cause = 'sender'")
     _asked_for_idx = models.Index("(email_id) WHERE source IS NOT NULL")
 
     @api.model

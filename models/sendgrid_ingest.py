@@ -84,6 +84,9 @@ class SendgridIngest(models.AbstractModel):
             emails |= Match._match_by_keys(keys)
             keys = {}
         new, matches = self._drop_poorer_reports(new, matches, duplicates)
+        emails |= self.env["sendgrid.event"]._settle_held(
+            [(shared[batch.id]["account_id"], event) for batch, event in new]
+        )
         added = defaultdict(list)
         for (_batch, event), (_match, document) in zip(new, matches, strict=True):
             if document:

@@ -23,6 +23,7 @@ from . import (
     test_parsing,
     test_partner,
     test_refusal,
+    test_refusal_events,
     test_retention,
     test_security,
     test_sending,

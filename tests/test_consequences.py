@@ -97,6 +97,7 @@ class TestConsequences(ConsequenceCase):
             ("deferred", {}, "deferred", "sent", False, 0, False, False),
             ("bounce", {}, "bounced", "bounce", "mail_bounce", 1, True, False),
             ("blocked", {}, "blocked", "exception", "unknown", 0, False, False),
+            # Nobody knows the bounce behind it, which may have been the sender's fault.
             ("dropped", {"reason": "Bounced Address"}, "dropped", "exception", "unknown", 0, False, False),
             ("dropped", {"reason": "Invalid"}, "dropped", "bounce", "mail_bounce", 0, True, False),
             ("dropped", {"reason": "Unsubscribed Address"}, "dropped", "exception", "mail_optout", 0, False, True),

@@ -23,7 +23,7 @@ from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_na
 
 LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_drain"
 FIGURES = (
-    "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
+    "status status_reason refusal_cause processed_date delivered_date first_open_date last_open_date open_count click_count "
     "machine_open_count machine_click_count sg_message_id"
 ).split()
 
@@ -40,6 +40,7 @@ COMMON = {
     "attempt": 0,
     "bounce_type": False,
     "bounce_classification": False,
+    "refusal_cause": False,
     "url": False,
     "url_offset": False,
     "ip": False,
@@ -71,6 +72,7 @@ SAMPLES = {
         "smtp_status": "5.1.1",
         "bounce_type": "bounce",
         "bounce_classification": "Invalid Address",
+        "refusal_cause": "address",
         "ip": "198.51.100.24",
         "sg_event_id": "Ym91bmNlLTAtNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS0z",
     },
@@ -82,6 +84,7 @@ SAMPLES = {
         "reason": "550 5.1.10 RecipientNotFound; recipient not found by SMTP address lookup",
         "smtp_status": "5.1.10",
         "bounce_type": "bounce",
+        "refusal_cause": "address",
         "sg_message_id": False,
         "sg_event_id": "qT3mX0aBQ5m1Yd2nV8wKzA",
     },
@@ -94,6 +97,7 @@ SAMPLES = {
         "smtp_status": "5.2.2",
         "bounce_type": "blocked",
         "bounce_classification": "Mailbox Unavailable",
+        "refusal_cause": "mailbox",
         "ip": "198.51.100.24",
         "sg_event_id": "Ym91bmNlLTAtNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS00",
     },
@@ -105,6 +109,7 @@ SAMPLES = {
         "reason": "unable to get mx info",
         "bounce_type": "blocked",
         "bounce_classification": "Unclassified",
+        "refusal_cause": "temporary",
         "sg_event_id": "Ym91bmNlLTktNDgxMjAwMzMtazNKeDBRbUZUMmVXejF5WWJONHQ3QS0y",
     },
     "click": {
@@ -148,6 +153,7 @@ SAMPLES = {
         "timestamp": "2026-11-24 06:00:01",
         "recipient": "gone@example.org",
         "reason": "Invalid SMTPAPI header",
+        "refusal_cause": "sender",
         "sg_event_id": "ZHJvcC00ODEyMDAzMy1rM0p4MFFtRlQyZVd6MXlZYk40dDdBLTI",
     },
     "group_resubscribe": {
@@ -254,8 +260,16 @@ class TestDrain(SendgridCase):
             "dropped": {"status": "dropped", "status_reason": "Bounced Address"},
             "deferred": {"status": "deferred", "status_reason": KINDS["deferred"]["response"]},
             "delivered": {"status": "delivered", "delivered_date": 3600, "status_reason": False},
-            "bounce": {"status": "bounced", "status_reason": KINDS["bounce"]["reason"]},
-            "blocked": {"status": "blocked", "status_reason": KINDS["blocked"]["reason"]},
+            "bounce": {
+                "status": "bounced",
+                "status_reason": KINDS["bounce"]["reason"],
+                "refusal_cause": "address",
+            },
+            "blocked": {
+                "status": "blocked",
+                "status_reason": KINDS["blocked"]["reason"],
+                "refusal_cause": "mailbox",
+            },
             "open": {"status": "opened", **opened},
             "machine_open": {"status": "sent", "open_count": 0, "machine_open_count": 1, "first_open_date": False},
             "click": {"status": "clicked", "click_count": 1, "open_count": 0},

@@ -282,7 +282,7 @@ class TestRefusal(BaseCase):
             ("4.2.2", "", "bounce", "blocked", "blocked"),
             ("4.2.2", "", "", "blocked", "blocked"),
             ("5.2.2", "", "bounce", "bounced", "blocked"),
-            ("5.2.2", "", "blocked", "bounced", "blocked"),
+            ("5.2.2", "", "blocked", "blocked", "blocked"),
             ("", "Mailbox is full", "bounce", "blocked", "blocked"),
             ("5.0.0", "452 4.2.2 over quota", "bounce", "blocked", "blocked"),
             ("5.3.4", "", "bounce", "blocked", "blocked"),

@@ -17,7 +17,9 @@ MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a d
 
 @dataclass
 class Event:
-    """An event of the webhook, cleaned: absent texts are ``""``, absent numbers ``None``. Nobody changes it.
+    """An event of the webhook, cleaned: absent texts are ``""``, absent numbers ``None``.
+
+    Nobody changes it, but for its ``refusal_cause``, which may become known later.
 
     It is not frozen because there are thousands in a batch, and a frozen one takes three times as long to make.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from .address import Words, get_group_words, get_words
 from .engagement import Verdict, judge
 from .event import ENGAGEMENT_EVENTS
-from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact
+from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact, get_cause
 
 # The weakest status comes first. An e-mail that was refused in the end did not arrive, though a scanner opened it.
 STATUSES = (
@@ -57,12 +57,14 @@ class Evidence(NamedTuple):
 class State:
     """An e-mail's state. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
 
-    The receiver or SendGrid gave the ``reason`` with the event that decided the status. Consequences follow from facts
+    The receiver or SendGrid gave the ``reason`` with the event that decided the status, which also tells the
+    ``refusal_cause`` of an e-mail that did not arrive. Consequences follow from facts
     that are new.
     """
 
     status: str = "sent"
     reason: str = ""
+    refusal_cause: str = ""
     processed: int | None = None
     delivered: int | None = None
     first_open: int | None = None
@@ -122,6 +124,7 @@ def fold(events: Iterable[Any]) -> State:
     return State(
         status=status,
         reason=(decisive.reason or decisive.response) if decisive and status in (*FAILURES, "deferred") else "",
+        refusal_cause=get_cause(decisive) if decisive and status in FAILURES else "",
         processed=_first(events, "processed"),
         delivered=_first(events, "delivered"),
         first_open=people_opens[0].timestamp if people_opens else None,
@@ -152,6 +155,7 @@ def _distinct(events: Iterable[Any]) -> list[Any]:
             e.smtp_status or "",
             e.reason or "",
             e.response or "",
+            e.refusal_cause or "",
         ),
     )
     return list({e.fingerprint: e for e in reversed(events)}.values())[::-1]

@@ -42,7 +42,10 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
     events, rejected = [], []
     for index, element in enumerate(read_list(body)):
         try:
-            events.append(_parse_event(element))
+            event = _parse_event(element)
+            if event.event in ("bounce", "dropped"):
+                event.refusal_cause = told_cause(event)
+            events.append(event)
         except EventError as error:
             # Elements with the same reason share one text: millions of elements fit into a body.
             rejected.append(Rejected(index, sys.intern(str(error))))
@@ -61,7 +64,7 @@ def _parse_event(element: Any) -> Event:
     # The vendor documents that a dropped event may have no address; account events are about nobody.
     if not recipient and name != "dropped" and name in DELIVERY_EVENTS + ENGAGEMENT_EVENTS:
         raise EventError("missing", key="email")
-    event = Event(
+    return Event(
         event=name,
         timestamp=read_timestamp(element),
         recipient="" if name == ACCOUNT_EVENT else recipient,
@@ -83,9 +86,6 @@ def _parse_event(element: Any) -> Event:
         sg_machine_open=_read_boolean(element, "sg_machine_open"),
         asm_group_id=read_integer(element, "asm_group_id"),
     )
-    if name in ("bounce", "dropped"):
-        event.refusal_cause = told_cause(event)
-    return event
 
 
 def read_text(element: dict[str, Any], key: str, limit: int = MAX_TEXT) -> str:

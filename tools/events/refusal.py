@@ -283,6 +283,11 @@ def told_cause(event: Any) -> str:
     return drop_cause(event.reason) if event.event == "dropped" else ""
 
 
+def is_hard_bounce(event: Any) -> bool:
+    """Tell whether SendGrid puts the address on its list of bounces, and so holds back what is sent to it later."""
+    return event.event == "bounce" and not _is_type(event.bounce_type, "block", EXPIRED)
+
+
 def is_held_back(event: Any) -> bool:
     """Tell whether SendGrid dropped a message because the address bounced before."""
     return event.event == "dropped" and (event.reason or "").lower().startswith(HELD_BACK)
@@ -302,22 +307,19 @@ def drop_fact(drop: Any) -> str:
 def bounce_status(bounce: Any) -> str:
     """Tell the status that a bounce makes: ``bounced``, or ``blocked`` if this message only was refused.
 
-    :param bounce: anything with ``refusal_cause``, ``bounce_type``, ``smtp_status`` and ``reason``
+    :param bounce: anything with ``refusal_cause`` and what `told_cause` needs, such as an `Event` or a record
     """
-    cause = bounce_cause(bounce)
+    cause = get_cause(bounce)
     if cause in ABOUT_ADDRESS:
         return "bounced"
+    # What SendGrid calls blocked it tries again at the next mail.
+    if cause not in ("mailbox", "sender") or _is_type(bounce.bounce_type, "block", EXPIRED):
+        return "blocked"
+    said = refusal_class(bounce.reason, bounce.smtp_status)
     if cause == "mailbox":
-        return "bounced" if refusal_class(bounce.reason, bounce.smtp_status) == "5" else "blocked"
-    if cause == "sender":
-        is_blocked = (
-            _is_type(bounce.bounce_type, "block", EXPIRED)
-            if bounce.bounce_type
-            # The type is missing in SendGrid's test events.
-            else refusal_class(bounce.reason, bounce.smtp_status) == "4"
-        )
-        return "blocked" if is_blocked else "bounced"
-    return "blocked"
+        return "bounced" if said == "5" else "blocked"
+    # The type is missing in SendGrid's test events.
+    return "bounced" if bounce.bounce_type or said != "4" else "blocked"
 
 
 def bounce_fact(bounce: Any) -> str:
@@ -325,12 +327,12 @@ def bounce_fact(bounce: Any) -> str:
 
     A refusal for another cause fails the message, but says nothing about the contact, though its status may be bounced.
     """
-    return "bounced" if bounce_cause(bounce) in ABOUT_ADDRESS else "blocked"
+    return "bounced" if get_cause(bounce) in ABOUT_ADDRESS else "blocked"
 
 
-def bounce_cause(bounce: Any) -> str:
-    """Return the cause of a bounce that was stored with it, or else what it says itself."""
-    return bounce.refusal_cause or refusal_cause(bounce.reason, bounce.smtp_status, bounce.bounce_type)
+def get_cause(event: Any) -> str:
+    """Return the cause that was stored with a bounce or a drop, or else what it says itself."""
+    return event.refusal_cause or told_cause(event)
 
 
 def refusal_class(reason: str = "", smtp_status: str = "") -> str:
