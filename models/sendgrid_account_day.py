@@ -98,6 +98,20 @@ class SendgridAccountDay(models.Model):
         self.invalidate_model()
 
     @api.model
+    def _correct_rejected(self, differences):
+        """Correct the days of batches that were processed again, because this version may read what another rejected.
+
+        :param differences: {`sendgrid.event.batch` record: how many more of its elements are rejected than before}
+        """
+        days = defaultdict(int)
+        for batch, difference in differences.items():
+            if difference:
+                days[batch.account_id.id, batch.create_date.date()] += difference
+        for (account_id, date), difference in days.items():
+            day = self.search([("account_id", "=", account_id), ("date", "=", date)])
+            day.rejected_count = max(0, day.rejected_count + difference)
+
+    @api.model
     def _get_month(self, accounts):
         """Return the last thirty days of accounts, today included. Days without batches have no record.
 

@@ -184,6 +184,7 @@ class SendgridDrain(models.AbstractModel):
         """
         # A batch that is processed again has been added to its day before.
         uncounted = batches.filtered(lambda batch: not batch.event_count)
+        rejected_before = {batch: batch.rejected_count for batch in batches - uncounted if batch.source == "webhook"}
         events, outcomes, latest = [], {}, {}
         for batch in batches:
             try:
@@ -211,7 +212,9 @@ class SendgridDrain(models.AbstractModel):
             same.write({**dict(outcome), "processed_date": now})
         # The days show whether the webhook works. Batches that Odoo itself has asked for prove nothing about it.
         received = uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook")
-        self.env["sendgrid.account.day"]._add({batch: latest[batch] for batch in received})
+        Day = self.env["sendgrid.account.day"]
+        Day._add({batch: latest[batch] for batch in received})
+        Day._correct_rejected({batch: batch.rejected_count - before for batch, before in rejected_before.items()})
         return emails
 
     @api.model

@@ -119,6 +119,12 @@ class SendgridEvent(models.Model):
         help="IP address, user agent and the links' queries were removed after the company's period. Without them the "
         "verdict cannot change any more.",
     )
+    unread = fields.Char(
+        string="Could Not Be Read",
+        readonly=True,
+        help="SendGrid's names of the fields that the report had and that were not usable, for instance because of "
+        "their type. The rest of the report counts. The batch keeps them as they came.",
+    )
     sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
     sg_message_id = fields.Char(
         string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."

@@ -41,7 +41,7 @@ class SendgridEventBatch(models.Model):
     @api.depends("rejected_reasons")
     @api.depends_context("lang")
     def _compute_rejected_explanation(self):
-        messages = self._get_rejection_messages()
+        messages = self._get_stored_rejection_messages()
         for batch in self:
             lines = (batch.rejected_reasons or "").splitlines()
             batch.rejected_explanation = "\n".join(self._put_into_words(line, messages) for line in lines) or False
@@ -50,7 +50,7 @@ class SendgridEventBatch(models.Model):
         return self._search_words("error", self._get_error_messages(), operator, value)
 
     def _search_rejected_explanation(self, operator, value):
-        return self._search_words("rejected_reasons", self._get_rejection_messages(), operator, value)
+        return self._search_words("rejected_reasons", self._get_stored_rejection_messages(), operator, value)
 
     @api.model
     def _search_words(self, field_name, messages, operator, value):
@@ -131,13 +131,20 @@ class SendgridEventBatch(models.Model):
             "missing": self.env._("Its %(key)s is missing."),
             "not_a_text": self.env._("Its %(key)s is %(kind)s, not a text."),
             "too_long": self.env._("Its %(key)s is longer than %(limit)s characters."),
-            "unstorable": self.env._("Its %(key)s holds characters that no text can hold."),
             "not_a_number": self.env._("Its %(key)s is not a number from 0 to %(limit)s."),
             "not_seconds": self.env._("Its %(key)s is not a number of seconds."),
             "not_of_this_age": self.env._("Its %(key)s is not of this age."),
             "not_a_boolean": self.env._("Its %(key)s is neither true nor false."),
             "not_an_offset": self.env._("Its %(key)s is %(kind)s, not an object."),
             "more": self.env._("and %(count)s more"),
+        }
+
+    @api.model
+    def _get_stored_rejection_messages(self):
+        """Return the same with the codes that version 19.0.1.0.0 has stored and that no element gets any more."""
+        return {
+            **self._get_rejection_messages(),
+            "unstorable": self.env._("Its %(key)s holds characters that no text can hold."),
         }
 
     @api.model

@@ -30,6 +30,9 @@ class SendgridEvent(models.Model):
     explanation = fields.Text(
         compute="_compute_presentation", help="What it means, and what it does and does not prove."
     )
+    unread_explanation = fields.Char(
+        compute="_compute_unread_explanation", help="Which parts of SendGrid's report were not usable, in words."
+    )
     delay = fields.Char(string="After Sending", compute="_compute_delay", help="How long after the e-mail was sent.")
 
     @api.depends("url")
@@ -51,6 +54,13 @@ class SendgridEvent(models.Model):
             event.name, event.icon, event.tone, event.explanation = presentation
             if event.event == "dropped":
                 event.explanation = f"{presentation.explanation} {event._explain_drop()}"
+
+    @api.depends("unread")
+    @api.depends_context("lang")
+    def _compute_unread_explanation(self):
+        for event in self:
+            names = (event.unread or "").replace(",", ", ")
+            event.unread_explanation = names and self.env._("Could not be read: %(names)s", names=names)
 
     @api.depends("name")
     def _compute_display_name(self):

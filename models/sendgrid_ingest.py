@@ -23,6 +23,7 @@ TOLD = (
     "ip",
     "user_agent",
     "asm_group_id",
+    "unread",
     "sg_event_id",
     "odoo_id",
     "fingerprint",

@@ -345,7 +345,7 @@ class TestDrain(SendgridCase):
                 7,
                 {**message.event("open"), "timestamp": "yesterday"},
                 message.event("delivered", timestamp=self.after(email, 60)),
-                message.event("click", timestamp=self.after(email, 61), url="x" * 1_000_000),
+                message.event("click", timestamp=self.after(email, 61), email="x" * 1_000_000),
             ]
         )
         batch = self.store(body)
@@ -382,6 +382,95 @@ class TestDrain(SendgridCase):
         self.assertBatch(batch, state="done", rejected_count=0, unmatched_count=0)
         self.assertEqual(len(email.event_ids), 3)
         self.assertEqual(email.event_ids.filtered(lambda e: e.event == "click").url, texts["url"].strip())
+
+    def test_custom_arguments(self):
+        """Test that custom arguments with the names of fields cost no event, and are shown as nothing."""
+        arguments = {"attempt": "2nd reminder", "status": "quote-sent", "reason": "renewal", "type": ["x"], "ip": 7.5}
+        email = self.create_email()
+        message = self.relay(email)
+        names = ("processed", "delivered", "open")
+        batch = self.receive(
+            *(
+                {**arguments, "asm_group_id": "newsletter", **message.event(kind, timestamp=self.after(email, seconds))}
+                for kind, seconds in zip(names, (1, 2, 3600), strict=True)
+            )
+        )
+        self.assertBatch(batch, rejected_count=0, unmatched_count=0)
+        self.assertEvents(email, list(names))
+        self.assertEmail(email, status="opened", status_reason=False)
+        for event in email.event_ids:
+            self.assertEqual(
+                (event.attempt, event.smtp_status, event.reason, event.bounce_type, event.asm_group_id),
+                (0, False, False, False, 0),
+            )
+        # All three have a field of this name, which is a number.
+        self.assertEqual(email.event_ids.mapped("unread"), ["asm_group_id"] * 3)
+
+    def test_odd_fields(self):
+        """Test that a field of an odd type costs itself only, and the event says so."""
+        for kind, odd in (
+            ("deferred", {"attempt": 1.0}),
+            ("open", {"sg_machine_open": 1}),
+            ("click", {"url_offset": "3"}),
+            ("delivered", {"asm_group_id": -1}),
+            ("open", {"ip": ["203.0.113.7"], "useragent": {}}),
+            ("bounce", {"status": 5.1}),
+        ):
+            with self.subTest(kind=kind, odd=odd):
+                email = self.create_email()
+                batch = self.receive(self.relay(email).event(kind, timestamp=self.after(email, 3600), **odd))
+                self.assertBatch(batch, rejected_count=0, unmatched_count=0)
+                event = self.event_of(batch)
+                self.assertEqual(event.email_id, email)
+                self.assertEqual(event.unread_explanation, f"Could not be read: {', '.join(odd)}")
+                self.assertNotEqual(email.status, "sent")
+        self.assertFalse(self.event_of(self.receive(self.relay(email).event("processed"))).unread_explanation)
+
+    def test_what_no_text_can_hold(self):
+        """Test that a bounce is not lost because of its wording: what no text can hold becomes U+FFFD."""
+        for number, (said, shown) in enumerate(
+            (
+                (b"550 Unbekannter Empf\xe4nger", "550 Unbekannter Empf\ufffdnger"),
+                (b"550 no such user\\u0000 id=1", "550 no such user\ufffd id=1"),
+                (b"550 \\ud83d cut in the middle", "550 \ufffd cut in the middle"),
+            )
+        ):
+            with self.subTest(shown):
+                email = self.create_email(f"{number}@example.org")
+                bounce = self.relay(email).event("bounce", timestamp=self.after(email, 60), reason="?")
+                batch = self.store(to_wire([bounce]).replace(b"?", said))
+                self.drain()
+                self.assertBatch(batch, rejected_count=0, unmatched_count=0)
+                self.assertEmail(email, status="bounced", status_reason=shown)
+
+    def test_types_in_any_case(self):
+        """Test that the type of a bounce, and the reason of a drop, mean the same in capital letters."""
+        for kind, fields, status, name in (
+            ("bounce", {"type": "Blocked", "status": "4.7.1", "reason": "451 later"}, "blocked", "Blocked"),
+            ("bounce", {"type": "Expired", "status": "4.4.7"}, "blocked", "Not delivered within 72 hours"),
+            ("bounce", {"type": "bounced", "status": "5.1.1"}, "bounced", "Bounced"),
+            ("dropped", {"reason": "BOUNCED ADDRESS"}, "dropped", "Dropped"),
+        ):
+            with self.subTest(fields):
+                email = self.create_email()
+                event = self.event_of(
+                    self.receive(self.relay(email).event(kind, timestamp=self.after(email, 60), **fields))
+                )
+                self.assertEqual((email.status, event.name), (status, name))
+        self.assertIn("dropped_bounced", email.facts)
+
+    def test_times(self):
+        """Test that a time in another notation is the same time."""
+        email = self.create_email()
+        message, moment = self.relay(email), self.after(email, 3600)
+        batch = self.receive(
+            *(
+                {**message.event("open", useragent=f"Mozilla/5.0 ({said}) Firefox/140.0"), "timestamp": said}
+                for said in (f"{moment}.41447", f" {moment} ", moment + 0.5, f"{moment * 1000}.5")
+            )
+        )
+        self.assertBatch(batch, rejected_count=0, unmatched_count=0)
+        self.assertEmail(email, first_open_date=moment, last_open_date=moment)
 
     def test_texts_to_the_letter(self):
         """Test that nothing in a text means anything to the database: quotes, backslashes, what looks like no value."""
@@ -628,6 +717,34 @@ class TestDrain(SendgridCase):
         self.assertBatch(batch, state="done", event_count=2, duplicate_count=1, rejected_count=1, unmatched_count=0)
         self.assertEqual(self._figures(email), before)
         self.assertEqual(len(email.event_ids), 1)
+
+    def test_rejected_before(self):
+        """Test that a batch that an earlier version rejected in part is read anew, and its day no longer counts it."""
+        email = self.create_email()
+        message = self.relay(email)
+        bounce = message.event("bounce", timestamp=self.after(email, 60), status=5.1)
+        batch = self.receive(message.event("processed", timestamp=self.after(email, 1)), bounce, 7)
+        # The version before this one left these marks behind.
+        batch.event_ids.filtered(lambda event: event.event == "bounce").unlink()
+        batch.write(
+            {
+                "rejected_count": 2,
+                "rejected_reasons": '{"code": "not_a_text", "number": 2, "key": "status", "kind": "a number"}\n'
+                '{"code": "not_an_object", "number": 3, "kind": "a number"}',
+            }
+        )
+        day = self.env["sendgrid.account.day"].search([("account_id", "=", self.account.id)])
+        day.rejected_count = 2
+        email._refresh_state()
+        self.assertEqual(email.status, "processed")
+        counted = (day.batch_count, day.event_count)
+
+        batch.action_process_again()
+        self.drain()
+        self.assertBatch(batch, state="done", event_count=3, duplicate_count=1, rejected_count=1, unmatched_count=0)
+        self.assertEqual(batch.rejected_explanation, "Event 3: It is not an object but a number.")
+        self.assertEmail(email, status="bounced")
+        self.assertEqual((day.batch_count, day.event_count, day.rejected_count), (*counted, 1))
 
     def test_concurrent_write_is_not_the_batch_s_fault(self):
         """Test that a serialization failure marks no batch: the whole is to be tried again."""

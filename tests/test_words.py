@@ -145,6 +145,14 @@ class TestWords(SendgridCase):
             domain = ["|", ("error_explanation", "ilike", words), ("rejected_explanation", "ilike", words)]
             self.assertEqual(self.Batch.search([("id", "in", (failed | rejected).ids), *domain]), found, words)
 
+    def test_code_of_before(self):
+        """Test that a code that only an older version has stored still has its words, and is found by them."""
+        batch = self.store(b"[]")
+        batch.rejected_reasons = '{"code": "unstorable", "number": 2, "key": "reason"}'
+        words = "Event 2: Its reason holds characters that no text can hold."
+        self.assertEqual(batch.rejected_explanation, words)
+        self.assertIn(batch, self.Batch.search([("rejected_explanation", "ilike", "no text can hold")]))
+
     def test_text_of_before(self):
         """Test that text that an older version has stored is shown as it is."""
         for text in (

@@ -13,10 +13,10 @@ class BatchError(CodedError):
 
 
 class EventError(CodedError):
-    """One element of the body is not an event.
+    """One element of the body is not an event, or a field of it is not usable.
 
     Codes: ``not_an_object`` (``kind``) and ``too_deep`` of the element itself; the others say the ``key`` of its field:
-    ``missing``, ``not_a_text`` (``kind``), ``too_long`` (``limit`` in characters), ``unstorable`` (characters that no
-    text of a database holds), ``not_a_number`` (``limit``, the largest that is taken), ``not_seconds``,
-    ``not_of_this_age``, ``not_a_boolean`` and ``not_an_offset`` (``kind``).
+    ``missing``, ``not_a_text`` (``kind``), ``too_long`` (``limit`` in characters), ``not_a_number`` (``limit``, the
+    largest that is taken), ``not_seconds``, ``not_of_this_age``, ``not_a_boolean`` and ``not_an_offset`` (``kind``).
+    Only name, address and time cost the event; of another field, `tools.events.parsing` notes the name.
     """

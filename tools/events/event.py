@@ -26,7 +26,8 @@ class Event:
     ``timestamp`` is in Unix seconds (UTC), ``recipient`` in lower case. ``message_key`` is SendGrid's id of the message
     up to the first dot: the id that SMTP answers with ("queued as") and the Web API as ``X-Message-Id``.
     ``odoo_db`` and ``odoo_id`` are our own unique arguments. ``refusal_cause`` is one of `refusal.CAUSES` for a bounce
-    or a drop, ``""`` where there is none.
+    or a drop, ``""`` where there is none. ``unread`` names, separated by commas, the fields of the wire that were there
+    and could not be used.
     """
 
     event: str
@@ -50,6 +51,7 @@ class Event:
     user_agent: str = ""
     sg_machine_open: bool = False
     asm_group_id: int | None = None
+    unread: str = ""
 
     # It has no annotation because it is no field: an event that just came has its details. See `engagement.judge`.
     is_final = False

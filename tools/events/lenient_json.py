@@ -19,8 +19,8 @@ def read_list(body: bytes) -> list[Any]:
 
     :raise BatchError: the body is no JSON list
     """
-    # Broken UTF-8 becomes lone surrogates, so that only the event that holds them is rejected.
-    text = body.decode("utf-8-sig", "surrogateescape")
+    # Broken UTF-8 becomes U+FFFD: a bounce must not be lost because its words are in another charset.
+    text = body.decode("utf-8-sig", "replace")
     try:
         elements = _loads(text)
     except RecursionError:

@@ -95,6 +95,7 @@ registry.category("fields").add("sendgrid_timeline", {
             "tone",
             "explanation",
             "machine_explanation",
+            "unread_explanation",
             "delay",
             "match",
             "recipient",
