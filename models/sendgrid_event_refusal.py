@@ -66,9 +66,8 @@ class SendgridEvent(models.Model):
                 """SELECT event.id, event.email_id, event.refusal_cause, event.account_id, event.recipient,
                           EXTRACT(EPOCH FROM event.timestamp)::bigint
                      FROM unnest(%s, %s, %s::bigint[]) AS bounce (account_id, recipient, moment)
-                     JOIN sendgrid_email email ON email.recipient = bounce.recipient
                      JOIN sendgrid_event event
-                       ON event.email_id = email.id AND event.account_id = bounce.account_id
+                       ON event.recipient = bounce.recipient AND event.account_id = bounce.account_id
                       AND event.timestamp >= to_timestamp(bounce.moment) AT TIME ZONE 'UTC'
                     WHERE event.event = 'dropped' AND lower(event.reason) LIKE %s""",
                 [account for account, _recipient in first],
@@ -110,16 +109,13 @@ class SendgridEvent(models.Model):
                      FROM unnest(%(accounts)s, %(recipients)s, %(moments)s::bigint[])
                           AS drop (account_id, recipient, moment)
                      JOIN LATERAL (
-                          SELECT event.timestamp, event.refusal_cause
-                            FROM sendgrid_email email
-                            JOIN sendgrid_event event ON event.email_id = email.id
-                           WHERE email.recipient = drop.recipient AND event.account_id = drop.account_id
-                             AND event.event = 'bounce'
-                             AND event.timestamp <= to_timestamp(drop.moment) AT TIME ZONE 'UTC'
-                             AND COALESCE(lower(event.bounce_type), '') !~ '^(block|expired)'
+                          SELECT timestamp, refusal_cause
+                            FROM sendgrid_event
+                           WHERE event = 'bounce' AND recipient = drop.recipient AND account_id = drop.account_id
+                             AND timestamp <= to_timestamp(drop.moment) AT TIME ZONE 'UTC'
+                             AND COALESCE(lower(bounce_type), '') !~ '^(block|expired)'
                         -- As `_rank_bounce` has it.
-                        ORDER BY event.timestamp DESC, array_position(%(causes)s, event.refusal_cause)
-                           LIMIT 1) last ON TRUE""",
+                        ORDER BY timestamp DESC, array_position(%(causes)s, refusal_cause) LIMIT 1) last ON TRUE""",
                 accounts=list(accounts),
                 recipients=list(recipients),
                 moments=list(moments),
@@ -164,8 +160,9 @@ class SendgridEvent(models.Model):
                      FROM unnest(%s, %s) AS held (account_id, email)
                      JOIN sendgrid_suppression entry
                        ON entry.account_id = held.account_id AND entry.email = held.email AND entry.list = 'bounces'
-                      -- Other entries were learned from events: these tell it themselves.
-                      AND entry.last_sync_id IS NOT NULL""",
+                      -- What was learned from events, the events tell better.
+                      AND (entry.last_sync_id IS NOT NULL
+                           OR COALESCE(entry.outcome, '') NOT IN ('told', 'reminded'))""",
                 list(accounts),
                 list(emails),
             )

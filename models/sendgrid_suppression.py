@@ -53,6 +53,8 @@ class SendgridSuppression(models.Model):
             ("blacklisted", "Blacklisted"),
             ("taken_back", "Blacklisted, and taken back"),
             ("known", "Known already"),
+            ("told", "Known from an event"),
+            ("reminded", "Known from a dropped e-mail"),
             ("kept", "Left as somebody decided"),
             ("none", "Nothing to do"),
             ("recorded", "Only recorded"),

@@ -339,7 +339,7 @@ class SendgridSuppression(models.Model):
                     "created": to_datetime(word.timestamp),
                     "reason": word.reason or None,
                     "state": "listed",
-                    "outcome": "known",
+                    "outcome": "told" if word.is_cause else "reminded",
                     "create_uid": self.env.uid,
                     "create_date": now,
                     "write_uid": self.env.uid,
@@ -352,11 +352,13 @@ class SendgridSuppression(models.Model):
             conflict=SQL(
                 """ON CONFLICT (account_id, list, group_id, email) DO UPDATE
                       SET state = 'listed', created = EXCLUDED.created, reason = EXCLUDED.reason,
-                          cleared_date = NULL, cleared_sync_id = NULL, write_date = EXCLUDED.write_date
+                          outcome = EXCLUDED.outcome, cleared_date = NULL, cleared_sync_id = NULL, write_date = EXCLUDED.write_date
                     WHERE (known.state = 'cleared' AND EXCLUDED.created > known.cleared_date)
                        OR (known.state = 'listed' AND known.last_sync_id IS NULL
-                           AND (EXCLUDED.created, COALESCE(EXCLUDED.reason, '') COLLATE "C")
-                               > (known.created, COALESCE(known.reason, '') COLLATE "C"))"""
+                           AND known.outcome IN ('told', 'reminded')
+                           AND (EXCLUDED.outcome = 'told', EXCLUDED.created, COALESCE(EXCLUDED.reason, '') COLLATE "C")
+                               > (known.outcome = 'told', known.created,
+                                  COALESCE(known.reason, '') COLLATE "C"))"""
             ),
         )
         self.invalidate_model()

@@ -30,8 +30,12 @@ class Bounce(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A sign that SendGrid has the address on a list: since when (Unix seconds, UTC), and why."""
+    """A sign that SendGrid has the address on a list: since when (Unix seconds, UTC), and why.
 
+    ``is_cause`` tells the event that put it there from a drop, which only reminds of it, and so knows neither.
+    """
+
+    is_cause: bool
     timestamp: int
     reason: str
 
@@ -61,7 +65,9 @@ def get_words(events: Iterable[Any]) -> Words:
     for e in events:
         list_name = _get_list(e)
         if list_name:
-            lists[list_name] = _latest(lists.get(list_name), Listed(e.timestamp, e.reason or ""))
+            is_cause = e.event != "dropped" or list_name == "invalid_emails"
+            listed = Listed(is_cause, e.timestamp, (e.reason or "") if is_cause else "")
+            lists[list_name] = _latest(lists.get(list_name), listed)
         # A drop for an earlier bounce only repeats that bounce: the bounce itself says when the address failed.
         if (e.event == "bounce" and bounce_fact(e) == "bounced") or list_name == "invalid_emails":
             bounces.append(Bounce(e.timestamp, e.reason or e.response or "", e.refusal_cause or ""))
