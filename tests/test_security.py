@@ -112,15 +112,15 @@ FIELDS = {
         EMPLOYEES: """attachment_ids author_id click_count content delivered_date engagement_summary event_ids
             first_open_date has_secret_links is_alone is_in_chatter
             journey last_open_date machine_click_count machine_open_count mail_message_id
-            mailing_res_id message_id model odoo_id open_count partner_id processed_date recipient refusal_cause res_id resource_ref
-            sent_date sg_message_id status status_reason subject""",
+            mailing_res_id message_id model odoo_id open_count partner_id processed_date recipient refusal_cause
+            res_id resource_ref sent_date sg_message_id status status_reason subject""",
         ADMINISTRATORS: "account_id body consequence_error facts failed_facts is_blacklisted_by_group mail_id",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
             fingerprint icon ip is_final is_machine link machine_explanation machine_reason match name odoo_id
-            partner_id reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status source
-            timestamp tone url_offset user_agent verdict""",
+            partner_id reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id smtp_id
+            smtp_status source timestamp tone url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id url",
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
