@@ -20,6 +20,7 @@ class SendgridAccountCheck(models.Model):
             ("arrivals", "Events Arrive"),
             ("signatures", "Signatures"),
             ("batches", "Processing"),
+            ("refusals", "Sender Accepted"),
             ("key", "API Key"),
             ("webhook", "Webhook"),
             ("clock", "Clock"),
@@ -38,7 +39,7 @@ class SendgridAccountCheck(models.Model):
     finding = fields.Char(
         string="Finding Code", required=True, readonly=True, help="The finding as a code; the message explains it."
     )
-    detail = fields.Char(readonly=True, help="A number or SendGrid's words, which the message contains.")
+    detail = fields.Char(readonly=True, help="Numbers or others' words, which the message contains.")
     message = fields.Char(
         compute="_compute_message", string="Finding", help="Says what the check found, and what to do about it."
     )
@@ -53,14 +54,26 @@ class SendgridAccountCheck(models.Model):
         messages = self._get_messages()
         for check in self:
             message = messages.get(check.finding, check.finding)
+            if check.subject == "refusals" and check.detail:
+                for name, value in zip(("{hour}", "{day}", "{words}"), check.detail.split(" ", 2), strict=False):
+                    message = message.replace(name, value)
             check.message = message.replace("{}", check.detail or "")
 
     @api.model
     def _get_messages(self):
         """Return the message for each finding.
 
-        :return: {finding: message}; ``{}`` in a message stands for the check's detail
+        :return: {finding: message}; ``{}`` in a message stands for the check's detail, ``{hour}``, ``{day}`` and
+            ``{words}`` for the parts of the detail of refusals
         """
+        refused = (
+            self.env._(
+                "E-mails were refused because of the sender, not of the addresses: {hour} in the last hour, {day} "
+                "within "
+                "a day. Most often: “{words}”."
+            )
+            + " "
+        )
         cause = self.env._("{} POSTs were refused within the hour.") + " "
         return {
             "arriving": self.env._("Events come back for what is sent."),
@@ -93,6 +106,29 @@ class SendgridAccountCheck(models.Model):
             + self.env._(
                 "Most likely SendGrid signs with another key than the one stored here: connect the account again, or "
                 "copy the verification key anew. Nothing is lost if that is mended within 24 hours."
+            ),
+            "sender_accepted": self.env._("No e-mail was refused because of the sender within a day."),
+            "refused_authentication": refused
+            + self.env._(
+                "Receivers cannot tell that the e-mails are yours: authenticate the domain at SendGrid (Settings > "
+                "Sender "
+                "Authentication), and look whether its SPF, DKIM and DMARC records can be read."
+            ),
+            "refused_content": refused
+            + self.env._(
+                "Receivers, or SendGrid, take what was sent for spam or for dangerous: look at its text, links and "
+                "attachments."
+            ),
+            "refused_reputation": refused
+            + self.env._(
+                "Receivers do not trust the sending server or domain: see SendGrid's statistics for its reputation, "
+                "authenticate the domain there, and send less at once."
+            ),
+            "refused_quota": refused
+            + self.env._("The account may send no more: look at the plan's limit at SendGrid."),
+            "refused_header": refused
+            + self.env._(
+                "The technical settings of the e-mails (header X-SMTPAPI) were broken: look which module writes them."
             ),
             "processed": self.env._("What was received is processed."),
             "stuck": self.env._(
@@ -147,7 +183,8 @@ class SendgridAccountCheck(models.Model):
 
         :param account: `sendgrid.account` record
         :param findings: {subject: (state, finding, detail or None)}; other subjects keep their result
-        :return: (whether any finding differs from the one before, whether any of these is a problem)
+        :return: (whether the warnings have to be updated, because a finding or the detail of a problem differs from the
+            one before; whether a problem is new)
         """
         now = fields.Datetime.now()
         known = {check.subject: check for check in self.search([("account_id", "=", account.id)])}
@@ -159,6 +196,9 @@ class SendgridAccountCheck(models.Model):
                 values["since"] = now
                 is_changed = True
                 has_new |= state == "problem"
+            elif state == "problem" and check.detail != values["detail"]:
+                # The warnings shall say the present numbers. It is the same problem, so nobody is warned anew.
+                is_changed = True
             if check:
                 check.write(values)
             else:

@@ -1,7 +1,9 @@
 import logging
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from textwrap import shorten
 
 from markupsafe import Markup
 
@@ -10,6 +12,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools.api import client, event_webhook, scopes
+from ..tools.events.refusal import HELD_BACK, generalize, is_recipients_rule, sender_fault
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
@@ -18,6 +21,11 @@ SILENT_AFTER = timedelta(hours=1)
 # Mails that were sent earlier are not examined: an earlier check has noted their silence, and the query stays short.
 SILENT_WITHIN = timedelta(days=1)
 REFUSED_WITHIN = timedelta(hours=1)
+# E-mails that were refused for the sender warn so long. So many of the last are looked at, to name the most frequent
+# words.
+REFUSALS_WITHIN = timedelta(days=1)
+REFUSALS_LOOKED_AT = 5000
+WORDS_LENGTH = 160
 STUCK_AFTER = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30  # seconds
 # Seconds that one call may wait before it is repeated. It is short, because the scheduled action has other accounts to
@@ -90,6 +98,7 @@ class SendgridAccount(models.Model):
             "arrivals": self._check_arrivals(),
             "signatures": self._check_signatures(),
             "batches": self._check_batches(),
+            "refusals": self._check_refusals(),
         }
         findings |= self._check_remote(is_arriving=findings["arrivals"][1] == "arriving")
         is_changed, has_new = self.env["sendgrid.account.check"].sudo()._note(self, findings)
@@ -159,6 +168,43 @@ class SendgridAccount(models.Model):
         if failed := Batch.search_count([("state", "=", "failed"), ("account_id", "=", self.id)]):
             return "problem", "failed", str(failed)
         return "ok", "processed", None
+
+    def _check_refusals(self):
+        """Check whether servers or SendGrid refused e-mails for the sender: the domain, the content, the account.
+
+        Refusals by the recipient's own rules do not count, because nobody here can do anything about them. Nor do drops
+        for an earlier bounce. The detail is: number within the hour, number within the day, the most frequent words.
+        """
+        now = fields.Datetime.now()
+        self.env.flush_all()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT timestamp, left(reason, 1000), smtp_status FROM sendgrid_event
+                    WHERE refusal_cause = 'sender' AND account_id = %s AND timestamp > %s AND email_id IS NOT NULL
+                      AND NOT (event = 'dropped' AND lower(reason) LIKE %s)
+                 ORDER BY timestamp DESC LIMIT %s""",
+                self.id,
+                now - REFUSALS_WITHIN,
+                f"{HELD_BACK}%",
+                REFUSALS_LOOKED_AT,
+            )
+        )
+        # Many replies are alike, so that each is looked at once.
+        said = Counter((generalize(reason), smtp_status or "") for _time, reason, smtp_status in rows)
+        ours = {words for words in said if not is_recipients_rule(*words)}
+        rows = [row for row in rows if (generalize(row[1]), row[2] or "") in ours]
+        if not rows:
+            return "ok", "sender_accepted", None
+        faults, by_fault = Counter(), {}
+        for words in ours:
+            fault = sender_fault(*words)
+            faults[fault] += said[words]
+            by_fault.setdefault(fault, Counter())[words[0] or words[1]] += said[words]
+        # Of equally frequent ones the first by name: two looks at the same e-mails find the same.
+        fault = min(faults, key=lambda name: (-faults[name], name))
+        words = min(by_fault[fault], key=lambda text: (-by_fault[fault][text], text))
+        within_hour = sum(row[0] > now - REFUSED_WITHIN for row in rows)
+        return "problem", f"refused_{fault}", f"{within_hour} {len(rows)} {shorten(words, WORDS_LENGTH)}"
 
     def _check_remote(self, is_arriving):
         """Ask SendGrid about the API key and the webhook. Its answer also shows SendGrid's clock.

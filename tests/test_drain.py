@@ -23,7 +23,8 @@ from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_na
 
 LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_drain"
 FIGURES = (
-    "status status_reason refusal_cause processed_date delivered_date first_open_date last_open_date open_count click_count "
+    "status status_reason refusal_cause processed_date delivered_date first_open_date last_open_date open_count "
+    "click_count "
     "machine_open_count machine_click_count sg_message_id"
 ).split()
 

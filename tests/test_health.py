@@ -284,6 +284,79 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(self._check()["batches"].finding, "processed")
         self.assertFalse(self._activities())
 
+    def _refuse_for_sender(self, count, seconds=0, **fields):
+        fields = {
+            "type": "bounce",
+            "status": "5.7.509",
+            "reason": "550 5.7.509 Access denied, sending domain example.com does not pass DMARC verification",
+            "bounce_classification": "Reputation",
+            **fields,
+        }
+        emails = [self.create_email(f"{self.id()}{seconds}.{number}@example.org") for number in range(count)]
+        self.receive(*(self.relay(email).event("bounce", timestamp=now() - seconds, **fields) for email in emails))
+
+    def test_refused_for_the_sender(self):
+        """Test that refusals for the sender make one warning with number, words and remedy, and nobody else is told."""
+        self.assertEqual(self._check()["refusals"].finding, "sender_accepted")
+        self._refuse_for_sender(20, seconds=60)
+        check = self._check()["refusals"]
+        self.assertEqual((check.state, check.finding), ("problem", "refused_authentication"))
+        for words in ("20 in the last hour", "20 within a day", "does not pass DMARC", "Sender Authentication"):
+            self.assertIn(words, check.message)
+        activity = self._activities()
+        self.assertEqual(len(activity), 1)
+        self.assertIn("does not pass DMARC", activity.note)
+        self.assertFalse(self._activities(self.salesperson))
+        # It goes on: the same activity with the new number.
+        self._refuse_for_sender(5, seconds=120)
+        self._check()
+        self.assertEqual(self._activities(), activity)
+        self.assertIn("25 in the last hour", activity.note)
+        # Whoever has seen it is not told again.
+        activity.action_done()
+        self._refuse_for_sender(1, seconds=180)
+        self._check()
+        self.assertFalse(self._activities())
+        # An hour later it stands, a day later it is over.
+        self.age("sendgrid.event", timedelta(hours=2), "timestamp")
+        self.assertIn("0 in the last hour, 26 within a day", self._check()["refusals"].message)
+        self.age("sendgrid.event", timedelta(hours=22), "timestamp")
+        self.assertEqual(self._check()["refusals"].finding, "sender_accepted")
+        self.assertEqual(self.account.health, "unknown")
+
+    def test_refused_for_others(self):
+        """Test that neither the recipient's own rules, nor addresses, nor drops for an earlier bounce warn."""
+        self._refuse_for_sender(1, status="5.7.133", reason="550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup")
+        self._refuse_for_sender(1, 1, status="5.1.1", reason="550 5.1.1 User unknown")
+        self._refuse_for_sender(1, 2, status="4.2.2", reason="452 4.2.2 over quota")
+        self.assertEqual(self._check()["refusals"].finding, "sender_accepted")
+        self._refuse_for_sender(1, 3 * 24 * 3600)
+        held = self.create_email(f"{self.id()}{3 * 24 * 3600}.0@example.org")
+        self.receive(self.relay(held).event("dropped"))
+        self.assertEqual(held.refusal_cause, "sender")
+        self.assertEqual(self._check()["refusals"].finding, "sender_accepted")
+
+    def test_faults(self):
+        """Test what the administrators are advised, by what most of the refusals are about."""
+        for number, (reason, finding, words) in enumerate(
+            (
+                ("550 5.7.1 Message rejected as spam by content filter", "refused_content", "text, links"),
+                ("554 5.7.1 Client host blocked using zen.spamhaus.org", "refused_reputation", "reputation"),
+                ("550 5.7.26 This mail is unauthenticated", "refused_authentication", "SPF"),
+            )
+        ):
+            with self.subTest(reason):
+                self._refuse_for_sender(number + 2, number * 10, status=None, reason=reason)
+                check = self._check()["refusals"]
+                self.assertEqual(check.finding, finding)
+                self.assertIn(words, check.message)
+        for number, (reason, finding) in enumerate(
+            (("Recipient List over Package Quota", "refused_quota"), ("Invalid SMTPAPI header", "refused_header"))
+        ):
+            emails = [self.create_email(f"{number}.{i}@example.net") for i in range(10 * (number + 1))]
+            self.receive(*(self.relay(email).event("dropped", reason=reason) for email in emails))
+            self.assertEqual(self._check()["refusals"].finding, finding)
+
     def test_compliance(self):
         """Test that SendGrid's actions against the account and other problems share one activity."""
         self.receive(account_event(now() - 60))

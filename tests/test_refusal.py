@@ -7,9 +7,11 @@ from ..tools.events.refusal import (
     bounce_status,
     drop_cause,
     drop_fact,
+    generalize,
     is_recipients_rule,
     refusal_cause,
     refusal_class,
+    sender_fault,
     told_cause,
 )
 
@@ -19,7 +21,8 @@ REPLIES = [
     (
         "address",
         "5.1.1",
-        "550-5.1.1 The email account that you tried to reach does not exist. Please try\r\n550-5.1.1 double-checking the "
+        "550-5.1.1 The email account that you tried to reach does not exist. Please try\r\n550-5.1.1 double-checking "
+        "the "
         "recipient's email address for typos or\r\n550 5.1.1 unnecessary spaces. - gsmtp",
     ),
     (
@@ -31,7 +34,8 @@ REPLIES = [
     (
         "temporary",
         "5.2.1",
-        "550-5.2.1 The user you are trying to contact is receiving mail at a rate that\r\n550-5.2.1 prevents additional "
+        "550-5.2.1 The user you are trying to contact is receiving mail at a rate that\r\n550-5.2.1 prevents "
+        "additional "
         "messages from being delivered. p=ReceivingRatePerm - gsmtp",
     ),
     (
@@ -322,3 +326,16 @@ class TestRefusal(BaseCase):
                 self.assertEqual(is_recipients_rule(reason, status), expected)
                 if reason or status:
                     self.assertEqual(refusal_cause(reason, status, "bounce"), "sender")
+
+    def test_counted_words(self):
+        """Test that what is particular to one message is left out of its words, so that they can be counted."""
+        for number in ("1a2b3c", "9z8y7x"):
+            reason = (
+                f"550-5.7.26 Mail of <ada{number}@example.org> is\r\n550 5.7.26 refused, see https://x/{number} - gsmtp"
+            )
+            self.assertEqual(generalize(reason), "550-5.7.26 Mail of … is refused, see … - gsmtp")
+        self.assertEqual(generalize(""), "")
+        self.assertEqual(sender_fault("550 5.7.26 no"), "authentication")
+        self.assertEqual(sender_fault("", "5.7.509"), "authentication")
+        self.assertEqual(sender_fault("Spam Content"), "content")
+        self.assertEqual(sender_fault(""), "reputation")

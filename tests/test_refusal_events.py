@@ -120,7 +120,7 @@ class TestRefusalEvents(SendgridCase):
                     self.assertEqual(list(second.facts), [fact])
 
     def test_not_behind(self):
-        """Test that a later, a blocked or a foreign account's bounce is not behind a drop, nor that of another address."""
+        """Test that a later, a blocked, or another account's or address's bounce is not behind a drop."""
         other = self.account.copy({"name": "Another"})
         bounces = {
             "later": {},

@@ -1,8 +1,8 @@
 """This module tells why a message was refused or dropped, and which status and fact about it follow.
 
-Only a refusal for the address says something about the contact. Servers also refuse because the mailbox is full, because
-the message is too large, because they do not trust the sender, or because they are busy. SendGrid's ``type`` does not
-tell these apart: it reports a full mailbox, or a broken DMARC record of the sender, as a bounce all the same.
+Only a refusal for the address says something about the contact. Servers also refuse because the mailbox is full, the
+message is too large, they do not trust the sender, or they are busy. SendGrid's ``type`` does not tell these apart: it
+reports a full mailbox, or a broken DMARC record of the sender, as a bounce all the same.
 
 Sources, named beside each entry:
 
@@ -81,7 +81,8 @@ SUBJECTS = {
 # hotmail.com, others for anything else.
 SILENT_SUBJECTS = ("0", "5")
 
-# A code stands anywhere: "550-5.1.1", "(#5.1.1)", "[5.1.1]", "550.5.4.1". Yahoo's "[#4.16.1]" and IP addresses are none.
+# A code stands anywhere: "550-5.1.1", "(#5.1.1)", "[5.1.1]", "550.5.4.1". Yahoo's "[#4.16.1]" and IP addresses are
+# none.
 CODE = re.compile(r"(?:(?<![\d.])|(?<=\b[45]\d\d\.))([45])\.([0-7])\.(\d{1,3})(?!\.?\d)")
 REPLY_CODE = re.compile(r"\A\W*(?:smtp\W{0,3})?([45])\d\d\b")
 # The second and further lines of a reply begin with its codes again, in the middle of a sentence.
@@ -99,15 +100,16 @@ CLASSIFICATIONS = (
     ("volume", "sender"),
 )
 
-# Google: 450 4.2.1 and 550 5.2.1 for a mailbox that gets too much at once (support.google.com/mail/?p=ReceivingRatePerm).
+# Google: 450 4.2.1 and 550 5.2.1 for a mailbox that gets too much at once
+# (support.google.com/mail/?p=ReceivingRatePerm).
 RATE = re.compile(r"receiving (?:e?mail|messages)\b.{0,30}\b(?:rate|quickly|fast)\b|receive limit|at a rate that")
 # Exchange uses 5.7.13 also for groups and folders that take mail of their own organization only (Microsoft: "5.7.13 or
 # 5.7.135").
 NOT_AUTHENTICATED = re.compile(r"not ?authenticated|authentication required|resolver\.rst|public ?folder")
 
-# What servers say without a telling code, in the order of asking: the first that fits tells. Accents are removed from the
-# text beforehand, and a damaged letter is matched by ``\S?``. Who "does not exist" may also be the sender, or only for
-# the moment, so that these words must not stand between.
+# What servers say without a telling code, in the order of asking: the first that fits tells. Accents are removed from
+# the text beforehand, and a damaged letter is matched by ``\S?``. Who "does not exist" may also be the sender, or only
+# for the moment, so that these words must not stand between.
 _WHO = r"(?:users?|recipients?|mailbox(?:es)?|mail ?box|accounts?|addressee|customer|person|alias)"
 _UP_TO = r"(?:(?!sender|\bfrom\b|temporar|connection|\bspf\b|dmarc|polic).){0,70}?"
 _GONE = (
@@ -116,87 +118,225 @@ _GONE = (
 )
 WORDS = (
     # SendGrid itself failed to find or reach the server. It files this under "blocked", and tries at the next mail.
-    ("temporary", r"unable to get mx|error dialing|failed to get ips|i/o timeout"),
-    ("temporary", RATE.pattern),
-    ("sender", r"submission quota|sending (?:limit|quota)|quota of the sender"),
+    (
+        "temporary",
+        (
+            r"unable to get mx",
+            r"error dialing",
+            r"failed to get ips",
+            r"i/o timeout",
+        ),
+    ),
+    ("temporary", (RATE.pattern,)),
+    (
+        "sender",
+        (
+            r"submission quota",
+            r"sending (?:limit|quota)",
+            r"quota of the sender",
+        ),
+    ),
     (
         "mailbox",
-        r"over ?quota|quota\b.{0,30}\b(?:exceed\w*|full|reached|overdrawn)|exceed\w*\b.{0,40}\b(?:quota|storage)|"
-        r"(?:mail ?box|inbox|account|user|recipient)\b.{0,60}\b(?:is|was|has been|almost|storage)? ?\bfull\b|"
-        r"(?:full|overfull) (?:mail ?box|inbox)|mailboxfull|out of storage|storage (?:is )?(?:full|limit)|"
-        r"(?:postfach|mailbox|konto)\b.{0,40}\b(?:voll|uberfullt|uberf\S?llt|ist voll)\b|speicherplatz|kontingent|"
-        r"quota uberschritten|bo\S?ite\b.{0,40}\b(?:pleine|saturee)|quota\b.{0,20}\bdepasse|depassement (?:de|du) quota|"
-        r"casella\b.{0,40}\bpiena|buzon\b.{0,30}\bllen|cuota\b.{0,30}\bexced|caixa\b.{0,40}\bcheia|"
-        r"(?:mailbox|postvak|brievenbus)\b.{0,20}\bvol\b|skrzynka\b.{0,40}\bp\S?el",
+        (
+            r"over ?quota",
+            r"quota\b.{0,30}\b(?:exceed\w*|full|reached|overdrawn)",
+            r"exceed\w*\b.{0,40}\b(?:quota|storage)",
+            r"(?:mail ?box|inbox|account|user|recipient)\b.{0,60}\b(?:is|was|has been|almost|storage)? ?\bfull\b",
+            r"(?:full|overfull) (?:mail ?box|inbox)",
+            r"mailboxfull",
+            r"out of storage",
+            r"storage (?:is )?(?:full|limit)",
+            r"(?:postfach|mailbox|konto)\b.{0,40}\b(?:voll|uberfullt|uberf\S?llt|ist voll)\b",
+            r"speicherplatz",
+            r"kontingent",
+            r"quota uberschritten",
+            r"bo\S?ite\b.{0,40}\b(?:pleine|saturee)",
+            r"quota\b.{0,20}\bdepasse",
+            r"depassement (?:de|du) quota",
+            r"casella\b.{0,40}\bpiena",
+            r"buzon\b.{0,30}\bllen",
+            r"cuota\b.{0,30}\bexced",
+            r"caixa\b.{0,40}\bcheia",
+            r"(?:mailbox|postvak|brievenbus)\b.{0,20}\bvol\b",
+            r"skrzynka\b.{0,40}\bp\S?el",
+        ),
     ),
     (
         "message",
-        r"(?:message|mail|size|e-?mail)\b.{0,40}\b(?:too (?:large|big|long)|exceed\w*\b.{0,40}\b(?:size|limit|maximum))|"
-        r"size (?:limit )?exceed\w*|(?:maximum|max) (?:message |mail )?size|exceed\w*\b.{0,30}\bsize|"
-        r"(?:attachment|file (?:type|extension))s?\b.{0,60}\b(?:not (?:allowed|accepted|permitted)|blocked|prohibited|"
-        r"forbidden|rejected|refused)|(?:nachricht|mail)\b.{0,30}\bzu gro|message trop (?:gros|volumineux|grand)|"
-        r"(?:mensaje|messaggio|mensagem)\b.{0,20}\b(?:demasiado|troppo|muito) grande|line too long|bare (?:lf|line)|"
-        r"smtputf8|8bit",
+        (
+            r"(?:message|mail|size|e-?mail)\b.{0,40}\b(?:too (?:large|big|long)|exceed\w*\b.{0,40}\b(?:size|limit|"
+            r"maximum))",
+            r"size (?:limit )?exceed\w*",
+            r"(?:maximum|max) (?:message |mail )?size",
+            r"exceed\w*\b.{0,30}\bsize",
+            r"(?:attachment|file (?:type|extension))s?\b.{0,60}\b(?:not (?:allowed|accepted|permitted)|blocked|"
+            r"prohibited|forbidden|rejected|refused)",
+            r"(?:nachricht|mail)\b.{0,30}\bzu gro",
+            r"message trop (?:gros|volumineux|grand)",
+            r"(?:mensaje|messaggio|mensagem)\b.{0,20}\b(?:demasiado|troppo|muito) grande",
+            r"line too long",
+            r"bare (?:lf|line)",
+            r"smtputf8",
+            r"8bit",
+        ),
     ),
+    # Of users, mailboxes and accounts, which the sender has none of here.
     (
         "address",
-        rf"\b{_WHO}\b{_UP_TO}{_GONE}|account\b.{{0,20}}\bexpired|"
-        rf"\b(?:unknown|no such|invalid|bad|non-?existent|nonexisting|inactive|disabled|unrecognized) "
-        rf"(?:local |virtual |destination |recipient |user ?|or |illegal ){{0,3}}"
-        rf"(?:users?|recipients?|mailbox(?:es)?|mail ?box|account|alias|person|addressee)\b|"
-        r"no (?:mailbox|account|user|one)\b.{0,30}\b(?:here|by that name|with that|for this)|not a (?:valid|known) (?:user|"
-        r"recipient|mailbox)|user ?unknown|(?:recipient|mailbox) ?not ?found|does ?n[o']t have an? .{0,40}account|"
-        r"(?:recipient|user) does ?n[o']t exist|left the company|no longer (?:works|with us|employed|in use|active)|"
-        r"null mx|recipient address(?:es)? rejected: (?:access denied|user|unknown|undeliverable|no such|not found)",
+        (
+            rf"\b{_WHO}\b{_UP_TO}{_GONE}",
+            r"account\b.{0,20}\bexpired",
+            r"\b(?:unknown|no such|invalid|bad|non-?existent|nonexisting|inactive|disabled|unrecognized) (?:local |"
+            r"virtual |destination |recipient |user ?|or |illegal ){0,3}(?:users?|recipients?|mailbox(?:es)?|"
+            r"mail ?box|account|alias|person|addressee)\b",
+            r"no (?:mailbox|account|user|one)\b.{0,30}\b(?:here|by that name|with that|for this)",
+            r"not a (?:valid|known) (?:user|recipient|mailbox)",
+            r"user ?unknown",
+            r"(?:recipient|mailbox) ?not ?found",
+            r"does ?n[o']t have an? .{0,40}account",
+            r"(?:recipient|user) does ?n[o']t exist",
+            r"left the company",
+            r"no longer (?:works|with us|employed|in use|active)",
+            r"null mx",
+            r"recipient address(?:es)? rejected: (?:access denied|user|unknown|undeliverable|no such|not found)",
+        ),
     ),
+    # The same in German, French, Spanish, Italian, Portuguese, Dutch and Polish.
     (
         "address",
-        r"unbekannte\w? (?:empf\S{0,3}nger|benutzer|adresse|mailadresse)|(?:empf\S{0,3}nger|benutzer|adresse|postfach|konto|"
-        r"mailbox|teilnehmer)\w*\b.{0,60}\b(?:unbekannt|existiert nicht|nicht (?:gefunden|bekannt|vorhanden|g\S?ltig)|"
-        r"gibt es nicht|ung\S{0,2}ltig|deaktiviert|gesperrt)|"
-        r"(?:utilisateur|destinataire|adresse|compte|bo\S?ite)\b.{0,60}\b(?:inconnue?|inexistante?|introuvable|invalide|"
-        r"desactivee?|n.existe (?:pas|plus))|"
-        r"(?:usuario|destinatario|cuenta|buzon|direccion)\b.{0,60}\b(?:desconocid[oa]|inexistente|no existe|no encontrad[oa]|"
-        r"invalid[oa])|(?:utente|destinatario|indirizzo|casella)\b.{0,60}\b(?:sconosciut[oa]|inesistente|non esiste|"
-        r"non valid[oa]|disattivat[oa])|"
-        r"(?:usuario|destinatario|conta|caixa|endereco)\b.{0,60}\b(?:desconhecid[oa]|inexistente|nao existe|invalid[oa])|"
-        r"(?:gebruiker|ontvanger|adres|mailbox)\b.{0,40}\b(?:onbekend|bestaat niet)|onbekende (?:gebruiker|ontvanger)|"
-        r"(?:uzytkownik|adres|konto|skrzynka|odbiorca)\b.{0,40}\b(?:nie istnieje|nieznany)|nie ma takiego konta",
+        (
+            r"unbekannte\w? (?:empf\S{0,3}nger|benutzer|adresse|mailadresse)",
+            r"(?:empf\S{0,3}nger|benutzer|adresse|postfach|konto|mailbox|teilnehmer)\w*\b.{0,60}\b(?:unbekannt|"
+            r"existiert nicht|nicht (?:gefunden|bekannt|vorhanden|g\S?ltig)|gibt es nicht|ung\S{0,2}ltig|deaktiviert|"
+            r"gesperrt)",
+            r"(?:utilisateur|destinataire|adresse|compte|bo\S?ite)\b.{0,60}\b(?:inconnue?|inexistante?|introuvable|"
+            r"invalide|desactivee?|n.existe (?:pas|plus))",
+            r"(?:usuario|destinatario|cuenta|buzon|direccion)\b.{0,60}\b(?:desconocid[oa]|inexistente|no existe|"
+            r"no encontrad[oa]|invalid[oa])",
+            r"(?:utente|destinatario|indirizzo|casella)\b.{0,60}\b(?:sconosciut[oa]|inesistente|non esiste|"
+            r"non valid[oa]|disattivat[oa])",
+            r"(?:usuario|destinatario|conta|caixa|endereco)\b.{0,60}\b(?:desconhecid[oa]|inexistente|nao existe|"
+            r"invalid[oa])",
+            r"(?:gebruiker|ontvanger|adres|mailbox)\b.{0,40}\b(?:onbekend|bestaat niet)",
+            r"onbekende (?:gebruiker|ontvanger)",
+            r"(?:uzytkownik|adres|konto|skrzynka|odbiorca)\b.{0,40}\b(?:nie istnieje|nieznany)",
+            r"nie ma takiego konta",
+        ),
     ),
     (
         "sender",
-        r"\b(?:spf|dkim|dmarc|domainkeys)\b|sender policy framework|unauthenticated|not authenticated|"
-        r"authentication (?:is )?(?:required|failed|check)|black ?-?list|block ?-?list|deny ?-?list|\b[dr]bl\b|dnsbl|spamhaus|"
-        r"spamcop|barracuda|senderscore|reputation|\bspam\w*|junk|unsolicited|bulk (?:e?mail|sender)|complaint|phish|"
-        r"virus|malware|(?:sender|absender|expediteur|remitente|mittente|from address|mail from)\b.{0,80}\b(?:reject\w*|"
-        r"denied|block\w*|verif\w*|invalid|not (?:allowed|exist|accepted|found|permitted)|unknown|refused|bann\w*|"
-        r"abgelehnt|gesperrt|unbekannt|refuse|rejete|rechazad|rifiutat)|"
-        r"(?:rejected|denied|blocked|invalid|unknown|bad|banned) (?:the )?sender|sender verif|reverse (?:dns|hostname)|\bptr\b|"
-        r"\brdns\b|\b[eh][eh]lo\b|\bbanned\b|\bblocked\b|polic(?:y|ies)|content\b.{0,40}\b(?:reject\w*|denied|"
-        r"not (?:allowed|accepted)|refused|filter)|administrative prohibition|(?<!relay )access denied|unusual rate|rate limit|"
-        r"too many (?:messages|e?mails)|not authori[sz]ed|unauthori[sz]ed|richtlinie|gesperrt|sperrliste|liste noire",
+        (
+            r"\b(?:spf|dkim|dmarc|domainkeys)\b",
+            r"sender policy framework",
+            r"unauthenticated",
+            r"not authenticated",
+            r"authentication (?:is )?(?:required|failed|check)",
+            r"black ?-?list",
+            r"block ?-?list",
+            r"deny ?-?list",
+            r"\b[dr]bl\b",
+            r"dnsbl",
+            r"spamhaus",
+            r"spamcop",
+            r"barracuda",
+            r"senderscore",
+            r"reputation",
+            r"\bspam\w*",
+            r"junk",
+            r"unsolicited",
+            r"bulk (?:e?mail|sender)",
+            r"complaint",
+            r"phish",
+            r"virus",
+            r"malware",
+            r"(?:sender|absender|expediteur|remitente|mittente|from address|mail from)\b.{0,80}\b(?:reject\w*|denied|"
+            r"block\w*|verif\w*|invalid|not (?:allowed|exist|accepted|found|permitted)|unknown|refused|bann\w*|"
+            r"abgelehnt|gesperrt|unbekannt|refuse|rejete|rechazad|rifiutat)",
+            r"(?:rejected|denied|blocked|invalid|unknown|bad|banned) (?:the )?sender",
+            r"sender verif",
+            r"reverse (?:dns|hostname)",
+            r"\bptr\b",
+            r"\brdns\b",
+            r"\b[eh][eh]lo\b",
+            r"\bbanned\b",
+            r"\bblocked\b",
+            r"polic(?:y|ies)",
+            r"content\b.{0,40}\b(?:reject\w*|denied|not (?:allowed|accepted)|refused|filter)",
+            r"administrative prohibition",
+            r"(?<!relay )access denied",
+            r"unusual rate",
+            r"rate limit",
+            r"too many (?:messages|e?mails)",
+            r"not authori[sz]ed",
+            r"unauthori[sz]ed",
+            r"richtlinie",
+            r"gesperrt",
+            r"sperrliste",
+            r"liste noire",
+        ),
     ),
     (
         "temporary",
-        r"gr[ea]y-? ?list|temporar|try (?:again|later)|retry|later|timed? ?-?out|connection (?:refused|reset|lost|closed|"
-        r"dropped|timed)|too many connections|no route to host|network is unreachable|service (?:not |un)available|busy|"
-        r"overload|congest|system (?:is )?full|insufficient (?:system |disk )?(?:storage|space|resources)|"
-        r"resources (?:are )?unavailable|delivery time|message expired|\bexpired\b|local error|internal (?:server )?error|"
-        r"system error|dns|loop|hop count|too many hops|spater|vor\S?bergehend|plus tard|reessay|mas tarde|piu tardi|"
-        r"mais tarde|pozniej",
+        (
+            r"gr[ea]y-? ?list",
+            r"temporar",
+            r"try (?:again|later)",
+            r"retry",
+            r"later",
+            r"timed? ?-?out",
+            r"connection (?:refused|reset|lost|closed|dropped|timed)",
+            r"too many connections",
+            r"no route to host",
+            r"network is unreachable",
+            r"service (?:not |un)available",
+            r"busy",
+            r"overload",
+            r"congest",
+            r"system (?:is )?full",
+            r"insufficient (?:system |disk )?(?:storage|space|resources)",
+            r"resources (?:are )?unavailable",
+            r"delivery time",
+            r"message expired",
+            r"\bexpired\b",
+            r"local error",
+            r"internal (?:server )?error",
+            r"system error",
+            r"dns",
+            r"loop",
+            r"hop count",
+            r"too many hops",
+            r"spater",
+            r"vor\S?bergehend",
+            r"plus tard",
+            r"reessay",
+            r"mas tarde",
+            r"piu tardi",
+            r"mais tarde",
+            r"pozniej",
+        ),
     ),
+    # What could also have been said of the sender, or for the moment.
     (
         "address",
-        r"mail ?box (?:is )?(?:un|not )available|recipient\w*\b.{0,40}\b(?:reject\w*|refused|denied|invalid)|"
-        r"(?:e-?mail )?address(?:es)?\b.{0,60}\b(?:reject\w*|unknown|invalid|n[o']t exist\w*|not found|not valid|no longer)|"
-        r"(?:domain|host)\b.{0,60}\b(?:unknown|not found|n[o']t exist\w*|no longer|does not accept)|nxdomain|"
-        r"(?:unknown|no such) (?:domain|host)|unrout\w+ address|undeliverable|(?:does|will) not accept (?:any )?e?-?mail",
+        (
+            r"mail ?box (?:is )?(?:un|not )available",
+            r"recipient\w*\b.{0,40}\b(?:reject\w*|refused|denied|invalid)",
+            r"(?:e-?mail )?address(?:es)?\b.{0,60}\b(?:reject\w*|unknown|invalid|n[o']t exist\w*|not found|not valid|"
+            r"no longer)",
+            r"(?:domain|host)\b.{0,60}\b(?:unknown|not found|n[o']t exist\w*|no longer|does not accept)",
+            r"nxdomain",
+            r"(?:unknown|no such) (?:domain|host)",
+            r"unrout\w+ address",
+            r"undeliverable",
+            r"(?:does|will) not accept (?:any )?e?-?mail",
+        ),
     ),
 )
-WORDS = tuple((cause, re.compile(pattern)) for cause, pattern in WORDS)
+WORDS = tuple((cause, re.compile("|".join(phrases))) for cause, phrases in WORDS)
 
-# SendGrid's reasons for a drop begin so (Twilio docs: Event Webhook reference; in lower case), each with the fact and the
-# cause. "Invalid SMTPAPI header" stands before "Invalid" and "Invalid Address", because the first that fits counts.
+# SendGrid's reasons for a drop begin so (Twilio docs: Event Webhook reference; in lower case), each with the fact and
+# the cause. "Invalid SMTPAPI header" stands before "Invalid" and "Invalid Address", because the first that fits counts.
 HELD_BACK = "bounced address"
 DROPS = (
     (HELD_BACK, "dropped_bounced", ""),
@@ -224,8 +364,8 @@ RULE_CODES = {
     "7.507",  # Microsoft: blocked by the recipient's organization
     "7.513",  # Microsoft: on the block list of the recipient's domain
 }
-# Google ends a refusal by its customer's rules with "gcdp". Exchange names the component: RESOLVER.RST restricts senders,
-# TRANSPORT.RULES are the rules of an organization. Greylisting puts off whoever writes for the first time.
+# Google ends a refusal by its customer's rules with "gcdp". Exchange names the component: RESOLVER.RST restricts
+# senders, TRANSPORT.RULES are the rules of an organization. Greylisting puts off whoever writes for the first time.
 RULE_WORDS = re.compile(
     r"resolver\.rst|transport\.rules|\bgcdp\b|sendernotauthenticated|not ?authenticated (?:for|by)|"
     r"not (?:on|in) (?:the |its |their )?(?:allowed|approved|accepted)|allowed-senders|"
@@ -234,6 +374,22 @@ RULE_WORDS = re.compile(
     r"not (?:allowed|authori[sz]ed|permitted) to (?:send|post|write)\b.{0,40}\b(?:group|list|recipient|mailbox|user|"
     r"address)|gr[ea]y-? ?list"
 )
+# What the sender can do about a refusal differs: the first fault whose words fit counts, else it is the reputation.
+FAULTS = (
+    ("header", re.compile(r"\Ainvalid smtpapi")),
+    ("quota", re.compile(r"\Arecipient list over|submission quota|sending (?:limit|quota)")),
+    (
+        "authentication",
+        re.compile(
+            r"\b(?:spf|dkim|dmarc|domainkeys)\b|sender policy|authenticat|[45]\.7\.(?:2[0-9]|509)\b|\bptr\b|"
+            r"reverse (?:dns|hostname)|sender (?:address|verif|domain)|[45]\.1\.[78]\b"
+        ),
+    ),
+    ("content", re.compile(r"content|\bspam\b|virus|malware|phish|unsolicited|\burls?\b|\blinks?\b")),
+)
+# What differs between replies that say the same: addresses, numbers, names of sessions and servers.
+KEPT = re.compile(r"(?:[45]\d\d-?)?(?:[45]\.\d{1,3}\.\d{1,3})?")
+PARTICULAR = re.compile(r"\S*@\S*|https?://\S*|\S*\d\S*\d\S*")
 # Microsoft reserves these details of subject 7 for the rules of an organization (mail flow rules).
 RULE_DETAILS = range(900, 1000)
 
@@ -267,8 +423,8 @@ def refusal_cause(reason: str = "", smtp_status: str = "", bounce_type: str = ""
 def drop_cause(reason: str) -> str:
     """Tell why SendGrid did not try to deliver: one of `CAUSES`, or ``""``.
 
-    It is empty for a drop because of an earlier bounce (`is_held_back`), whose cause is that bounce's, and for recipients
-    who do not want the mail.
+    It is empty for a drop because of an earlier bounce (`is_held_back`), whose cause is that bounce's, and for
+    recipients who do not want the mail.
     """
     return _find_drop(reason)[2]
 
@@ -365,6 +521,28 @@ def is_recipients_rule(reason: str = "", smtp_status: str = "") -> bool:
     return bool(RULE_WORDS.search(text))
 
 
+def sender_fault(reason: str = "", smtp_status: str = "") -> str:
+    """Tell what a refusal for the `sender` is about: ``authentication``, ``content``, ``quota``, ``header`` of the "
+    "mail,
+    or ``reputation``.
+    """
+    text = _clean(f"{reason or ''} {smtp_status or ''}")
+    return next((fault for fault, words in FAULTS if words.search(text)), "reputation")
+
+
+def generalize(reason: str) -> str:
+    """Return a server's words without what is particular to one message, so that equal refusals can be counted.
+
+    The enhanced code stays.
+    """
+
+    def keep_code(match: re.Match[str]) -> str:
+        return match[0] if KEPT.fullmatch(match[0]) else "…"
+
+    text = CONTINUATION.sub(" ", (reason or "")[:READ_LENGTH])
+    return " ".join(PARTICULAR.sub(keep_code, text).split())
+
+
 def _codes(*texts: str) -> Iterator[Code]:
     for text in texts:
         for match in CODE.finditer((text or "")[:READ_LENGTH]):
@@ -372,7 +550,8 @@ def _codes(*texts: str) -> Iterator[Code]:
 
 
 def _cause_of_code(code: Code, reason: str) -> str:
-    """Return the cause that a code tells, ``""`` if it tells none. Some codes have two meanings, told apart by words."""
+    """Return the cause that a code tells, ``""`` if it tells none. Some codes have two meanings, told apart by "
+    "words."""
     subject = code.detail.partition(".")[0]
     if subject in SILENT_SUBJECTS:
         return ""
@@ -381,8 +560,8 @@ def _cause_of_code(code: Code, reason: str) -> str:
     if not code.is_transient:
         if code.detail == "2.1" and RATE.search(_clean(reason)):
             return "temporary"
-        # Microsoft: "Recipient address rejected: Access denied" is an address that does not exist. Without "recipient" it
-        # is a server that does not answer (IANA), or that is not responsible for the domain (Microsoft).
+        # Microsoft: "Recipient address rejected: Access denied" is an address that does not exist. Without "recipient"
+        # it is a server that does not answer (IANA), or that is not responsible for the domain (Microsoft).
         if code.detail == "4.1" and "recipient" in _clean(reason):
             return "address"
         if code.detail == "7.13" and NOT_AUTHENTICATED.search(_clean(reason)):
