@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 from odoo import api, models
 from odoo.tools import SQL
 
-from ..tools.events.event import SOURCES, TIME_TOLERANCE, StoredEvent, is_same
+from ..tools.events.event import SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
 from ..tools.times import to_datetime
 from . import bulk
 
@@ -27,6 +27,18 @@ TOLD = (
     "odoo_id",
     "fingerprint",
 )
+# The columns that tell whether a report is of an event that is stored; see `tools.events.event.is_repeated`.
+IDENTIFYING = (
+    "id",
+    "fingerprint",
+    "event",
+    "timestamp",
+    "source",
+    "ip",
+    "user_agent",
+    "sg_machine_open",
+    "is_final",
+)
 # The columns by which two reports are compared; see `tools.events.event.is_same`.
 COMPARED = (
     "id",
@@ -41,6 +53,9 @@ COMPARED = (
     "bounce_type",
     "asm_group_id",
     "reason",
+    "ip",
+    "user_agent",
+    "is_final",
 )
 
 
@@ -80,10 +95,12 @@ class SendgridIngest(models.AbstractModel):
         emails = replaced
         # New events may teach a message key, by which earlier events find their document. Attach these first, so that
         # the new events are compared with them.
+        attached = emails.browse()
         if Match._has_unknown(keys):
-            emails |= Match._match_by_keys(keys)
+            attached = Match._match_by_keys(keys)
+            emails |= attached
             keys = {}
-        new, matches = self._drop_poorer_reports(new, matches, duplicates)
+        new, matches = self._drop_poorer_reports(new, matches, duplicates, attached)
         added = defaultdict(list)
         for (_batch, event), (_match, document) in zip(new, matches, strict=True):
             if document:
@@ -112,32 +129,41 @@ class SendgridIngest(models.AbstractModel):
         """Return the fingerprints of the events that are stored already.
 
         If Odoo has asked for an event (its ``source`` is set), and the webhook reports it now, the stored event is
-        deleted and does not count as known, because the webhook tells more.
+        deleted and does not count as known, because the webhook tells more. A stored event may have the fingerprint
+        that an earlier version gave it; what is returned are the present ones.
 
         :param received: as for `_ingest`
         :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted)
         """
         Event = self.env["sendgrid.event"]
-        Event.flush_model(["fingerprint", "source"])
-        rows = self.env.execute_query(
-            SQL(
-                "SELECT fingerprint, source FROM sendgrid_event WHERE fingerprint = ANY(%s)",
-                [event.fingerprint for _batch, event in received],
-            )
-        )
-        known = {fingerprint for fingerprint, _source in rows}
-        replaced = Event.browse()
-        if any(source for _fingerprint, source in rows):
-            told = {event.fingerprint for batch, event in received if batch.source == "webhook"}
-            told &= {fingerprint for fingerprint, source in rows if source}
-            replaced = Event.search([("fingerprint", "in", list(told))])
-            known -= told
+        named = [
+            (name, batch.source, event)
+            for batch, event in received
+            for name in (event.fingerprint, event.former_fingerprint)
+            if name
+        ]
+        names = list({name for name, _source, _event in named})
+        stored = Event._read_stored(SQL("fingerprint = ANY(%s)", names), IDENTIFYING)
+        twins = {twin.fingerprint: twin for twin in stored}
+        known, asked_for, told, replaced = set(), set(), set(), set()
+        for name, source, event in named if twins else ():
+            twin = twins.get(name)
+            if not twin or (name != event.fingerprint and not is_repeated(event, source, twin)):
+                continue
+            if twin.source == "webhook":
+                known.add(event.fingerprint)
+            elif source == "webhook":
+                told.add(event.fingerprint)
+                replaced.add(twin.id)
+            else:
+                asked_for.add(event.fingerprint)
+        replaced = Event.browse(sorted(replaced))
         emails = replaced.email_id
         replaced.unlink()
-        return known, emails
+        return known | (asked_for - told), emails
 
     @api.model
-    def _drop_poorer_reports(self, new, matches, duplicates):
+    def _drop_poorer_reports(self, new, matches, duplicates, attached):
         """Drop the reports of which another source knows more. Stored ones are deleted, new ones count as duplicates.
 
         SendGrid's history and its lists tell fewer details than its webhook. So their reports of one interaction have
@@ -146,11 +172,13 @@ class SendgridIngest(models.AbstractModel):
         :param new: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
         :param matches: list of their matches in the same order, as `sendgrid.match._match` returns them
         :param duplicates: `Counter` by batch, to which dropped new reports are added
+        :param attached: documents (`sendgrid.email`) that have just got stored reports, which were not compared then
         :return: ``new`` and ``matches`` without the dropped reports
         """
         asked_for = any(batch.source != "webhook" for batch, _event in new)
         reports = defaultdict(list)
-        for event in self._read_reports({found.id for _match, found in matches if found}, asked_for):
+        email_ids = {found.id for _match, found in matches if found} | set(attached.ids)
+        for event in self._read_reports(email_ids, asked_for or attached):
             reports[event.email_id].append((event.source, event))
         if not asked_for and not reports:
             return new, matches
@@ -172,6 +200,9 @@ class SendgridIngest(models.AbstractModel):
     @api.model
     def _is_better(self, other, source, event):
         other_source, other_event = other
+        if other_source == source:
+            # SendGrid's two histories do not tell the same details.
+            return says_more(other_event, event)
         tolerance = TIME_TOLERANCE if source == "suppressions" else 0
         return SOURCES.index(other_source) < SOURCES.index(source) and is_same(other_event, event, tolerance)
 

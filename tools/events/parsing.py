@@ -9,6 +9,7 @@ named in `Event.unread`.
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,7 +97,23 @@ def _parse_event(element: Any) -> Event:
     event = Event(name, timestamp, recipient, **values)
     if unread:
         event.unread = ",".join(unread)
+    for key in FORMERLY_READ.get(name, ()):
+        if key in element:
+            _note_former(event, element, key)
     return event
+
+
+def _note_former(event: Event, element: dict[str, Any], key: str) -> None:
+    """Note what version 19.0.1.0.0 read from a field, if that made the fingerprint another one.
+
+    It read these fields of all kinds of event, and kept the case of the type. What it could not use cost the event, so
+    that nothing was stored.
+    """
+    field = _FIELDS[key]
+    with suppress(EventError):
+        value = read_text(element, key) if key == "type" else field.read(element[key], key, field.limit)
+        if value not in (None, "", getattr(event, field.attribute)):
+            event.former = {**(event.former or {}), field.attribute: value}
 
 
 def read_text(element: dict[str, Any], key: str, limit: int = MAX_TEXT) -> str:
@@ -252,6 +269,15 @@ FIELDS_OF_KIND = {
     "group_unsubscribe": _get_fields("ip", "useragent", "url", "asm_group_id"),
     "group_resubscribe": _get_fields("ip", "useragent", "url", "asm_group_id"),
     ACCOUNT_EVENT: _get_fields("type"),
+}
+# {SendGrid's name of the event: the fields of the fingerprint that version 19.0.1.0.0 read otherwise}
+FORMERLY_READ = {
+    kind: tuple(
+        key
+        for key in ("url", "url_offset", "attempt", "asm_group_id", "type")
+        if (_FIELDS[key] in fields) == (key == "type")
+    )
+    for kind, fields in FIELDS_OF_KIND.items()
 }
 # Nobody knows which fields a kind of event has that SendGrid invents one day: rather show too much of it. Only "type" is
 # left out, because it says something about bounces and accounts, and is the likeliest name of a custom argument.
