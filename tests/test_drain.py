@@ -628,6 +628,22 @@ class TestDrain(SendgridCase):
     # TWO IN ONE SECOND
     # ------------------------------------------------------------
 
+    def test_natural_order(self):
+        """Test that events of one second are listed in their natural order, however they arrived."""
+        email = self.create_email()
+        message = self.relay(email)
+        names = "processed deferred delivered open click dropped bounce spamreport group_resubscribe group_unsubscribe"
+        names = [*names.split(), "unsubscribe", "something_new"]
+        for name in sorted(names):
+            self.receive(message.event(name, timestamp=self.after(email, 60)))
+        self.receive(message.event("open", timestamp=self.after(email, 61)))
+        expected = ["open", *reversed(names)]
+        self.assertEqual(email.event_ids.mapped("event"), expected)
+        self.assertEqual(email.event_ids.sorted().mapped("event"), expected)
+        found = self.Event.search([("email_id", "=", email.id)])
+        self.assertEqual(found.mapped("event"), expected)
+        self.assertEqual(self.Event.search([("email_id", "=", email.id)], limit=3), found[:3])
+
     def test_two_open_in_one_second(self):
         """Test that a machine and a person who open in the same second are two, whoever is reported first."""
         prefetch = {"ip": "198.51.100.1", "useragent": "Mozilla/5.0", "sg_machine_open": True}

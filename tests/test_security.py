@@ -119,7 +119,7 @@ FIELDS = {
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
             fingerprint icon ip is_final is_machine link machine_explanation machine_reason match name odoo_id
-            partner_id reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status source
+            partner_id rank reason recipient response sg_event_id sg_machine_open sg_message_id smtp_id smtp_status source
             timestamp tone unread unread_explanation url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id url",
     },

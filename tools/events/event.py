@@ -12,6 +12,22 @@ ENGAGEMENT_EVENTS = ("open", "click", "spamreport", "unsubscribe", "group_unsubs
 ACCOUNT_EVENT = "account_status_change"
 # Several programs can do these at once, each of which SendGrid reports by itself.
 INTERACTIONS = ("open", "click")
+# What happens within one second is told in this order (see `get_rank`): what was refused or complained about has been
+# on its way before, a machine opens a mail before the server refuses it, and of leaving a group and coming back leaving
+# is the last word, as in `fold`.
+NATURAL_ORDER = (
+    "processed",
+    "deferred",
+    "delivered",
+    "open",
+    "click",
+    "dropped",
+    "bounce",
+    "spamreport",
+    "group_resubscribe",
+    "group_unsubscribe",
+    "unsubscribe",
+)
 # The sample events of SendGrid's button "Test Your Integration" are about this address.
 TEST_RECIPIENT = "example@test.com"
 MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a dozen events
@@ -109,6 +125,14 @@ class StoredEvent(Event):
     verdict: str = ""
     machine_reason: str = ""
     is_final: bool = False
+
+
+def get_rank(name: str) -> int:
+    """Return the place of a kind of event among others of the same second; kinds that are not known come last.
+
+    :param name: SendGrid's name of the event
+    """
+    return NATURAL_ORDER.index(name) if name in NATURAL_ORDER else len(NATURAL_ORDER)
 
 
 def _list_identity(event: Event) -> tuple[str | int | None, ...]:
