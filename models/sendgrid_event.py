@@ -145,6 +145,7 @@ class SendgridEvent(models.Model):
     _fingerprint_uniq = models.UniqueIndex("(fingerprint)", "This event is known already.")
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
     _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
+    _unknown_idx = models.Index("(account_id, id) WHERE match = 'unknown'")
     _asked_for_idx = models.Index("(email_id) WHERE source IS NOT NULL")
 
     @api.model

@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 from odoo import api, models
 from odoo.tools import SQL
 
-from ..tools.events.event import SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
+from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
 from ..tools.times import to_datetime
 from . import bulk
 
@@ -27,6 +27,8 @@ TOLD = (
     "odoo_id",
     "fingerprint",
 )
+# The matches of events about e-mails that other programs have sent.
+FOREIGN = ("unknown", "foreign")
 # The columns that tell whether a report is of an event that is stored; see `tools.events.event.is_repeated`.
 IDENTIFYING = (
     "id",
@@ -80,6 +82,7 @@ class SendgridIngest(models.AbstractModel):
         """
         Match = self.env["sendgrid.match"]
         shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        received, foreign = self._set_aside_foreign(received)
         # If several batches report the same event, the webhook's report comes first and stays.
         order = {id_: SOURCES.index(columns["source"] or "webhook") for id_, columns in shared.items()}
         received = sorted(received, key=lambda told: order[told[0].id])
@@ -122,7 +125,63 @@ class SendgridIngest(models.AbstractModel):
         events = events.browse(about_account)
         events.account_id._apply_account_events(events)
         unmatched = Counter(batch for (batch, _event), (_match, found) in zip(new, matches, strict=True) if not found)
+        unmatched.update(batch for batch, _event in foreign)
+        foreign += [told for told, (match, _found) in zip(new, matches, strict=True) if match in FOREIGN]
+        self.env["sendgrid.account.foreign"]._add(
+            # Batches that are processed again have been counted, and those that Odoo asked for repeat what was told.
+            Counter((batch, event.event) for batch, event in foreign if not self._is_counted(batch))
+        )
         return unmatched, duplicates, emails
+
+    @api.model
+    def _is_counted(self, batch):
+        return batch.event_count or batch.source != "webhook"
+
+    @api.model
+    def _set_aside_foreign(self, received):
+        """Set aside the events of SendGrid's newsletters, which are not stored unless their account says so.
+
+        There can be hundreds of thousands on one day, about people that Odoo may not know. Those stay that tell how
+        things stand with an address of ours: somebody can attach them by hand.
+
+        :param received: as for `_ingest`
+        :return: (``received`` without them, list of those that were set aside)
+        """
+        keeping = {batch: batch.account_id.keep_foreign_events for batch in dict(received)}
+        suspects = [told for told in received if told[1].is_marketing and not keeping[told[0]]]
+        if not suspects:
+            return received, []
+        own = self._get_own_addresses({event.recipient for _b, event in suspects if event.event in ADDRESS_EVENTS})
+        suspects = [
+            (batch, event)
+            for batch, event in suspects
+            if not (event.event in ADDRESS_EVENTS and event.recipient in own)
+        ]
+        matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in suspects])
+        foreign = [told for told, (match, _found) in zip(suspects, matches, strict=True) if match == "unknown"]
+        set_aside = {id(event) for _batch, event in foreign}
+        return [told for told in received if id(told[1]) not in set_aside], foreign
+
+    @api.model
+    def _get_own_addresses(self, addresses):
+        """Return those of some addresses that a contact, a lead or a document has.
+
+        :param addresses: set of addresses in lower case
+        """
+        addresses = [address for address in addresses if address]
+        if not addresses:
+            return set()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email_normalized FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
+                   UNION
+                   SELECT email_normalized FROM crm_lead WHERE email_normalized = ANY(%(addresses)s)
+                   UNION
+                   SELECT recipient FROM sendgrid_email WHERE recipient = ANY(%(addresses)s)""",
+                addresses=addresses,
+            )
+        )
+        return {address for (address,) in rows}
 
     @api.model
     def _get_known_fingerprints(self, received):

@@ -42,6 +42,7 @@ MODELS = {
     "sendgrid.account.connect.step": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.account.day": {"read": ADMINISTRATORS},
     "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.account.foreign": {"read": ADMINISTRATORS},
     "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
     "sendgrid.drain": {},
@@ -86,7 +87,8 @@ FIELDS = {
     "sendgrid.account": {
         ADMINISTRATORS: """act_on_events active api_key check_ids click_tracking company_id compliance_date
             compliance_status connection_date connection_state duplicate_count event_count event_graph event_lag
-            failed_batch_count group_unsubscribe_action health last_event_date mail_server_ids name open_tracking
+            failed_batch_count foreign_count foreign_explanation group_unsubscribe_action health keep_foreign_events
+            last_event_date mail_server_ids name open_tracking
             pending_batch_count previous_verification_key previous_verification_key_end previous_webhook_id
             previous_webhook_token refused_count refused_hint region rejected_count signature_max_age today_event_count
             tracking_settings_date unmatched_count verification_key webhook_created webhook_id webhook_token
@@ -104,6 +106,7 @@ FIELDS = {
             rejected_count unmatched_count""",
     },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
+    "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
         ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
             message_count message_ids_left new_count progress state windows""",

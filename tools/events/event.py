@@ -28,6 +28,8 @@ NATURAL_ORDER = (
     "group_unsubscribe",
     "unsubscribe",
 )
+# These tell how things stand with an address, whoever has written to it.
+ADDRESS_EVENTS = ("bounce", "dropped", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
 # The sample events of SendGrid's button "Test Your Integration" are about this address.
 TEST_RECIPIENT = "example@test.com"
 MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a dozen events
@@ -70,8 +72,10 @@ class Event:
     # These have no annotation because they are no fields. An event that just came has its details, see
     # `engagement.judge`. `former` is {attribute: value} of what version 19.0.1.0.0 read from the same report and this
     # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
+    # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
     is_final = False
     former = None
+    is_marketing = False
 
     @property
     def message_key(self) -> str:

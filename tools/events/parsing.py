@@ -97,6 +97,9 @@ def _parse_event(element: Any) -> Event:
     event = Event(name, timestamp, recipient, **values)
     if unread:
         event.unread = ",".join(unread)
+    for key in MARKETING:
+        if element.get(key):
+            event.is_marketing = True
     for key in FORMERLY_READ.get(name, ()):
         if key in element:
             _note_former(event, element, key)
@@ -282,5 +285,7 @@ FORMERLY_READ = {
 # Nobody knows which fields a kind of event has that SendGrid invents one day: rather show too much of it. Only "type" is
 # left out, because it says something about bounces and accounts, and is the likeliest name of a custom argument.
 ALL_FIELDS = tuple(field for field in _FIELDS.values() if field.key != "type")
+# One of these is in each event of SendGrid's Marketing Campaigns, new and old (Twilio docs: Event Webhook reference).
+MARKETING = ("mc_stats", "singlesend_id", "marketing_campaign_id")
 # The vendor documents that a dropped event may have no address; account events are about nobody.
 ADDRESSED = frozenset(DELIVERY_EVENTS + ENGAGEMENT_EVENTS) - {"dropped"}
