@@ -18,6 +18,7 @@ from . import (
     sendgrid_account_connection,
     sendgrid_account_day,
     sendgrid_account_figures,
+    sendgrid_account_foreign,
     sendgrid_account_health,
     sendgrid_account_tracking,
     sendgrid_account_webhook,

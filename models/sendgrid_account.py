@@ -46,6 +46,13 @@ class SendgridAccount(models.Model):
         default="nothing",
         help="Says what Odoo does when a recipient leaves one of SendGrid's unsubscribe groups.",
     )
+    keep_foreign_events = fields.Boolean(
+        string="Keep Events of Other Programs",
+        tracking=True,
+        help="SendGrid reports the events of all that is sent through the account, newsletters made at SendGrid "
+        "included. Off: those that belong to no e-mail of this Odoo are counted and forgotten within a day, except "
+        "bounces, complaints and opt-outs of addresses that are known here. On: they are kept for 30 days.",
+    )
     mail_server_ids = fields.One2many("ir.mail_server", "sendgrid_account_id", string="Outgoing Mail Servers")
 
     def write(self, vals):

@@ -1,7 +1,7 @@
 import json
 from datetime import timedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.tools import format_date
 
 from .durations import describe_duration
@@ -34,6 +34,14 @@ class SendgridAccount(models.Model):
         string="Not Understood",
         compute="_compute_arrivals",
         help="Elements of 30 days that Odoo could not read as events. Their batch keeps them and says why.",
+    )
+    foreign_count = fields.Integer(
+        string="Of Other Programs",
+        compute="_compute_foreign",
+        help="Events of 30 days about e-mails that another program or database sent through the account.",
+    )
+    foreign_explanation = fields.Char(
+        compute="_compute_foreign", help="How many of which kinds they were, and what becomes of them."
     )
     event_graph = fields.Text(
         string="Events of 30 Days", compute="_compute_arrivals", help="Events received on each day, for the graph."
@@ -86,6 +94,30 @@ class SendgridAccount(models.Model):
                     }
                 ]
             )
+
+    @api.depends("keep_foreign_events")
+    @api.depends_context("lang")
+    def _compute_foreign(self):
+        Foreign = self.env["sendgrid.account.foreign"]
+        counts = Foreign._get_month(self._origin)
+        for account in self:
+            kinds = counts.get(account._origin, {})
+            account.foreign_count = sum(kinds.values())
+            if not kinds:
+                account.foreign_explanation = False
+            elif account.keep_foreign_events:
+                account.foreign_explanation = self.env._(
+                    "Other programs or databases send through this account as well. Of their e-mails SendGrid reported "
+                    "within 30 days: %(kinds)s. These events are kept for 30 days.",
+                    kinds=Foreign._describe(kinds),
+                )
+            else:
+                account.foreign_explanation = self.env._(
+                    "Other programs or databases send through this account as well. Of their e-mails SendGrid reported "
+                    "within 30 days: %(kinds)s. What names no e-mail of any Odoo is forgotten within a day, except "
+                    "bounces, complaints and opt-outs of addresses that are known here.",
+                    kinds=Foreign._describe(kinds),
+                )
 
     def _compute_batch_counts(self):
         counts = {

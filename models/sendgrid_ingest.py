@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 from odoo import api, models
 from odoo.tools import SQL
 
-from ..tools.events.event import SOURCES, TIME_TOLERANCE, StoredEvent, is_same
+from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
 from ..tools.times import to_datetime
 from . import bulk
 
@@ -28,6 +28,20 @@ TOLD = (
     "odoo_id",
     "fingerprint",
 )
+# The matches of events about e-mails that other programs have sent.
+FOREIGN = ("unknown", "foreign")
+# The columns that tell whether a report is of an event that is stored; see `tools.events.event.is_repeated`.
+IDENTIFYING = (
+    "id",
+    "fingerprint",
+    "event",
+    "timestamp",
+    "source",
+    "ip",
+    "user_agent",
+    "sg_machine_open",
+    "is_final",
+)
 # The columns by which two reports are compared; see `tools.events.event.is_same`.
 COMPARED = (
     "id",
@@ -42,6 +56,9 @@ COMPARED = (
     "bounce_type",
     "asm_group_id",
     "reason",
+    "ip",
+    "user_agent",
+    "is_final",
 )
 
 
@@ -66,6 +83,7 @@ class SendgridIngest(models.AbstractModel):
         """
         Match = self.env["sendgrid.match"]
         shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        received, foreign = self._set_aside_foreign(received)
         # If several batches report the same event, the webhook's report comes first and stays.
         order = {id_: SOURCES.index(columns["source"] or "webhook") for id_, columns in shared.items()}
         received = sorted(received, key=lambda told: order[told[0].id])
@@ -81,10 +99,12 @@ class SendgridIngest(models.AbstractModel):
         emails = replaced
         # New events may teach a message key, by which earlier events find their document. Attach these first, so that
         # the new events are compared with them.
+        attached = emails.browse()
         if Match._has_unknown(keys):
-            emails |= Match._match_by_keys(keys)
+            attached = Match._match_by_keys(keys)
+            emails |= attached
             keys = {}
-        new, matches = self._drop_poorer_reports(new, matches, duplicates)
+        new, matches = self._drop_poorer_reports(new, matches, duplicates, attached)
         emails |= self.env["sendgrid.event"]._settle_held(
             [(shared[batch.id]["account_id"], event) for batch, event in new]
         )
@@ -109,39 +129,104 @@ class SendgridIngest(models.AbstractModel):
         events = events.browse(about_account)
         events.account_id._apply_account_events(events)
         unmatched = Counter(batch for (batch, _event), (_match, found) in zip(new, matches, strict=True) if not found)
+        unmatched.update(batch for batch, _event in foreign)
+        foreign += [told for told, (match, _found) in zip(new, matches, strict=True) if match in FOREIGN]
+        self.env["sendgrid.account.foreign"]._add(
+            # Batches that are processed again have been counted, and those that Odoo asked for repeat what was told.
+            Counter((batch, event.event) for batch, event in foreign if not self._is_counted(batch))
+        )
         return unmatched, duplicates, emails
+
+    @api.model
+    def _is_counted(self, batch):
+        return batch.event_count or batch.source != "webhook"
+
+    @api.model
+    def _set_aside_foreign(self, received):
+        """Set aside the events of SendGrid's newsletters, which are not stored unless their account says so.
+
+        There can be hundreds of thousands on one day, about people that Odoo may not know. Those stay that tell how
+        things stand with an address of ours: somebody can attach them by hand.
+
+        :param received: as for `_ingest`
+        :return: (``received`` without them, list of those that were set aside)
+        """
+        keeping = {batch: batch.account_id.keep_foreign_events for batch in dict(received)}
+        suspects = [told for told in received if told[1].is_marketing and not keeping[told[0]]]
+        if not suspects:
+            return received, []
+        own = self._get_own_addresses({event.recipient for _b, event in suspects if event.event in ADDRESS_EVENTS})
+        suspects = [
+            (batch, event)
+            for batch, event in suspects
+            if not (event.event in ADDRESS_EVENTS and event.recipient in own)
+        ]
+        matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in suspects])
+        foreign = [told for told, (match, _found) in zip(suspects, matches, strict=True) if match == "unknown"]
+        set_aside = {id(event) for _batch, event in foreign}
+        return [told for told in received if id(told[1]) not in set_aside], foreign
+
+    @api.model
+    def _get_own_addresses(self, addresses):
+        """Return those of some addresses that a contact, a lead or a document has.
+
+        :param addresses: set of addresses in lower case
+        """
+        addresses = [address for address in addresses if address]
+        if not addresses:
+            return set()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email_normalized FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
+                   UNION
+                   SELECT email_normalized FROM crm_lead WHERE email_normalized = ANY(%(addresses)s)
+                   UNION
+                   SELECT recipient FROM sendgrid_email WHERE recipient = ANY(%(addresses)s)""",
+                addresses=addresses,
+            )
+        )
+        return {address for (address,) in rows}
 
     @api.model
     def _get_known_fingerprints(self, received):
         """Return the fingerprints of the events that are stored already.
 
         If Odoo has asked for an event (its ``source`` is set), and the webhook reports it now, the stored event is
-        deleted and does not count as known, because the webhook tells more.
+        deleted and does not count as known, because the webhook tells more. A stored event may have the fingerprint
+        that an earlier version gave it; what is returned are the present ones.
 
         :param received: as for `_ingest`
         :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted)
         """
         Event = self.env["sendgrid.event"]
-        Event.flush_model(["fingerprint", "source"])
-        rows = self.env.execute_query(
-            SQL(
-                "SELECT fingerprint, source FROM sendgrid_event WHERE fingerprint = ANY(%s)",
-                [event.fingerprint for _batch, event in received],
-            )
-        )
-        known = {fingerprint for fingerprint, _source in rows}
-        replaced = Event.browse()
-        if any(source for _fingerprint, source in rows):
-            told = {event.fingerprint for batch, event in received if batch.source == "webhook"}
-            told &= {fingerprint for fingerprint, source in rows if source}
-            replaced = Event.search([("fingerprint", "in", list(told))])
-            known -= told
+        named = [
+            (name, batch.source, event)
+            for batch, event in received
+            for name in (event.fingerprint, event.former_fingerprint)
+            if name
+        ]
+        names = list({name for name, _source, _event in named})
+        stored = Event._read_stored(SQL("fingerprint = ANY(%s)", names), IDENTIFYING)
+        twins = {twin.fingerprint: twin for twin in stored}
+        known, asked_for, told, replaced = set(), set(), set(), set()
+        for name, source, event in named if twins else ():
+            twin = twins.get(name)
+            if not twin or (name != event.fingerprint and not is_repeated(event, source, twin)):
+                continue
+            if twin.source == "webhook":
+                known.add(event.fingerprint)
+            elif source == "webhook":
+                told.add(event.fingerprint)
+                replaced.add(twin.id)
+            else:
+                asked_for.add(event.fingerprint)
+        replaced = Event.browse(sorted(replaced))
         emails = replaced.email_id
         replaced.unlink()
-        return known, emails
+        return known | (asked_for - told), emails
 
     @api.model
-    def _drop_poorer_reports(self, new, matches, duplicates):
+    def _drop_poorer_reports(self, new, matches, duplicates, attached):
         """Drop the reports of which another source knows more. Stored ones are deleted, new ones count as duplicates.
 
         SendGrid's history and its lists tell fewer details than its webhook. So their reports of one interaction have
@@ -150,11 +235,13 @@ class SendgridIngest(models.AbstractModel):
         :param new: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
         :param matches: list of their matches in the same order, as `sendgrid.match._match` returns them
         :param duplicates: `Counter` by batch, to which dropped new reports are added
+        :param attached: documents (`sendgrid.email`) that have just got stored reports, which were not compared then
         :return: ``new`` and ``matches`` without the dropped reports
         """
         asked_for = any(batch.source != "webhook" for batch, _event in new)
         reports = defaultdict(list)
-        for event in self._read_reports({found.id for _match, found in matches if found}, asked_for):
+        email_ids = {found.id for _match, found in matches if found} | set(attached.ids)
+        for event in self._read_reports(email_ids, asked_for or attached):
             reports[event.email_id].append((event.source, event))
         if not asked_for and not reports:
             return new, matches
@@ -176,6 +263,9 @@ class SendgridIngest(models.AbstractModel):
     @api.model
     def _is_better(self, other, source, event):
         other_source, other_event = other
+        if other_source == source:
+            # SendGrid's two histories do not tell the same details.
+            return says_more(other_event, event)
         tolerance = TIME_TOLERANCE if source == "suppressions" else 0
         return SOURCES.index(other_source) < SOURCES.index(source) and is_same(other_event, event, tolerance)
 

@@ -7,6 +7,8 @@ from dateutil.relativedelta import relativedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from ..tools.events.event import ADDRESS_EVENTS
+
 # The rows that one transaction takes.
 CHUNK_EVENTS = 2000
 CHUNK_EMAILS = 200
@@ -19,6 +21,8 @@ KEEP_DONE = timedelta(days=7)
 KEEP_UNDONE = timedelta(days=30)
 # So long a user can attach events by hand that found no document.
 KEEP_UNMATCHED = timedelta(days=30)
+# So long an e-mail can still appear for an event that names none of ours. Then another program must have sent it.
+KEEP_FOREIGN = timedelta(hours=24)
 KEEP_REFUSED = timedelta(days=30)
 
 
@@ -55,6 +59,17 @@ class SendgridRetention(models.Model):
             tasks += [partial(self._forget_details, account), partial(self._forget_documents, account)]
         for number, task in enumerate(tasks, 1):
             if not self._run_job("forgetting", task, others=len(tasks) - number):
+                return
+
+    @api.model
+    def _cron_forget_foreign(self):
+        """Delete the events of other programs' e-mails after `KEEP_FOREIGN`, in small transactions."""
+        self = self.sudo()
+        accounts = self.env["sendgrid.account"].with_context(active_test=False)
+        accounts = accounts.search([("keep_foreign_events", "=", False)])
+        for number, account in enumerate(accounts, 1):
+            task = partial(self._forget_foreign, account)
+            if not self._run_job("forgetting other programs' events", task, others=len(accounts) - number):
                 return
 
     @api.model
@@ -111,6 +126,35 @@ class SendgridRetention(models.Model):
             self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
             progress.last_event_id = due[-1][0]
             self.env.flush_all()
+            yield len(due)
+
+    def _forget_foreign(self, account):
+        """Delete events that name none of our e-mails, except those that tell how things stand with an address of ours.
+
+        :return: generator of how many events were examined, for a commit after each piece
+        """
+        cutoff = fields.Datetime.now() - KEEP_FOREIGN
+        last_id = 0
+        self.env["sendgrid.event"].flush_model()
+        while True:
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT id, create_date, event, recipient FROM sendgrid_event
+                        WHERE match = 'unknown' AND account_id = %s AND id > %s ORDER BY id LIMIT %s""",
+                    account.id,
+                    last_id,
+                    CHUNK_EVENTS,
+                )
+            )
+            due = list(takewhile(lambda row: row[1] < cutoff, rows))
+            if not due:
+                return
+            last_id = due[-1][0]
+            telling = {recipient for _id, _date, event, recipient in due if event in ADDRESS_EVENTS}
+            own = self.env["sendgrid.ingest"]._get_own_addresses(telling)
+            self.env["sendgrid.event"].browse(
+                id_ for id_, _date, event, recipient in due if event not in ADDRESS_EVENTS or recipient not in own
+            ).unlink()
             yield len(due)
 
     def _forget_documents(self, account):

@@ -13,6 +13,7 @@ from . import (
     test_drain,
     test_engagement,
     test_fold,
+    test_foreign,
     test_health,
     test_job,
     test_links,

@@ -104,6 +104,7 @@ class TestBackfill(BackfillCase):
         for kind, seconds in LIFE:
             self.fire(message, kind, timestamp=self.after(email, seconds), **({"link": 1} if seconds == 605 else {}))
         self.fire(message, "click", link=0, timestamp=self.after(email, 605))
+        self.fire(message, "open", timestamp=self.after(email, 600), ip="198.51.100.9", useragent="Another/1.0 Firefox")
         wire = self.wire_events(message)
         client = self.account._get_client()
         [id_] = history.EmailLogs(client).find(now() - HOUR, now() + HOUR)
@@ -132,12 +133,16 @@ class TestBackfill(BackfillCase):
         @given(st.data())
         def check(data):
             first = data.draw(st.lists(st.sampled_from(wire), unique_by=lambda event: event["sg_event_id"]))
-            reports = [("webhook", first), ("webhook", wire), ("history", data.draw(st.sampled_from([logs, activity])))]
+            reports = [("webhook", first), ("webhook", wire)]
+            reports += data.draw(st.lists(st.sampled_from([("history", logs), ("history", activity)]), max_size=3))
             self.assertEqual(state(*data.draw(st.permutations(reports))), expected)
 
         check()
         # The events that only the history has are there too.
         self.assertEqual(state(("history", logs))[0], expected[0])
+        # Two histories that tell of the same events, one of them in less detail, tell of no more events.
+        for reports in ((activity, logs), (logs, activity), (logs, activity, logs)):
+            self.assertEqual(state(*(("history", told) for told in reports))[0], expected[0])
 
     def test_activity(self):
         """Test that Email Activity is asked if there are no Email Logs."""

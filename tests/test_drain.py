@@ -12,11 +12,12 @@ from odoo import api
 from odoo.fields import Datetime
 from odoo.orm import models as orm_models
 from odoo.tests import tagged
-from odoo.tools import mute_logger
+from odoo.tools import SQL, mute_logger
 
 from ..models import sendgrid_drain
 from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
+from ..tools.events.parsing import parse_batch
 from .common import SendgridCase, now
 from .properties import in_database
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
@@ -200,6 +201,13 @@ SAMPLES = {
         "sg_event_id": "u1Zp3sVtR4iJk7uHqWm2Xg",
     },
 }
+
+
+# Two programs at two places, the one a machine's, each of which may open or click in the same second as the other.
+PROGRAMS = (
+    {"ip": "203.0.113.2", "useragent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/146.0 Safari/537.36"},
+    {"ip": "198.51.100.1", "useragent": "Mozilla/5.0 (compatible; BarracudaCentral/1.0; link scanner)"},
+)
 
 
 class Undo(Exception):
@@ -531,8 +539,10 @@ class TestDrain(SendgridCase):
             chosen = data.draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=6))
             for kind in chosen:
                 fields = {}
+                if kind in ("open", "click"):
+                    fields = data.draw(st.sampled_from([{}, *PROGRAMS]))
                 if kind == "click":
-                    fields = {
+                    fields |= {
                         "url": data.draw(st.sampled_from(["https://a", "https://b", "https://c"])),
                         "url_offset": data.draw(st.sampled_from([None, {"index": 0, "type": "html"}])),
                     }
@@ -548,7 +558,8 @@ class TestDrain(SendgridCase):
                 email: next(e["sg_message_id"] for e in events if e["email"] == email.recipient) for email in emails
             }.items()
         ]
-        told = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=4))))
+        again = [{**event, "sg_event_id": f"again-{number}"} for number, event in enumerate(events)]
+        told = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events + again), max_size=4))))
         split = data.draw(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=8))
 
         def at_once():
@@ -577,6 +588,177 @@ class TestDrain(SendgridCase):
             except Undo:
                 self.env.invalidate_all()
         self.assertEqual(*results)
+
+    @in_database
+    @given(st.data())
+    def test_any_order_of_sources(self, data):
+        """Test that what SendGrid's history tells besides, in any order and with less details, changes nothing."""
+        email = self.create_email()
+        message = self.relay(email)
+        told = [message.event("delivered", timestamp=self.after(email, 1))]
+        for kind in data.draw(st.lists(st.sampled_from(["open", "click"]), min_size=1, max_size=5)):
+            fields = {"url": "https://a"} if kind == "click" else {}
+            seconds = data.draw(st.sampled_from([3600, 3601]))
+            program = data.draw(st.sampled_from(PROGRAMS))
+            told.append(message.event(kind, timestamp=self.after(email, seconds), **fields, **program))
+
+        def forget(event):
+            """Return the event as one of SendGrid's histories tells it."""
+            unsaid = data.draw(
+                st.sampled_from(
+                    [
+                        {"sg_event_id"},
+                        {"ip", "sg_machine_open", "url_offset"},
+                        {"ip", "useragent", "sg_machine_open", "url_offset"},
+                    ]
+                )
+            )
+            return {name: value for name, value in event.items() if name not in unsaid}
+
+        asked = [[forget(event) for event in data.draw(st.lists(st.sampled_from(told), max_size=6))] for _api in "ab"]
+        first = data.draw(st.lists(st.sampled_from(told), max_size=3))
+        reports = [("webhook", told), ("webhook", first), *(("history", events) for events in asked)]
+
+        def state(reports, drains):
+            with self.env.cr.savepoint(flush=False) as savepoint:
+                for (source, events), is_drained in zip(reports, drains, strict=True):
+                    self.Batch._receive(self.account, to_wire(events), source=source)
+                    if is_drained:
+                        self.drain()
+                self.drain()
+                result = self._figures(email), sorted(email.event_ids.mapped("fingerprint"))
+                savepoint.rollback()
+            self.env.invalidate_all()
+            return result
+
+        def draw_state(reports):
+            drains = data.draw(st.lists(st.booleans(), min_size=len(reports), max_size=len(reports)))
+            return state(data.draw(st.permutations(reports)), drains)
+
+        self.assertEqual(draw_state(reports), state([("webhook", told)], [True]))
+        # Without the webhook's report of all, the result is another, but the order does not matter either.
+        self.assertEqual(draw_state(reports[1:]), draw_state(reports[1:]))
+
+    # ------------------------------------------------------------
+    # TWO IN ONE SECOND
+    # ------------------------------------------------------------
+
+    def test_natural_order(self):
+        """Test that events of one second are listed in their natural order, however they arrived."""
+        email = self.create_email()
+        message = self.relay(email)
+        names = "processed deferred delivered open click dropped bounce spamreport group_resubscribe group_unsubscribe"
+        names = [*names.split(), "unsubscribe", "something_new"]
+        for name in sorted(names):
+            self.receive(message.event(name, timestamp=self.after(email, 60)))
+        self.receive(message.event("open", timestamp=self.after(email, 61)))
+        expected = ["open", *reversed(names)]
+        self.assertEqual(email.event_ids.mapped("event"), expected)
+        self.assertEqual(email.event_ids.sorted().mapped("event"), expected)
+        found = self.Event.search([("email_id", "=", email.id)])
+        self.assertEqual(found.mapped("event"), expected)
+        self.assertEqual(self.Event.search([("email_id", "=", email.id)], limit=3), found[:3])
+
+    def test_two_open_in_one_second(self):
+        """Test that a machine and a person who open in the same second are two, whoever is reported first."""
+        prefetch = {"ip": "198.51.100.1", "useragent": "Mozilla/5.0", "sg_machine_open": True}
+        for order in (1, -1):
+            email = self.create_email(f"{order}@example.org")
+            message = self.relay(email)
+            opens = [
+                message.event("open", timestamp=self.after(email, 3600), **fields) for fields in (prefetch, PROGRAMS[0])
+            ][::order]
+            for event in opens:
+                self.receive(event)
+            expected = {"status": "opened", "open_count": 1, "machine_open_count": 1}
+            self.assertEmail(email, **expected)
+            batch = self.receive(*({**event, "sg_event_id": "again"} for event in opens))
+            self.assertBatch(batch, event_count=2, duplicate_count=2)
+            self.assertEmail(email, **expected)
+
+    def _store_as_before(self, *raw, source="webhook"):
+        """Store events as version 19.0.1.0.0 did: two programs in one second were one event, under another name."""
+        self.Batch._receive(self.account, to_wire(raw), source=source)
+        self.drain()
+        for event in parse_batch(to_wire(raw))[0]:
+            if event.former_fingerprint:
+                stored = self.Event.search([("fingerprint", "=", event.fingerprint)])
+                self.assertTrue(stored)
+                self.env.cr.execute(
+                    SQL("UPDATE sendgrid_event SET fingerprint = %s WHERE id = %s", event.former_fingerprint, stored.id)
+                )
+        self.env.invalidate_all()
+
+    def test_stored_before(self):
+        """Test that events that an earlier version stored are known when they are reported again."""
+        email = self.create_email()
+        message = self.relay(email)
+        custom = {"attempt": "2", "url": "about"}
+        raw = [
+            {**custom, **message.event("processed", timestamp=self.after(email, 1))},
+            message.event("open", timestamp=self.after(email, 3600), **PROGRAMS[0]),
+            {**custom, **message.event("click", timestamp=self.after(email, 3600), **PROGRAMS[0])},
+            message.event("bounce", timestamp=self.after(email, 7200), type="Blocked"),
+        ]
+        self._store_as_before(*raw)
+        before = self._figures(email)
+        for again in (raw, [{**event, "sg_event_id": "again"} for event in raw]):
+            batch = self.receive(*again)
+            self.assertBatch(batch, event_count=4, duplicate_count=4, unmatched_count=0)
+        batch.action_process_again()
+        self.Batch._receive(self.account, to_wire(raw), source="history")
+        poorer = [{name: value for name, value in event.items() if name not in ("ip", "useragent")} for event in raw]
+        self.Batch._receive(self.account, to_wire(poorer), source="history")
+        self.drain()
+        self.assertEqual((self._figures(email), len(email.event_ids)), (before, 4))
+
+    def test_stored_before_and_forgotten(self):
+        """Test that an event is known by its former name also if its details have been removed since."""
+        email = self.create_email()
+        message = self.relay(email)
+        raw = [
+            message.event("open", timestamp=self.after(email, 3600), **PROGRAMS[0]),
+            message.event("click", timestamp=self.after(email, 3600), url="https://a/?b=1#c", **PROGRAMS[0]),
+        ]
+        self._store_as_before(*raw)
+        email.event_ids.write({"ip": False, "user_agent": False, "is_final": True})
+        email.event_ids.filtered("url").url = "https://a/"
+        before = self._figures(email)
+        self.assertBatch(self.receive(*raw), duplicate_count=2)
+        for unsaid in ((), ("ip",), ("ip", "useragent", "url_offset")):
+            told = to_wire([{name: value for name, value in event.items() if name not in unsaid} for event in raw])
+            self.Batch._receive(self.account, told, source="history")
+            self.drain()
+        self.assertEqual((self._figures(email), len(email.event_ids)), (before, 2))
+
+    def test_two_of_which_one_was_stored_before(self):
+        """Test that of two interactions in one second, which were one before, the other one is found again."""
+        for first, second in (PROGRAMS, PROGRAMS[::-1]):
+            email = self.create_email(f"{first['ip']}@example.org")
+            message = self.relay(email)
+            one, other = (
+                message.event("open", timestamp=self.after(email, 3600), **fields) for fields in (first, second)
+            )
+            self._store_as_before(one)
+            for _again in range(2):
+                self.receive(one, other)
+                self.assertEmail(email, status="opened", open_count=1, machine_open_count=1)
+                self.assertEqual(len(email.event_ids), 2)
+
+    def test_asked_for_before(self):
+        """Test that the webhook's report replaces what an earlier version learned of it from SendGrid's history."""
+        email = self.create_email()
+        opened = self.relay(email).event("open", timestamp=self.after(email, 3600), **PROGRAMS[0])
+        for unsaid in ((), ("ip",)):
+            with self.subTest(unsaid), self.env.cr.savepoint(flush=False) as savepoint:
+                told = {name: value for name, value in opened.items() if name not in unsaid}
+                self._store_as_before(told, source="history")
+                self.assertEqual(email.event_ids.source, "history")
+                self.receive(opened, {**opened, "sg_event_id": "again"})
+                self.assertEmail(email, open_count=1)
+                self.assertEqual((email.event_ids.source, email.event_ids.ip), (False, PROGRAMS[0]["ip"]))
+                savepoint.rollback()
+            self.env.invalidate_all()
 
     def test_group_without_number(self):
         """Test that leaving and coming back concern one group also if SendGrid names none."""

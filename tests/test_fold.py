@@ -238,9 +238,9 @@ class TestFold(BaseCase):
                 {"open_count": 2, "first_open": NOW + 1800, "last_open": NOW + 5400},
             ),
             (
-                "two opens in a second are one: what is told again may lack the details",
-                [delivered, opened, event("open", 30, user_agent=BROWSER + " Edg/1")],
-                {"open_count": 1},
+                "two programs that open in the same second are two, and one that is told twice is one",
+                [delivered, opened, opened, event("open", 30, user_agent=BROWSER + " Edg/1")],
+                {"open_count": 2},
             ),
         ):
             with self.subTest(name):

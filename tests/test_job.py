@@ -121,6 +121,7 @@ class TestJob(SendgridCase):
             "ir_cron_forget_previous_keys",
             "ir_cron_check_health",
             "ir_cron_forget",
+            "ir_cron_forget_foreign",
             "ir_cron_sync_start",
             "ir_cron_clear",
             "ir_cron_backfill",
@@ -194,6 +195,7 @@ class TestJob(SendgridCase):
             ("ir_cron_check_health", SendgridAccount, "_check_health"),
             ("ir_cron_clear", SendgridAccount, "_get_client"),
             ("ir_cron_forget", SendgridRetention, "_forget_batches"),
+            ("ir_cron_forget_foreign", SendgridRetention, "_forget_foreign"),
             ("ir_cron_backfill", SendgridBackfill, "_step"),
         ):
             for error in (*PASSING, ZeroDivisionError("broken")):

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 
 from hypothesis import given
@@ -468,12 +470,15 @@ class TestParsing(TransactionCase):
             {"timestamp": str(NOW)},
             {"email": "ADA@example.org"},
             {"unknown": 1},
-            {"ip": "203.0.113.8"},
-            {"useragent": "Another/1.0"},
+            {"attempt": 2},
             {"response": "another"},
         ):
             with self.subTest(same=again):
                 self.assertEqual(parse({**first, **again})[0][0].fingerprint, event.fingerprint)
+        sent = message.event("delivered", timestamp=NOW)
+        for again in ({"ip": "203.0.113.8"}, {"useragent": "Another/1.0"}, {"response": "another"}):
+            with self.subTest(same=again, event="delivered"):
+                self.assertEqual(parse({**sent, **again})[0][0].fingerprint, parse(sent)[0][0].fingerprint)
         for other in (
             {"event": "open"},
             {"timestamp": NOW + 1},
@@ -482,12 +487,63 @@ class TestParsing(TransactionCase):
             {"url_offset": {"index": 1, "type": "html"}},
             {"sg_message_id": "another.recvd.0"},
             {"asm_group_id": 5},
+            # Two programs, or one at two places, can follow a link in the same second.
+            {"ip": "203.0.113.8"},
+            {"useragent": "Another/1.0"},
+            {"event": "open", "sg_machine_open": False},
+            {"event": "open", "sg_machine_open": True},
             {"event": "deferred"},
             {"event": "deferred", "attempt": "2"},
             {"event": "dropped", "reason": "another"},
         ):
             with self.subTest(other=other):
                 self.assertNotEqual(parse({**first, **other})[0][0].fingerprint, event.fingerprint)
+
+    def test_former_fingerprint(self):
+        """Test that an event says under which name version 19.0.1.0.0 has stored it, where that was another one."""
+        message = Relayed(["ada@example.org"], {"odoo_db": "x", "odoo_id": "y"}, "<1@example.com>")
+        custom = {"attempt": "2", "url": "about", "url_offset": 3, "asm_group_id": 7, "reason": "x", "type": "y"}
+        for kind in KINDS:
+            raw = message.event(kind, timestamp=NOW)
+            for given_ in (raw, {**custom, **raw}, {**raw, "attempt": 0}, {**raw, "attempt": "first"}):
+                [event] = parse(given_)[0]
+                with self.subTest(given_):
+                    self.assertEqual(event.former_fingerprint or event.fingerprint, self._name_as_before(given_))
+                    self.assertNotEqual(event.former_fingerprint, event.fingerprint)
+        for given_, former in (
+            (message.event("bounce", timestamp=NOW, type="Blocked"), True),
+            (message.event("bounce", timestamp=NOW, type="blocked"), False),
+            (account_event(NOW, type="Compliance_Ban"), True),
+            (account_event(NOW), False),
+            ({**GOOD, "event": "something_new", "type": "X", "attempt": 3}, False),
+        ):
+            [event] = parse(given_)[0]
+            with self.subTest(given_):
+                self.assertEqual(bool(event.former_fingerprint), former)
+                self.assertEqual(event.former_fingerprint or event.fingerprint, self._name_as_before(given_))
+
+    def _name_as_before(self, raw):
+        """Return the fingerprint that version 19.0.1.0.0 gave to an event.
+
+        It rejected an event whose attempt was no number; then this says what it would have been without.
+        """
+        has_type = raw["event"] in ("bounce", "account_status_change")
+        offset = raw.get("url_offset", "")
+        said = (
+            raw["event"],
+            raw.get("sg_message_id", ""),
+            raw.get("email", ""),
+            raw["timestamp"],
+            raw.get("url", ""),
+            f"{offset['type']}:{offset['index']}" if isinstance(offset, dict) else f":{offset}" if offset else "",
+            int(raw["attempt"]) if str(raw.get("attempt", "")).isdigit() else None,
+            raw.get("type", "") if has_type else "",
+            raw.get("asm_group_id"),
+            raw.get("reason", "") if raw["event"] == "dropped" else "",
+            raw["sg_event_id"] if raw["event"] == "account_status_change" else "",
+        )
+        digest = hashlib.sha256(repr(said).encode()).digest()
+        return base64.urlsafe_b64encode(digest[:16])[:22].decode()
 
     def test_fingerprints_of_samples(self):
         """Test that no two samples are taken for one event."""

@@ -43,6 +43,7 @@ MODELS = {
     "sendgrid.account.day": {"read": ADMINISTRATORS},
     "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.address": {"read": ADMINISTRATORS},
+    "sendgrid.account.foreign": {"read": ADMINISTRATORS},
     "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
     "sendgrid.drain": {},
@@ -90,7 +91,8 @@ FIELDS = {
     "sendgrid.account": {
         ADMINISTRATORS: """act_on_events active api_key check_ids click_tracking company_id compliance_date
             compliance_status connection_date connection_state duplicate_count event_count event_graph event_lag
-            failed_batch_count group_unsubscribe_action health last_event_date mail_server_ids name open_tracking
+            failed_batch_count foreign_count foreign_explanation group_unsubscribe_action health keep_foreign_events
+            last_event_date mail_server_ids name open_tracking
             pending_batch_count previous_verification_key previous_verification_key_end previous_webhook_id
             previous_webhook_token refused_count refused_hint region rejected_count signature_max_age today_event_count
             tracking_settings_date unmatched_count verification_key webhook_created webhook_id webhook_token
@@ -113,6 +115,7 @@ FIELDS = {
             is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date valid_date
             valid_uid wanted_date wanted_uid wish_date""",
     },
+    "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
         ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
             message_count message_ids_left new_count progress state windows""",
@@ -128,7 +131,7 @@ FIELDS = {
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
             fingerprint icon ip is_final is_machine link machine_explanation machine_reason match name odoo_id
-            partner_id reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id smtp_id
+            partner_id rank reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id smtp_id
             smtp_status source timestamp tone unread unread_explanation url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id url",
     },

@@ -117,6 +117,18 @@ class TestPages(ShowMixin, HttpCase):
         new_test_user(self.env, "sendgrid_administrator", groups="base.group_user,base.group_system")
         self._start(mail, "sendgrid_mail_page", login="sendgrid_administrator")
 
+    def test_same_second(self):
+        """Test that events of one second stand in their natural order, and that an event names what was not read."""
+        names = ("click", "bounce", "processed", "something_new", "open", "delivered")
+        email = self._create_email(
+            [
+                (2, {"event": "spamreport"}),
+                *((1, {"event": name}) for name in names),
+                (1, {"event": "deferred", "unread": "attempt,ip"}),
+            ]
+        )
+        self._start(email, "sendgrid_same_second")
+
     def test_hostile_text(self):
         fields = ("event", "reason", "response", "smtp_status", "bounce_classification", "url", "ip", "user_agent")
         addresses = (

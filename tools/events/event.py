@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,26 @@ from typing import Any
 DELIVERY_EVENTS = ("processed", "dropped", "deferred", "delivered", "bounce")
 ENGAGEMENT_EVENTS = ("open", "click", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
 ACCOUNT_EVENT = "account_status_change"
+# Several programs can do these at once, each of which SendGrid reports by itself.
+INTERACTIONS = ("open", "click")
+# What happens within one second is told in this order (see `get_rank`): what was refused or complained about has been
+# on its way before, a machine opens a mail before the server refuses it, and of leaving a group and coming back leaving
+# is the last word, as in `fold`.
+NATURAL_ORDER = (
+    "processed",
+    "deferred",
+    "delivered",
+    "open",
+    "click",
+    "dropped",
+    "bounce",
+    "spamreport",
+    "group_resubscribe",
+    "group_unsubscribe",
+    "unsubscribe",
+)
+# These tell how things stand with an address, whoever has written to it.
+ADDRESS_EVENTS = ("bounce", "dropped", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
 # The sample events of SendGrid's button "Test Your Integration" are about this address.
 TEST_RECIPIENT = "example@test.com"
 MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a dozen events
@@ -53,8 +73,13 @@ class Event:
     asm_group_id: int | None = None
     unread: str = ""
 
-    # It has no annotation because it is no field: an event that just came has its details. See `engagement.judge`.
+    # These have no annotation because they are no fields. An event that just came has its details, see
+    # `engagement.judge`. `former` is {attribute: value} of what version 19.0.1.0.0 read from the same report and this
+    # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
+    # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
     is_final = False
+    former = None
+    is_marketing = False
 
     @property
     def message_key(self) -> str:
@@ -70,27 +95,26 @@ class Event:
     def fingerprint(self) -> str:
         """Name the interaction by what it says, in 22 letters: 128 bits, each of which is on disk twice per event.
 
-        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Neither will
-        the details do: SendGrid's message history (Email Activity) tells the same events without address, agent or
-        answer.
+        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Two people, or a
+        person and a machine, can open or click within one second: their addresses and programs tell them apart.
+        SendGrid's message history may tell neither, so that its report of the same event has another fingerprint; see
+        `is_same`.
         """
-        said = (
-            self.event,
-            self.sg_message_id,
-            self.recipient,
-            self.timestamp,
-            self.url,
-            self.url_offset,
-            self.attempt,
-            self.bounce_type,
-            self.asm_group_id,
-            # A message can be dropped for two reasons in one second.
-            self.reason if self.event == "dropped" else "",
-            # Two accounts can be suspended in one second, and nothing else tells them apart.
-            self.sg_event_id if self.event == ACCOUNT_EVENT else "",
-        )
-        digest = hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).digest()
-        return base64.urlsafe_b64encode(digest[:16])[:22].decode()
+        said = _list_identity(self)
+        if self.event in INTERACTIONS:
+            said += (self.ip, self.user_agent, self.sg_machine_open)
+        return _digest(said)
+
+    @property
+    def former_fingerprint(self) -> str:
+        """The fingerprint that version 19.0.1.0.0 gave to the event, ``""`` where it is the same.
+
+        Events that were stored then keep it. If such an event is processed again, or reported once more, it is found by
+        this name; see `is_repeated`.
+        """
+        if self.former:
+            return _digest(_list_identity(replace(self, **self.former)))
+        return _digest(_list_identity(self)) if self.event in INTERACTIONS else ""
 
 
 @dataclass
@@ -111,6 +135,38 @@ class StoredEvent(Event):
     is_final: bool = False
 
 
+def get_rank(name: str) -> int:
+    """Return the place of a kind of event among others of the same second; kinds that are not known come last.
+
+    :param name: SendGrid's name of the event
+    """
+    return NATURAL_ORDER.index(name) if name in NATURAL_ORDER else len(NATURAL_ORDER)
+
+
+def _list_identity(event: Event) -> tuple[str | int | None, ...]:
+    """Return what tells an event from every other, as far as all of SendGrid's sources tell it."""
+    return (
+        event.event,
+        event.sg_message_id,
+        event.recipient,
+        event.timestamp,
+        event.url,
+        event.url_offset,
+        event.attempt,
+        event.bounce_type,
+        event.asm_group_id,
+        # A message can be dropped for two reasons in one second.
+        event.reason if event.event == "dropped" else "",
+        # Two accounts can be suspended in one second, and nothing else tells them apart.
+        event.sg_event_id if event.event == ACCOUNT_EVENT else "",
+    )
+
+
+def _digest(said: tuple[str | int | None, ...]) -> str:
+    digest = hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).digest()
+    return base64.urlsafe_b64encode(digest[:16])[:22].decode()
+
+
 # These tell of events, the best informed first.
 SOURCES = ("webhook", "history", "suppressions")
 # A list of suppressions says since when an address is on it, which is about when the message came back.
@@ -126,8 +182,48 @@ def is_same(event: Any, other: Any, tolerance: int = 0) -> bool:
     """
     if event.event != other.event or abs(event.timestamp - other.timestamp) > tolerance:
         return False
-    details = ["message_key", "url", "url_offset", "attempt", "bounce_type", "asm_group_id"]
-    if event.event == "dropped":
-        details.append("reason")
-    pairs = ((getattr(event, name), getattr(other, name)) for name in details)
+    pairs = zip(_list_details(event, other), _list_details(other, event), strict=True)
     return all(one == another or not (one and another) for one, another in pairs)
+
+
+def says_more(event: Any, other: Any) -> bool:
+    """Tell whether a report says all that another one says of the same interaction, and more.
+
+    The parameters are those of `is_same`.
+    """
+    details, others = _list_details(event, other), _list_details(other, event)
+    return (
+        details != others
+        and is_same(event, other)
+        and not any(another and not one for one, another in zip(details, others, strict=True))
+    )
+
+
+def is_repeated(event: Event, source: str, stored: StoredEvent) -> bool:
+    """Tell whether a report is of the stored event whose fingerprint is the report's former one.
+
+    That fingerprint told no programs and addresses apart. So they are compared here, unless they have been forgotten.
+
+    :param source: one of `SOURCES`, which told of ``event``
+    :param stored: with ``source``, ``is_final``, ``ip``, ``user_agent`` and ``sg_machine_open``
+    """
+    if stored.is_final or event.event not in INTERACTIONS:
+        return True
+    pairs = [(getattr(event, name), getattr(stored, name)) for name in ("ip", "user_agent", "sg_machine_open")]
+    if source == stored.source == "webhook":
+        return all(one == another for one, another in pairs)
+    return all(one == another or not (one and another) for one, another in pairs)
+
+
+def _list_details(event: Any, other: Any) -> list[Any]:
+    """Return the details of a report by which it is compared with another one."""
+    url = event.url or ""
+    if event.is_final or other.is_final:
+        # What stands behind these marks has been forgotten with the other details.
+        url = url.partition("?")[0].partition("#")[0]
+    details = [event.message_key, url, event.url_offset, event.attempt, event.bounce_type, event.asm_group_id]
+    if event.event in INTERACTIONS:
+        details += [event.ip, event.user_agent]
+    if event.event == "dropped":
+        details.append(event.reason.lower())
+    return details

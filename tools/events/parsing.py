@@ -9,6 +9,7 @@ named in `Event.unread`.
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,7 +101,26 @@ def _parse_event(element: Any) -> Event:
     event = Event(name, timestamp, recipient, **values)
     if unread:
         event.unread = ",".join(unread)
+    for key in MARKETING:
+        if element.get(key):
+            event.is_marketing = True
+    for key in FORMERLY_READ.get(name, ()):
+        if key in element:
+            _note_former(event, element, key)
     return event
+
+
+def _note_former(event: Event, element: dict[str, Any], key: str) -> None:
+    """Note what version 19.0.1.0.0 read from a field, if that made the fingerprint another one.
+
+    It read these fields of all kinds of event, and kept the case of the type. What it could not use cost the event, so
+    that nothing was stored.
+    """
+    field = _FIELDS[key]
+    with suppress(EventError):
+        value = read_text(element, key) if key == "type" else field.read(element[key], key, field.limit)
+        if value not in (None, "", getattr(event, field.attribute)):
+            event.former = {**(event.former or {}), field.attribute: value}
 
 
 def read_text(element: dict[str, Any], key: str, limit: int = MAX_TEXT) -> str:
@@ -257,8 +277,19 @@ FIELDS_OF_KIND = {
     "group_resubscribe": _get_fields("ip", "useragent", "url", "asm_group_id"),
     ACCOUNT_EVENT: _get_fields("type"),
 }
+# {SendGrid's name of the event: the fields of the fingerprint that version 19.0.1.0.0 read otherwise}
+FORMERLY_READ = {
+    kind: tuple(
+        key
+        for key in ("url", "url_offset", "attempt", "asm_group_id", "type")
+        if (_FIELDS[key] in fields) == (key == "type")
+    )
+    for kind, fields in FIELDS_OF_KIND.items()
+}
 # Nobody knows which fields a kind of event has that SendGrid invents one day: rather show too much of it. Only "type" is
 # left out, because it says something about bounces and accounts, and is the likeliest name of a custom argument.
 ALL_FIELDS = tuple(field for field in _FIELDS.values() if field.key != "type")
+# One of these is in each event of SendGrid's Marketing Campaigns, new and old (Twilio docs: Event Webhook reference).
+MARKETING = ("mc_stats", "singlesend_id", "marketing_campaign_id")
 # The vendor documents that a dropped event may have no address; account events are about nobody.
 ADDRESSED = frozenset(DELIVERY_EVENTS + ENGAGEMENT_EVENTS) - {"dropped"}

@@ -46,7 +46,10 @@ export class TimelineField extends Component {
     get records() {
         const { records } = this.props.record.data[this.props.name];
         const time = ({ data }) => data.timestamp.toMillis();
-        return [...records].sort((one, other) => time(other) - time(one) || other.resId - one.resId);
+        return [...records].sort(
+            (one, other) =>
+                time(other) - time(one) || other.data.rank - one.data.rank || other.resId - one.resId
+        );
     }
 
     get shown() {
@@ -88,6 +91,7 @@ registry.category("fields").add("sendgrid_timeline", {
         { name: "timestamp", type: "datetime" },
         { name: "is_machine", type: "boolean" },
         { name: "attempt", type: "integer" },
+        { name: "rank", type: "integer" },
         ...[
             "event",
             "name",

@@ -117,6 +117,26 @@ tours.add("sendgrid_mail_page", {
     ],
 });
 
+tours.add("sendgrid_same_second", {
+    steps: () => [
+        {
+            content: "what happened within one second stands in its natural order, the last on top",
+            trigger: EVENT,
+            run: () => {
+                const events = [...document.querySelectorAll(".o_sendgrid_event")].map((one) => one.dataset.event);
+                check(
+                    events.join() === "spamreport,something_new,bounce,click,open,delivered,deferred,processed",
+                    `the order is ${events}`
+                );
+            },
+        },
+        {
+            content: "a field that could not be read is named",
+            trigger: `${EVENT}[data-event=deferred]:contains(Could not be read: attempt, ip)`,
+        },
+    ],
+});
+
 tours.add("sendgrid_hostile", {
     steps: () => [
         {
