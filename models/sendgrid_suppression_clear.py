@@ -27,15 +27,16 @@ class SendgridSuppression(models.Model):
     def _clear_later(self):
         """Mark the listed entries, so that the scheduled action asks SendGrid to clear them after the commit.
 
-        So a failure at SendGrid does not undo the changes in Odoo.
+        So a failure at SendGrid does not undo the changes in Odoo. Who asks again also means what SendGrid has listed
+        since the first time.
 
         :raise UserError: if an account has no API key
         """
-        listed = self.filtered(lambda entry: entry.state == "listed")
+        listed = self.filtered(lambda entry: entry.state != "cleared")
         for account in listed.account_id:
             if not account.api_key:
                 raise UserError(self.env._("The account “%s” has no API key.", account.name))
-        listed.write({"state": "clearing", "error": False})
+        listed.write({"state": "clearing", "clearing_date": fields.Datetime.now(), "error": False})
         self.env.ref("sendgrid_tracking.ir_cron_clear").sudo()._trigger()
 
     @api.model
@@ -98,6 +99,14 @@ class SendgridSuppression(models.Model):
         self._tell_contacts(
             self.env._("SendGrid did not take %(email)s off its list “%(list)s”: %(why)s", why=why, **self._words())
         )
+
+    def _note_listed_anew(self):
+        """Note that SendGrid has listed the address again after somebody had asked to clear it, so that it stays there.
+
+        It bounced, complained or unsubscribed once more, which he could not know: he has to decide anew.
+        """
+        why = self.env._("SendGrid has listed it again since. If it shall be cleared all the same, ask for it anew.")
+        self._note_not_cleared(why)
 
     def _words(self):
         lists = dict(self._fields["list"]._description_selection(self.env))

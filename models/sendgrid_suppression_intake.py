@@ -1,6 +1,7 @@
 import json
 import logging
 from collections import Counter, defaultdict
+from datetime import timedelta
 
 from markupsafe import Markup
 
@@ -23,7 +24,7 @@ class SendgridSuppression(models.Model):
     _inherit = "sendgrid.suppression"
 
     @api.model
-    def _store(self, sync, name, entries):
+    def _store(self, sync, name, entries, read=None):
         """Store a page of a list, and run the consequences of the entries that are new.
 
         The number of queries does not depend on the number of entries.
@@ -31,6 +32,7 @@ class SendgridSuppression(models.Model):
         :param sync: the `sendgrid.suppression.sync` record
         :param str name: the list, one of `tools.api.suppressions.LISTS`
         :param entries: list of `tools.api.suppressions.Entry`
+        :param int read: when SendGrid was asked for them (Unix seconds, UTC); None: just now
         :return: `Counter` of the new entries by outcome
         """
         account = sync.account_id
@@ -41,55 +43,76 @@ class SendgridSuppression(models.Model):
         if not entries:
             return Counter()
         known = self._get_known(account, name, entries)
-        fresh = [entry for entry in entries if entry.created > known.get((entry.group_id, entry.email), -1)]
-        ids = self._upsert(sync, name, entries)
+        fresh, unforeseen = [], []
+        for entry in entries:
+            created, asked = known.get((entry.group_id, entry.email), (-1, None))
+            if entry.created > created:
+                fresh.append(entry)
+            if asked is not None and entry.created > asked:
+                unforeseen.append(entry)
+        ids = self._upsert(sync, name, entries, read)
         outcomes = self._apply_entries(account, name, fresh)
         by_outcome = defaultdict(list)
         for entry in fresh:
             by_outcome[outcomes[entry]].append(ids[entry.group_id, entry.email])
         for (outcome, error), entry_ids in by_outcome.items():
             self.browse(entry_ids).write({"outcome": outcome, "error": error})
+        for entry in unforeseen:
+            self.browse(ids[entry.group_id, entry.email])._note_listed_anew()
         return Counter(outcome for outcome, _error in outcomes.values())
 
     @api.model
     def _get_known(self, account, name, entries):
-        """Return since when the entries that Odoo knows are listed.
+        """Return since when the entries that Odoo knows are listed, and when somebody asked to clear those that are
+        being cleared.
 
-        :return: {(group id, address): Unix seconds (UTC)}
+        :return: {(group id, address): (Unix seconds, Unix seconds or None)}, all in UTC
         """
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
-                """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint FROM sendgrid_suppression
+                """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint,
+                          CASE WHEN state = 'clearing' THEN EXTRACT(EPOCH FROM clearing_date)::bigint END
+                     FROM sendgrid_suppression
                     WHERE account_id = %s AND list = %s AND email = ANY(%s)""",
                 account.id,
                 name,
                 [entry.email for entry in entries],
             )
         )
-        return {(group_id, email): created for group_id, email, created in rows}
+        return {(group_id, email): (created, asked) for group_id, email, created, asked in rows}
 
     @api.model
-    def _upsert(self, sync, name, entries):
+    def _upsert(self, sync, name, entries, read=None):
         """Insert the entries of a page, or update those that exist, in one query.
 
-        Example: the table has an entry for an address that comparison 1 found::
+        Example: the table has an entry for an address that comparison 1 found, and on Wednesday somebody asked to clear
+        it::
 
-            known     created  state     sync_id
-                      Monday   clearing  1
+            known     created  state     clearing_date  sync_id
+                      Monday   clearing  Wednesday      1
 
         Comparison 2 reads the list before SendGrid has cleared it, or after SendGrid has listed the address anew::
 
             EXCLUDED  created           state     sync_id
                       Monday       =>   clearing  1         the same entry: go on clearing it
-                      Tuesday      =>   listed    2         another bounce or complaint: it is a new entry
+                      Tuesday      =>   clearing  2         SendGrid had it by then: it was asked for as well
+                      Thursday     =>   listed    2         another bounce or complaint that nobody could know of
+
+        If SendGrid cleared it after the page was read, the page still has Monday's entry, and it stays ``cleared``.
 
         :param sync: the `sendgrid.suppression.sync` record
         :param str name: the list
         :param entries: list of `tools.api.suppressions.Entry`, no two with the same group and address
+        :param int read: see `_store`
         :return: {(group id, address): id of the `sendgrid.suppression` record}
         """
         now = fields.Datetime.now()
+        is_stale = SQL(
+            """known.state = 'cleared' AND known.cleared_sync_id IS NULL AND known.cleared_date >= %s
+               AND EXCLUDED.created <= known.created""",
+            now + timedelta(days=1) if read is None else to_datetime(read),
+        )
         rows = bulk.insert(
             self,
             [
@@ -119,9 +142,13 @@ class SendgridSuppression(models.Model):
                           created = EXCLUDED.created, write_date = EXCLUDED.write_date,
                           sync_id = CASE WHEN EXCLUDED.created > known.created THEN EXCLUDED.sync_id
                                          ELSE known.sync_id END,
-                          state = CASE WHEN EXCLUDED.created = known.created AND known.state = 'clearing'
-                                       THEN 'clearing' ELSE 'listed' END,
-                          cleared_date = NULL, cleared_sync_id = NULL"""
+                          state = CASE WHEN known.state = 'clearing'
+                                        AND EXCLUDED.created <= COALESCE(known.clearing_date, 'infinity')
+                                       THEN 'clearing'
+                                       WHEN %(is_stale)s THEN 'cleared' ELSE 'listed' END,
+                          cleared_date = CASE WHEN %(is_stale)s THEN known.cleared_date END,
+                          cleared_sync_id = NULL""",
+                is_stale=is_stale,
             ),
             returning=("id", "group_id", "email"),
         )
