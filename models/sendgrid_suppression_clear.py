@@ -1,8 +1,10 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import clear_address
+from . import bulk
 
 
 class SendgridSuppression(models.Model):
@@ -23,6 +25,46 @@ class SendgridSuppression(models.Model):
                 "next": {"type": "ir.actions.client", "tag": "soft_reload"},
             },
         }
+
+    @api.model
+    def _get_entry(self, account, name, email, group_id=0, group_name=None, reason=None):
+        """Return the entry of an address that SendGrid has just said to be on a list; create it if Odoo has none.
+
+        If a comparison creates the same entry meanwhile, one of the two transactions is tried again.
+
+        :param account: `sendgrid.account` record
+        :param str name: the list
+        :param str email: normalized address
+        """
+        now = fields.Datetime.now()
+        values = {
+            "account_id": account.id,
+            "list": name,
+            "group_id": group_id or 0,
+            "group_name": group_name or None,
+            "email": email,
+            # SendGrid does not tell it of every list. The next comparison learns it.
+            "created": now,
+            "reason": reason or None,
+            "state": "listed",
+            "outcome": "known",
+            "create_uid": self.env.uid,
+            "create_date": now,
+            "write_uid": self.env.uid,
+            "write_date": now,
+        }
+        self.flush_model()
+        [(entry_id,)] = bulk.insert(
+            self,
+            [values],
+            conflict=SQL(
+                """ON CONFLICT (account_id, list, group_id, email)
+                   DO UPDATE SET write_uid = EXCLUDED.write_uid, write_date = EXCLUDED.write_date"""
+            ),
+        )
+        entry = self.browse(entry_id)
+        entry.invalidate_recordset()
+        return entry
 
     def _clear_later(self):
         """Mark the listed entries, so that the scheduled action asks SendGrid to clear them after the commit.
