@@ -17,6 +17,9 @@ from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
 
+# A comparison that takes an entry for gone takes the address off the blacklist in the same transaction.
+TOOK_OFF_WITHIN = timedelta(minutes=2)
+
 
 class SendgridSuppression(models.Model):
     """The intake of SendGrid's lists: it stores the entries, and runs the consequences of those that are new."""
@@ -43,11 +46,13 @@ class SendgridSuppression(models.Model):
         if not entries:
             return Counter()
         known = self._get_known(account, name, entries)
-        fresh, unforeseen = [], []
+        fresh, unforeseen, never_gone = [], [], {}
         for entry in entries:
-            created, asked = known.get((entry.group_id, entry.email), (-1, None))
+            created, asked, gone = known.get((entry.group_id, entry.email), (-1, None, None))
             if entry.created > created:
                 fresh.append(entry)
+            elif gone is not None and name == "groups":
+                never_gone[entry] = gone
             if asked is not None and entry.created > asked:
                 unforeseen.append(entry)
         ids = self._upsert(sync, name, entries, read)
@@ -57,22 +62,54 @@ class SendgridSuppression(models.Model):
             by_outcome[outcomes[entry]].append(ids[entry.group_id, entry.email])
         for (outcome, error), entry_ids in by_outcome.items():
             self.browse(entry_ids).write({"outcome": outcome, "error": error})
+        for entry in self._restore(account, never_gone):
+            self.browse(ids[entry.group_id, entry.email]).outcome = "blacklisted"
         for entry in unforeseen:
             self.browse(ids[entry.group_id, entry.email])._note_listed_anew()
         return Counter(outcome for outcome, _error in outcomes.values())
 
     @api.model
-    def _get_known(self, account, name, entries):
-        """Return since when the entries that Odoo knows are listed, and when somebody asked to clear those that are
-        being cleared.
+    def _restore(self, account, entries):
+        """Put addresses back on the blacklist that an earlier comparison took off it, though they never were back in
+        their group: SendGrid lists the same entry still. The released version took a part of the list for the whole.
 
-        :return: {(group id, address): (Unix seconds, Unix seconds or None)}, all in UTC
+        Whoever has been put on the blacklist or taken off it since stays as he is.
+
+        :param entries: {`tools.api.suppressions.Entry`: when it was taken for gone, in Unix seconds (UTC)}
+        :return: the entries whose addresses are on the blacklist again
+        """
+        if not entries or not account.act_on_events or account.group_unsubscribe_action != "blacklist":
+            return []
+        by_address = {entry.email: (entry, to_datetime(gone)) for entry, gone in entries.items()}
+        taken_off = (
+            self.env["mail.blacklist"]
+            .with_context(active_test=False)
+            .search_fetch([("email", "in", list(by_address)), ("active", "=", False)], ["email", "write_date"])
+        )
+        restored = [
+            by_address[one.email][0]
+            for one in taken_off
+            if abs(one.write_date - by_address[one.email][1]) <= TOOK_OFF_WITHIN
+        ]
+        self.env["sendgrid.consequence"]._blacklist_addresses(
+            {entry.email: self._explain(account, "groups", entry) for entry in restored}
+        )
+        return restored
+
+    @api.model
+    def _get_known(self, account, name, entries):
+        """Return since when the entries that Odoo knows are listed, when somebody asked to clear those that are being
+        cleared, and when a comparison took the others for gone.
+
+        :return: {(group id, address): (Unix seconds, Unix seconds or None, Unix seconds or None)}, all in UTC
         """
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
                 """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint,
-                          CASE WHEN state = 'clearing' THEN EXTRACT(EPOCH FROM clearing_date)::bigint END
+                          CASE WHEN state = 'clearing' THEN EXTRACT(EPOCH FROM clearing_date)::bigint END,
+                          CASE WHEN state = 'cleared' AND cleared_sync_id IS NOT NULL
+                               THEN EXTRACT(EPOCH FROM cleared_date)::bigint END
                      FROM sendgrid_suppression
                     WHERE account_id = %s AND list = %s AND email = ANY(%s)""",
                 account.id,
@@ -80,7 +117,7 @@ class SendgridSuppression(models.Model):
                 [entry.email for entry in entries],
             )
         )
-        return {(group_id, email): (created, asked) for group_id, email, created, asked in rows}
+        return {(group_id, email): times for group_id, email, *times in rows}
 
     @api.model
     def _upsert(self, sync, name, entries, read=None):

@@ -578,6 +578,34 @@ class TestParts(AgreementCase):
         self.assertIn("Offers", sync.gap_message)
         self.assertTrue(self.is_blacklisted("ada@example.org"))
 
+    def test_never_gone(self):
+        """Test that who was taken for returned, and is still listed, is blacklisted again, unless a person decided."""
+        created = now() - HOUR
+        people = ["ada@example.org", "bob@example.org"]
+        entries = [{"email": email, "group_id": self.GROUP, "created": created} for email in people]
+        self.sandbox("POST", "/sandbox/suppressions/groups", entries)
+        self.sync()
+        # As the released version did when SendGrid told a part of the list only.
+        self.come_back(*people)
+        self.assertEqual(self.sync().cleared_count, 2)
+        self.assertFalse(any(map(self.is_blacklisted, people)))
+        self.Blacklist._add("bob@example.org")
+        self.Blacklist._remove("bob@example.org")
+        bob = self.Blacklist.with_context(active_test=False).search([("email", "=", "bob@example.org")])
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE mail_blacklist SET write_date = write_date + interval '1 hour' WHERE id = %s", [bob.id]
+        )
+        self.env.invalidate_all()
+        self.sandbox("POST", "/sandbox/suppressions/groups", entries)
+        for _attempt in range(2):
+            self.sync()
+            self.assertEqual(self.states(), {"listed": 2})
+            self.assertEqual([self.is_blacklisted(email) for email in people], [True, False])
+        self.come_back(*people)
+        self.assertEqual(self.sync().cleared_count, 2)
+        self.assertFalse(any(map(self.is_blacklisted, people)))
+
     def test_short_pages(self):
         """Test that an answer that is shorter than asked is not the end of a list."""
         everybody = [f"{number}@example.net" for number in range(25)]
