@@ -173,6 +173,10 @@ class SendgridAccountCheck(models.Model):
                 "service (NTP) set it."
             ),
             "compared": self.env._("SendGrid's lists of suppressed addresses were read."),
+            "compared_partly": self.env._(
+                "SendGrid's lists of suppressed addresses were read, but again not all of them in full. Who is off the "
+                "list there is not noticed. {}"
+            ),
             "not_compared": self.env._("SendGrid's lists of suppressed addresses could not be read: {}"),
             "clock_unknown": self.env._("Compared when SendGrid answers."),
         }

@@ -50,11 +50,15 @@ class SendgridAccount(models.Model):
         :raise tools.api.client.ApiError: if SendGrid did not answer, or refused
         :raise UserError: if the account has no API key
         """
-        enabled = tracking_settings.read(self._get_client())
+        client = self._get_client()
+        enabled = tracking_settings.read(client)
+        # What the answer leaves out need not be off: it is asked for by itself.
+        for name in {"open", "click"} - enabled.keys():
+            enabled[name] = tracking_settings.is_on(client, name)
         self.write(
             {
-                "open_tracking": enabled.get("open", False),
-                "click_tracking": enabled.get("click", False),
+                "open_tracking": enabled["open"],
+                "click_tracking": enabled["click"],
                 "tracking_settings_date": fields.Datetime.now(),
             }
         )

@@ -5,7 +5,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from ..tools.api.client import ApiError
-from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs
+from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs, may_be_part
 from ..tools.times import to_seconds
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
@@ -66,7 +66,9 @@ class SendgridBackfill(models.Model):
     progress = fields.Integer(compute="_compute_progress", help="In percent of the period.")
     error = fields.Text(readonly=True, help="Says why the work has failed or waits.")
     is_incomplete = fields.Boolean(
-        readonly=True, help="SendGrid has over 1,000 messages of one second, and tells no more than these."
+        readonly=True,
+        help="SendGrid has over 1,000 messages of one second, and tells no more than these, or its answer about a "
+        "message could not be read.",
     )
 
     @api.model
@@ -215,15 +217,15 @@ class SendgridBackfill(models.Model):
         (start, end), *rest = self.windows
         found = APIS[self.api_name](client).find(start, end, self.email_id.recipient or None)
         is_full = len(found) >= AT_ONCE
-        if is_full and end - start > 1:
+        if (is_full or may_be_part(len(found))) and end - start > 1:
             middle = (start + end) // 2
             self.windows = [(start, middle), (middle, end), *rest]
         else:
             self.write(
                 {
                     "windows": rest,
-                    "message_ids_left": found,
-                    "is_incomplete": self.is_incomplete or is_full,
+                    "message_ids_left": [message_id for message_id in found if message_id],
+                    "is_incomplete": self.is_incomplete or is_full or "" in found,
                     "error": False,
                 }
             )
@@ -232,12 +234,13 @@ class SendgridBackfill(models.Model):
         """Read the events of some of the messages that were found, and store them as a batch for the drain."""
         source = APIS[self.api_name](client)
         left = self.message_ids_left
-        events, read = [], 0
+        events, read, is_incomplete = [], 0, self.is_incomplete
         for message_id in left[:MESSAGES_AT_ONCE]:
             try:
                 events += source.get_events(message_id)
             except ApiError as error:
-                if error.kind == "missing":  # SendGrid keeps messages for some days only
+                if error.kind in ("missing", "answer"):  # SendGrid keeps messages for some days only
+                    is_incomplete |= error.kind == "answer"
                     read += 1
                     continue
                 if not read:
@@ -250,6 +253,7 @@ class SendgridBackfill(models.Model):
                 "message_ids_left": left[read:],
                 "message_count": self.message_count + read,
                 "event_count": self.event_count + len(events),
+                "is_incomplete": is_incomplete,
                 "error": False,
             }
         )

@@ -287,6 +287,8 @@ class SendgridEmail(models.Model):
             message = self.env._(
                 "SendGrid told of %s events. What is new of them appears here in a moment.", backfill.event_count
             )
+        elif backfill.is_incomplete:
+            message = self.env._("SendGrid's answer could not be read. Please try again later.")
         else:
             message = self.env._(
                 "SendGrid does not know this e-mail, or no longer: it keeps messages for some days only."

@@ -43,6 +43,11 @@ class SendgridSuppression(models.Model):
         readonly=True,
         default="listed",
     )
+    clearing_date = fields.Datetime(
+        string="To Be Cleared Since",
+        readonly=True,
+        help="When somebody asked last to clear it. What SendGrid lists later is a new entry, which he did not know.",
+    )
     cleared_date = fields.Datetime(
         string="Cleared On", readonly=True, help="When Odoo learned that the address is off the list."
     )

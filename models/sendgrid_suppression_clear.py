@@ -1,8 +1,10 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import clear_address
+from . import bulk
 
 
 class SendgridSuppression(models.Model):
@@ -24,18 +26,59 @@ class SendgridSuppression(models.Model):
             },
         }
 
+    @api.model
+    def _get_entry(self, account, name, email, group_id=0, group_name=None, reason=None):
+        """Return the entry of an address that SendGrid has just said to be on a list; create it if Odoo has none.
+
+        If a comparison creates the same entry meanwhile, one of the two transactions is tried again.
+
+        :param account: `sendgrid.account` record
+        :param str name: the list
+        :param str email: normalized address
+        """
+        now = fields.Datetime.now()
+        values = {
+            "account_id": account.id,
+            "list": name,
+            "group_id": group_id or 0,
+            "group_name": group_name or None,
+            "email": email,
+            # SendGrid does not tell it of every list. The next comparison learns it.
+            "created": now,
+            "reason": reason or None,
+            "state": "listed",
+            "outcome": "known",
+            "create_uid": self.env.uid,
+            "create_date": now,
+            "write_uid": self.env.uid,
+            "write_date": now,
+        }
+        self.flush_model()
+        [(entry_id,)] = bulk.insert(
+            self,
+            [values],
+            conflict=SQL(
+                """ON CONFLICT (account_id, list, group_id, email)
+                   DO UPDATE SET write_uid = EXCLUDED.write_uid, write_date = EXCLUDED.write_date"""
+            ),
+        )
+        entry = self.browse(entry_id)
+        entry.invalidate_recordset()
+        return entry
+
     def _clear_later(self):
         """Mark the listed entries, so that the scheduled action asks SendGrid to clear them after the commit.
 
-        So a failure at SendGrid does not undo the changes in Odoo.
+        So a failure at SendGrid does not undo the changes in Odoo. Who asks again also means what SendGrid has listed
+        since the first time.
 
         :raise UserError: if an account has no API key
         """
-        listed = self.filtered(lambda entry: entry.state == "listed")
+        listed = self.filtered(lambda entry: entry.state != "cleared")
         for account in listed.account_id:
             if not account.api_key:
                 raise UserError(self.env._("The account “%s” has no API key.", account.name))
-        listed.write({"state": "clearing", "error": False})
+        listed.write({"state": "clearing", "clearing_date": fields.Datetime.now(), "error": False})
         self.env.ref("sendgrid_tracking.ir_cron_clear").sudo()._trigger()
 
     @api.model
@@ -98,6 +141,14 @@ class SendgridSuppression(models.Model):
         self._tell_contacts(
             self.env._("SendGrid did not take %(email)s off its list “%(list)s”: %(why)s", why=why, **self._words())
         )
+
+    def _note_listed_anew(self):
+        """Note that SendGrid has listed the address again after somebody had asked to clear it, so that it stays there.
+
+        It bounced, complained or unsubscribed once more, which he could not know: he has to decide anew.
+        """
+        why = self.env._("SendGrid has listed it again since. If it shall be cleared all the same, ask for it anew.")
+        self._note_not_cleared(why)
 
     def _words(self):
         lists = dict(self._fields["list"]._description_selection(self.env))

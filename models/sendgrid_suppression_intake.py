@@ -1,6 +1,7 @@
 import json
 import logging
 from collections import Counter, defaultdict
+from datetime import timedelta
 
 from markupsafe import Markup
 
@@ -17,6 +18,9 @@ from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
 
+# A comparison that takes an entry for gone takes the address off the blacklist in the same transaction.
+TOOK_OFF_WITHIN = timedelta(minutes=2)
+
 
 class SendgridSuppression(models.Model):
     """The intake of SendGrid's lists: it stores the entries, and runs the consequences of those that are new."""
@@ -24,7 +28,7 @@ class SendgridSuppression(models.Model):
     _inherit = "sendgrid.suppression"
 
     @api.model
-    def _store(self, sync, name, entries):
+    def _store(self, sync, name, entries, read=None):
         """Store a page of a list, and run the consequences of the entries that are new.
 
         The number of queries does not depend on the number of entries.
@@ -32,6 +36,7 @@ class SendgridSuppression(models.Model):
         :param sync: the `sendgrid.suppression.sync` record
         :param str name: the list, one of `tools.api.suppressions.LISTS`
         :param entries: list of `tools.api.suppressions.Entry`
+        :param int read: when SendGrid was asked for them (Unix seconds, UTC); None: just now
         :return: `Counter` of the new entries by outcome
         """
         account = sync.account_id
@@ -42,55 +47,110 @@ class SendgridSuppression(models.Model):
         if not entries:
             return Counter()
         known = self._get_known(account, name, entries)
-        fresh = [entry for entry in entries if entry.created > known.get((entry.group_id, entry.email), -1)]
-        ids = self._upsert(sync, name, entries)
+        fresh, unforeseen, never_gone = [], [], {}
+        for entry in entries:
+            created, asked, gone = known.get((entry.group_id, entry.email), (-1, None, None))
+            if entry.created > created:
+                fresh.append(entry)
+            elif gone is not None and name == "groups":
+                never_gone[entry] = gone
+            if asked is not None and entry.created > asked:
+                unforeseen.append(entry)
+        ids = self._upsert(sync, name, entries, read)
         outcomes = self._apply_entries(account, name, fresh)
         by_outcome = defaultdict(list)
         for entry in fresh:
             by_outcome[outcomes[entry]].append(ids[entry.group_id, entry.email])
         for (outcome, error), entry_ids in by_outcome.items():
             self.browse(entry_ids).write({"outcome": outcome, "error": error})
+        for entry in self._restore(account, never_gone):
+            self.browse(ids[entry.group_id, entry.email]).outcome = "blacklisted"
+        for entry in unforeseen:
+            self.browse(ids[entry.group_id, entry.email])._note_listed_anew()
         return Counter(outcome for outcome, _error in outcomes.values())
 
     @api.model
-    def _get_known(self, account, name, entries):
-        """Return since when the entries that Odoo knows are listed.
+    def _restore(self, account, entries):
+        """Put addresses back on the blacklist that an earlier comparison took off it, though they never were back in
+        their group: SendGrid lists the same entry still. The released version took a part of the list for the whole.
 
-        :return: {(group id, address): Unix seconds (UTC)}
+        Whoever has been put on the blacklist or taken off it since stays as he is.
+
+        :param entries: {`tools.api.suppressions.Entry`: when it was taken for gone, in Unix seconds (UTC)}
+        :return: the entries whose addresses are on the blacklist again
+        """
+        if not entries or not account.act_on_events or account.group_unsubscribe_action != "blacklist":
+            return []
+        by_address = {entry.email: (entry, to_datetime(gone)) for entry, gone in entries.items()}
+        taken_off = (
+            self.env["mail.blacklist"]
+            .with_context(active_test=False)
+            .search_fetch([("email", "in", list(by_address)), ("active", "=", False)], ["email", "write_date"])
+        )
+        restored = [
+            by_address[one.email][0]
+            for one in taken_off
+            if abs(one.write_date - by_address[one.email][1]) <= TOOK_OFF_WITHIN
+        ]
+        self.env["sendgrid.consequence"]._blacklist_addresses(
+            {entry.email: self._explain(account, "groups", entry) for entry in restored}
+        )
+        return restored
+
+    @api.model
+    def _get_known(self, account, name, entries):
+        """Return since when the entries that Odoo knows are listed, when somebody asked to clear those that are being
+        cleared, and when a comparison took the others for gone.
+
+        :return: {(group id, address): (Unix seconds, Unix seconds or None, Unix seconds or None)}, all in UTC
         """
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
-                """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint FROM sendgrid_suppression
+                """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint,
+                          CASE WHEN state = 'clearing' THEN EXTRACT(EPOCH FROM clearing_date)::bigint END,
+                          CASE WHEN state = 'cleared' AND cleared_sync_id IS NOT NULL
+                               THEN EXTRACT(EPOCH FROM cleared_date)::bigint END
+                     FROM sendgrid_suppression
                     WHERE account_id = %s AND list = %s AND email = ANY(%s)""",
                 account.id,
                 name,
                 [entry.email for entry in entries],
             )
         )
-        return {(group_id, email): created for group_id, email, created in rows}
+        return {(group_id, email): times for group_id, email, *times in rows}
 
     @api.model
-    def _upsert(self, sync, name, entries):
+    def _upsert(self, sync, name, entries, read=None):
         """Insert the entries of a page, or update those that exist, in one query.
 
-        Example: the table has an entry for an address that comparison 1 found::
+        Example: the table has an entry for an address that comparison 1 found, and on Wednesday somebody asked to clear
+        it::
 
-            known     created  state     sync_id
-                      Monday   clearing  1
+            known     created  state     clearing_date  sync_id
+                      Monday   clearing  Wednesday      1
 
         Comparison 2 reads the list before SendGrid has cleared it, or after SendGrid has listed the address anew::
 
             EXCLUDED  created           state     sync_id
                       Monday       =>   clearing  1         the same entry: go on clearing it
-                      Tuesday      =>   listed    2         another bounce or complaint: it is a new entry
+                      Tuesday      =>   clearing  2         SendGrid had it by then: it was asked for as well
+                      Thursday     =>   listed    2         another bounce or complaint that nobody could know of
+
+        If SendGrid cleared it after the page was read, the page still has Monday's entry, and it stays ``cleared``.
 
         :param sync: the `sendgrid.suppression.sync` record
         :param str name: the list
         :param entries: list of `tools.api.suppressions.Entry`, no two with the same group and address
+        :param int read: see `_store`
         :return: {(group id, address): id of the `sendgrid.suppression` record}
         """
         now = fields.Datetime.now()
+        is_stale = SQL(
+            """known.state = 'cleared' AND known.cleared_sync_id IS NULL AND known.cleared_date >= %s
+               AND EXCLUDED.created <= known.created""",
+            now + timedelta(days=1) if read is None else to_datetime(read),
+        )
         rows = bulk.insert(
             self,
             [
@@ -120,9 +180,13 @@ class SendgridSuppression(models.Model):
                           created = EXCLUDED.created, write_date = EXCLUDED.write_date,
                           sync_id = CASE WHEN EXCLUDED.created > known.created THEN EXCLUDED.sync_id
                                          ELSE known.sync_id END,
-                          state = CASE WHEN EXCLUDED.created = known.created AND known.state = 'clearing'
-                                       THEN 'clearing' ELSE 'listed' END,
-                          cleared_date = NULL, cleared_sync_id = NULL"""
+                          state = CASE WHEN known.state = 'clearing'
+                                        AND EXCLUDED.created <= COALESCE(known.clearing_date, 'infinity')
+                                       THEN 'clearing'
+                                       WHEN %(is_stale)s THEN 'cleared' ELSE 'listed' END,
+                          cleared_date = CASE WHEN %(is_stale)s THEN known.cleared_date END,
+                          cleared_sync_id = NULL""",
+                is_stale=is_stale,
             ),
             returning=("id", "group_id", "email"),
         )

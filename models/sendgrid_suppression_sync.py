@@ -3,7 +3,8 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..tools.api.suppressions import LISTS, read_list
+from ..tools.api.client import ApiError
+from ..tools.api.suppressions import LISTS, NO_WORD, find_groups, read_list
 from ..tools.times import to_seconds
 
 # An entry may appear on its list some time after its date.
@@ -11,8 +12,14 @@ OVERLAP = timedelta(days=1)
 # Each night reads the new entries. Only a comparison of whole lists sees which entries are gone.
 WHOLE_EVERY = timedelta(days=7)
 GIVE_UP_AFTER = timedelta(days=1)
+# So many addresses are chosen at once to ask SendGrid about; each has its own call and its own commit.
+ASK_AT_ONCE = 100
 ACTED = ("flagged", "event", "blacklisted")
 ONLY_IN_ODOO = [("is_suppressed", "=", False)]
+
+
+def _is_same_gap(one, other):
+    return all(one[key] == other[key] for key in ("code", "list", "group"))
 
 
 class SendgridSuppressionSync(models.Model):
@@ -52,6 +59,22 @@ class SendgridSuppressionSync(models.Model):
     current_offset = fields.Integer(readonly=True, help="The number of entries of this list that are read.")
     current_last = fields.Char(
         readonly=True, help="The entry that was read last. If it has moved meanwhile, some entries are read again."
+    )
+    asked_groups = fields.Json(
+        readonly=True,
+        groups="base.group_system",
+        help="The ids of the unsubscribe groups that addresses seem to have returned to: SendGrid is being asked about "
+        "each of these addresses.",
+    )
+    gaps = fields.Json(
+        readonly=True,
+        groups="base.group_system",
+        help="Says as codes what could not be read in full; the message explains it.",
+    )
+    gap_message = fields.Text(
+        string="Not Read in Full",
+        compute="_compute_gap_message",
+        help="Says what could not be read in full. There, no entry was taken for gone.",
     )
     progress = fields.Integer(compute="_compute_progress", help="In percent, by lists.")
     seen_count = fields.Integer(string="Entries Read", readonly=True)
@@ -96,6 +119,52 @@ class SendgridSuppressionSync(models.Model):
         for sync in self:
             done = LISTS.index(sync.current_list) if sync.current_list else 0
             sync.progress = 100 if sync.state == "done" else 100 * done // len(LISTS)
+
+    @api.depends("gaps")
+    @api.depends_context("lang")
+    def _compute_gap_message(self):
+        for sync in self:
+            sync.gap_message = self._explain_gaps(sync.sudo().gaps or ()) or False
+
+    @api.model
+    def _explain_gaps(self, gaps):
+        """Say in words what could not be read in full, a sentence a line.
+
+        :param gaps: dicts, see `_note_gap`
+        """
+        lists = dict(self.env["sendgrid.suppression"]._fields["list"]._description_selection(self.env))
+        return "\n".join(self._explain_gap(lists[gap["list"]], gap) for gap in gaps)
+
+    @api.model
+    def _explain_gap(self, list_name, gap):
+        names = {"list": list_name, "group": gap.get("group") or "", "read": gap.get("read"), "told": gap.get("told")}
+        if gap["code"] == "moved":
+            return self.env._("“%(list)s” changed too much while it was read.", **names)
+        if gap["code"] == "same":
+            return self.env._("“%(list)s”: SendGrid tells the same part of it again and again.", **names)
+        if gap["code"] == "rows":
+            return self.env._("“%(list)s”: SendGrid told something that could not be understood.", **names)
+        if gap["code"] == "count":
+            return self.env._(
+                "The unsubscribe group “%(group)s”: SendGrid told %(read)s of %(told)s addresses.", **names
+            )
+        if gap["code"] == "uncounted":
+            return self.env._(
+                "The unsubscribe group “%(group)s”: SendGrid does not tell how many addresses left it.", **names
+            )
+        if gap["code"] == "unlisted":
+            return self.env._(
+                "The unsubscribe group “%(group)s” is not among those that SendGrid names. If it was deleted there, "
+                "nobody who left it has returned by that.",
+                **names,
+            )
+        if gap["code"] == "unnamed":
+            return self.env._("SendGrid does not tell its unsubscribe groups, and how many addresses left them.")
+        if gap["told"] == 1:
+            return self.env._("SendGrid did not answer whether 1 address has returned to its unsubscribe group.")
+        return self.env._(
+            "SendGrid did not answer whether %(told)s addresses have returned to their unsubscribe groups.", **names
+        )
 
     # ------------------------------------------------------------
     # START
@@ -165,6 +234,9 @@ class SendgridSuppressionSync(models.Model):
         :return: generator of how many entries were stored, for a commit after each page
         """
         while self.state == "running":
+            if self.asked_groups:
+                yield from self._ask_about_returned()
+                continue
             # Call SendGrid before reading from the database. The other way round the transaction's snapshot would grow
             # old during the call, and conflict with other transactions.
             for page in self._read_pages():
@@ -181,6 +253,8 @@ class SendgridSuppressionSync(models.Model):
             until=to_seconds(self.until),
             offset=self.current_offset,
             last=self.current_last or "",
+            # Nobody is taken for gone then, and the next comparison of whole lists reads what this one may miss.
+            in_haste=not self.is_whole,
         )
 
     def _take_in(self, page):
@@ -189,7 +263,9 @@ class SendgridSuppressionSync(models.Model):
         :param page: `tools.api.suppressions.Page`
         """
         # A kill or a lost connection undoes all of this together, so the page counts once when it is read again.
-        outcomes = self.env["sendgrid.suppression"]._store(self, self.current_list, page.entries)
+        outcomes = self.env["sendgrid.suppression"]._store(self, self.current_list, page.entries, page.read)
+        for code in filter(None, (page.gap, page.rejected and "rows")):
+            self._note_gap(code, self.current_list)
         values = {
             "seen_count": self.seen_count + len(page.entries),
             "rejected_count": self.rejected_count + page.rejected,
@@ -202,7 +278,11 @@ class SendgridSuppressionSync(models.Model):
             "current_last": page.last if page.next else False,
             "error": False,
         }
-        if not page.next:
+        if not page.next and self.current_list == "groups":
+            values["asked_groups"] = self._choose_groups(page.groups)
+            if not values["asked_groups"]:
+                values |= self._end_list()
+        elif not page.next:
             values |= self._end_list()
         self.write(values)
 
@@ -211,13 +291,13 @@ class SendgridSuppressionSync(models.Model):
 
         :return: values to write to the comparison
         """
-        gone = self._note_gone()
-        if self.current_list == "groups" and gone:
-            self.env["sendgrid.suppression"]._settle_returned(self.account_id, gone)
-        values = {"cleared_count": self.cleared_count + len(gone)}
+        values = {"cleared_count": self.cleared_count + len(self._note_gone())}
         if self.current_list != LISTS[-1]:
             return values | {"current_list": LISTS[LISTS.index(self.current_list) + 1]}
-        self._note_health("ok", "compared")
+        if gaps := self._get_lasting_gaps():
+            self._note_health("warning", "compared_partly", self._explain_gaps(gaps))
+        else:
+            self._note_health("ok", "compared")
         return values | {
             "state": "done",
             "current_list": False,
@@ -228,31 +308,215 @@ class SendgridSuppressionSync(models.Model):
     def _note_gone(self):
         """Mark entries as cleared that were not seen although the whole list was read.
 
-        A comparison of new entries only skips this, except for the unsubscribe groups: SendGrid always returns these
-        whole.
+        A comparison of new entries only skips this, and so does one of a list that could not be read in full. An entry
+        that is being cleared is left to that, which tells the contacts. For the groups see `_ask_about_returned`.
 
         :return: the marked `sendgrid.suppression` records
         """
         Suppression = self.env["sendgrid.suppression"]
-        if not self.is_whole and self.current_list != "groups":
+        is_doubtful = any(gap["list"] == self.current_list for gap in self.gaps or ())
+        if not self.is_whole or self.current_list == "groups" or is_doubtful:
             return Suppression
+        return self._mark_cleared(SQL("list = %s", self.current_list))
+
+    def _mark_cleared(self, condition):
+        """Mark entries that this comparison has not seen as cleared.
+
+        :param condition: SQL, which of these
+        :return: the marked `sendgrid.suppression` records
+        """
+        Suppression = self.env["sendgrid.suppression"]
         rows = self.env.execute_query(
             SQL(
                 """UPDATE sendgrid_suppression
                       SET state = 'cleared', cleared_date = %s, cleared_sync_id = %s
-                    WHERE account_id = %s AND list = %s AND state != 'cleared' AND created <= %s
-                      AND last_sync_id IS DISTINCT FROM %s
+                    WHERE %s AND %s
                 RETURNING id""",
                 fields.Datetime.now(),
                 self.id,
-                self.account_id.id,
-                self.current_list,
-                self.until,
-                self.id,
+                self._get_unseen(),
+                condition,
             )
         )
         Suppression.invalidate_model()
         return Suppression.browse(id_ for (id_,) in rows)
+
+    def _get_unseen(self):
+        """Return the SQL condition of entries that should have been read by now, and were not."""
+        self.env["sendgrid.suppression"].flush_model()
+        return SQL(
+            "account_id = %s AND state = 'listed' AND created <= %s AND last_sync_id IS DISTINCT FROM %s",
+            self.account_id.id,
+            self.until,
+            self.id,
+        )
+
+    # ------------------------------------------------------------
+    # GROUPS
+    # ------------------------------------------------------------
+
+    def _choose_groups(self, groups):
+        """Compare how many addresses were read of each unsubscribe group with the number that SendGrid tells.
+
+        SendGrid always gives the groups' addresses as a whole, or what looks like it. Only if the number agrees,
+        addresses that are missing may have returned, and SendGrid is asked about each of them.
+
+        :param groups: `tools.api.suppressions.Group` tuples; None if SendGrid does not tell them
+        :return: list of the ids of the groups to ask about
+        """
+        self.env["sendgrid.suppression"].flush_model()
+        known = self.env.execute_query(
+            SQL(
+                """SELECT group_id, max(group_name), count(*) FILTER (WHERE last_sync_id = %s),
+                          count(*) FILTER (WHERE %s)
+                     FROM sendgrid_suppression WHERE account_id = %s AND list = 'groups' AND state != 'cleared'
+                 GROUP BY group_id ORDER BY group_id""",
+                self.id,
+                self._get_unseen(),
+                self.account_id.id,
+            )
+        )
+        by_id = {group.id: group for group in groups or ()}
+        missing = {group_id for group_id, _name, _read, unseen in known if unseen}
+        read = {group_id: number for group_id, _name, number, _unseen in known}
+        in_full = set()
+        for group in by_id.values():
+            number = read.get(group.id, 0)
+            if group.most is None:
+                self._note_gap("uncounted", "groups", group=group.name)
+            elif group.least <= number <= group.most:
+                in_full.add(group.id)
+            else:
+                self._note_gap("count", "groups", group=group.name, read=number, told=group.most)
+        if groups is None:
+            self._note_gap("unnamed", "groups")
+        else:
+            for group_id, name, _read, _unseen in known:
+                if group_id not in by_id:
+                    self._note_gap("unlisted", "groups", group=name or str(group_id))
+        if any(gap["code"] == "rows" and gap["list"] == "groups" for gap in self.gaps or ()):
+            return []  # the row may be any address of any group
+        return sorted(missing & in_full)
+
+    def _ask_about_returned(self):
+        """Ask SendGrid about each address that seems to have returned to a group, and believe only this answer.
+
+        :return: a generator that yields after each address, for a commit
+        """
+        client = self.account_id._get_client()
+        addresses = self._get_returned()
+        if not addresses:
+            self.write({"asked_groups": False, "current_last": False, "error": False, **self._end_list()})
+        yield 0  # The calls come before any reading from the database; see `_compare`.
+        for address in addresses:
+            try:
+                groups = find_groups(client, address)
+            except ApiError as error:
+                if error.kind not in NO_WORD:
+                    raise
+                groups = None
+                if error.kind == "scope":  # it will say so for each of them
+                    self._end_asking(address)
+                    yield 1
+                    return
+            self._take_answer(address, groups)
+            yield 1
+
+    def _get_returned(self, limit=ASK_AT_ONCE):
+        """Return the next addresses to ask about, in the order in which they are asked."""
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT email COLLATE "C" AS email FROM sendgrid_suppression
+                    WHERE %s AND list = 'groups' AND group_id = ANY(%s) AND email COLLATE "C" > %s
+                 ORDER BY 1 LIMIT %s""",
+                self._get_unseen(),
+                self.asked_groups,
+                self.current_last or "",
+                limit,
+            )
+        )
+        return [email for (email,) in rows]
+
+    def _take_answer(self, address, groups):
+        """Note which groups an address is still out of, and that it has returned to the others that were asked about.
+
+        :param groups: ids of the groups that it is out of; None if SendGrid did not tell, then nothing is concluded
+        """
+        values = {"current_last": address, "error": False}
+        if groups is None:
+            self._note_gap("unasked", "groups", told=1)
+        else:
+            asked = self.asked_groups
+            condition = SQL("list = 'groups' AND email = %s AND group_id = ANY(%s::int[])", address, asked)
+            self.env.execute_query(
+                SQL(
+                    """UPDATE sendgrid_suppression SET last_sync_id = %s
+                        WHERE %s AND %s AND group_id = ANY(%s::int[]) RETURNING id""",
+                    self.id,
+                    self._get_unseen(),
+                    condition,
+                    [group_id for group_id in asked if group_id in groups],
+                )
+            )
+            gone = self._mark_cleared(condition)
+            if gone:
+                self.env["sendgrid.suppression"]._settle_returned(self.account_id, gone)
+            values["cleared_count"] = self.cleared_count + len(gone)
+        self.write(values)
+
+    def _end_asking(self, address):
+        """End the comparison, because the API key may not ask about this address, nor about those behind it."""
+        self._note_gap("unasked", "groups", told=len(self._get_returned(limit=None)))
+        self.write({"asked_groups": False, "current_last": False, **self._end_list()})
+
+    # ------------------------------------------------------------
+    # GAPS
+    # ------------------------------------------------------------
+
+    def _note_gap(self, code, name, group=None, read=None, told=None):
+        """Note that a list, or an unsubscribe group, could not be read in full.
+
+        :param str code: see `_explain_gap`
+        :param str name: the list
+        :param group: the group's name
+        :param read: how many addresses of it were read
+        :param told: how many addresses it is about; the numbers of several such gaps add up
+        """
+        gap = {"code": code, "list": name, "group": group, "read": read, "told": told}
+        gaps = self.gaps or []
+        for known in gaps:
+            if _is_same_gap(known, gap):
+                if code == "unasked":
+                    known["told"] += told
+                self.gaps = gaps
+                return
+        self.gaps = [*gaps, gap]
+
+    def _get_lasting_gaps(self):
+        """Return the gaps that two comparisons in a row have found. Of other lists than the groups, only those count
+        that have read the whole lists.
+
+        One alone may be chance: somebody left a group in just that moment. A group that SendGrid does not name any more
+        is nothing that an administrator could mend.
+
+        :return: list of gaps, see `_note_gap`
+        """
+        domain = [("account_id", "=", self.account_id.id), ("state", "=", "done"), ("id", "!=", self.id)]
+        before = self.search(domain, limit=1)
+        whole = self.search([*domain, ("is_whole", "=", True)], limit=1 if self.is_whole else 2)
+        last_whole, whole_before = (self, whole) if self.is_whole else (whole[:1], whole[1:])
+        return [
+            gap
+            for last, earlier, is_groups in ((self, before, True), (last_whole, whole_before, False))
+            for gap in last.gaps or ()
+            if (gap["list"] == "groups") == is_groups
+            and gap["code"] != "unlisted"
+            and any(_is_same_gap(gap, other) for other in earlier.gaps or ())
+        ]
+
+    # ------------------------------------------------------------
+    # END
+    # ------------------------------------------------------------
 
     def _put_off(self, words, after):
         if words:

@@ -33,7 +33,8 @@ class Fault:
     """A fault that a test asked for: it spoils calls of `method` ("" = any) whose path begins with `path`.
 
     `times` counts the calls that it still spoils. `action` says how: `status` answers with `status`; `hang` answers
-    nothing for `seconds`; `cut` breaks the connection. With `after`, the sandbox first does what the call asked for.
+    nothing for `seconds`; `cut` breaks the connection; `answer` answers 200 with `body`, whatever SendGrid describes.
+    With `after`, the sandbox first does what the call asked for.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Fault:
     after: bool = False
     message: str = ""
     """The words in the answer, in SendGrid's place; "" for the usual ones."""
+    body: object = None
 
     def meets(self, method: str, path: str) -> bool:
         """Tell whether the fault spoils a call of this method and path."""
@@ -77,6 +79,8 @@ class Account:
     landing: dict[str, str] = field(default_factory=lambda: {"landing": "", "url": ""})
     """The page to show after an unsubscription. The sandbox remembers it and does not use it."""
     windows: dict[tuple, Window] = field(default_factory=dict)
+    pages: dict[str, int | None] = field(default_factory=lambda: {"lists": 500, "groups": None})
+    """The most rows of one answer: of the lists, and of what all groups hold (None: everything in one answer)."""
 
     def __post_init__(self) -> None:
         self.keys = {self.first_key: set(scopes.ALL)}

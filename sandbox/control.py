@@ -6,9 +6,9 @@ from aiohttp import web
 
 from sandbox.account import Account, Fault
 from sandbox.site import SANDBOX, bad_request, json_body, not_found
-from sandbox.suppressions import LISTS
+from sandbox.suppressions import LISTS, MOST
 
-_ACTIONS = ("status", "hang", "cut")
+_ACTIONS = ("status", "hang", "cut", "answer")
 
 routes = web.RouteTableDef()
 
@@ -44,6 +44,18 @@ async def delete_key(request: web.Request) -> web.Response:
 async def put_max_webhooks(request: web.Request) -> web.Response:
     request.app[SANDBOX].webhooks.max_allowed = await json_body(request, int)
     return web.Response(status=204)
+
+
+@routes.put("/sandbox/pages")
+async def put_pages(request: web.Request) -> web.Response:
+    """Set how many rows an answer holds at most, of the `lists` or of the `groups`."""
+    pages, sizes = _account(request).pages, await json_body(request, dict)
+    for name, size in sizes.items():
+        is_number = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= MOST
+        if name not in pages or not (is_number or (name == "groups" and size is None)):
+            raise bad_request(f"{name}: unknown, or no number from 1 to {MOST}; for groups also null")
+    pages.update(sizes)
+    return web.json_response(pages)
 
 
 @routes.get("/sandbox/faults")

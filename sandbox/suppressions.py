@@ -8,6 +8,8 @@ import time
 from sandbox.events import DEFAULT_GROUP, READER_IP
 
 LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes")
+MOST = 500
+"""The most rows that SendGrid gives in one answer, however many are asked for."""
 _DEFAULTS = {
     "bounces": {"reason": "550 5.1.1 The email account that you tried to reach does not exist", "status": "5.1.1"},
     "blocks": {"reason": "552 5.2.2 mailbox over quota", "status": "5.2.2"},

@@ -201,6 +201,79 @@ class TestBackfill(BackfillCase):
         self.assertEqual(backfill.state, "done")
         self.assertEmail(email, status="delivered")
 
+    def answer(self, path, body, times=1):
+        """Have SendGrid answer the next calls of this path with this body."""
+        self.sandbox("POST", "/sandbox/faults", {"path": path, "action": "answer", "body": body, "times": times})
+
+    def test_wrong_answers(self):
+        """Test that an answer of the wrong form is not taken for one that says that nothing happened."""
+        email = self.create_email()
+        message = self.relay_to_sandbox(email)
+        [id_] = history.EmailLogs(self.account._get_client()).find(now() - HOUR, now() + HOUR)
+        for body in (None, {}, [], {"messages": None}, {"messages": {}}):
+            with self.subTest(body=body):
+                # The search of the first call only finds out whether it may be asked.
+                self.sandbox("DELETE", "/sandbox/faults")
+                self.answer("/v3/logs", body)
+                backfill = self.ask()
+                self.assertEqual(backfill.state, "running")
+                self.assertTrue(backfill.error)
+                self.run_cron("ir_cron_backfill")
+                self.assertEqual((backfill.state, backfill.message_count, backfill.error), ("done", 1, False))
+        for body in (None, {}, [], {"events": None}, {"events": {}}):
+            with self.subTest(body=body):
+                self.sandbox("DELETE", "/sandbox/faults")
+                self.answer(f"/v3/logs/{id_}", body)
+                backfill = self.ask()
+                self.assertEqual((backfill.state, backfill.is_incomplete), ("done", True), backfill.error)
+                self.answer(f"/v3/logs/{id_}", body)
+                self.assertIn("could not be read", email.action_ask_sendgrid()["params"]["message"])
+        self.assertFalse(self.ask().is_incomplete)
+        self.fire(message, "open")
+        wire = [7, None, {"event": "open"}, *self.wire_events(message)]
+        self.answer(f"/v3/logs/{id_}", {"events": wire})
+        self.assertEqual(self.ask().batch_ids.rejected_count, 3)
+
+    def test_message_without_id(self):
+        """Test that a message whose id cannot be read is told as missing."""
+        email = self.create_email()
+        self.relay_to_sandbox(email)
+        [row] = self.account._get_client().call("post", ("logs",), body={"limit": 9}).body["messages"]
+        for bad in (None, 7, {}, {**row, "sg_message_id": 7}):
+            with self.subTest(bad=bad):
+                self.answer("/v3/logs", {"messages": []})
+                backfill = self.env["sendgrid.backfill"].create({"account_id": self.account.id})
+                backfill.action_start()
+                client = self.account._get_client()
+                backfill._step(client)
+                self.answer("/v3/logs", {"messages": [bad, row]})
+                while backfill.state == "running":
+                    backfill._step(client)
+                self.assertEqual((backfill.message_count, backfill.is_incomplete), (1, True))
+
+    def test_fewer_than_asked_for(self):
+        """Test that an API that gives fewer messages than asked for is asked about shorter periods."""
+        Backfill = self.env["sendgrid.backfill"]
+        start = now() - 1000
+        read = []
+
+        class Source(history.EmailLogs):
+            def widen(self, start, end, now):
+                return start, end
+
+            def find(self, begin, end, recipient=None):
+                return [f"{n}" for n in range(900) if begin <= start + n < end][: history.ROUND]
+
+            def get_events(self, message_id):
+                read.append(message_id)
+                return []
+
+        with patch.dict(sendgrid_backfill.APIS, {"logs": Source}):
+            backfill = Backfill.create({"account_id": self.account.id, "state": "running"})
+            while backfill.state == "running":
+                backfill._step(None)
+        self.assertEqual(sorted(read, key=int), [f"{n}" for n in range(900)])
+
     def test_windows(self):
         """Test that all messages are found, however many SendGrid has and however few it returns at once."""
         Backfill = self.env["sendgrid.backfill"]

@@ -490,7 +490,8 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
             ):
                 connect = self.start(self.open())
             self.assertFailed(connect, "key", "not SendGrid")
-        for answer in (None, [], {"webhooks": {}}, "x"):
+        nameless = {"url": "https://odoo.example.com/sendgrid/webhook/x"}
+        for answer in (None, [], {"webhooks": {}}, {"webhooks": [7]}, {"webhooks": [{}, nameless]}, "x"):
             connect = self.open()
             connect.action_start()
             connect.run_next()
@@ -778,6 +779,26 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         account.action_read_tracking_settings()
         self.assertEqual(account.open_tracking, not before[0])
         self.assertTrue(account.tracking_settings_date)
+
+    def test_tracking_settings_in_part(self):
+        """Test that a setting which an answer leaves out is not taken for off: it is asked for by itself."""
+        account = self.connect()
+        for name in ("open", "click"):
+            if not account[f"{name}_tracking"]:
+                account._switch_tracking(name, True)
+        rows = account._get_client().get(("tracking_settings",))["result"]
+        click = next(row for row in rows if row["name"] == "click")
+        for result in ([], [None, {"name": 7}], [click], [{**row, "enabled": str(row["enabled"])} for row in rows]):
+            with self.subTest(result=result):
+                fault = {"path": "/v3/tracking_settings", "action": "answer", "body": {"result": result}}
+                self.sandbox("POST", "/sandbox/faults", fault)
+                account.action_read_tracking_settings()
+                self.assertTrue(account.open_tracking and account.click_tracking)
+        fault = {"path": "/v3/tracking_settings", "action": "answer", "body": {"result": []}, "times": 2}
+        self.sandbox("POST", "/sandbox/faults", fault)
+        with self.assertRaises(UserError):
+            account.action_read_tracking_settings()
+        self.assertTrue(account.open_tracking and account.click_tracking)
 
     def test_tracking_settings_refused(self):
         """Test that an API key that may not switch them changes nothing in Odoo either."""

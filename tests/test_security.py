@@ -142,17 +142,17 @@ FIELDS = {
             rejected_reasons size source state unmatched_count""",
     },
     "sendgrid.suppression": {
-        ADMINISTRATORS: """account_id cleared_date cleared_sync_id created email error group_id group_name last_sync_id
-            list outcome reason smtp_status state sync_id""",
+        ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
+            last_sync_id list outcome reason smtp_status state sync_id""",
     },
     "sendgrid.suppression.clear": {EMPLOYEES: "email line_ids problem"},
     "sendgrid.suppression.clear.line": {
         EMPLOYEES: "account_name account_number group_id group_name is_chosen list reason wizard_id"
     },
     "sendgrid.suppression.sync": {
-        ADMINISTRATORS: """account_id acted_count cleared_count current_last current_list current_offset ended error
-            failed_count is_whole kept_count known_count new_count odoo_only_count progress rejected_count seen_count
-            since started state until""",
+        ADMINISTRATORS: """account_id acted_count asked_groups cleared_count current_last current_list current_offset
+            ended error failed_count gap_message gaps is_whole kept_count known_count new_count odoo_only_count
+            progress rejected_count seen_count since started state until""",
     },
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},

@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -12,7 +13,7 @@ from odoo.tests import BaseCase, Form, mute_logger, new_test_user, tagged
 from odoo.addons.base.models.ir_cron import IrCron
 
 from ..tools.api import suppressions
-from ..tools.api.client import ApiError
+from ..tools.api.client import ApiError, Client
 from .common import SendgridCase, now
 from .properties import quick
 from .sandbox_case import API_KEY, SandboxCase
@@ -24,7 +25,8 @@ HOUR = 3600
 class Lists:
     """SendGrid's side of one list from which people remove addresses between two calls."""
 
-    def __init__(self, emails, removals):
+    def __init__(self, emails, removals, most=None):
+        self.most = most
         self.rows = [{"email": email, "created": 1_700_000_000} for email in emails]
         self.removals = removals
 
@@ -32,7 +34,7 @@ class Lists:
         if self.removals:
             removed = self.removals.pop(0)
             self.rows = [row for row in self.rows if row["email"] not in removed]
-        return self.rows[offset : offset + limit]
+        return self.rows[offset : offset + min(limit, self.most or limit)]
 
 
 @tagged("post_install", "-at_install")
@@ -42,10 +44,13 @@ class TestLists(BaseCase):
     @quick
     @given(st.data())
     def test_nothing_is_missed(self, data):
-        """Test that entries that stay are read, though up to a page of others is removed between two calls."""
+        """Test that entries that stay are read, though up to a page of others is removed between two calls.
+
+        Either SendGrid gives as many as it is asked for, or always less.
+        """
         emails = [f"{number}@example.org" for number in range(data.draw(st.integers(0, 40)))]
         removals = data.draw(st.lists(st.sets(st.sampled_from(emails or ["x"]), max_size=4), max_size=3))
-        lists = Lists(emails, list(removals))
+        lists = Lists(emails, list(removals), data.draw(st.sampled_from([None, 2, 4])))
         with patch.object(suppressions, "PAGE", 5):
             pages = list(suppressions.read_list(lists, "bounces"))
         seen = {entry.email for page in pages for entry in page.entries}
@@ -63,21 +68,6 @@ class TestLists(BaseCase):
         [page] = suppressions.read_list(lists, "blocks")
         self.assertEqual([(entry.email, entry.created) for entry in page.entries], [("ada@example.org", 1_700_000_000)])
         self.assertEqual(page.rejected, len(bad))
-
-    def test_groups_in_pieces(self):
-        """Test that the groups, which come at once, are worked on in pieces."""
-
-        class Groups:
-            def get(self, path):
-                return [{"email": f"{n}@example.org", "group_id": 7, "created_at": 1_700_000_000} for n in range(1200)]
-
-        pages = list(suppressions.read_list(Groups(), "groups"))
-        self.assertEqual([len(page.entries) for page in pages], [500, 500, 200])
-        rest = list(suppressions.read_list(Groups(), "groups", offset=pages[0].next, last=pages[0].last))
-        self.assertEqual(rest, pages[1:])
-        for last in ("somebody who was before", pages[2].last):
-            again = list(suppressions.read_list(Groups(), "groups", offset=pages[0].next, last=last))
-            self.assertEqual(again, pages, "what was there has moved")
 
     def test_no_list(self):
         """Test that an answer that is no list does not count as an empty one: all addresses would seem to be off it."""
@@ -345,6 +335,340 @@ class TestSync(AgreementCase):
 
 
 @tagged("post_install", "-at_install")
+class TestParts(AgreementCase):
+    """A part of a list is not taken for the whole, and nobody is taken for gone whom SendGrid was not asked about."""
+
+    GROUP = 1042
+
+    def setUp(self):
+        super().setUp()
+        self.account.group_unsubscribe_action = "blacklist"
+
+    def leave(self, *emails, group_id=GROUP):
+        self.enlist("groups", *emails, group_id=group_id)
+
+    def come_back(self, *emails, group_id=GROUP):
+        for email in emails:
+            self.account._get_client().call("delete", ("asm", "groups", group_id, "suppressions", email))
+
+    def pages(self, **sizes):
+        self.sandbox("PUT", "/sandbox/pages", sizes)
+
+    def answer(self, path, body, times=1):
+        """Have SendGrid answer the next calls of this path with this body."""
+        self.sandbox("POST", "/sandbox/faults", {"path": path, "action": "answer", "body": body, "times": times})
+
+    def calls(self, path="/v3/"):
+        return [call for call in self.sandbox("GET", "/sandbox/calls") if call["path"].startswith(path)]
+
+    def states(self, name="groups"):
+        return Counter(self.Suppression.search([("list", "=", name)]).mapped("state"))
+
+    def test_groups_in_pieces(self):
+        """Test that nobody of 1,200 is taken for returned because the first answer has 500 of them."""
+        everybody = [f"{number}@example.net" for number in range(1200)]
+        self.leave(*everybody)
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.seen_count, sync.new_count), ("done", 1200, 1200), sync.error)
+        self.assertFalse(sync.gap_message)
+        self.assertEqual(len(self.calls("/v3/asm")), 2, "answered whole, and counted")
+        for size in (500, 100, 7):
+            with self.subTest(size=size):
+                self.pages(groups=size)
+                sync = self.sync()
+                self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+                self.assertEqual(self.states(), {"listed": 1200})
+                self.assertEqual(sync.seen_count, 1200, "the rest was asked for")
+                self.assertFalse(sync.gap_message)
+        self.assertTrue(all(map(self.is_blacklisted, everybody[::100])))
+
+    def test_a_page_and_no_more(self):
+        """Test that nobody is taken for returned if SendGrid gives the same page whatever is asked for."""
+        self.leave(*(f"{number}@example.net" for number in range(7)))
+        self.sync()
+        rows = [
+            {"email": f"{number}@example.net", "group_id": self.GROUP, "group_name": "News", "created_at": now() - HOUR}
+            for number in range(3)
+        ]
+        self.come_back("6@example.net")
+        for is_whole in (None, True):
+            self.sandbox("DELETE", "/sandbox/faults")
+            self.answer("/v3/asm/suppressions", rows, times=20)
+            sync = self.sync(is_whole)
+            self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+            self.assertEqual(self.states(), {"listed": 7})
+            self.assertIn("“Newsletter”: SendGrid told 3 of 6", sync.gap_message)
+        self.sandbox("DELETE", "/sandbox/faults")
+        sync = self.sync()
+        self.assertEqual((sync.cleared_count, sync.gap_message), (1, False))
+        self.assertEqual(self.entry("groups", "6@example.net").state, "cleared")
+
+    def test_paging_refused(self):
+        """Test that parameters which SendGrid does not describe may be refused."""
+        self.leave(*(f"{number}@example.net" for number in range(7)))
+        self.sync()
+        self.pages(groups=3)
+        self.sandbox("DELETE", "/sandbox/calls")
+        # The first answer is a page; the next call is refused.
+        refuse = {"path": "/v3/asm/suppressions", "status": 400, "times": 1}
+        get = Client.get
+
+        def asking(client, path, **params):
+            if path == ("asm", "suppressions") and params.get("offset"):
+                self.sandbox("POST", "/sandbox/faults", refuse)
+            return get(client, path, **params)
+
+        with patch.object(Client, "get", asking):
+            sync = self.sync()
+        self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+        self.assertIn("SendGrid told 3 of 7", sync.gap_message)
+
+    def test_asked_singly(self):
+        """Test that SendGrid is asked about each address that seems to have returned, and that its answer counts."""
+        self.leave("ada@example.org", "bob@example.org", "eve@example.org")
+        self.leave("bob@example.org", group_id=self._add_group("Offers"))
+        self.sync()
+        self.come_back("ada@example.org")
+        # The list and the number agree that two are gone, but SendGrid still holds one of them back.
+        row = {"email": "eve@example.org", "group_id": self.GROUP, "group_name": "News", "created_at": now() - HOUR}
+        groups = self.account._get_client().get(("asm", "groups"))
+        self.answer("/v3/asm/groups", [{**group, "unsubscribes": int(group["id"] == self.GROUP)} for group in groups])
+        self.answer("/v3/asm/suppressions", [row])
+        self.sandbox("DELETE", "/sandbox/calls")
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.cleared_count), ("done", 1), sync.error)
+        paths = [call["path"] for call in self.calls("/v3/asm")]
+        self.assertEqual(
+            paths,
+            [
+                "/v3/asm/suppressions",
+                "/v3/asm/groups",
+                "/v3/asm/suppressions/ada@example.org",
+                "/v3/asm/suppressions/bob@example.org",
+            ],
+            "one call an address",
+        )
+        self.assertFalse(self.is_blacklisted("ada@example.org"))
+        self.assertTrue(self.is_blacklisted("bob@example.org") and self.is_blacklisted("eve@example.org"))
+        self.assertEqual(set(self.Suppression.search([("email", "=", "bob@example.org")]).mapped("state")), {"listed"})
+
+    def _add_group(self, name):
+        body = {"name": name, "description": name}
+        return self.account._get_client().call("post", ("asm", "groups"), body=body).body["id"]
+
+    def test_wrong_answers(self):
+        """Test that answers of the wrong form clear nobody, are told, and do not stop the comparison."""
+        self.leave("ada@example.org", "bob@example.org")
+        self.sync()
+        self.come_back("ada@example.org")
+        [group] = self.account._get_client().get(("asm", "groups"))
+        [row] = self.account._get_client().get(("asm", "suppressions"))
+        nameless = {key: value for key, value in row.items() if key != "group_id"}
+        groups, rows, single = "/v3/asm/groups", "/v3/asm/suppressions", "/v3/asm/suppressions/ada@example.org"
+        shown = {"id": self.GROUP, "name": "News", "description": "", "is_default": False}
+        for path, body in (
+            (groups, {}),
+            (groups, None),
+            (groups, []),
+            (groups, [None, {"id": "x"}, 7]),
+            (groups, [{**group, "unsubscribes": "1"}]),
+            (groups, [{**group, "unsubscribes": None}]),
+            (groups, [{**group, "unsubscribes": True}]),
+            (groups, [{**group, "unsubscribes": 1.0}]),
+            (groups, [{key: value for key, value in group.items() if key != "unsubscribes"}]),
+            (groups, [{**group, "unsubscribes": -1}]),
+            (groups, [group, {**group, "unsubscribes": 2}]),
+            (rows, [nameless]),
+            (rows, [row, nameless]),
+            (rows, [{**row, "group_id": "News"}]),
+            (rows, [{**row, "group_id": 0}]),
+            (rows, [{**row, "created_at": None}]),
+            (rows, [row, row, row]),
+            (rows, []),
+            (rows, [None]),
+            (single, {}),
+            (single, None),
+            (single, []),
+            (single, {"suppressions": None}),
+            (single, {"suppressions": {}}),
+            (single, {"suppressions": [None]}),
+            (single, {"suppressions": [{"id": self.GROUP}]}),
+            (single, {"suppressions": [{**shown, "suppressed": "false"}]}),
+            (single, {"suppressions": [{**shown, "id": str(self.GROUP), "suppressed": True}]}),
+        ):
+            with self.subTest(path=path, body=body):
+                self.sandbox("DELETE", "/sandbox/faults")
+                self.answer(path, body, times=9)
+                sync = self.sync()
+                self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+                self.assertEqual(self.states(), {"listed": 2})
+                self.assertTrue(sync.gap_message)
+                self.assertTrue(self.is_blacklisted("ada@example.org"))
+        self.sandbox("DELETE", "/sandbox/faults")
+        sync = self.sync()
+        self.assertEqual((sync.cleared_count, sync.gap_message), (1, False))
+        self.assertFalse(self.is_blacklisted("ada@example.org"))
+
+    def test_no_list_of_groups(self):
+        """Test that an answer that is no list puts the comparison off."""
+        self.leave("ada@example.org")
+        self.sync()
+        self.come_back("ada@example.org")
+        self.answer("/v3/asm/suppressions", {})
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.current_list), ("running", "groups"))
+        self.assertTrue(sync.error)
+        self.run_cron("ir_cron_sync")
+        self.assertEqual((sync.state, sync.cleared_count), ("done", 1))
+
+    def test_may_not_ask(self):
+        """Test that a key that may not count or ask clears nobody, and that the comparison says why."""
+        self.leave("ada@example.org", "bob@example.org")
+        self.sync()
+        self.come_back("ada@example.org", "bob@example.org")
+        for path in ("/v3/asm/groups", "/v3/asm/suppressions/"):
+            self.sandbox("DELETE", "/sandbox/faults")
+            self.sandbox("DELETE", "/sandbox/calls")
+            self.sandbox("POST", "/sandbox/faults", {"path": path, "status": 403, "times": 9})
+            sync = self.sync()
+            self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+            self.assertTrue(sync.gap_message)
+            self.assertLessEqual(len(self.calls("/v3/asm")), 3)
+        self.assertEqual(self.states(), {"listed": 2})
+
+    def test_asking_resumes(self):
+        """Test that an interrupted or put off questioning goes on where it was."""
+        everybody = [f"{number}@example.net" for number in range(5)]
+        self.leave(*everybody)
+        self.sync()
+        self.come_back(*everybody)
+        self.sandbox("DELETE", "/sandbox/calls")
+        fault = {"path": "/v3/asm/suppressions/2@", "status": 429, "reset": 3600}
+        self.sandbox("POST", "/sandbox/faults", fault)
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.cleared_count), ("running", 2))
+        self.assertIn("too many calls", sync.error)
+        self.run_cron("ir_cron_sync")
+        self.assertEqual((sync.state, sync.error, sync.cleared_count), ("done", False, 5))
+        asked = [call["path"] for call in self.calls("/v3/asm/suppressions/")]
+        self.assertEqual(sorted(asked), sorted([*(f"/v3/asm/suppressions/{email}" for email in everybody), asked[2]]))
+        self.assertEqual(self.states(), {"cleared": 5})
+
+    def test_one_address_refused(self):
+        """Test that an address about which SendGrid does not answer keeps no other from being asked about."""
+        self.leave("ada@example.org", "bob@example.org")
+        self.sync()
+        self.come_back("ada@example.org", "bob@example.org")
+        self.sandbox("POST", "/sandbox/faults", {"path": "/v3/asm/suppressions/ada", "status": 400})
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.cleared_count), ("done", 1), sync.error)
+        self.assertIn("1 address", sync.gap_message)
+        self.assertEqual(self.entry("groups", "ada@example.org").state, "listed")
+
+    def test_group_that_is_gone(self):
+        """Test that who left a group that SendGrid does not name any more has not returned."""
+        group_id = self._add_group("Offers")
+        self.leave("ada@example.org", group_id=group_id)
+        self.sync()
+        [group] = [one for one in self.account._get_client().get(("asm", "groups")) if one["id"] == self.GROUP]
+        self.answer("/v3/asm/groups", [group])
+        self.answer("/v3/asm/suppressions", [])
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+        self.assertIn("Offers", sync.gap_message)
+        self.assertTrue(self.is_blacklisted("ada@example.org"))
+
+    def test_never_gone(self):
+        """Test that who was taken for returned, and is still listed, is blacklisted again, unless a person decided."""
+        created = now() - HOUR
+        people = ["ada@example.org", "bob@example.org"]
+        entries = [{"email": email, "group_id": self.GROUP, "created": created} for email in people]
+        self.sandbox("POST", "/sandbox/suppressions/groups", entries)
+        self.sync()
+        # As the released version did when SendGrid told a part of the list only.
+        self.come_back(*people)
+        self.assertEqual(self.sync().cleared_count, 2)
+        self.assertFalse(any(map(self.is_blacklisted, people)))
+        self.Blacklist._add("bob@example.org")
+        self.Blacklist._remove("bob@example.org")
+        bob = self.Blacklist.with_context(active_test=False).search([("email", "=", "bob@example.org")])
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE mail_blacklist SET write_date = write_date + interval '1 hour' WHERE id = %s", [bob.id]
+        )
+        self.env.invalidate_all()
+        self.sandbox("POST", "/sandbox/suppressions/groups", entries)
+        for _attempt in range(2):
+            self.sync()
+            self.assertEqual(self.states(), {"listed": 2})
+            self.assertEqual([self.is_blacklisted(email) for email in people], [True, False])
+        self.come_back(*people)
+        self.assertEqual(self.sync().cleared_count, 2)
+        self.assertFalse(any(map(self.is_blacklisted, people)))
+
+    def test_short_pages(self):
+        """Test that an answer that is shorter than asked is not the end of a list."""
+        everybody = [f"{number}@example.net" for number in range(25)]
+        self.enlist("bounces", *everybody)
+        self.enlist("blocks", *everybody[:1])
+        sync = self.sync()
+        self.assertEqual(sync.seen_count, 26)
+        for size in (10, 3, 1):
+            with self.subTest(size=size):
+                self.pages(lists=size)
+                sync = self.sync(is_whole=True)
+                self.assertEqual((sync.state, sync.seen_count, sync.cleared_count), ("done", 26, 0), sync.error)
+                self.assertFalse(sync.gap_message)
+        self.pages(lists=10)
+        self.enlist("spam_reports", *everybody)
+        self.assertEqual(self.sync().new_count, 25, "each night")
+
+    def test_same_page_again(self):
+        """Test that a list of which SendGrid gives the same part again and again clears nobody."""
+        everybody = [f"{number}@example.net" for number in range(5)]
+        self.enlist("blocks", *everybody)
+        self.sync()
+        rows = self.account._get_client().get(("suppression", "blocks"))[:3]
+        for number in range(2):
+            self.answer("/v3/suppression/blocks", rows, times=50)
+            sync = self.sync(is_whole=True)
+            self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
+            self.assertIn("Blocks", sync.gap_message)
+            self.assertEqual(self.states("blocks"), {"listed": 5})
+            [check] = self.account.check_ids.filtered(lambda check: check.subject == "suppressions")
+            # The first time may be chance.
+            self.assertEqual((check.state, check.finding), [("ok", "compared"), ("warning", "compared_partly")][number])
+        self.assertIn("Blocks", check.message)
+        self.sandbox("DELETE", "/sandbox/faults")
+        self.assertFalse(self.sync().gap_message)
+        self.assertEqual(check.state, "warning", "this night's comparison did not read the whole list")
+        self.sync(is_whole=True)
+        self.assertEqual((check.state, check.finding), ("ok", "compared"))
+        self.assertFalse(self.account.activity_ids)
+
+    def test_rows_not_understood(self):
+        """Test that a list with a row that cannot be read clears nobody: the row may be any address."""
+        self.enlist("bounces", "ada@example.org", "bob@example.org")
+        self.sync()
+        [row] = self.account._get_client().get(("suppression", "bounces", "ada@example.org"))
+        self.answer("/v3/suppression/bounces", [row, {**row, "email": "bob@example.org", "created": "soon"}], times=2)
+        sync = self.sync(is_whole=True)
+        self.assertEqual((sync.state, sync.rejected_count, sync.cleared_count), ("done", 1, 0), sync.error)
+        self.assertIn("Bounces", sync.gap_message)
+        self.assertEqual(self.states("bounces"), {"listed": 2})
+
+    def test_calls_of_a_night(self):
+        """Test that a night without much news takes one call more than there are lists: the groups are counted."""
+        for name in suppressions.LISTS:
+            self.enlist(name, "ada@example.org", group_id=self.GROUP if name == "groups" else None)
+        self.sync()
+        self.sandbox("DELETE", "/sandbox/calls")
+        sync = self.sync()
+        self.assertEqual((sync.state, sync.is_whole, sync.seen_count), ("done", False, 6))
+        self.assertEqual(len(self.calls()), len(suppressions.LISTS) + 1)
+
+
+@tagged("post_install", "-at_install")
 class TestClear(AgreementCase):
     def _open(self, action, user=None):
         """Return the dialog that an action opens."""
@@ -419,6 +743,125 @@ class TestClear(AgreementCase):
         self.assertEqual(self.Suppression.search([]).mapped("state"), ["cleared"] * 6)
         self.assertFalse(list(suppressions.find_address(self.account._get_client(), "ada@example.org")))
 
+    def _ask(self, *chosen):
+        """Ask in the dialog to clear ada@example.org on these lists, and return her entries."""
+        wizard = self._open(self.contact.action_email_is_valid()).save()
+        for line in wizard.line_ids:
+            line.is_chosen = line.list in chosen
+        wizard.action_clear()
+        return self.Suppression.search([("email", "=", "ada@example.org"), ("state", "=", "clearing")])
+
+    def test_request_survives(self):
+        """Test that comparisons between a request and SendGrid's clearing lose nothing, whatever Odoo knew before."""
+        names = suppressions.LISTS
+        for is_known in (False, True):
+            with self.subTest(is_known=is_known):
+                for name in names:
+                    self.enlist(name, "ada@example.org", "bob@example.org", group_id=self._get_group(name))
+                if is_known:
+                    self.sync()
+                self.assertEqual(len(self._ask(*names)), len(names))
+                for is_whole in (None, True, None):
+                    self.sync(is_whole)
+                    entries = self.Suppression.search([("email", "=", "ada@example.org")])
+                    self.assertEqual(set(entries.mapped("state")), {"clearing"})
+                self.run_cron("ir_cron_clear")
+                self.assertEqual(set(entries.mapped("state")), {"cleared"})
+                self.assertFalse(list(suppressions.find_address(self.account._get_client(), "ada@example.org")))
+                self.assertEqual(str(self.contact.message_ids.mapped("body")).count("off its list"), len(names))
+                self.sync(is_whole=True)
+                self.assertEqual(set(entries.mapped("state")), {"cleared"})
+                others = self.Suppression.search([("email", "=", "bob@example.org")])
+                self.assertEqual(set(others.mapped("state")), {"listed"})
+                (entries | others).unlink()
+                self.contact.message_ids.unlink()
+
+    def _get_group(self, name):
+        return 1042 if name == "groups" else None
+
+    def test_request_and_gone(self):
+        """Test that a request is answered though the process died between SendGrid's answer and the commit."""
+        for name in suppressions.LISTS:
+            self.enlist(name, "ada@example.org", group_id=self._get_group(name))
+        entries = self._ask(*suppressions.LISTS)
+        client = self.account._get_client()
+        for entry in entries:
+            suppressions.clear_address(client, entry.list, entry.email, entry.group_id)
+        for is_whole in (None, True):
+            self.sync(is_whole)
+            self.assertEqual(set(entries.mapped("state")), {"clearing"}, "the contacts have to be told yet")
+        self.run_cron("ir_cron_clear")
+        self.assertEqual(set(entries.mapped("state")), {"cleared"})
+        self.assertEqual(str(self.contact.message_ids.mapped("body")).count("off its list"), len(entries))
+
+    def test_listed_before_the_request(self):
+        """Test that a request holds for what SendGrid listed before it, though Odoo knew only an older entry."""
+        self.enlist("bounces", "ada@example.org", ago=30 * HOUR)
+        self.sync()
+        self.enlist("bounces", "ada@example.org", ago=HOUR)
+        entry = self.entry("bounces", "ada@example.org")
+        entry.action_clear()
+        self.sync()
+        self.assertEqual(entry.state, "clearing")
+        self.run_cron("ir_cron_clear")
+        self.assertEqual(entry.state, "cleared")
+        self.assertFalse(self._is_listed("bounces", "ada@example.org"))
+
+    def test_listed_after_the_request(self):
+        """Test that a request does not clear what SendGrid listed after it: nobody could mean that. It is told."""
+        for name in ("bounces", "spam_reports", "unsubscribes", "groups"):
+            with self.subTest(name=name):
+                self.enlist(name, "ada@example.org", group_id=self._get_group(name))
+                [entry] = self._ask(name)
+                entry.clearing_date -= timedelta(minutes=10)
+                self.enlist(name, "ada@example.org", group_id=self._get_group(name), ago=300)
+                for _attempt in range(2):
+                    self.sync()
+                    self.assertEqual(entry.state, "listed")
+                    self.assertIn("listed it again", entry.error)
+                self.run_cron("ir_cron_clear")
+                self.assertEqual(entry.state, "listed")
+                told = [body for body in self.contact.message_ids.mapped("body") if "listed it again" in body]
+                self.assertEqual(len(told), 1)
+                # Whoever knows it can ask again.
+                self._ask(name)
+                self.sync()
+                self.run_cron("ir_cron_clear")
+                self.assertEqual(entry.state, "cleared")
+                self.contact.message_ids.unlink()
+
+    def test_asked_again(self):
+        """Test that who asks again while SendGrid puts it off also means what was listed meanwhile."""
+        self.enlist("bounces", "ada@example.org")
+        [entry] = self._ask("bounces")
+        entry.clearing_date -= timedelta(minutes=10)
+        self.enlist("bounces", "ada@example.org", ago=300)
+        self._ask("bounces")
+        self.sync()
+        self.assertEqual(entry.state, "clearing")
+
+    def test_page_from_before(self):
+        """Test that a page which was read before SendGrid cleared an address does not bring the entry back."""
+        self.enlist("bounces", "ada@example.org")
+        self.sync()
+        entry = self.entry("bounces", "ada@example.org")
+        store = type(entry)._store
+
+        def store_later(records, sync, name, entries, *args):
+            if name == "bounces":
+                # Meanwhile somebody asks for it, and SendGrid clears it.
+                mine = records.browse(entry.id)
+                mine.action_clear()
+                self.assertTrue(list(mine._clear()))
+            return store(records, sync, name, entries, *args)
+
+        with patch.object(type(entry), "_store", store_later):
+            self.sync(is_whole=True)
+        self.assertEqual((entry.state, bool(entry.cleared_date)), ("cleared", True))
+        self.enlist("bounces", "ada@example.org", ago=60)
+        self.sync()
+        self.assertEqual((entry.state, entry.cleared_date), ("listed", False), "SendGrid has listed it again")
+
     def test_not_allowed(self):
         """Test that a clearing that SendGrid refuses changes nothing in Odoo, and is reported."""
         self.enlist("bounces", "ada@example.org")
@@ -475,6 +918,20 @@ class TestClear(AgreementCase):
         wizard = self._open(self.contact.action_email_is_valid()).save()
         self.assertEqual(wizard.line_ids.mapped("list"), ["bounces"])
         self.assertIn("problem of its own", wizard.problem)
+
+    def test_wrong_answers(self):
+        """Test that an answer of the wrong form does not say that an address is on no list."""
+        for name in suppressions.LISTS:
+            self.enlist(name, "ada@example.org", group_id=self._get_group(name))
+        self.sync()
+        paths = [f"/v3/suppression/{name}/" for name in ("bounces", "blocks", "invalid_emails", "spam_reports")]
+        for path in (*paths, "/v3/asm/suppressions/global/", "/v3/asm/suppressions/ada"):
+            for body in (None, "", 7):
+                with self.subTest(path=path, body=body):
+                    self.sandbox("POST", "/sandbox/faults", {"path": path, "action": "answer", "body": body})
+                    wizard = self._open(self.contact.action_email_is_valid()).save()
+                    self.assertEqual(len(wizard.line_ids), len(suppressions.LISTS))
+                    self.assertTrue(wizard.problem)
 
     def test_changed_address(self):
         """Test that a changed address is cleared in Odoo only: at SendGrid it may be somebody else's."""

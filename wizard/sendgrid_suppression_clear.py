@@ -102,30 +102,12 @@ class SendgridSuppressionClear(models.TransientModel):
             )
         accounts = self._get_accounts_sudo().grouped("id")
         Suppression = self.env["sendgrid.suppression"].sudo()
-        now = fields.Datetime.now()
         entries = Suppression
         for line in chosen:
             if not (account := accounts.get(line.account_number)):
                 continue
-            entry = Suppression.search(
-                [
-                    ("account_id", "=", account.id),
-                    ("list", "=", line.list),
-                    ("group_id", "=", line.group_id),
-                    ("email", "=", self.email),
-                ]
-            )
-            entries += entry or Suppression.create(
-                {
-                    "account_id": account.id,
-                    "list": line.list,
-                    "group_id": line.group_id,
-                    "group_name": line.group_name,
-                    "email": self.email,
-                    "created": now,
-                    "reason": line.reason,
-                    "outcome": "known",
-                }
+            entries += Suppression._get_entry(
+                account, line.list, self.email, line.group_id, line.group_name, line.reason
             )
         # SendGrid has just said that the address is listed, whatever Odoo thought.
         entries.filtered(lambda entry: entry.state == "cleared").state = "listed"

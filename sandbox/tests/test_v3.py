@@ -121,6 +121,13 @@ def test_calls_are_remembered_without_their_key(program):
     assert program.http("GET", "/sandbox/calls").json == []
 
 
+def test_an_answer_that_is_not_described(program):
+    program.http("POST", "/sandbox/faults", {"path": "/v3/asm/groups", "action": "answer", "body": [{"id": "x"}]})
+    answer = program.v3("GET", "/asm/groups")
+    assert (answer.status, answer.json) == (200, [{"id": "x"}])
+    assert program.v3("GET", "/asm/groups").json[0]["id"] == 1042
+
+
 @pytest.mark.parametrize("fault", [{"colour": "red"}, {"action": "explode"}, {"status": 200}, {"times": "two"}, []])
 def test_bad_faults(program, fault):
     assert program.http("POST", "/sandbox/faults", fault).status == 400

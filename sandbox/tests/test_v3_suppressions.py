@@ -129,6 +129,29 @@ def test_groups(program):
     assert len(emails(program, "unsubscribes")) == 2
 
 
+def test_groups_whole_or_a_page(program):
+    """The groups are answered whole, as described, or a page only; limit and offset hold both ways."""
+    load(program, "groups", *({"email": f"p{n}@x.org", "group_id": GROUP} for n in range(1200)))
+    everybody = emails(program, "groups")
+    assert len(everybody) == 1200
+    assert emails(program, "groups", limit=500, offset=900) == everybody[900:]
+    assert program.http("PUT", "/sandbox/pages", {"groups": 100}).json == {"lists": 500, "groups": 100}
+    assert emails(program, "groups") == everybody[:100]
+    assert emails(program, "groups", limit=500, offset=900) == everybody[900:1000]
+    assert emails(program, "groups", limit=3, offset=1199) == everybody[1199:]
+    assert program.v3("GET", "/asm/groups").json[0]["unsubscribes"] == 1200
+
+
+def test_short_pages(program):
+    """A list's answer can be shorter than asked."""
+    load(program, "blocks", *({"email": f"p{n}@x.org"} for n in range(7)))
+    program.http("PUT", "/sandbox/pages", {"lists": 3})
+    assert len(emails(program, "blocks", limit=500)) == 3
+    assert len(emails(program, "blocks", limit=500, offset=6)) == 1
+    for body in ({"lists": 0}, {"lists": 501}, {"lists": None}, {"lists": True}, {"groups": "2"}, {"others": 3}):
+        assert program.http("PUT", "/sandbox/pages", body).status == 400
+
+
 def test_leaving_a_group_and_coming_back(program):
     def send():
         message = program.send(["ada@example.org"], smtpapi={"asm_group_id": GROUP})

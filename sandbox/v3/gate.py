@@ -44,7 +44,9 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _break(request: web.Request, fault: Fault) -> web.Response:
-    """Do what a fault says: answer with its status, or end the connection without an answer."""
+    """Do what a fault says: answer with its status or its body, or end the connection without an answer."""
+    if fault.action == "answer":
+        return web.json_response(fault.body)
     if fault.action == "hang":
         await asyncio.sleep(fault.seconds)
     if fault.action != "status":

@@ -84,7 +84,7 @@ async def get_all_members(request: web.Request) -> web.Response:
         for group in _state(request).groups.values()
         for email, created in group.members.items()
     ]
-    return web.json_response(page(request, entries))
+    return web.json_response(page(request, entries, request.app[SANDBOX].account.pages["groups"]))
 
 
 @routes.get("/v3/asm/suppressions/{email}")

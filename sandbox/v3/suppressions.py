@@ -6,8 +6,6 @@ from sandbox.site import SANDBOX
 from sandbox.suppressions import Suppressions
 from sandbox.v3.refusal import refuse
 
-PAGE = 500
-
 routes = web.RouteTableDef()
 
 
@@ -19,10 +17,14 @@ def _list_name(request: web.Request) -> str:
     return request.path.split("/")[3]
 
 
-def page(request: web.Request, entries: list) -> list:
-    """Return the part of a list that the parameters `limit` and `offset` ask for."""
+def page(request: web.Request, entries: list, most: int | None) -> list:
+    """Return the part of a list that the parameters `limit` and `offset` ask for, if there are any.
+
+    :param most: the most rows of one answer, None: as many as there are
+    """
     offset = int(request.query.get("offset", 0))
-    return entries[offset : offset + int(request.query.get("limit", PAGE))]
+    sizes = [size for size in (most, int(request.query.get("limit", 0))) if size]
+    return entries[offset : offset + min(sizes)] if sizes else entries[offset:]
 
 
 async def _get(request: web.Request) -> web.Response:
@@ -37,7 +39,7 @@ async def _get(request: web.Request) -> web.Response:
         entries = [
             entry for entry in entries if start <= entry["created"] <= end and entry["email"].lower().startswith(prefix)
         ]
-    return web.json_response(page(request, entries))
+    return web.json_response(page(request, entries, request.app[SANDBOX].account.pages["lists"]))
 
 
 async def _delete_some(request: web.Request) -> web.Response:

@@ -36,8 +36,12 @@ def list_all(client: Client) -> tuple[list[dict[str, Any]], int | None]:
     answer = client.get((*SETTINGS, "all"))
     if not isinstance(answer, dict) or not isinstance(answer.get("webhooks"), list):
         raise ApiError("answer")
+    for one in answer["webhooks"]:
+        # It may be ours, and must not count as gone.
+        if not isinstance(one, dict) or (one.get("url") and not one.get("id")):
+            raise ApiError("answer")
     # Without any, the list may hold one empty object.
-    webhooks = [one for one in answer["webhooks"] if isinstance(one, dict) and one.get("id")]
+    webhooks = [one for one in answer["webhooks"] if one.get("id")]
     return webhooks, answer.get("max_allowed") or None
 
 

@@ -8,9 +8,11 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
-from .client import Client
+from .client import ApiError, Client
 
 AT_ONCE = 1000
+# Fewer than asked for may be a part as well, if their number looks like the most that an API gives at once.
+ROUND = 50
 # Email Activity's names of events (Twilio's OpenAPI description: Email Activity), where they are others.
 ACTIVITY_NAMES = {"bounced": "bounce", "opened": "open", "clicked": "click", "spam_report": "spamreport"}
 ACTIVITY_BOUNCES = {"hard": "bounce", "soft": "blocked"}
@@ -37,7 +39,8 @@ class EmailLogs:
         """Return the ids of the messages that SendGrid took from ``start`` to before ``end`` (Unix seconds, UTC).
 
         :param recipient: leave out messages to other addresses
-        :raise ApiError: as the client's calls
+        :return: list of ids; an empty one stands for a message whose id cannot be read
+        :raise ApiError: as the client's calls; `answer` also if the answer is no list of messages
         """
         query = [f"sg_message_id_created_at >= {_moment(start)}", f"sg_message_id_created_at < {_moment(end)}"]
         if recipient:
@@ -50,13 +53,18 @@ class EmailLogs:
         """Return the events of a message, as the webhook would have told them.
 
         SendGrid tells the last 100 (Twilio's OpenAPI description: Email Logs).
+
+        :return: list of events; what is no object is told as it is, so that it is not lost silently
+        :raise ApiError: as the client's calls; `answer` also if the answer has no list of events
         """
         message = self._client.get(("logs", message_id))
         return [
             # Our own arguments stand beside SendGrid's words on the webhook, below them in the logs.
             {**_arguments(message, "custom_args"), **_arguments(event, "custom_args"), **_without(event, "custom_args")}
-            for event in _dicts(message, "events")
-            if event.get("event") not in NOT_ON_WEBHOOK
+            if isinstance(event, dict)
+            else event
+            for event in _read_rows(message, "events")
+            if not (isinstance(event, dict) and event.get("event") in NOT_ON_WEBHOOK)
         ]
 
 
@@ -80,7 +88,10 @@ class EmailActivity:
     def get_events(self, message_id: str) -> list[dict[str, Any]]:
         """Return the events of a message, as far as they are told; see `EmailLogs.get_events`."""
         message = self._client.get(("messages", message_id))
-        return [self._to_webhook(message, event) for event in _dicts(message, "events")]
+        return [
+            self._to_webhook(message, event) if isinstance(event, dict) else event
+            for event in _read_rows(message, "events")
+        ]
 
     def _to_webhook(self, message: dict[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         name = event.get("event_name")
@@ -107,12 +118,24 @@ def _attempt(event: dict[str, Any]) -> str | None:
 
 
 def _read_ids(answer: Any, key: str) -> list[str]:
-    return [row[key] for row in _dicts(answer, "messages") if isinstance(row.get(key), str) and row[key]]
+    ids = [row.get(key) if isinstance(row, dict) else None for row in _read_rows(answer, "messages")]
+    return [one if isinstance(one, str) else "" for one in ids]
 
 
-def _dicts(value: Any, key: str) -> list[dict[str, Any]]:
-    found = value.get(key) if isinstance(value, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _read_rows(answer: Any, key: str) -> list[Any]:
+    """Return the list in an answer.
+
+    :raise ApiError: `answer`: there is none. Taken for an empty one, it would say that there was nothing.
+    """
+    rows = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(rows, list):
+        raise ApiError("answer")
+    return rows
+
+
+def may_be_part(number: int) -> bool:
+    """Tell whether so many messages may be a part of those that were looked for."""
+    return number >= AT_ONCE or (number > 0 and number % ROUND == 0)
 
 
 def _arguments(told: Any, key: str) -> dict[str, Any]:

@@ -8,13 +8,19 @@ SETTINGS = ("tracking_settings",)
 def read(client: Client) -> dict[str, bool]:
     """Return {name of a setting, such as `open` or `click`: whether it is on} for the whole account.
 
+    A setting that is not told, or not as true or false, is left out: it need not be off.
+
     :raise ApiError: as the client's calls
     """
     answer = client.get(SETTINGS)
     rows = answer.get("result") if isinstance(answer, dict) else None
     if not isinstance(rows, list):
         raise ApiError("answer")
-    return {row.get("name"): bool(row.get("enabled")) for row in rows if isinstance(row, dict)}
+    return {
+        row["name"]: row["enabled"]
+        for row in rows
+        if isinstance(row, dict) and isinstance(row.get("name"), str) and isinstance(row.get("enabled"), bool)
+    }
 
 
 def is_on(client: Client, name: str) -> bool:
@@ -23,9 +29,10 @@ def is_on(client: Client, name: str) -> bool:
     :raise ApiError: as the client's calls
     """
     answer = client.get((*SETTINGS, name))
-    if not isinstance(answer, dict) or "enabled" not in answer:
+    enabled = answer.get("enabled") if isinstance(answer, dict) else None
+    if not isinstance(enabled, bool):
         raise ApiError("answer")
-    return bool(answer["enabled"])
+    return enabled
 
 
 def switch(client: Client, name: str, enabled: bool) -> None:
