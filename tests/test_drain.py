@@ -1,6 +1,7 @@
 import base64
 import gzip
 import json
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import psycopg2
@@ -17,6 +18,7 @@ from odoo.tools import mute_logger
 from ..models import sendgrid_drain
 from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
+from .committed import CommittedCase
 from .common import SendgridCase, now
 from .properties import in_database
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
@@ -681,24 +683,6 @@ class TestCronDrain(SendgridCase):
         self._run()
         self.assertEqual(batch.state, "done")
 
-    def test_serialization_failures(self):
-        """Test that the drain tries again after a concurrent write, and gives up for now after several tries."""
-        batch = self.store([account_event(now())])
-        drain = SendgridDrain._drain
-        with patch.object(
-            SendgridDrain, "_drain", autospec=True, side_effect=[SerializationFailure(), drain, 0]
-        ) as mocked:
-            mocked.side_effect = iter([SerializationFailure("x"), SerializationFailure("x"), 0])
-            self._run()
-            self.assertEqual(mocked.call_count, 3)
-        with (
-            patch.object(SendgridDrain, "_drain", side_effect=SerializationFailure("x")) as mocked,
-            self.assertLogs(LOGGER, "WARNING"),
-        ):
-            self._run()
-        self.assertEqual(len(mocked.call_args_list), sendgrid_drain.MAX_TRIES)
-        self.assertEqual(batch.state, "pending")
-
     def test_less_at_once_after_a_conflict(self):
         """Test that after a conflict the drain takes one batch, locks its contacts first, and then takes more again."""
         for _number in range(4):
@@ -745,6 +729,65 @@ class TestCronDrain(SendgridCase):
         sendgrid_drain._last_wake[self.env.cr.dbname] -= 1
         self.store([account_event(now())])
         self.assertEqual(Trigger.search_count([("cron_id", "=", cron.id)]), 2)
+
+
+@tagged("post_install", "-at_install")
+class TestConflicts(CommittedCase):
+    """The drain beside other transactions, which write what it writes: PostgreSQL decides who has to try again."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(sendgrid_drain, "LINGER", 0))
+        self.contact = self.create_contact("ada@example.org")
+        self.email = self.create_email(partner_id=self.contact.id)
+
+    @contextmanager
+    def colliding(self, record, column, value, times):
+        """Have each of the drain's first tries collide with a write of somebody else's."""
+        drain = SendgridDrain._drain
+        with self.rival(record, column, value, times) as rival:
+            self.enterContext(patch.object(SendgridDrain, "_drain", rival.before(drain)))
+            yield rival
+
+    def test_serialization_failures(self):
+        """Test that the drain goes on behind conflicts about a document, and that no write of either is lost."""
+        batch = self.store([self.relay(self.email).event("delivered", timestamp=self.after(self.email, 60))])
+        with self.colliding(self.email, "subject", "Changed meanwhile", times=3) as rival:
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(len(rival.seen), 3)
+        self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertEqual((self.email.status, self.email.subject), ("delivered", "Changed meanwhile"))
+        self.assertEvents(self.email, ["delivered"])
+        day = self.env["sendgrid.account.day"].search([("account_id", "=", self.account.id)])
+        self.assertEqual(day.event_count, 1)
+
+    def test_conflicts_about_a_contact(self):
+        """Test that the drain goes on behind conflicts about a contact whom it flags."""
+        batch = self.store([self.relay(self.email).event("bounce", timestamp=self.after(self.email, 60))])
+        with self.colliding(self.contact, "function", "Changed meanwhile", times=2) as rival:
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(len(rival.seen), 2)
+        self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertFalse(self.email.failed_facts)
+        self.assertRecordValues(
+            self.contact, [{"email_bounced": True, "message_bounce": 1, "function": "Changed meanwhile"}]
+        )
+
+    def test_conflicts_without_end(self):
+        """Test that the drain gives up for now after several tries, marks nothing, and goes on at its next run."""
+        batch = self.store([self.relay(self.email).event("delivered", timestamp=self.after(self.email, 60))])
+        with (
+            self.assertLogs(LOGGER, "WARNING"),
+            self.colliding(self.email, "subject", "Changed again and again", times=None) as rival,
+        ):
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(len(rival.seen), sendgrid_drain.MAX_TRIES)
+        self.assertBatch(batch, state="pending", error=False)
+        self.assertEqual((self.email.status, self.email.subject), ("sent", "Changed again and again"))
+        self.assertFalse(self.email.event_ids)
+        self.run_cron("ir_cron_drain")
+        self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertEqual((self.email.status, self.email.subject), ("delivered", "Changed again and again"))
 
 
 @tagged("post_install", "-at_install")
