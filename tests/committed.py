@@ -1,9 +1,14 @@
+import contextlib
+import json
 import threading
 import time
 from contextlib import contextmanager
 
+import psycopg2
+
 from odoo import SUPERUSER_ID, api
 from odoo.modules.registry import Registry
+from odoo.sql_db import connection_info_for
 from odoo.tests import BaseCase
 from odoo.tests.common import get_db_name
 from odoo.tools import SQL, mute_logger
@@ -12,6 +17,8 @@ from .common import SendgridMixin
 from .simulator import Signer
 
 PATIENCE = 20  # seconds
+# Tables whose new rows are deleted after a test, whoever has made them.
+NEVER_MISSED = ("bus_bus", "ir_cron_progress", "ir_cron_trigger", "sendgrid_retention")
 
 
 class Rival(threading.Thread):
@@ -96,8 +103,7 @@ class CommittedCase(SendgridMixin, BaseCase):
         cursor = self.enterContext(self.registry.cursor())
         self.env = api.Environment(cursor, SUPERUSER_ID, {"tracking_disable": True})
         self.addCleanup(self._check_rows, self._count_rows())
-        self._last_ids = {table: self._get_last_id(table) for table in ("bus_bus", "ir_cron_trigger")}
-        self._last_ids["ir_cron_progress"] = self._get_last_id("ir_cron_progress")
+        self._last_ids = {table: self._get_last_id(table) for table in NEVER_MISSED}
         self.signer = Signer()
         self.account = self.env["sendgrid.account"].create(
             {"name": "Committed", "verification_key": self.signer.public_key, "api_key": "SG.secret"}
@@ -118,7 +124,7 @@ class CommittedCase(SendgridMixin, BaseCase):
     def commit(self):
         """Commit what the test has written so far, and see from now on what others have committed."""
         self.env.flush_all()
-        self.env.cr.commit()
+        self.env.cr.commit()  # pylint: disable=invalid-commit
         self.env.invalidate_all()
 
     def run_cron(self, name):
@@ -126,6 +132,29 @@ class CommittedCase(SendgridMixin, BaseCase):
         self.commit()
         self.env.ref(f"sendgrid_tracking.{name}").method_direct_trigger()
         self.commit()
+
+    @contextmanager
+    def listening(self):
+        """Listen as Odoo's server of live updates does, until the end of the ``with`` statement.
+
+        :return: a list that is filled at the end with what was told: (channel, kind, payload), and a channel is the
+            model and the id of the record to whose pages it goes
+        """
+        _database, parameters = connection_info_for("postgres")
+        told, last_id = [], self._get_last_id("bus_bus")
+        with contextlib.closing(psycopg2.connect(**parameters)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("LISTEN imbus")
+            yield told
+            connection.poll()
+            called = {tuple(channel) for notify in connection.notifies for channel in json.loads(notify.payload)}
+        self.commit()
+        # The server reads the rows of the channels by which it was called, and of no others.
+        rows = self.env.execute_query(SQL("SELECT channel, message FROM bus_bus WHERE id > %s ORDER BY id", last_id))
+        for channel, message in ((tuple(json.loads(channel)), json.loads(message)) for channel, message in rows):
+            if channel in called:
+                told.append((channel[1:], message["type"], message["payload"]))
 
     @contextmanager
     def rival(self, record, column, value, times=1, look=lambda cr: None):
@@ -169,7 +198,7 @@ class CommittedCase(SendgridMixin, BaseCase):
         self.env.cr.postcommit.clear()
         for table, last_id in self._last_ids.items():
             self.env.cr.execute(SQL("DELETE FROM %s WHERE id > %s", SQL.identifier(table), last_id))
-        self.env.cr.commit()
+        self.env.cr.commit()  # pylint: disable=invalid-commit
 
     def _own(self, model):
         return self.env[model].search([("account_id", "=", self.account.id)])

@@ -23,6 +23,7 @@ from .common import SendgridCase, now
 from .properties import in_database
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
 
+CHANGED = "sendgrid.email/changed"
 LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_drain"
 FIGURES = (
     "status status_reason processed_date delivered_date first_open_date last_open_date open_count click_count "
@@ -791,21 +792,109 @@ class TestConflicts(CommittedCase):
 
 
 @tagged("post_install", "-at_install")
-class TestNotify(SendgridCase):
+class TestNotify(CommittedCase):
+    """What open pages hear after the commit, by the listener with which Odoo's server serves them."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(sendgrid_drain, "LINGER", 0))
+        self.channel = ("res.groups", self.env.ref("base.group_user").id)
+
+    def _create_rule(self, code):
+        """Create an automation rule that runs this code when the status of a document changes."""
+        model = self.env["ir.model"]._get("sendgrid.email")
+        action = {"name": "Rule", "usage": "base_automation", "state": "code", "code": code, "model_id": model.id}
+        rule = self.env["base.automation"].create(
+            {
+                "name": "Rule",
+                "model_id": model.id,
+                "trigger": "on_create_or_write",
+                "trigger_field_ids": model.field_id.filtered(lambda field: field.name == "status").ids,
+                "action_server_ids": [(0, 0, action)],
+            }
+        )
+
+        def delete():
+            rule.action_server_ids.unlink()
+            rule.unlink()
+            self.commit()
+
+        self.addCleanup(delete)
+
+    def _get_changes(self, told):
+        """Return the payloads that tell of changed documents."""
+        changes = [payload for channel, kind, payload in told if (channel, kind) == (self.channel, CHANGED)]
+        self.assertEqual(len(changes), len([one for one in told if one[1] == CHANGED]), "nobody else hears of it")
+        return changes
+
+    def _drain_while_listening(self, events):
+        """Store events as one POST and run the drain.
+
+        :return: the batch, and the ids of the documents of which open pages hear
+        """
+        batch = self.store(events)
+        self.commit()
+        with self.listening() as told:
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(batch.state, "done")
+        return batch, {id_ for change in self._get_changes(told) for id_ in change["ids"]}
+
     def test_ids_only(self):
         """Test that open pages hear once per drain which documents changed, and nothing about them."""
         emails = self.create_email("a@example.org") | self.create_email("b@example.org")
         untouched = self.create_email("c@example.org")
-        with patch.object(type(self.env["res.groups"]), "_bus_send", autospec=True) as sent:
-            self.receive(
-                *(self.relay(e).event("delivered", timestamp=self.after(e, 60)) for e in emails),
-                Relayed(["z@example.org"]).event("open"),
-            )
-        [call] = sent.call_args_list
-        group, name, payload = call.args
-        self.assertEqual(group, self.env.ref("base.group_user"))
-        self.assertEqual(
-            (name, set(payload), set(payload["ids"])), ("sendgrid.email/changed", {"ids"}, set(emails.ids))
+        events = [self.relay(email).event("delivered", timestamp=self.after(email, 60)) for email in emails]
+        self.store([*events, Relayed(["z@example.org"]).event("open")])
+        self.commit()
+        with self.listening() as told:
+            self.env.cr.rollback()
+        self.assertFalse(told, "nothing has happened yet")
+        with self.listening() as told:
+            self.run_cron("ir_cron_drain")
+        [change] = self._get_changes(told)
+        self.assertEqual((set(change), sorted(change["ids"])), ({"ids"}, emails.ids))
+        self.assertNotIn("example.org", json.dumps(told))
+        self.assertNotIn(untouched.id, change["ids"])
+
+    @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_after_a_failing_rule(self):
+        """Test that the pages of all documents are updated live though a rule has failed on one of them.
+
+        The rule tells a page something before it fails, and that is taken back.
+        """
+        contact = self.create_contact("bad@example.org")
+        emails = self.create_email("bad@example.org", partner_id=contact.id) | self.create_email("good@example.org")
+        self._create_rule(
+            """
+            if record.recipient == 'bad@example.org':
+                record.partner_id.activity_schedule('mail.mail_activity_data_todo', user_id=env.uid)
+                raise UserError('not this one')
+            """
         )
-        self.assertNotIn("example.org", json.dumps(payload))
-        self.assertNotIn(untouched.id, payload["ids"])
+        events = [self.relay(email).event("delivered", timestamp=self.after(email, 60)) for email in emails]
+        batch, changed = self._drain_while_listening(events)
+        self.assertIn("not this one", batch.failed_rules)
+        self.assertFalse(contact.activity_ids)
+        self.assertEqual(emails.mapped("status"), ["delivered", "delivered"])
+        self.assertEqual(changed, set(emails.ids))
+
+    def test_after_a_failing_consequence(self):
+        """Test that the pages of all documents are updated live though a consequence has failed for one of them."""
+        emails = self.create_email("bad@example.org") | self.create_email("good@example.org")
+        MailThread = self.env.registry["mail.thread"]
+        handle = MailThread._routing_handle_bounce
+
+        def fail(thread, message, message_dict):
+            if "bad@example.org" in str(message_dict):
+                thread.env.user._bus_send("sendgrid.test/undone", {})
+                raise ValueError("another module fails")
+            return handle(thread, message, message_dict)
+
+        events = [self.relay(email).event("bounce", timestamp=self.after(email, 60)) for email in emails]
+        with (
+            patch.object(MailThread, "_routing_handle_bounce", fail),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_consequence"),
+        ):
+            _batch, changed = self._drain_while_listening(events)
+        self.assertEqual([email.consequence_error for email in emails], ["bounced: another module fails", False])
+        self.assertEqual(changed, set(emails.ids))
