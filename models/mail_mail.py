@@ -18,6 +18,12 @@ class MailMail(models.Model):
     sendgrid_event_ids = fields.Many2many(
         "sendgrid.event", string="Tracking", compute="_compute_sendgrid_event_ids", groups="base.group_system"
     )
+    sendgrid_is_named_by_message = fields.Boolean(
+        string="Copies Named by the Message",
+        readonly=True,
+        help="Version 19.0.1.0.0 may have tried to send the mail. Its copies keep the names that this version gave "
+        "them, so that they have one document if the mail is sent again.",
+    )
 
     def _compute_sendgrid_event_ids(self):
         for mail in self:
@@ -62,8 +68,15 @@ class MailMail(models.Model):
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {address for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
-            about = self.env["sendgrid.email"]._prepare_about(self)
-            outbox.open(email_normalize(self.email_from) or "", about)
+            outbox.open(
+                email_normalize(self.email_from) or "",
+                about=self.env["sendgrid.email"]._prepare_about(self),
+                mail_id=None if self.sendgrid_is_named_by_message else self._origin.id,
+                contacts=[
+                    (email["email_to_normalized"], email["partner_id"].id if email["partner_id"] else None)
+                    for email in email_list
+                ],
+            )
         return email_list
 
     def _get_recipient_addresses(self):

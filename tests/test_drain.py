@@ -1,6 +1,7 @@
 import base64
 import gzip
 import json
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import psycopg2
@@ -18,10 +19,12 @@ from ..models import sendgrid_drain
 from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
 from ..tools.events.parsing import parse_batch
+from .committed import CommittedCase
 from .common import SendgridCase, now
 from .properties import in_database
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
 
+CHANGED = "sendgrid.email/changed"
 LOGGER = "odoo.addons.sendgrid_tracking.models.sendgrid_drain"
 FIGURES = (
     "status status_reason refusal_cause processed_date delivered_date first_open_date last_open_date open_count "
@@ -995,24 +998,6 @@ class TestCronDrain(SendgridCase):
         self._run()
         self.assertEqual(batch.state, "done")
 
-    def test_serialization_failures(self):
-        """Test that the drain tries again after a concurrent write, and gives up for now after several tries."""
-        batch = self.store([account_event(now())])
-        drain = SendgridDrain._drain
-        with patch.object(
-            SendgridDrain, "_drain", autospec=True, side_effect=[SerializationFailure(), drain, 0]
-        ) as mocked:
-            mocked.side_effect = iter([SerializationFailure("x"), SerializationFailure("x"), 0])
-            self._run()
-            self.assertEqual(mocked.call_count, 3)
-        with (
-            patch.object(SendgridDrain, "_drain", side_effect=SerializationFailure("x")) as mocked,
-            self.assertLogs(LOGGER, "WARNING"),
-        ):
-            self._run()
-        self.assertEqual(len(mocked.call_args_list), sendgrid_drain.MAX_TRIES)
-        self.assertEqual(batch.state, "pending")
-
     def test_less_at_once_after_a_conflict(self):
         """Test that after a conflict the drain takes one batch, locks its contacts first, and then takes more again."""
         for _number in range(4):
@@ -1062,21 +1047,168 @@ class TestCronDrain(SendgridCase):
 
 
 @tagged("post_install", "-at_install")
-class TestNotify(SendgridCase):
+class TestConflicts(CommittedCase):
+    """The drain beside other transactions, which write what it writes: PostgreSQL decides who has to try again."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(sendgrid_drain, "LINGER", 0))
+        self.contact = self.create_contact("ada@example.org")
+        self.email = self.create_email(partner_id=self.contact.id)
+
+    @contextmanager
+    def colliding(self, record, column, value, times):
+        """Have each of the drain's first tries collide with a write of somebody else's."""
+        drain = SendgridDrain._drain
+        with self.rival(record, column, value, times) as rival:
+            self.enterContext(patch.object(SendgridDrain, "_drain", rival.before(drain)))
+            yield rival
+
+    def test_serialization_failures(self):
+        """Test that the drain goes on behind conflicts about a document, and that no write of either is lost."""
+        batch = self.store([self.relay(self.email).event("delivered", timestamp=self.after(self.email, 60))])
+        with self.colliding(self.email, "subject", "Changed meanwhile", times=3) as rival:
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(len(rival.seen), 3)
+        self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertEqual((self.email.status, self.email.subject), ("delivered", "Changed meanwhile"))
+        self.assertEvents(self.email, ["delivered"])
+        day = self.env["sendgrid.account.day"].search([("account_id", "=", self.account.id)])
+        self.assertEqual(day.event_count, 1)
+
+    def test_conflicts_about_a_contact(self):
+        """Test that the drain goes on behind conflicts about a contact whom it flags."""
+        batch = self.store([self.relay(self.email).event("bounce", timestamp=self.after(self.email, 60))])
+        with self.colliding(self.contact, "function", "Changed meanwhile", times=2) as rival:
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(len(rival.seen), 2)
+        self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertFalse(self.email.failed_facts)
+        self.assertRecordValues(
+            self.contact, [{"email_bounced": True, "message_bounce": 1, "function": "Changed meanwhile"}]
+        )
+
+    def test_conflicts_without_end(self):
+        """Test that the drain gives up for now after several tries, marks nothing, and goes on at its next run."""
+        batch = self.store([self.relay(self.email).event("delivered", timestamp=self.after(self.email, 60))])
+        with (
+            self.assertLogs(LOGGER, "WARNING"),
+            self.colliding(self.email, "subject", "Changed again and again", times=None) as rival,
+        ):
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(len(rival.seen), sendgrid_drain.MAX_TRIES)
+        self.assertBatch(batch, state="pending", error=False)
+        self.assertEqual((self.email.status, self.email.subject), ("sent", "Changed again and again"))
+        self.assertFalse(self.email.event_ids)
+        self.run_cron("ir_cron_drain")
+        self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
+        self.assertEqual((self.email.status, self.email.subject), ("delivered", "Changed again and again"))
+
+
+@tagged("post_install", "-at_install")
+class TestNotify(CommittedCase):
+    """What open pages hear after the commit, by the listener with which Odoo's server serves them."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(sendgrid_drain, "LINGER", 0))
+        self.channel = ("res.groups", self.env.ref("base.group_user").id)
+
+    def _create_rule(self, code):
+        """Create an automation rule that runs this code when the status of a document changes."""
+        model = self.env["ir.model"]._get("sendgrid.email")
+        action = {"name": "Rule", "usage": "base_automation", "state": "code", "code": code, "model_id": model.id}
+        rule = self.env["base.automation"].create(
+            {
+                "name": "Rule",
+                "model_id": model.id,
+                "trigger": "on_create_or_write",
+                "trigger_field_ids": model.field_id.filtered(lambda field: field.name == "status").ids,
+                "action_server_ids": [(0, 0, action)],
+            }
+        )
+
+        def delete():
+            rule.action_server_ids.unlink()
+            rule.unlink()
+            self.commit()
+
+        self.addCleanup(delete)
+
+    def _get_changes(self, told):
+        """Return the payloads that tell of changed documents."""
+        changes = [payload for channel, kind, payload in told if (channel, kind) == (self.channel, CHANGED)]
+        self.assertEqual(len(changes), len([one for one in told if one[1] == CHANGED]), "nobody else hears of it")
+        return changes
+
+    def _drain_while_listening(self, events):
+        """Store events as one POST and run the drain.
+
+        :return: the batch, and the ids of the documents of which open pages hear
+        """
+        batch = self.store(events)
+        self.commit()
+        with self.listening() as told:
+            self.run_cron("ir_cron_drain")
+        self.assertEqual(batch.state, "done")
+        return batch, {id_ for change in self._get_changes(told) for id_ in change["ids"]}
+
     def test_ids_only(self):
         """Test that open pages hear once per drain which documents changed, and nothing about them."""
         emails = self.create_email("a@example.org") | self.create_email("b@example.org")
         untouched = self.create_email("c@example.org")
-        with patch.object(type(self.env["res.groups"]), "_bus_send", autospec=True) as sent:
-            self.receive(
-                *(self.relay(e).event("delivered", timestamp=self.after(e, 60)) for e in emails),
-                Relayed(["z@example.org"]).event("open"),
-            )
-        [call] = sent.call_args_list
-        group, name, payload = call.args
-        self.assertEqual(group, self.env.ref("base.group_user"))
-        self.assertEqual(
-            (name, set(payload), set(payload["ids"])), ("sendgrid.email/changed", {"ids"}, set(emails.ids))
+        events = [self.relay(email).event("delivered", timestamp=self.after(email, 60)) for email in emails]
+        self.store([*events, Relayed(["z@example.org"]).event("open")])
+        self.commit()
+        with self.listening() as told:
+            self.env.cr.rollback()
+        self.assertFalse(told, "nothing has happened yet")
+        with self.listening() as told:
+            self.run_cron("ir_cron_drain")
+        [change] = self._get_changes(told)
+        self.assertEqual((set(change), sorted(change["ids"])), ({"ids"}, emails.ids))
+        self.assertNotIn("example.org", json.dumps(told))
+        self.assertNotIn(untouched.id, change["ids"])
+
+    @mute_logger("odoo.addons.base.models.ir_actions", "odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_after_a_failing_rule(self):
+        """Test that the pages of all documents are updated live though a rule has failed on one of them.
+
+        The rule tells a page something before it fails, and that is taken back.
+        """
+        contact = self.create_contact("bad@example.org")
+        emails = self.create_email("bad@example.org", partner_id=contact.id) | self.create_email("good@example.org")
+        self._create_rule(
+            """
+            if record.recipient == 'bad@example.org':
+                record.partner_id.activity_schedule('mail.mail_activity_data_todo', user_id=env.uid)
+                raise UserError('not this one')
+            """
         )
-        self.assertNotIn("example.org", json.dumps(payload))
-        self.assertNotIn(untouched.id, payload["ids"])
+        events = [self.relay(email).event("delivered", timestamp=self.after(email, 60)) for email in emails]
+        batch, changed = self._drain_while_listening(events)
+        self.assertIn("not this one", batch.failed_rules)
+        self.assertFalse(contact.activity_ids)
+        self.assertEqual(emails.mapped("status"), ["delivered", "delivered"])
+        self.assertEqual(changed, set(emails.ids))
+
+    def test_after_a_failing_consequence(self):
+        """Test that the pages of all documents are updated live though a consequence has failed for one of them."""
+        emails = self.create_email("bad@example.org") | self.create_email("good@example.org")
+        MailThread = self.env.registry["mail.thread"]
+        handle = MailThread._routing_handle_bounce
+
+        def fail(thread, message, message_dict):
+            if "bad@example.org" in str(message_dict):
+                thread.env.user._bus_send("sendgrid.test/undone", {})
+                raise ValueError("another module fails")
+            return handle(thread, message, message_dict)
+
+        events = [self.relay(email).event("bounce", timestamp=self.after(email, 60)) for email in emails]
+        with (
+            patch.object(MailThread, "_routing_handle_bounce", fail),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_consequence"),
+        ):
+            _batch, changed = self._drain_while_listening(events)
+        self.assertEqual([email.consequence_error for email in emails], ["bounced: another module fails", False])
+        self.assertEqual(changed, set(emails.ids))

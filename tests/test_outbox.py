@@ -57,6 +57,12 @@ class TestOutbox(BaseCase):
         for name in names:
             self.assertRegex(name, r"^[0-9a-f]{32}$")
 
+    def test_names_of_the_released_version(self):
+        """Test that a mail without an id has the names that version 19.0.1.0.0 gave: SendGrid knows them."""
+        outbox = self._outbox()
+        names = [outbox.stamp("<1@example.com>", ["b@example.org", "a@example.org"]).odoo_id for _time in range(2)]
+        self.assertEqual(names[1], "9089b2d2ad371ecec60eb3f9f0521bc2")
+
     def test_only_accepted(self):
         """Test that only copies that the server accepted are handed out, once, and in order."""
         outbox = self._outbox()
@@ -72,16 +78,45 @@ class TestOutbox(BaseCase):
         self.assertEqual(outbox.close(), [])
 
     def test_mails_do_not_mix(self):
-        """Test that a mail that was never closed leaves nothing to the next one."""
+        """Test that a mail that was never closed leaves nothing to the next one, though both are of one message."""
         outbox = self._outbox()
-        outbox.stamp("<1@example.com>", ["a@example.org"])
+        outbox.open("me@example.com", mail_id=1, contacts=[(["a@example.org"], 7), (["a@example.org"], 8)])
+        first = outbox.stamp("<1@example.com>", ["a@example.org"])
         outbox.accept()
         outbox.stamp("<1@example.com>", ["b@example.org"])
-        outbox.open("other@example.com")
+        outbox.open("other@example.com", mail_id=2)
         outbox.accept()
         self.assertEqual(outbox.close(), [])
-        again = outbox.stamp("<1@example.com>", ["a@example.org"])
-        self.assertEqual(again, self._outbox().stamp("<1@example.com>", ["a@example.org"]))
+        alone = self._outbox()
+        alone.open("other@example.com", mail_id=2)
+        second = outbox.stamp("<1@example.com>", ["a@example.org"])
+        self.assertEqual(second, alone.stamp("<1@example.com>", ["a@example.org"]))
+        self.assertNotEqual(second.odoo_id, first.odoo_id)
+
+    @quick
+    @given(
+        st.lists(
+            st.tuples(recipients, st.none() | st.integers(1, 3)), min_size=1, max_size=6, unique_by=lambda one: one[1]
+        ),
+        st.randoms(use_true_random=False),
+    )
+    def test_mails_of_one_message(self, copies, random):
+        """Test that no copy of two mails of one message has the other's name, and that each keeps its own.
+
+        When a mail is sent again, its contacts can be in another order, since Odoo sorts them by their names.
+        """
+
+        def send(mail_id, some):
+            outbox = Outbox(1, "db")
+            contacts = [([*reversed(to), to[0]], contact) for to, contact in some]
+            outbox.open("me@example.com", mail_id=mail_id, contacts=contacts)
+            return {contact: outbox.stamp("<1@example.com>", to).odoo_id for to, contact in some}
+
+        names = {mail_id: send(mail_id, copies) for mail_id in (1, 2)}
+        self.assertEqual(len({name for found in names.values() for name in found.values()}), 2 * len(copies))
+        shuffled = random.sample(copies, len(copies))
+        for mail_id, found in names.items():
+            self.assertEqual(send(mail_id, shuffled), found)
 
     def test_who_is_tracked(self):
         """Test that colleagues and the sender himself get no document, unless the sender is the only recipient."""

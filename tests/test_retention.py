@@ -5,13 +5,14 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg2 import IntegrityError
-from psycopg2.errors import SerializationFailure
 
 from odoo.fields import Datetime
 from odoo.tests import Form, mute_logger, tagged
+from odoo.tools import SQL
 
 from ..models import sendgrid_job_mixin, sendgrid_retention
 from ..models.sendgrid_retention import SendgridRetention
+from .committed import CommittedCase
 from .common import SendgridCase, now
 from .properties import in_database
 from .simulator import BROWSER, KINDS, Relayed, account_event
@@ -185,26 +186,6 @@ class TestRetention(SendgridCase):
             counts.append(self.env.cr.sql_log_count - before)
         self.assertLessEqual(counts[1], counts[0] + 2)
 
-    def test_conflict(self):
-        """Test that it tries again after a concurrent write to the same rows, and forgets all of them."""
-        self.receive(Relayed(["x@example.org"]).event("open"))
-        event = self.Event.search([], limit=1)
-        self.age("sendgrid.event", YEAR)
-        forget, failures = SendgridRetention._forget_details, [SerializationFailure(), SerializationFailure()]
-
-        def conflict(retention, account):
-            if failures:
-                raise failures.pop()
-            yield from forget(retention, account)
-
-        with (
-            patch.object(SendgridRetention, "_forget_details", conflict),
-            patch.object(sendgrid_job_mixin, "PAUSE", 0),
-            patch.object(self.env.cr, "rollback"),
-        ):
-            self._forget()
-        self.assertTrue(event.is_final)
-
     # ------------------------------------------------------------
     # BATCHES
     # ------------------------------------------------------------
@@ -311,3 +292,58 @@ class TestRetention(SendgridCase):
         with mute_logger("odoo.sql_db"), self.assertRaises(IntegrityError), self.env.cr.savepoint():
             self.company.sendgrid_detail_months = -1
             self.env.flush_all()
+
+
+@tagged("post_install", "-at_install")
+class TestConflict(CommittedCase):
+    """Forgetting beside other transactions, piece by piece, each committed."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(sendgrid_retention, "CHUNK_EVENTS", 2))
+        last = self.Event.search([], order="id desc", limit=1)
+        self.progress = self.env["sendgrid.retention"].create({"account_id": self.account.id, "last_event_id": last.id})
+        self.store([Relayed(["x@example.org"]).event("open") for _number in range(6)])
+        self.drain()
+        self.events = self._own("sendgrid.event").sorted("id")
+        self.assertEqual(len(self.events), 6)
+        self.env.execute_query(
+            SQL(
+                """UPDATE sendgrid_event SET create_date = create_date - %s::interval
+                    WHERE id = ANY(%s) RETURNING id""",
+                YEAR,
+                self.events.ids,
+            )
+        )
+        self.commit()
+
+    def _look(self, cr):
+        """Return for each event whether its details are forgotten, as committed."""
+        cr.execute("SELECT is_final, ip IS NULL FROM sendgrid_event WHERE id = ANY(%s) ORDER BY id", [self.events.ids])
+        return [row == (True, True) for row in cr.fetchall()]
+
+    def test_conflict(self):
+        """Test that it tries again after a write to its second piece, and forgets all: the first piece stays done."""
+        with self.rival(self.events[3], "reason", "Changed meanwhile", look=self._look) as rival:
+            self.run_cron("ir_cron_forget")
+        self.assertEqual(rival.seen, [[True, True, False, False, False, False]], "in the middle")
+        self.assertEqual(self._look(self.env.cr), [True] * 6)
+        self.assertEqual(self.events[3].reason, "Changed meanwhile")
+        self.assertEqual(self.progress.last_event_id, self.events[-1].id)
+
+    def test_conflicts_without_end(self):
+        """Test that it gives up for now after several tries, keeps what is done, and goes on there at its next run."""
+        forget = SendgridRetention._forget_details
+        with (
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_job_mixin"),
+            self.rival(self.events[3], "reason", "Changed again", times=None, look=self._look) as rival,
+            patch.object(SendgridRetention, "_forget_details", rival.before(forget)),
+        ):
+            self.run_cron("ir_cron_forget")
+        half = [True, True, False, False, False, False]
+        self.assertEqual(rival.seen, [half] * sendgrid_job_mixin.MAX_TRIES)
+        self.assertEqual(self._look(self.env.cr), half)
+        self.assertEqual(self.progress.last_event_id, self.events[1].id)
+        self.run_cron("ir_cron_forget")
+        self.assertEqual(self._look(self.env.cr), [True] * 6)
+        self.assertEqual(self.events[3].reason, "Changed again")

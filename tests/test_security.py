@@ -74,7 +74,7 @@ FIELDS = {
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
-    "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids"},
+    "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
     "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {

@@ -14,6 +14,7 @@ from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 from ..tools.sending.links import MARK
 from ..tools.sending.outbox import Outbox
 from .common import SendgridCase
+from .test_migrations import load
 
 SITE = "https://odoo.example.com"
 refused = mute_logger("odoo.addons.mail.models.mail_mail")
@@ -300,6 +301,81 @@ class TestSending(SendgridCase):
         self.assertEqual(set(emails.mapped("recipient")), {"ada@example.org"})
         self.assertEqual(emails.partner_id, self.contact | twin)
         self.assertEqual(len(set(emails.mapped("odoo_id"))), 2)
+
+    def _post_to_twins(self):
+        """Post a message to two contacts who share an address, in a mail each, as Odoo does where there are many.
+
+        :return: the two contacts, their mails, and the copies that left
+        """
+        self.env["ir.config_parameter"].sudo().set_param("mail.batch_size", 1)
+        twins = self.env["res.partner"].create([{"name": name, "email": "Info@example.org"} for name in "AB"])
+        message = self.lead.message_post(
+            body="Hello",
+            partner_ids=twins.ids,
+            subtype_xmlid="mail.mt_comment",
+            mail_server_id=self.server.id,
+            author_id=self.salesperson.partner_id.id,
+            email_from="salesperson@example.com",
+            mail_auto_delete=False,
+            force_send=False,
+        )
+        mails = message.mail_ids.sorted("id")
+        self.assertEqual([mail.recipient_ids for mail in mails], list(twins))
+        with self.sending() as sent:
+            mails.send()
+        self.assertEqual([copy.recipients for copy in sent], [["info@example.org"]] * 2)
+        return twins, mails, sent
+
+    def test_two_mails_to_one_address(self):
+        """Test that contacts who share an address have a document each, with its own events, in two mails as in one."""
+        twins, mails, sent = self._post_to_twins()
+        emails = self.find_emails(mails[0].message_id)
+        self.assertCopies(sent, emails)
+        self.assertEqual(len({copy.message["Message-Id"] for copy in sent}), 1)
+        self.assertEqual({e.partner_id: e.mail_id for e in emails}, dict(zip(twins, mails, strict=True)))
+        by_mail = {mail: emails.filtered(lambda email, mail=mail: email.mail_id == mail) for mail in mails}
+        for kind, mail, copy in zip(("delivered", "bounce"), mails, sent, strict=True):
+            self.receive(copy.relayed().event(kind, timestamp=self.after(by_mail[mail], 60)))
+            self.assertEvents(by_mail[mail], [kind])
+        self.assertEqual([by_mail[mail].status for mail in mails], ["delivered", "bounced"])
+
+        mails.state = "outgoing"
+        with self.sending() as again:
+            mails[::-1].send()
+        self.assertEqual([copy.unique_args for copy in again[::-1]], [copy.unique_args for copy in sent])
+        self.assertEqual(self.find_emails(mails[0].message_id), emails)
+
+    def test_one_address_twice_in_another_order(self):
+        """Test that contacts who share an address keep their documents if they are renamed before another try."""
+        twins = self.env["res.partner"].create([{"name": name, "email": "info@example.org"} for name in "AB"])
+        sent, emails = self.send_mail(recipient_ids=twins.ids, auto_delete=False)
+        by_contact = {email.partner_id: email.odoo_id for email in emails}
+        self.assertEqual([copy.unique_args["odoo_id"] for copy in sent], [by_contact[twin] for twin in twins])
+        mail = emails.mail_id
+        twins[0].name = "C"
+        mail.state = "outgoing"
+        self.env.flush_all()
+        self.env.invalidate_all()
+        with self.sending() as again:
+            mail.send()
+        self.assertEqual([copy.unique_args["odoo_id"] for copy in again], [by_contact[twin] for twin in twins[::-1]])
+        self.assertEqual(self.find_emails(mail.message_id), emails)
+
+    def test_mail_of_the_released_version(self):
+        """Test that a mail that version 19.0.1.0.0 tried to send keeps the names of its copies, and a newer one not."""
+        values = {"recipient_ids": self.contact.ids, "mail_server_id": self.server.id, "auto_delete": False}
+        old = self.env["mail.mail"].create(values)
+        self.env.flush_all()
+        load("post-names_of_copies.py").migrate(self.env.cr, "19.0.1.0.0")
+        self.env.invalidate_all()
+        new = self.env["mail.mail"].create({**values, "mail_message_id": old.mail_message_id.id})
+        with self.sending() as sent:
+            (old | new).send()
+        emails = self.find_emails(old.message_id)
+        self.assertCopies(sent, emails)
+        self.assertEqual(emails.mail_id, old | new)
+        by_message = Outbox(0, self.Email._get_odoo_db()).stamp(old.message_id, ["ada@example.org"])
+        self.assertEqual([copy.unique_args["odoo_id"] == by_message.odoo_id for copy in sent], [True, False])
 
     def test_contact_with_two_addresses(self):
         """Test that both addresses of one contact have documents of that contact."""

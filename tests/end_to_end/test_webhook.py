@@ -209,7 +209,9 @@ def test_events_before_their_mail(odoo, webhook):
     )
     mail = odoo.read("mail.mail", mail_id, "message_id")
     odoo_db = odoo.call("ir.config_parameter", "get_param", "database.uuid")
-    copy = Outbox(0, odoo_db).stamp(mail.message_id, [address])
+    outbox = Outbox(0, odoo_db)
+    outbox.open("", mail_id=mail_id)
+    copy = outbox.stamp(mail.message_id, [address])
     ids = {"email": address, "odoo_db": odoo_db, "odoo_id": copy.odoo_id}
     message = f"{secrets.token_urlsafe(16)}.recvd-1.0"
     now = int(time.time())

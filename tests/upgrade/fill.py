@@ -156,7 +156,7 @@ class _Filler:
         )
         contact = self.contacts["interested"]
         self.odoo.compose(contact, "About a lead", BODY, model="crm.lead", res_ids=str([lead]))
-        self.odoo.send_mail(subject="About nothing", body_html=BODY, email_to=address("nobody"))
+        self.told["sent"] = self.odoo.send_mail(subject="About nothing", body_html=BODY, email_to=address("nobody"))
         self.told["unsent"] = self.odoo.create(
             "mail.mail", subject="To be sent", body_html=BODY, email_to=address("unsent"), email_from="o@example.com"
         )

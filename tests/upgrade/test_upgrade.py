@@ -280,6 +280,16 @@ def test_mail_goes_out(client, sandbox, told):
     assert client.document_to(address("delivered"), "After the upgrade").status == "delivered"
 
 
+def test_mail_is_sent_again(client, sandbox, told):
+    """A mail that the released version sent, and that is sent again after the upgrade, keeps its name and document."""
+    document = client.document_to(address("nobody"))
+    client.write("mail.mail", told["sent"], state="outgoing")
+    client.call("mail.mail", "send", [told["sent"]])
+    names = [one["smtpapi"]["unique_args"]["odoo_id"] for one in sandbox.messages("About nothing")]
+    assert names == [document.odoo_id]
+    assert client.document_to(address("nobody")).id == document.id
+
+
 def test_shipped_rules(client, webhook, told):
     """The shipped rules, switched on before the upgrade, do the same as before, but tell no subject of a document."""
     ids, contacts = told["ids"], told["contacts"]

@@ -1,7 +1,8 @@
 """An outbox knows which message copies one run of sending hands to SendGrid, their names, and which were accepted."""
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,13 +38,27 @@ class Outbox:
         self.known |= addresses
         self._colleagues |= colleagues
 
-    def open(self, sender: str, about: dict[str, Any] | None = None) -> None:
+    def open(
+        self,
+        sender: str,
+        about: dict[str, Any] | None = None,
+        mail_id: int | None = None,
+        contacts: Iterable[tuple[list[str], int | None]] = (),
+    ) -> None:
         """Begin a mail: ``sender`` is its From address.
 
         Its documents get the values ``about`` it if nothing more can be asked because the connection was lost.
+
+        :param mail_id: what tells the mail from others of the same message, and is the same when it is sent again.
+            Without it two mails of one message to one address have one name.
+        :param contacts: for each copy in the order of sending, its addresses and the id of the contact that it is for
         """
         self.about = about or {}
         self._sender = sender
+        self._mail_id = mail_id
+        self._contacts = defaultdict(deque)
+        for addresses, contact_id in contacts:
+            self._contacts[_sorted(addresses)].append(contact_id)
         self._same = Counter()
         self._last = None
         self._accepted = []
@@ -53,17 +68,25 @@ class Outbox:
 
         A second try of the same mail gives the same name: that is how its events find the one document.
         """
-        recipients = tuple(sorted(set(recipients)))
-        self._same[recipients] += 1
-        # Two contacts with one address get two copies that differ in nothing else than their number.
-        said = (self.odoo_db, message_id, recipients, self._same[recipients])
+        recipients = _sorted(recipients)
         self._last = Copy(
-            odoo_id=hashlib.sha256(repr(said).encode()).hexdigest()[:32],
+            odoo_id=self._get_name(message_id, recipients),
             message_id=message_id,
             recipients=recipients,
             tracked=self._get_tracked(recipients),
         )
         return self._last
+
+    def _get_name(self, message_id: str, recipients: tuple[str, ...]) -> str:
+        said = (self.odoo_db, message_id, recipients)
+        if self._mail_id:
+            # Contacts may share an address, and one message may go to them in one mail or in several. Tell their copies
+            # apart by the contact, because the order of the copies can be another when the mail is sent again.
+            contacts = self._contacts.get(recipients)
+            said += (self._mail_id, contacts.popleft() if contacts else None)
+        # Copies that differ in nothing else are numbered.
+        self._same[said] += 1
+        return hashlib.sha256(repr((*said, self._same[said])).encode()).hexdigest()[:32]
 
     def accept(self, sg_message_id: str | None = None) -> None:
         """Note that the server took the copy stamped last, and which id SendGrid gave it."""
@@ -83,3 +106,7 @@ class Outbox:
             for address in recipients
             if address not in self._colleagues and (address != self._sender or len(recipients) == 1)
         )
+
+
+def _sorted(addresses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(addresses)))
