@@ -63,7 +63,7 @@ class SendgridAddress(models.Model):
 
     @api.model
     def _note_wanted(self, emails):
-        """Note that the current user has taken addresses off the blacklist: wishes that are older do not count any more.
+        """Note that the current user has taken addresses off the blacklist. Older wishes do not count any more.
 
         :param emails: normalized addresses
         """

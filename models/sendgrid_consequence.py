@@ -50,8 +50,8 @@ class SendgridConsequence(models.AbstractModel):
     of the events, and their split into POSTs, make no difference, and a consequence can be run again. The one that
     counts, `_count_bounces`, compares with the facts before.
 
-    Methods for consequences take ``items``: a list of (`sendgrid.email` record, told before, `tools.events.fold.State`),
-    where *told* has the shape of `State.told`. They are called for many items at once.
+    Methods for consequences take ``items``: a list of (`sendgrid.email` record, what was told before,
+    `tools.events.fold.State`). What was told has the shape of `State.told`. They are called for many items at once.
     """
 
     _name = "sendgrid.consequence"
@@ -225,7 +225,7 @@ class SendgridConsequence(models.AbstractModel):
 
     @api.model
     def _note_addresses(self, items):
-        """Note what the documents say about their addresses, and do what follows: flags, blacklist, SendGrid's lists."""
+        """Note what the documents say about their addresses. Flags, blacklist and entries of lists follow."""
         words, messages, lists = {}, {}, defaultdict(dict)
         for email, _before, state in sorted(items, key=lambda item: item[0].id):
             account = email.account_id

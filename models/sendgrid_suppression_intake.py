@@ -18,9 +18,6 @@ from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
 
-# A comparison that takes an entry for gone takes the address off the blacklist in the same transaction.
-TOOK_OFF_WITHIN = timedelta(minutes=2)
-
 
 class SendgridSuppression(models.Model):
     """The intake of SendGrid's lists: it stores the entries, and runs the consequences of those that are new."""
@@ -74,28 +71,22 @@ class SendgridSuppression(models.Model):
         """Put addresses back on the blacklist that an earlier comparison took off it, though they never were back in
         their group: SendGrid lists the same entry still. The released version took a part of the list for the whole.
 
-        Whoever has been put on the blacklist or taken off it since stays as he is.
-
         :param entries: {`tools.api.suppressions.Entry`: when it was taken for gone, in Unix seconds (UTC)}
         :return: the entries whose addresses are on the blacklist again
         """
-        if not entries or not account.act_on_events or account.group_unsubscribe_action != "blacklist":
+        if not entries or not account.act_on_events:
             return []
-        by_address = {entry.email: (entry, to_datetime(gone)) for entry, gone in entries.items()}
-        taken_off = (
-            self.env["mail.blacklist"]
-            .with_context(active_test=False)
-            .search_fetch([("email", "in", list(by_address)), ("active", "=", False)], ["email", "write_date"])
+        Address = self.env["sendgrid.address"]
+        words = {}
+        for entry, gone in entries.items():
+            # Of two words of one second "out" counts: so this takes back the word that the address had returned.
+            still_out = Words(groups={Address._name_group(account, entry.group_id): (gone, True)})
+            words[entry.email] = merge(words.get(entry.email, Words()), still_out)
+        added = Address._note(words)._settle_blacklist(
+            {entry.email: self._explain(account, "groups", entry) for entry in entries}
         )
-        restored = [
-            by_address[one.email][0]
-            for one in taken_off
-            if abs(one.write_date - by_address[one.email][1]) <= TOOK_OFF_WITHIN
-        ]
-        self.env["sendgrid.consequence"]._blacklist_addresses(
-            {entry.email: self._explain(account, "groups", entry) for entry in restored}
-        )
-        return restored
+        emails = set(added.mapped("email"))
+        return [entry for entry in entries if entry.email in emails]
 
     @api.model
     def _get_known(self, account, name, entries):
@@ -416,7 +407,8 @@ class SendgridSuppression(models.Model):
             conflict=SQL(
                 """ON CONFLICT (account_id, list, group_id, email) DO UPDATE
                       SET state = 'listed', created = EXCLUDED.created, reason = EXCLUDED.reason,
-                          outcome = EXCLUDED.outcome, cleared_date = NULL, cleared_sync_id = NULL, write_date = EXCLUDED.write_date
+                          outcome = EXCLUDED.outcome, cleared_date = NULL, cleared_sync_id = NULL,
+                          write_date = EXCLUDED.write_date
                     WHERE (known.state = 'cleared' AND EXCLUDED.created > known.cleared_date)
                        OR (known.state = 'listed' AND known.last_sync_id IS NULL
                            AND known.outcome IN ('told', 'reminded')

@@ -82,7 +82,7 @@ class TestForeign(SendgridCase):
         self.assertEqual(self._count(), {"delivered": 4, "open": 4})
 
     def test_another_programs_mail(self):
-        """Test that what carries neither our name nor a newsletter's is counted, and stays as long as it may be ours."""
+        """Test that what carries neither our name nor a newsletter's is counted, and stays while it may be ours."""
         batch = self.receive(*self._newsletter(2, category=["orders"]))
         self.assertBatch(batch, event_count=4, unmatched_count=4)
         self.assertEqual(batch.event_ids.mapped("match"), ["unknown"] * 4)

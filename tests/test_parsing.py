@@ -44,9 +44,10 @@ SIDE_FIELDS = {
     "asm_group_id": "asm_group_id",
 }
 FIELDS = ["email", "event", "timestamp", *SIDE_FIELDS, "category"]
-# The fields that a kind of event does not have: the matrix of SendGrid's docs, schema and captures, the other way round.
+# The fields that a kind of event does not have: the matrix of SendGrid's docs, schema and captures, turned round.
 OTHERS_OF_KIND = {
-    "processed": "reason response status attempt type bounce_classification url url_offset ip useragent sg_machine_open",
+    "processed": "reason response status attempt type bounce_classification url url_offset ip useragent "
+    "sg_machine_open",
     "dropped": "response attempt type bounce_classification url url_offset ip useragent sg_machine_open",
     "deferred": "status type bounce_classification url url_offset useragent sg_machine_open",
     "delivered": "reason status attempt type bounce_classification url url_offset useragent sg_machine_open",
@@ -268,7 +269,7 @@ class TestParsing(TransactionCase):
                     self.assertEqual(event, parse(raw)[0][0])
 
     def test_unknown_kind(self):
-        """Test that of a kind of event that is not known all fields are read but "type", and unusable ones are noted."""
+        """Test that of an unknown kind of event all fields are read but "type", and unusable ones are noted."""
         [event], rejected = parse({**GOOD, "event": "something_new", "reason": "why", "type": "x", "attempt": "often"})
         self.assertFalse(rejected)
         self.assertEqual((event.reason, event.bounce_type, event.attempt, event.unread), ("why", "", None, "attempt"))

@@ -3,7 +3,8 @@
 Columns that are gone still exist here: Odoo drops them at the end of the upgrade.
 """
 
-from odoo.addons.sendgrid_tracking.tools.events.refusal import refusal_cause
+# Odoo loads this file by its path, so that nothing can be imported relatively.
+from odoo.addons.sendgrid_tracking.tools.events.refusal import refusal_cause  # noqa: TID251
 
 # The version before kept only the names of an e-mail's facts. Their time is that of the last such event.
 EVENTS = {
@@ -38,7 +39,8 @@ def _move_bounces(cr):
         SELECT DISTINCT ON (email_normalized) email_normalized,
                CASE WHEN email_bounced THEN COALESCE(email_bounce_date, write_date) END,
                CASE WHEN email_bounced THEN email_bounce_reason END,
-               max(email_valid_date) OVER (PARTITION BY email_normalized), now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
+               max(email_valid_date) OVER (PARTITION BY email_normalized),
+               now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
           FROM res_partner
          WHERE email_normalized IS NOT NULL AND (email_bounced OR email_valid_date IS NOT NULL)
       ORDER BY email_normalized, email_bounced DESC NULLS LAST, email_bounce_date DESC NULLS LAST
@@ -82,14 +84,16 @@ def _move_wishes(cr):
         INSERT INTO sendgrid_address AS known (email, groups, create_date, write_date)
         SELECT email, jsonb_object_agg(name, word), now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
           FROM (SELECT DISTINCT ON (email, name) email, name, jsonb_build_array(moment, is_out) AS word
-                  FROM (SELECT email.recipient AS email, concat(event.account_id, '/', COALESCE(event.asm_group_id, 0)) AS name,
+                  FROM (SELECT email.recipient AS email,
+                               concat(event.account_id, '/', COALESCE(event.asm_group_id, 0)) AS name,
                                EXTRACT(EPOCH FROM event.timestamp)::bigint AS moment,
                                event.event != 'group_resubscribe' AS is_out
                           FROM sendgrid_event event
                           JOIN sendgrid_email email ON email.id = event.email_id
                           JOIN sendgrid_account account ON account.id = event.account_id AND account.act_on_events
                          WHERE event.event IN ('group_unsubscribe', 'group_resubscribe')
-                            OR (event.event = 'dropped' AND event.asm_group_id != 0 AND event.reason ILIKE 'unsubscribed%')
+                            OR (event.event = 'dropped' AND event.asm_group_id != 0
+                                AND event.reason ILIKE 'unsubscribed%')
                      UNION ALL
                         SELECT entry.email, concat(entry.account_id, '/', entry.group_id),
                                EXTRACT(EPOCH FROM COALESCE(entry.cleared_date, entry.created))::bigint,
@@ -135,7 +139,7 @@ def _move_decisions(cr):
 
 
 def _date_facts(cr):
-    """Turn each document's list of facts into a mapping from the fact to its time; see `tools.events.fold.State.told`."""
+    """Turn each document's list of facts into their times by name; see `tools.events.fold.State.told`."""
     values = ", ".join(["(%s, %s)"] * len(EVENTS))
     kinds = [part for pair in EVENTS.items() for part in pair]
     cr.execute("SELECT COALESCE(max(id), 0) FROM sendgrid_email")

@@ -95,8 +95,8 @@ class Event:
     def fingerprint(self) -> str:
         """Name the interaction by what it says, in 22 letters: 128 bits, each of which is on disk twice per event.
 
-        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Two people, or a
-        person and a machine, can open or click within one second: their addresses and programs tell them apart.
+        ``sg_event_id`` will not do: it can be missing, or change when SendGrid delivers an event again. Two people, or
+        a person and a machine, can open or click within one second: their addresses and programs tell them apart.
         SendGrid's message history may tell neither, so that its report of the same event has another fingerprint; see
         `is_same`.
         """

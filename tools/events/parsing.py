@@ -286,8 +286,8 @@ FORMERLY_READ = {
     )
     for kind, fields in FIELDS_OF_KIND.items()
 }
-# Nobody knows which fields a kind of event has that SendGrid invents one day: rather show too much of it. Only "type" is
-# left out, because it says something about bounces and accounts, and is the likeliest name of a custom argument.
+# Nobody knows which fields a kind of event has that SendGrid invents one day: rather show too much of it. Only "type"
+# is left out, because it says something about bounces and accounts, and is the likeliest name of a custom argument.
 ALL_FIELDS = tuple(field for field in _FIELDS.values() if field.key != "type")
 # One of these is in each event of SendGrid's Marketing Campaigns, new and old (Twilio docs: Event Webhook reference).
 MARKETING = ("mc_stats", "singlesend_id", "marketing_campaign_id")
