@@ -77,7 +77,8 @@ class IrMailServer(models.Model):
         servers = self._filter_sendgrid_api()
         servers.smtp_authentication_info = self.env._(
             "Send by HTTPS instead of SMTP, with the API key of the SendGrid account. \n"
-            "The way for hosts where SMTP is blocked. The key needs the permission Mail Send."
+            "The way for hosts where SMTP is blocked. The key needs the permission Mail Send. \n"
+            "The other recipients of a message are not shown in its To, so that nobody can answer to all."
         )
         return super(IrMailServer, self - servers)._compute_smtp_authentication_info()
 

@@ -110,7 +110,7 @@ def _check_send_at(holder: dict, field: str) -> None:
 def _check_content(mail: dict) -> None:
     if mail.get("template_id"):
         raise Unacceptable("The sandbox has no templates.", "template_id")
-    kinds = [one["type"] for one in mail.get("content", [])]
+    kinds = [one["type"].partition(";")[0].strip() for one in mail.get("content", [])]
     if not kinds:
         raise Unacceptable("Unless a valid template_id is provided, the content parameter is required.", "content")
     ranks = [{"text/plain": 0, "text/html": 1}.get(kind, 2) for kind in kinds]
@@ -135,9 +135,10 @@ def _check_attachment(attachment: dict, field: str) -> None:
         base64.b64decode(attachment["content"], validate=True)
     except (binascii.Error, ValueError) as error:
         raise Unacceptable("The attachment content must be base64 encoded.", f"{field}.content") from error
+    # SendGrid takes a type with parameters, such as method=REQUEST (sendgrid/sendgrid-nodejs, issue 1138).
     kind = attachment.get("type", "")
-    if ";" in kind or "\r" in kind or "\n" in kind:
-        raise Unacceptable("The attachment type cannot contain ';' or CRLF characters.", f"{field}.type")
+    if "\r" in kind or "\n" in kind:
+        raise Unacceptable("The attachment type cannot contain CRLF characters.", f"{field}.type")
 
 
 def _reply_to(mail: dict) -> list[tuple[str, dict]]:
@@ -206,9 +207,12 @@ def _address(address: dict) -> Address:
 
 def _add_bodies(message: EmailMessage, content: list[dict]) -> None:
     for number, one in enumerate(content):
-        main, sub = one["type"].lower().split("/")
+        kind = EmailMessage(policy=_POLICY)
+        kind["Content-Type"] = one["type"]
+        main, sub = kind.get_content_maintype(), kind.get_content_subtype()
         if main == "text":
             args, options = (one["value"],), {"subtype": sub, "charset": "utf-8", "cte": "quoted-printable"}
+            options["params"] = dict(kind["Content-Type"].params)
         else:
             args, options = (one["value"].encode(), main, sub), {"cte": "base64"}
         (message.add_alternative if number else message.set_content)(*args, **options)

@@ -3,7 +3,10 @@ import re
 import socket
 from contextlib import contextmanager
 from email import message_from_string, policy
+from email.message import EmailMessage
 from unittest.mock import patch
+
+from markupsafe import Markup
 
 from odoo.exceptions import UserError, ValidationError
 from odoo.tests import Form, tagged
@@ -427,7 +430,11 @@ class TestBothWays(ApiSendingCase):
             return text
 
         def tree(part):
-            about = (part.get_content_type(), part.get_content_disposition(), part.get_filename(), part["Content-ID"])
+            parameters = {name.lower(): value for name, value in part["Content-Type"].params.items()}
+            for name in ("boundary", "name"):
+                parameters.pop(name, None)
+            about = (part.get_content_type(), parameters, part.get_content_disposition(), part.get_filename())
+            about += (part["Content-ID"],)
             if part.is_multipart() and part.get_content_maintype() == "multipart":
                 return about, [tree(inner) for inner in part.iter_parts()]
             if part.get_content_maintype() == "text" and not part.get_filename():
@@ -442,8 +449,13 @@ class TestBothWays(ApiSendingCase):
         headers = {
             name.lower(): plain(re.sub(r"\s+", " ", str(value)))
             for name, value in parsed.items()
-            if value and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date")
+            # The server that delivers a message writes its Return-Path anew.
+            if value
+            and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date", "return-path")
         }
+        for name in headers.keys() & {"from", "to", "cc", "reply-to"}:
+            # A name may be quoted or not.
+            headers[name] = [(one.display_name, one.addr_spec) for one in parsed[name].addresses]
         self.assertTrue(parsed["Date"])
         return headers, tree(parsed)
 
@@ -473,6 +485,229 @@ class TestBothWays(ApiSendingCase):
         self.assertEqual(*([[email[name] for name in fields] for email in emails] for emails in (by_smtp, by_api)))
         self.assertEqual(*([email.event_ids.mapped("event") for email in emails] for emails in (by_smtp, by_api)))
         self.assertEqual(by_api.mapped("status"), ["clicked", "bounced", "opened"])
+
+    # ------------------------------------------------------------
+    # MAILS THAT ODOO BUILDS
+    # ------------------------------------------------------------
+
+    def build_mails(self, send):
+        """Let Odoo write the mails that a function sends, and return them before they leave."""
+        last = self.env["mail.mail"].search([], order="id desc", limit=1).id or 0
+        self.env["ir.config_parameter"].sudo().set_param("mail.mail_force_send_limit", 0)
+        send()
+        mails = self.env["mail.mail"].search([("id", ">", last)], order="id")
+        self.assertTrue(mails)
+        mails.auto_delete = False
+        return mails
+
+    def send_by(self, server, mails):
+        """Send mails through a server.
+
+        :return: for each copy that left: its message as SendGrid has it, headers and parts as each recipient got them
+        """
+        known = {message["id"] for message in self.messages()}
+        mails.write({"mail_server_id": server.id, "state": "outgoing"})
+        with self.leaving():
+            mails.send()
+        self.assertEqual(set(mails.mapped("state")), {"sent"}, mails.mapped("failure_reason"))
+        return [
+            (
+                message,
+                [(to["address"], *self.read_copy(message, to["address"], mails[0])) for to in message["recipients"]],
+            )
+            for message in self.messages()
+            if message["id"] not in known
+        ]
+
+    def assertBothWays(self, send, shown=()):
+        """Assert that the mails that a function sends arrive the same by SMTP and by the Web API.
+
+        :param shown: the addresses that Odoo shows in the To of each copy, though the copy goes to one of them only.
+            The Web API sends to whom it shows (see `tools.sending.v3_mail.build`), so that there each recipient sees
+            himself. This is the only difference.
+        :return: the headers and the parts of each recipient's copy by the Web API: {address: (headers, tree)}
+        """
+        mails = self.build_mails(send)
+        by_smtp, by_api = self.send_by(self.smtp_server, mails), self.send_by(self.server, mails)
+        self.assertEqual(len(by_smtp), len(by_api))
+        copies = {}
+        for (smtp_message, smtp_copies), (api_message, api_copies) in zip(by_smtp, by_api, strict=True):
+            for name in ("subject", "smtpapi", "links", "attachments"):
+                self.assertEqual(smtp_message[name], api_message[name], name)
+            self.assertEqual(len(smtp_copies), len(api_copies))
+            for (smtp_to, smtp_headers, smtp_tree), (api_to, api_headers, api_tree) in zip(
+                smtp_copies, api_copies, strict=True
+            ):
+                self.assertEqual(smtp_to, api_to)
+                if shown:
+                    self.assertEqual({address for _name, address in smtp_headers["to"]}, {smtp_to, *shown})
+                    smtp_headers["to"] = [one for one in smtp_headers["to"] if one[1] == smtp_to]
+                self.assertEqual(smtp_headers, api_headers)
+                self.assertEqual(smtp_tree, api_tree)
+                copies.setdefault(api_to, []).append((api_headers, api_tree))
+        return copies
+
+    def create_contacts(self, *names):
+        return self.env["res.partner"].create([{"name": name, "email": f"{name}@example.org"} for name in names])
+
+    def create_attachments(self, *files):
+        return self.env["ir.attachment"].create(
+            [{"name": name, "raw": raw, "mimetype": mimetype} for name, raw, mimetype in files]
+        )
+
+    def test_chatter(self):
+        """Test a chatter message to several external recipients, a colleague and a follower, with a bounce address."""
+        domain = self.env["mail.alias.domain"].search([], limit=1)
+        domain = domain or self.env["mail.alias.domain"].create({"name": "example.com"})
+        self.env.company.alias_domain_id = domain
+        lead = self.env["crm.lead"].create({"name": "Lead", "user_id": self.salesperson.id})
+        lead.message_subscribe(self.create_contacts("follower").ids)
+        contacts = self.create_contacts("ben", "cleo") | self.contact
+        files = self.create_attachments(
+            ("Angebot „Käse“.pdf", b"%PDF-1.4\n\x00\xff", "application/pdf"),
+            ("invite.ics", b"BEGIN:VCALENDAR", "text/calendar; method=REQUEST; charset=utf-8"),
+            ("notes.txt", "é\r\nline\n".encode(), "text/plain"),
+        )
+
+        def send():
+            lead.message_post(
+                body=Markup(LINKS),
+                subject="Größe 🧀",
+                partner_ids=(contacts | self.salesperson.partner_id).ids,
+                subtype_xmlid="mail.mt_comment",
+                attachment_ids=files.ids,
+                author_id=self.env.ref("base.partner_admin").id,
+                email_from='"Sally Ö." <sally@example.com>',
+            )
+
+        shown = {"ada@example.org", "ben@example.org", "cleo@example.org", "follower@example.org"}
+        copies = self.assertBothWays(send, shown)
+        self.assertLessEqual(shown, copies.keys())
+        self.assertIn("salesperson@example.com", copies)
+        self.assertTrue(domain.bounce_email)
+        for call in self.calls():
+            self.assertFalse({name for name in call["body"]["headers"] if name.lower() == "return-path"})
+        for [(_headers, tree)] in copies.values():
+            self.assertIn("'method': 'request'", str(tree), "core writes it in small letters")
+
+    def test_template(self):
+        """Test a mail from a template, with Cc, a reply address of its own and a layout."""
+        template = self.env["mail.template"].create(
+            {
+                "name": "Template",
+                "model_id": self.env["ir.model"]._get_id("res.partner"),
+                "use_default_to": False,
+                "subject": "Dear {{ object.name }}",
+                "body_html": f'<p>Dear <t t-out="object.name"/></p>{LINKS}',
+                "email_to": '"Ädä, X" <{{ object.email }}>, bob@example.org',
+                "email_cc": "Çem <cc@example.org>",
+                "email_from": '"Sally" <sally@example.com>',
+                "reply_to": '"Sally & Co." <sally+reply@example.com>',
+            }
+        )
+
+        def send():
+            template.send_mail(self.contact.id, email_layout_xmlid="mail.mail_notification_light")
+
+        copies = self.assertBothWays(send)
+        self.assertEqual(copies.keys(), {"ada@example.org", "bob@example.org", "cc@example.org"})
+
+    def test_invitation(self):
+        """Test the invitation to a meeting, which has a file for calendars."""
+        guests = self.contact | self.create_contacts("ben")
+
+        def send():
+            self.env["calendar.event"].with_user(self.salesperson).with_context(tracking_disable=False).create(
+                {
+                    "name": "Meeting",
+                    "start": "2100-01-01 10:00:00",
+                    "stop": "2100-01-01 11:00:00",
+                    "partner_ids": [(6, 0, (guests | self.salesperson.partner_id).ids)],
+                }
+            )
+
+        copies = self.assertBothWays(send)
+        self.assertLessEqual(set(guests.mapped("email")), copies.keys())
+        for address in guests.mapped("email"):
+            [(_headers, tree)] = copies[address]
+            self.assertIn("text/calendar", str(tree))
+
+    def test_many_at_once(self):
+        """Test mails to many, each by itself, as the composer writes them for a list of contacts."""
+        contacts = self.create_contacts("ben", "cleo", "dora")
+
+        def send():
+            composer = self.env["mail.compose.message"].create(
+                {
+                    "composition_mode": "mass_mail",
+                    "model": "res.partner",
+                    "res_ids": str(contacts.ids),
+                    "subject": "News",
+                    "body": f"<p>Dear {{{{ object.name }}}}</p>{LINKS}",
+                    "email_from": '"Sally" <sally@example.com>',
+                    "reply_to": "news@example.com",
+                    "reply_to_force_new": True,
+                }
+            )
+            composer._action_send_mail()
+
+        copies = self.assertBothWays(send)
+        self.assertEqual(copies.keys(), set(contacts.mapped("email")))
+
+    def test_forwarded(self):
+        """Test a message that is forwarded, with the original as a file and its images."""
+        original = EmailMessage()
+        original["Subject"], original["From"], original["To"] = "Ünside", "eve@example.net", "sally@example.com"
+        original.set_content("Text")
+        original.add_attachment(PNG, "image", "png", filename="é.png")
+        files = self.create_attachments(
+            ("original.eml", original.as_bytes(policy=policy.SMTP), "message/rfc822"),
+            ("logö.png", PNG, "image/png"),
+        )
+
+        def send():
+            self.env["mail.mail"].create(
+                {
+                    "subject": "Fwd: Ünside",
+                    "body_html": f'<p>See below</p><blockquote type="cite">{LINKS}</blockquote>',
+                    "email_from": '"Sally" <sally@example.com>',
+                    "email_to": "Ben <ben@example.org>",
+                    "references": "<a@example.com> <b@example.com>",
+                    "attachment_ids": [(6, 0, files.ids)],
+                }
+            )
+
+        copies = self.assertBothWays(send)
+        [(headers, tree)] = copies["ben@example.org"]
+        self.assertEqual(headers["references"], "<a@example.com> <b@example.com>")
+        self.assertIn("original.eml", str(tree))
+
+    def test_two_mails_to_one_address(self):
+        """Test that contacts who share an address have a document each, with its own events, by the Web API as well."""
+        self.env["ir.config_parameter"].sudo().set_param("mail.batch_size", 1)
+        twins = self.env["res.partner"].create([{"name": name, "email": "info@example.org"} for name in "AB"])
+
+        def send():
+            self.contact.message_post(
+                body="Hello",
+                partner_ids=twins.ids,
+                subtype_xmlid="mail.mt_comment",
+                author_id=self.salesperson.partner_id.id,
+                email_from="sally@example.com",
+            )
+
+        mails = self.build_mails(send)
+        self.assertEqual([mail.recipient_ids for mail in mails], list(twins))
+        for server in (self.server, self.smtp_server):
+            [(first, _copies), (second, _copies)] = self.send_by(server, mails)
+            emails = self.find_emails(mails[0].message_id)
+            self.assertEqual(len(emails), 2)
+            for twin, message in zip(twins, (first, second), strict=True):
+                [email] = emails.filtered(lambda email, twin=twin: email.partner_id == twin)
+                self.assertEqual(message["smtpapi"]["unique_args"]["odoo_id"], email.odoo_id)
+        self.receive(*first["recipients"][0]["events"])
+        statuses = {email.partner_id: email.status for email in emails}
+        self.assertEqual([statuses[twin] for twin in twins], ["delivered", "sent"])
 
     def live(self, emails, message):
         """Make the recipients act, and bring the events to Odoo."""

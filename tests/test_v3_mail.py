@@ -46,7 +46,7 @@ def compose(text="Hello", html="<p>Hello</p>", attachments=(), **headers):
     if html is not None:
         message.add_alternative(html, subtype="html", charset="utf-8")
     for name, content, mime_type in attachments:
-        maintype, subtype = mime_type.split("/")
+        maintype, subtype = mime_type.split("/", 1)
         message.add_attachment(content, maintype, subtype, filename=name)
     return message
 
@@ -132,7 +132,7 @@ class TestV3Mail(TransactionCase):
         message.add_alternative("Hi", subtype="plain")
         self.assertEqual(
             [content["type"] for content in build(message)["content"]],
-            ["text/plain", "text/x-amp-html", "text/html", "text/calendar"],
+            ["text/plain", "text/x-amp-html", "text/html", "text/calendar; method=REQUEST"],
         )
 
     def test_inline_image(self):
@@ -157,6 +157,33 @@ class TestV3Mail(TransactionCase):
         self.assertEqual((offer["filename"], offer["disposition"]), ("offer.pdf", "attachment"))
         self.assertEqual(
             (more["filename"], more["disposition"], more["type"]), ("attachment.txt", "inline", "text/plain")
+        )
+
+    def test_parameters_of_the_type(self):
+        """Test that attachments and contents keep the parameters of their types, whatever these hold."""
+        for kind, expected in (
+            ("text/calendar; method=REQUEST; charset=utf-8", "text/calendar; method=REQUEST; charset=utf-8"),
+            ('Text/Calendar; METHOD="CANCEL"; name=x.ics', "text/calendar; method=CANCEL"),
+            ("text/calendar;method=REQUEST;component=VEVENT", "text/calendar; method=REQUEST; component=VEVENT"),
+            ("application/pdf", "application/pdf"),
+            ('application/x-y; a="b c; \\"d\\" \\\\ e"', 'application/x-y; a="b c; \\"d\\" \\\\ e"'),
+            ("application/x-y; title*=utf-8''Gr%C3%BC%C3%9Fe", "application/x-y; title*=utf-8''Gr%C3%BC%C3%9Fe"),
+        ):
+            with self.subTest(kind):
+                payload = build(compose(attachments=[("file.bin", b"x", kind)]))
+                self.assertEqual(payload["attachments"][0]["type"], expected)
+                again = EmailMessage()
+                again["Content-Type"] = expected
+                [part] = compose(attachments=[("file.bin", b"x", kind)]).iter_attachments()
+                parameters = {name.lower(): value for name, value in part["Content-Type"].params.items()}
+                parameters.pop("name", None)
+                self.assertEqual(dict(again["Content-Type"].params), parameters)
+
+        message = compose()
+        message.add_alternative("BEGIN:VCALENDAR\n", subtype="calendar", params={"method": "REQUEST"})
+        self.assertEqual(
+            [content["type"] for content in build(message)["content"]],
+            ["text/plain", "text/html", "text/calendar; method=REQUEST"],
         )
 
     def test_message_in_the_message(self):
@@ -280,11 +307,14 @@ class TestV3Mail(TransactionCase):
             "In-Reply-To": "<0@example.com>",
             "X-Odoo-Objects": "crm.lead-7",
             "List-Unsubscribe": f"<{url}>",
-            "Return-Path": "bounce@example.com",
             "X-Name": "Zoë",
         }
         message = compose(
-            attachments=[("a.pdf", b"x", "application/pdf")], **kept, Cc="bob@example.org", Reply_To="a@b.de"
+            attachments=[("a.pdf", b"x", "application/pdf")],
+            **kept,
+            Cc="bob@example.org",
+            Reply_To="a@b.de",
+            Return_Path="bounce@example.com",
         )
         message[smtpapi.HEADER] = smtpapi.merge([], smtpapi.unique_args("db", "id"))
         headers = build(message)["headers"]

@@ -175,7 +175,7 @@ def personalization(**changes):
         ({"categories": ["same", "same"]}, "categories"),
         ({"categories": ["c" * 256]}, "categories.0"),
         ({"attachments": [{"content": "not base64!", "filename": "x"}]}, "attachments.0.content"),
-        ({"attachments": [{"content": PNG, "filename": "x", "type": "a/b;c"}]}, "attachments.0.type"),
+        ({"attachments": [{"content": PNG, "filename": "x", "type": "a/b\r\nc"}]}, "attachments.0.type"),
         ({"attachments": [{"content": PNG}]}, "attachments.0"),
         ({"send_at": int(time.time()) + 73 * 3600}, "send_at"),
         ({"template_id": "d-1"}, "template_id"),

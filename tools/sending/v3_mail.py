@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from email.headerregistry import Address
 from email.message import EmailMessage, Message
 from email.policy import EmailPolicy
+from email.utils import collapse_rfc2231_value, encode_rfc2231, quote
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,12 +30,17 @@ MAX_CATEGORY = 255  # characters
 
 # Other fields of the payload say these, or SendGrid itself as it builds the message. So is it with all of Content-….
 CARRIED_HEADERS = {"from", "to", "cc", "bcc", "subject", "reply-to", "mime-version", smtpapi.HEADER.lower()}
+# RFC 5321, 4.4: the server that delivers the message writes it. As a header of the API it led to errors, or to no mail
+# at all (sendgrid/sendgrid-csharp, issue 661).
+CARRIED_HEADERS |= {"return-path"}
 FORBIDDEN_HEADERS = {"x-sg-id", "x-sg-eid", "received", "dkim-signature"}
 # SendGrid wants the plainest of several contents first; those that are not named here come last.
 CONTENT_ORDER = ("text/plain", "text/x-amp-html", "text/html")
 # This finds addresses in a header that is not well-formed.
 ADDRESS = re.compile(r'[^\s"<>,@]+@[^\s"<>,]+')
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# RFC 2045, 5.1: what a parameter's value may be without quotes.
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")
 
 
 def build(
@@ -45,6 +51,10 @@ def build(
     The envelope decides who gets it, as with SMTP; the headers only say who is shown as To and Cc, and recipients that
     they do not name are Bcc. The API needs a To: of a message that has none, the Cc are shown as To, and without these
     each recipient gets a message to himself.
+
+    Everything arrives as by SMTP, but for one thing: the API sends to everybody whom it shows. So addresses that the
+    headers show and the message does not go to are left out. Odoo shows all external recipients of a chatter message in
+    the To of each copy; only who gets it by SMTP can answer to all of them.
 
     :param recipients: addresses of the envelope, in ASCII
     :param is_click_tracked: whether the account tracks clicks. Called where the message leaves that to the account:
@@ -219,13 +229,14 @@ def _split(message: EmailMessage) -> tuple[list[dict[str, str]], list[dict[str, 
         kind = part.get_content_type()
         is_shown = part.get_content_maintype() == "text" and not part.get_filename() and kind not in contents
         if is_shown and part.get_content_disposition() != "attachment":
-            contents[kind] = _get_text(part)
+            contents[kind] = part
         else:
             others.append(part)
     order = [*CONTENT_ORDER, *(kind for kind in contents if kind not in CONTENT_ORDER)]
-    # An empty value is refused (OpenAPI: minLength 1).
-    shown = [{"type": kind, "value": contents[kind] or " "} for kind in order if kind in contents]
-    html = unquote(contents.get("text/html", ""))
+    texts = {kind: _get_text(contents[kind]) for kind in order if kind in contents}
+    # An empty value is refused (OpenAPI: minLength 1). SendGrid writes each text in a charset of its choice.
+    shown = [{"type": _get_type(contents[kind], "charset"), "value": text or " "} for kind, text in texts.items()]
+    html = unquote(texts.get("text/html", ""))
     attachments = [_get_attachment(part, message.policy, html) for part in others]
     return shown or [{"type": "text/plain", "value": " "}], attachments
 
@@ -238,6 +249,30 @@ def _iter_leaves(part: Message) -> Iterator[Message]:
         yield part
 
 
+def _get_type(part: Message, *without: str) -> str:
+    """Return the type of a part with its parameters: mail programs show an invitation by its ``method=REQUEST``.
+
+    :param without: further parameters to leave out
+    """
+    kind = part.get_content_type()
+    if kind in CONTENT_ORDER:  # SendGrid looks for these by their bare names
+        return kind
+    # The name is said by the file name, and a boundary belongs to the parts within.
+    left_out = {"name", "boundary", *without}
+    parameters = [(name.lower(), value) for name, value in part.get_params([])[1:] if name.lower() not in left_out]
+    return "; ".join([kind, *(_get_parameter(name, collapse_rfc2231_value(value)) for name, value in parameters)])
+
+
+def _get_parameter(name: str, value: str) -> str:
+    """Return a parameter as it stands in a header."""
+    value = CONTROL.sub("_", value)
+    if not value.isascii():
+        return f"{name}*={encode_rfc2231(value, 'utf-8')}"
+    if TOKEN.fullmatch(value):
+        return f"{name}={value}"
+    return f'{name}="{quote(value)}"'
+
+
 def _get_text(part: Message) -> str:
     payload = part.get_payload(decode=True) or b""
     try:
@@ -248,8 +283,8 @@ def _get_text(part: Message) -> str:
 
 
 def _get_attachment(part: Message, policy: EmailPolicy, html: str) -> dict[str, str]:
-    kind = part.get_content_type()
-    name = CONTROL.sub("_", part.get_filename() or f"attachment{mimetypes.guess_extension(kind) or '.bin'}")
+    extension = mimetypes.guess_extension(part.get_content_type()) or ".bin"
+    name = CONTROL.sub("_", part.get_filename() or f"attachment{extension}")
     if part.is_multipart():  # a message in the message
         content = part.as_bytes(policy=policy.clone(linesep="\r\n")).partition(b"\r\n\r\n")[2]
     else:
@@ -261,7 +296,7 @@ def _get_attachment(part: Message, policy: EmailPolicy, html: str) -> dict[str, 
     is_inline = part.get_content_disposition() == "inline" or (content_id and f"cid:{content_id}" in html)
     attachment = {
         "content": base64.b64encode(content).decode("ascii"),
-        "type": kind,
+        "type": _get_type(part),
         "filename": name,
         "disposition": "inline" if is_inline else "attachment",
     }
