@@ -7,6 +7,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tools import html_sanitize
 
 from ..tools.events.fold import FAILURES
+from ..tools.events.refusal import drop_cause, refusal_cause
 from ..tools.sending import disarm
 
 
@@ -34,6 +35,11 @@ class SendgridEmail(models.Model):
         help="The record that the e-mail is about.",
     )
     journey = fields.Json(compute="_compute_journey", help="The way the e-mail went, step by step.")
+    status_explanation = fields.Text(
+        string="What Happened",
+        compute="_compute_status_explanation",
+        help="Why it did not arrive, or not yet, in words.",
+    )
     engagement_summary = fields.Char(
         string="Engagement",
         compute="_compute_engagement_summary",
@@ -148,6 +154,26 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
     # WORDS
     # ------------------------------------------------------------
+
+    @api.depends("status", "status_reason", "refusal_cause")
+    @api.depends_context("lang")
+    def _compute_status_explanation(self):
+        Event = self.env["sendgrid.event"]
+        for email in self:
+            reason = email.status_reason or ""
+            if email.status == "deferred":
+                email.status_explanation = self.env._(
+                    "The recipient's server puts the e-mail off. SendGrid goes on trying for up to 72 hours."
+                )
+            elif email.status == "dropped":
+                email.status_explanation = Event._explain_drop(email.refusal_cause or drop_cause(reason), reason)
+            elif email.status in ("bounced", "blocked"):
+                # Documents that are older than the cause tell it by the server's words.
+                kind = "bounce" if email.status == "bounced" else "blocked"
+                cause = email.refusal_cause or refusal_cause(reason, bounce_type=kind)
+                email.status_explanation = Event._explain_refusal(cause, reason)
+            else:
+                email.status_explanation = False
 
     @api.depends("status", "open_count", "click_count", "machine_open_count", "machine_click_count")
     @api.depends_context("lang")

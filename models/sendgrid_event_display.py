@@ -4,7 +4,14 @@ from odoo import api, fields, models
 
 from ..tools.events.event import ACCOUNT_EVENT
 from ..tools.events.fold import FAILURES
-from ..tools.events.refusal import EXPIRED, bounce_status
+from ..tools.events.refusal import (
+    EXPIRED,
+    HELD_BACK,
+    bounce_status,
+    is_hard_bounce,
+    is_recipients_rule,
+    refusal_cause,
+)
 from ..tools.sending import disarm
 from .durations import describe_duration
 
@@ -40,7 +47,16 @@ class SendgridEvent(models.Model):
         for event in self:
             event.link = disarm.cut(event.url or "")
 
-    @api.depends("event", "is_machine", "bounce_type", "smtp_status", "reason", "email_id.status")
+    @api.depends(
+        "event",
+        "is_machine",
+        "bounce_type",
+        "smtp_status",
+        "reason",
+        "refusal_cause",
+        "bounce_classification",
+        "email_id.status",
+    )
     @api.depends_context("lang")
     def _compute_presentation(self):
         presentations = self._get_presentations()
@@ -52,8 +68,10 @@ class SendgridEvent(models.Model):
                 self.env._("SendGrid reported something of a kind that is not known here."),
             )
             event.name, event.icon, event.tone, event.explanation = presentation
-            if event.event == "dropped":
-                event.explanation = f"{presentation.explanation} {event._explain_drop()}"
+            if event.event == "bounce" and event.bounce_type != EXPIRED:
+                event.explanation = event._explain_bounce()
+            elif event.event == "dropped":
+                event.explanation = event._explain_drop(event.refusal_cause, event.reason)
 
     @api.depends("unread")
     @api.depends_context("lang")
@@ -82,7 +100,7 @@ class SendgridEvent(models.Model):
         if self.event == "bounce":
             if self.bounce_type == EXPIRED:
                 return EXPIRED
-            return bounce_status(self) if self.bounce_type or self.smtp_status else "bounced"
+            return bounce_status(self)
         if self.event in ("open", "click"):
             if self.email_id.status in FAILURES:
                 return f"{self.event}_refused"
@@ -90,34 +108,115 @@ class SendgridEvent(models.Model):
                 return f"{self.event}_machine"
         return self.event
 
-    def _explain_drop(self):
-        """Return in words why SendGrid did not try, or ``""``.
+    def _explain_bounce(self):
+        """Return in words why the server refused the e-mail, and whether SendGrid holds back the next one."""
+        said = (self.reason, self.smtp_status, self.bounce_type, self.bounce_classification)
+        explanation = self._explain_refusal(self.refusal_cause or refusal_cause(*said), *said[:2])
+        if not is_hard_bounce(self):
+            return explanation
+        return f"{explanation} " + self.env._(
+            "SendGrid holds back what is sent to this address from now on, until it is taken off SendGrid's list of "
+            "bounces."
+        )
+
+    @api.model
+    def _explain_refusal(self, cause, reason, smtp_status=""):
+        """Return in words why a server refused an e-mail.
+
+        :param str cause: one of `tools.events.refusal.CAUSES`
+        :param str reason: the server's words
+        :param str smtp_status: the enhanced status code
+        """
+        if cause == "sender" and is_recipients_rule(reason, smtp_status):
+            return self.env._(
+                "The recipient's own rules do not let you write there, for instance because only colleagues may. The "
+                "address may be right: reach the recipient by other means."
+            )
+        return {
+            "address": self.env._(
+                "The recipient's server refused the e-mail for good: most often the address does not exist. Check it, "
+                "or "
+                "ask the recipient by other means."
+            ),
+            "mailbox": self.env._(
+                "The mailbox is full, or not available at the moment. The address is right: try again later, or reach "
+                "the recipient by other means."
+            ),
+            "message": self.env._(
+                "The recipient's server did not take this message: it may be too large, or have an attachment or a "
+                "form "
+                "that is not accepted there. The address is right."
+            ),
+            "sender": self.env._(
+                "Your own domain, server or content was not accepted. The address may be right; your administrator "
+                "sees "
+                "on the page of the SendGrid account what to do."
+            ),
+            "temporary": self.env._(
+                "The recipient's server could not be reached, or could not take the e-mail at the time. The address "
+                "may "
+                "be right: try again later."
+            ),
+            "unknown": self.env._(
+                "The recipient's server refused the e-mail and did not say why. The address may not work any more: "
+                "check "
+                "it, or ask the recipient by other means."
+            ),
+        }[cause]
+
+    @api.model
+    def _explain_drop(self, cause, reason):
+        """Return in words why SendGrid did not try to deliver an e-mail.
 
         SendGrid's reasons are a fixed list (Twilio docs: Event Webhook reference).
+
+        :param str cause: one of `tools.events.refusal.CAUSES`, or an empty value
+        :param str reason: SendGrid's reason
         """
-        reason = (self.reason or "").lower()
+        reason = (reason or "").strip().lower()
+        if reason.startswith(HELD_BACK):
+            return f"{self._explain_held(cause)} " + self.env._(
+                "If the address works, it has to be taken off SendGrid's list of bounces."
+            )
         reasons = {
-            "bounced address": self.env._(
-                "The address bounced before. If the recipient says that it works again, it has to be removed from the "
-                "list of bounces at SendGrid."
-            ),
             "unsubscribed address": self.env._("The recipient has unsubscribed from your e-mails."),
             "spam reporting address": self.env._("The recipient reported an earlier e-mail of yours as spam."),
             "invalid smtpapi": self.env._("The technical settings of the e-mail were broken: tell your administrator."),
             "invalid": self.env._("The address is not valid: correct it in the contact."),
             "spam content": self.env._("SendGrid takes the content for spam."),
-            "recipient list over": self.env._("The account's quota at SendGrid is used up."),
+            "recipient list over": self.env._("The account's quota at SendGrid is used up: tell your administrator."),
             "duplicate": self.env._("The same e-mail was given to SendGrid more than once."),
         }
+        not_tried = self.env._("SendGrid did not even try to deliver the e-mail.")
         # Take the first that fits. "invalid smtpapi" begins with "invalid", so it stands before it.
-        return next((text for prefix, text in reasons.items() if reason.startswith(prefix)), "")
+        why = next((text for prefix, text in reasons.items() if reason.startswith(prefix)), "")
+        return f"{why} {not_tried}".strip()
+
+    @api.model
+    def _explain_held(self, cause):
+        """Return in words why SendGrid holds back what is sent to an address that bounced before.
+
+        :param str cause: the cause of the bounce, or an empty value if it is not known
+        """
+        return {
+            "address": self.env._("SendGrid held it back: the address did not work when an earlier e-mail was sent."),
+            "mailbox": self.env._("SendGrid held it back: the mailbox was full when an earlier e-mail was sent."),
+            "message": self.env._("SendGrid held it back: the recipient's server did not take an earlier message."),
+            "sender": self.env._(
+                "SendGrid held it back: your own domain, server or content was not accepted when an earlier e-mail was "
+                "sent. The address may be right."
+            ),
+            "temporary": self.env._("SendGrid held it back: an earlier e-mail could not be delivered at that time."),
+            "unknown": self.env._(
+                "SendGrid held it back: an earlier e-mail came back, and the server did not say why."
+            ),
+        }.get(
+            cause, self.env._("SendGrid held it back: the address bounced before, for a cause that is not known here.")
+        )
 
     @api.model
     def _get_presentations(self):
         """Return {key: `Presentation`} in the user's language."""
-        refused = self.env._(
-            "If it shows as opened or clicked before that, a security scanner did so on the way: it did not arrive."
-        )
         return {
             "processed": Presentation(
                 self.env._("Processed"),
@@ -196,26 +295,9 @@ class SendgridEvent(models.Model):
                     "the link before the e-mail was refused."
                 ),
             ),
-            "bounced": Presentation(
-                self.env._("Bounced"),
-                "fa-times",
-                "danger",
-                self.env._(
-                    "The recipient's server refused the e-mail for good: most often the address does not exist. Check "
-                    "it, or ask the recipient by other means. SendGrid will not try this address again."
-                )
-                + f" {refused}",
-            ),
-            "blocked": Presentation(
-                self.env._("Blocked"),
-                "fa-ban",
-                "danger",
-                self.env._(
-                    "The recipient's server refused this e-mail, but the address may be right: often its content or "
-                    "the sender's reputation is the cause. Another e-mail may get through."
-                )
-                + f" {refused}",
-            ),
+            # Why is told by `_explain_bounce`.
+            "bounced": Presentation(self.env._("Bounced"), "fa-times", "danger", ""),
+            "blocked": Presentation(self.env._("Blocked"), "fa-ban", "danger", ""),
             EXPIRED: Presentation(
                 self.env._("Not delivered within 72 hours"),
                 "fa-hourglass-end",
@@ -223,15 +305,10 @@ class SendgridEvent(models.Model):
                 self.env._(
                     "The recipient's server kept putting the e-mail off, and SendGrid gave up after 72 hours. The "
                     "address may be right: try again later."
-                )
-                + f" {refused}",
+                ),
             ),
-            "dropped": Presentation(
-                self.env._("Dropped"),
-                "fa-trash-o",
-                "danger",
-                self.env._("SendGrid did not even try to deliver the e-mail."),
-            ),
+            # Why is told by `_explain_drop`.
+            "dropped": Presentation(self.env._("Dropped"), "fa-trash-o", "danger", ""),
             "spamreport": Presentation(
                 self.env._("Reported as spam"),
                 "fa-thumbs-down",

@@ -125,7 +125,7 @@ FIELDS = {
             first_open_date has_secret_links is_alone is_in_chatter
             journey last_open_date machine_click_count machine_open_count mail_message_id
             mailing_res_id message_id model odoo_id open_count partner_id processed_date recipient refusal_cause
-            res_id resource_ref sent_date sg_message_id status status_reason subject""",
+            res_id resource_ref sent_date sg_message_id status status_explanation status_reason subject""",
         ADMINISTRATORS: "account_id body consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {

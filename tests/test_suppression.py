@@ -1,5 +1,5 @@
-from collections import Counter
 import time
+from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 from unittest.mock import patch

@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
 
 from ..models import sendgrid_email_display
+from ..tools.events.refusal import refusal_cause
 
 HOSTILE = '<img src=x onerror="window.sendgridHacked = true"><script>window.sendgridHacked = true</script>'
 OUTLOOK = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; Microsoft Outlook 16.0.5266; ms-office; MSOffice 16)"
@@ -201,6 +202,51 @@ class TestWords(ShowMixin, TransactionCase):
         ):
             with self.subTest(values=values):
                 self.assertEqual(self._get_event(event="bounce", **values).name, name)
+
+    def test_cause_says_why(self):
+        """Test that event and document say in words why it was refused, and do not blame the address for all."""
+        blame = "the address does not exist"
+        listed = "list of bounces"
+        for values, words, is_listed in (
+            ({"bounce_type": "bounce", "smtp_status": "5.1.1"}, blame, True),
+            ({"bounce_type": "bounce", "smtp_status": "4.2.2"}, "mailbox is full", True),
+            ({"bounce_type": "blocked", "smtp_status": "4.2.2"}, "mailbox is full", False),
+            ({"bounce_type": "blocked", "smtp_status": "5.3.4"}, "too large", False),
+            ({"bounce_type": "bounce", "smtp_status": "5.7.509"}, "Your own domain", True),
+            ({"bounce_type": "bounce", "smtp_status": "5.7.133"}, "only colleagues may", True),
+            ({"bounce_type": "blocked"}, "try again later", False),
+            ({"bounce_type": "bounce"}, "did not say why", True),
+        ):
+            with self.subTest(**values):
+                cause = refusal_cause("", values.get("smtp_status", ""), values["bounce_type"])
+                reason = f"550 {values.get('smtp_status', '')}"
+                event = self._get_event(event="bounce", reason=reason, refusal_cause=cause, **values)
+                event.email_id._refresh_state()
+                for text in (event.explanation, event.email_id.status_explanation):
+                    self.assertIn(words, text)
+                    self.assertEqual(blame in text, words == blame)
+                self.assertEqual(listed in event.explanation, is_listed)
+                event.email_id.refusal_cause = False
+                self.assertIn(words, event.email_id.status_explanation)
+
+    def test_held_says_why(self):
+        """Test that a drop for an earlier bounce tells its cause, and never blames the address for another one."""
+        for cause, words in (
+            ("address", "the address did not work"),
+            ("mailbox", "the mailbox was full"),
+            ("message", "earlier message"),
+            ("sender", "your own domain"),
+            ("temporary", "could not be delivered"),
+            ("unknown", "did not say why"),
+            (False, "not known here"),
+        ):
+            with self.subTest(cause=cause):
+                event = self._get_event(event="dropped", reason="Bounced Address", refusal_cause=cause)
+                event.email_id._refresh_state()
+                self.assertEqual(event.explanation, event.email_id.status_explanation)
+                self.assertIn(words, event.explanation)
+                self.assertIn("list of bounces", event.explanation)
+                self.assertEqual("did not work" in event.explanation, cause == "address")
 
     def test_drop_says_why(self):
         for reason, words in (

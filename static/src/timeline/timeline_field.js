@@ -56,6 +56,11 @@ export class TimelineField extends Component {
         return this.state.isAllShown ? this.records : this.records.slice(0, SHOWN_AT_FIRST);
     }
 
+    /** Tell whether an event is a refusal. Its explanation is shown at once, since it says what to do. */
+    isRefusal({ data }) {
+        return ["bounce", "dropped"].includes(data.event);
+    }
+
     toggleExplanation(id) {
         this.state.explained[id] = !this.state.explained[id];
     }
