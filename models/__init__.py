@@ -32,6 +32,7 @@ from . import (
     sendgrid_email_display,
     sendgrid_email_sent,
     sendgrid_email_state,
+    sendgrid_email_unsubscription,
     sendgrid_event,
     sendgrid_event_batch,
     sendgrid_event_batch_display,

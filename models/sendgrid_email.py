@@ -150,10 +150,24 @@ class SendgridEmail(models.Model):
     first_open_date = fields.Datetime(string="First Opened", readonly=True)
     last_open_date = fields.Datetime(string="Last Opened", readonly=True)
     open_count = fields.Integer(
-        string="Opens", readonly=True, help="How often people opened it. Fetches by machines are not counted."
+        string="Opens",
+        readonly=True,
+        help="How often it was opened by people, and by whom cannot be told. Fetches by machines are not counted.",
     )
     click_count = fields.Integer(
-        string="Clicks", readonly=True, help="How often people clicked. Link checks by machines are not counted."
+        string="Clicks",
+        readonly=True,
+        help="How often it was clicked by people, and by whom cannot be told. Link checks by machines are not counted.",
+    )
+    unknown_open_count = fields.Integer(
+        string="Opens, by Whom Unknown",
+        readonly=True,
+        help="Of how many of the opens it cannot be told whether a person or a machine did it.",
+    )
+    unknown_click_count = fields.Integer(
+        string="Clicks, by Whom Unknown",
+        readonly=True,
+        help="Of how many of the clicks it cannot be told whether a person or a machine did it.",
     )
     machine_open_count = fields.Integer(
         string="Machine Opens",
@@ -162,6 +176,21 @@ class SendgridEmail(models.Model):
     )
     machine_click_count = fields.Integer(
         string="Machine Clicks", readonly=True, help="Security scanners follow the links of an e-mail."
+    )
+    person_open_date = fields.Datetime(
+        string="First Opened by a Person",
+        readonly=True,
+        help="The first open of which it is as good as sure that a person did it.",
+    )
+    person_click_date = fields.Datetime(
+        string="First Clicked by a Person",
+        readonly=True,
+        help="The first click of which it is as good as sure that a person did it.",
+    )
+    is_unsubscribed_by_machine = fields.Boolean(
+        string="Unsubscribed, It Seems by a Scanner",
+        readonly=True,
+        help="Each unsubscription through the e-mail came with a scanner's clicks: it may be nobody's wish.",
     )
     event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
     facts = fields.Json(

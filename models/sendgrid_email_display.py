@@ -86,15 +86,15 @@ class SendgridEmail(models.Model):
     # JOURNEY
     # ------------------------------------------------------------
 
-    @api.depends("status", "event_ids")
+    @api.depends("status", "event_ids", "person_open_date", "person_click_date", "is_unsubscribed_by_machine")
     def _compute_journey(self):
         """Compute whether and when the e-mail reached each step of its way.
 
         The value is a list of dicts with ``status`` and ``label`` of the step, ``date`` (text in UTC, or False) and
         ``state`` (``done``, ``open``, ``waiting`` or ``failed``).
         """
-        labels = dict(self._fields["status"]._description_selection(self.env))
         for email in self:
+            labels = email._get_step_labels()
             steps = [
                 ("sent", email.sent_date),
                 ("processed", email.processed_date),
@@ -112,6 +112,17 @@ class SendgridEmail(models.Model):
                 for status, date in steps
             ]
             email.journey = email._add_failure(journey, labels)
+
+    def _get_step_labels(self):
+        """Return {status: its name as a step of this e-mail}. The name says so if nobody can tell who was there."""
+        labels = dict(self._fields["status"]._description_selection(self.env))
+        if self.unknown_open_count and not self.person_open_date:
+            labels["opened"] = self.env._("Opened, by whom cannot be told")
+        if self.unknown_click_count and not self.person_click_date:
+            labels["clicked"] = self.env._("Clicked, by whom cannot be told")
+        if self.is_unsubscribed_by_machine:
+            labels["unsubscribed"] = self.env._("Unsubscribed, it seems by a scanner")
+        return labels
 
     def _get_people_clicks(self):
         return self.event_ids.filtered(lambda event: event.event == "click" and not event.is_machine)
@@ -143,9 +154,7 @@ class SendgridEmail(models.Model):
             "date": fields.Datetime.to_string(max(dates, default=None)) or False,
             "state": "waiting" if self.status == "deferred" else "failed",
         }
-        # A refused e-mail can only have been opened by a scanner on the way. The recipient never got it.
-        passed = ("opened", "clicked") if self.status in FAILURES else ()
-        reached = [step for step in journey if step["state"] == "done" and step["status"] not in passed]
+        reached = [step for step in journey if step["state"] == "done"]
         # Only a deferred e-mail has steps ahead. A refused one goes no further, and a recipient who complained or
         # unsubscribed has it already.
         ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []
@@ -175,25 +184,41 @@ class SendgridEmail(models.Model):
             else:
                 email.status_explanation = False
 
-    @api.depends("status", "open_count", "click_count", "machine_open_count", "machine_click_count")
+    @api.depends(
+        "status",
+        "delivered_date",
+        "open_count",
+        "click_count",
+        "unknown_open_count",
+        "unknown_click_count",
+        "machine_open_count",
+        "machine_click_count",
+    )
     @api.depends_context("lang")
     def _compute_engagement_summary(self):
         for email in self:
-            if email.status in FAILURES:
+            has_people = email.open_count or email.click_count
+            if email.status in FAILURES and not email.delivered_date and not has_people:
                 email.engagement_summary = email._describe_scans()
                 continue
             sentences = [
-                email._describe_opens(email.open_count, email.machine_open_count),
-                email._describe_clicks(email.click_count, email.machine_click_count),
+                email._describe_opens(email.open_count, email.unknown_open_count, email.machine_open_count),
+                email._describe_clicks(email.click_count, email.unknown_click_count, email.machine_click_count),
             ]
             email.engagement_summary = " ".join(filter(None, sentences))
 
     def _describe_scans(self):
-        if not (self.open_count or self.click_count or self.machine_open_count or self.machine_click_count):
+        if not (self.machine_open_count or self.machine_click_count):
             return ""
-        return self.env._("Opened or clicked by a security scanner on the way, and then refused: it did not arrive.")
+        return self.env._("Opened or clicked by a security scanner on the way, and refused: it did not arrive.")
 
-    def _describe_opens(self, people, machines):
+    def _describe_opens(self, people, unknown, machines):
+        """Return sentences about the opens.
+
+        :param int people: how many are counted as people's
+        :param int unknown: of how many of these it cannot be told whether they are
+        :param int machines: how many are machines'
+        """
         total = people + machines
         if not total:
             return self.env._("Not opened yet, as far as can be seen.") if self.status == "delivered" else ""
@@ -201,6 +226,17 @@ class SendgridEmail(models.Model):
             return self.env._("Opened once, by a machine: whether anybody has read it is not known.")
         if not people:
             return self.env._("Opened %s times, by machines only: whether anybody has read it is not known.", total)
+        if unknown == people:
+            return self._describe_unknown_opens(total, machines)
+        sentence = self._describe_known_opens(total, machines)
+        return f"{sentence} {self._describe_doubt(unknown)}".strip()
+
+    def _describe_doubt(self, unknown):
+        if unknown == 1:
+            return self.env._("Of one it cannot be told whether it was a person.")
+        return self.env._("Of %s it cannot be told whether it was a person.", unknown) if unknown else ""
+
+    def _describe_known_opens(self, total, machines):
         if total == 1:
             return self.env._("Opened once.")
         if not machines:
@@ -209,12 +245,32 @@ class SendgridEmail(models.Model):
             return self.env._("Opened %s times, once by a machine.", total)
         return self.env._("Opened %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
 
-    def _describe_clicks(self, people, machines):
+    def _describe_unknown_opens(self, total, machines):
+        if total == 1:
+            return self.env._("Opened once, by whom cannot be told.")
+        if not machines:
+            return self.env._("Opened %s times, by whom cannot be told.", total)
+        if machines == 1:
+            return self.env._("Opened %s times, once by a machine, by whom else cannot be told.", total)
+        return self.env._(
+            "Opened %(total)s times, %(machines)s of them by machines, by whom else cannot be told.",
+            total=total,
+            machines=machines,
+        )
+
+    def _describe_clicks(self, people, unknown, machines):
+        """Return sentences about the clicks; the parameters are those of `_describe_opens`."""
         total = people + machines
         if not total:
             return ""
         if not people:
             return self.env._("Links were followed by machines only.")
+        if unknown == people:
+            return self._describe_unknown_clicks(total, machines)
+        sentence = self._describe_known_clicks(total, machines)
+        return f"{sentence} {self._describe_doubt(unknown)}".strip()
+
+    def _describe_known_clicks(self, total, machines):
         if total == 1:
             return self.env._("Clicked once.")
         if not machines:
@@ -222,6 +278,19 @@ class SendgridEmail(models.Model):
         if machines == 1:
             return self.env._("Clicked %s times, once by a machine.", total)
         return self.env._("Clicked %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+
+    def _describe_unknown_clicks(self, total, machines):
+        if total == 1:
+            return self.env._("Clicked once, by whom cannot be told.")
+        if not machines:
+            return self.env._("Clicked %s times, by whom cannot be told.", total)
+        if machines == 1:
+            return self.env._("Clicked %s times, once by a machine, by whom else cannot be told.", total)
+        return self.env._(
+            "Clicked %(total)s times, %(machines)s of them by machines, by whom else cannot be told.",
+            total=total,
+            machines=machines,
+        )
 
     @api.model
     def get_empty_list_help(self, help_message):

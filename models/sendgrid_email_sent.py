@@ -71,6 +71,8 @@ class SendgridEmail(models.Model):
                 "status": "sent",
                 "open_count": 0,
                 "click_count": 0,
+                "unknown_open_count": 0,
+                "unknown_click_count": 0,
                 "machine_open_count": 0,
                 "machine_click_count": 0,
                 "create_uid": self.env.uid,

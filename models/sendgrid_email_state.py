@@ -30,6 +30,7 @@ FOLDED = (
     "url",
     "url_offset",
     "user_agent",
+    "ip",
     "verdict",
     "machine_reason",
     "is_final",
@@ -44,10 +45,17 @@ FIGURES = {
     "last_open_date": "last_open",
     "open_count": "open_count",
     "click_count": "click_count",
+    "unknown_open_count": "unknown_open_count",
+    "unknown_click_count": "unknown_click_count",
     "machine_open_count": "machine_open_count",
     "machine_click_count": "machine_click_count",
+    "person_open_date": "person_open",
+    "person_click_date": "person_click",
+    "is_unsubscribed_by_machine": "is_unsubscribed_by_machine",
 }
 MOMENTS = {column for column in FIGURES if column.endswith("_date")}
+# Rules run for documents in which one of these changes.
+WATCHED = ("status", "person_open_date", "person_click_date", "is_unsubscribed_by_machine")
 
 
 class SendgridEmail(models.Model):
@@ -97,8 +105,9 @@ class SendgridEmail(models.Model):
         for verdict, ids in verdicts.items():
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
-        rows, status_changed, changes = {}, [], {}
+        rows, watched, changes = {}, {}, {}
         columns = ("sg_message_id", "status", "facts", *FIGURES)
+        watched_at = [columns.index(name) for name in WATCHED]
         now = fields.Datetime.now()
         for id_, before in self._read_columns(columns):
             state = states[id_]
@@ -107,18 +116,18 @@ class SendgridEmail(models.Model):
             after = (keys.get(id_) or before[0], state.status, told, *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
-            if state.status != before[1]:
-                status_changed.append(id_)
+            if any((before[at] or None) != (after[at] or None) for at in watched_at):
+                watched[id_] = {name: before[at] for name, at in zip(WATCHED, watched_at, strict=True)}
             if told != (before[2] or {}):
                 changes[id_] = before[2] or {}
         # Rules and consequences read these documents only. Without this `fetch`, core would read all their columns as
         # soon as one is asked for.
-        self.browse({*status_changed, *changes}).fetch(["account_id", "status"])
-        # Write all in one UPDATE, because each UPDATE writes the row and its index entries anew. Rules may watch the
-        # status.
-        self.env["base.automation"]._run_on_write(
-            self.browse(status_changed), ["status"], lambda: self._write_columns(rows)
-        )
+        self.browse({*watched, *changes}).fetch(["account_id", *WATCHED])
+        # Write all in one UPDATE, because each UPDATE writes the row and its index entries anew.
+        with self._hiding_machine_unsubscriptions(rows, watched, states, stored_events):
+            self.env["base.automation"]._run_on_write(
+                self.browse(watched), list(WATCHED), lambda: self._write_columns(rows)
+            )
         self.env["sendgrid.consequence"]._apply_consequences(
             # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
             {email: (changes[email.id], states[email.id]) for email in self.browse(changes)}

@@ -112,10 +112,13 @@ class SendgridEvent(models.Model):
     verdict = fields.Selection(
         [("human", "Person"), ("machine", "Machine"), ("unknown", "Cannot be told")],
         readonly=True,
-        help="Who opened or clicked, as far as the event and its neighbours tell. More events can change it.",
+        help="Who opened, clicked or unsubscribed, as far as the event and its neighbours tell. More events can change "
+        "it.",
     )
     is_machine = fields.Boolean(
-        string="By a Machine", readonly=True, help="No person did it, so it does not count as opened or clicked."
+        string="By a Machine",
+        readonly=True,
+        help="No person did it, so it does not count as opened, clicked or wished.",
     )
     machine_reason = fields.Char(readonly=True)
     is_final = fields.Boolean(

@@ -1,9 +1,10 @@
+from datetime import timedelta
 from typing import NamedTuple
 
 from odoo import api, fields, models
 
+from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import ACCOUNT_EVENT
-from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import (
     EXPIRED,
     HELD_BACK,
@@ -14,6 +15,8 @@ from ..tools.events.refusal import (
 )
 from ..tools.sending import disarm
 from .durations import describe_duration
+
+OTHER_CLOCK = timedelta(minutes=1)
 
 
 class Presentation(NamedTuple):
@@ -49,13 +52,13 @@ class SendgridEvent(models.Model):
 
     @api.depends(
         "event",
-        "is_machine",
+        "verdict",
+        "machine_reason",
         "bounce_type",
         "smtp_status",
         "reason",
         "refusal_cause",
         "bounce_classification",
-        "email_id.status",
     )
     @api.depends_context("lang")
     def _compute_presentation(self):
@@ -91,9 +94,10 @@ class SendgridEvent(models.Model):
         for event in self:
             sent = event.email_id.sent_date
             # SendGrid has another clock, and tells no fractions of a second. So an event may seem to come before the
-            # sending.
-            seconds = max(0, int((event.timestamp - sent).total_seconds())) if sent else 0
-            event.delay = sent and describe_duration(self.env, seconds)
+            # sending. One that came long before, such as one attached by hand, was not caused by this sending.
+            is_caused = sent and event.timestamp > sent - OTHER_CLOCK
+            seconds = max(0, int((event.timestamp - sent).total_seconds())) if is_caused else 0
+            event.delay = is_caused and describe_duration(self.env, seconds)
 
     def _get_presentation_key(self):
         """Return the event's key in `_get_presentations`."""
@@ -102,10 +106,12 @@ class SendgridEvent(models.Model):
                 return EXPIRED
             return bounce_status(self)
         if self.event in ("open", "click"):
-            if self.email_id.status in FAILURES:
+            if self.machine_reason == "refused":
                 return f"{self.event}_refused"
-            if self.is_machine:
-                return f"{self.event}_machine"
+            if self.verdict in ("machine", "unknown"):
+                return f"{self.event}_{self.verdict}"
+        if self.event in WISHES and self.verdict == "machine":
+            return f"{self.event}_machine"
         return self.event
 
     def _explain_bounce(self):
@@ -262,13 +268,21 @@ class SendgridEvent(models.Model):
                     "has read the e-mail remains unknown."
                 ),
             ),
+            "open_unknown": Presentation(
+                self.env._("Opened, by whom cannot be told"),
+                "fa-envelope-open-o",
+                "info",
+                self.env._(
+                    "The images of the e-mail were loaded, by a person or by a program: nothing that SendGrid reports "
+                    "tells which."
+                ),
+            ),
             "open_refused": Presentation(
                 self.env._("Opened by a scanner"),
                 "fa-server",
                 "muted",
                 self.env._(
-                    "The e-mail was not delivered, so nobody can have read it: a security scanner on the way opened it "
-                    "before it was refused."
+                    "The e-mail was not delivered, so nobody can have read it: a security scanner opened it on the way."
                 ),
             ),
             "click": Presentation(
@@ -286,13 +300,22 @@ class SendgridEvent(models.Model):
                 "muted",
                 self.env._("A program followed the link to check it, not a person: this does not count as clicked."),
             ),
+            "click_unknown": Presentation(
+                self.env._("Clicked, by whom cannot be told"),
+                "fa-mouse-pointer",
+                "info",
+                self.env._(
+                    "A link of the e-mail was followed, by a person or by a program that checks links: nothing that "
+                    "SendGrid reports tells which."
+                ),
+            ),
             "click_refused": Presentation(
                 self.env._("Clicked by a scanner"),
                 "fa-server",
                 "muted",
                 self.env._(
-                    "The e-mail was not delivered, so nobody can have clicked: a security scanner on the way checked "
-                    "the link before the e-mail was refused."
+                    "The e-mail was not delivered, so nobody can have clicked: a security scanner checked the link on "
+                    "the way."
                 ),
             ),
             # Why is told by `_explain_bounce`.
@@ -333,6 +356,26 @@ class SendgridEvent(models.Model):
                 self.env._(
                     "The recipient does not want this kind of e-mail, such as a newsletter, any more. SendGrid still "
                     "delivers others."
+                ),
+            ),
+            "unsubscribe_machine": Presentation(
+                self.env._("Unsubscribed, it seems by a scanner"),
+                "fa-bell-slash-o",
+                "warning",
+                self.env._(
+                    "A scanner that follows every link followed this one too: it may be nobody's wish. It is respected "
+                    "all the same, and SendGrid will not deliver to this address any more, until somebody takes it "
+                    "back."
+                ),
+            ),
+            "group_unsubscribe_machine": Presentation(
+                self.env._("Unsubscribed from a group, it seems by a scanner"),
+                "fa-bell-slash-o",
+                "warning",
+                self.env._(
+                    "A scanner that follows every link followed this one too: it may be nobody's wish. It is respected "
+                    "all the same, and SendGrid will not deliver e-mails of this kind any more, until somebody takes "
+                    "it back."
                 ),
             ),
             "group_resubscribe": Presentation(

@@ -4,7 +4,7 @@ from ..tools.events import device
 
 
 class SendgridEvent(models.Model):
-    """The verdict on an event in words: the program that opened or clicked, and why no person did so."""
+    """The verdict on an event in words: the program that did it, and why no person did, or why nobody can tell."""
 
     _inherit = "sendgrid.event"
 
@@ -45,6 +45,7 @@ class SendgridEvent(models.Model):
             ),
             "scanner": self.env._("A security scanner that names itself inspected the e-mail."),
             "program": self.env._("A program that names itself fetched it: a link preview, a crawler or a script."),
+            "refused": self.env._("The e-mail did not arrive, so no person can have seen it: a scanner did this."),
             "burst": self.env._("Several different links were followed within two seconds: faster than a person can."),
             "sweep": self.env._("The links were followed one after the other on arrival, before the e-mail was shown."),
             "at_once": self.env._("It came within two seconds of the delivery: nobody reads that fast."),
@@ -53,6 +54,9 @@ class SendgridEvent(models.Model):
                 "looked."
             ),
             "with_scanner": self.env._("It came together with a machine's clicks on arrival."),
+            "with_clicks": self.env._(
+                "It came with a scanner's clicks, which follow every link of an e-mail: it may be nobody's wish."
+            ),
             "before_delivery": self.env._(
                 "It came before the recipient's server had accepted the e-mail: its gateway was looking into it."
             ),
@@ -60,7 +64,12 @@ class SendgridEvent(models.Model):
                 "It came before the report of the delivery: nobody can tell whether it was a person or a gateway."
             ),
             "no_agent": self.env._("The program that fetched it did not say what it is."),
-            "soon": self.env._("It came seconds after the delivery: a person with the mailbox open, or an inspection."),
+            "soon": self.env._(
+                "It came less than a minute after the e-mail left: a person with the mailbox open, or an inspection."
+            ),
+            "probe": self.env._(
+                "Office looked the link up before it gave it to a browser: whether a person clicked, the browser tells."
+            ),
             "same_moment": self.env._(
                 "It was opened and clicked in the same second: a person whose program loads images late, or a tool."
             ),
@@ -71,6 +80,25 @@ class SendgridEvent(models.Model):
                 "The header's unsubscribe link was fetched: by the mail program's button, or by a checking program."
             ),
             "click_without_open": self.env._(
-                "It was clicked on arrival without having been shown: a link check, or a quick reader without images."
+                "It was clicked soon, and nobody is known to have read it before: a link check, or a quick reader."
+            ),
+            "wish_without_open": self.env._(
+                "It came soon, and nobody is known to have read the e-mail before: a link check, or a quick reader."
+            ),
+            "many_without_open": self.env._(
+                "Several links were followed in their order, and the e-mail was never shown: a slow checking program, "
+                "or a reader without images."
+            ),
+            "several_without_open": self.env._(
+                "Different programs or addresses followed this link, and the e-mail was not shown before: nobody can "
+                "tell which of them is the reader, if one is."
+            ),
+            "scanned_again": self.env._(
+                "The same program in the same network had just followed links as a machine does: it came back, or a "
+                "person works behind it."
+            ),
+            "another_network": self.env._(
+                "It followed a person's, but from another network or another operating system: a service that checks "
+                "what people click, or somebody else."
             ),
         }

@@ -1,8 +1,10 @@
 from collections import Counter, defaultdict
+from itertools import compress
 
 from odoo import api, models
 from odoo.tools import SQL
 
+from ..tools.events.engagement_rules import MACHINE, WISHES
 from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
 from ..tools.times import to_datetime
 from . import bulk
@@ -315,6 +317,8 @@ class SendgridIngest(models.AbstractModel):
     def _insert(self, rows):
         """Insert events in SQL, as the ORM would take five times as long. Automation rules run as after `create`.
 
+        They pass over unsubscriptions by machines, which are nobody's wish.
+
         :param rows: list of dicts, all with the same columns
         :return: the events (`sendgrid.event`), in the order of ``rows``
         """
@@ -327,5 +331,6 @@ class SendgridIngest(models.AbstractModel):
         events = Event.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
         events.modified(rows[0], create=True)
-        self.env["base.automation"]._run_on_create(events)
+        wished = [not (row["verdict"] == MACHINE and row["event"] in WISHES) for row in rows]
+        self.env["base.automation"]._run_on_create(events.browse(compress(events.ids, wished)))
         return events

@@ -118,7 +118,8 @@ class SendgridRetention(models.Model):
                           SET ip = NULL, user_agent = NULL, is_final = TRUE,
                               url = split_part(split_part(url, '?', 1), '#', 1)
                         WHERE id = ANY(%s)
-                          AND (event IN ('open', 'click') OR ip IS NOT NULL OR user_agent IS NOT NULL
+                          AND (event IN ('open', 'click', 'unsubscribe', 'group_unsubscribe')
+                               OR ip IS NOT NULL OR user_agent IS NOT NULL
                                OR url LIKE '%%?%%' OR url LIKE '%%#%%')""",
                     [id_ for id_, account_id, _date in due if account_id == account.id],
                 )

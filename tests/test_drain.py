@@ -1083,7 +1083,7 @@ class TestConflicts(CommittedCase):
             self.run_cron("ir_cron_drain")
         self.assertEqual(len(rival.seen), 2)
         self.assertBatch(batch, state="done", error=False, event_count=1, duplicate_count=0)
-        self.assertFalse(self.email.failed_facts)
+        self.assertFalse(self.email.failed_consequences)
         self.assertRecordValues(
             self.contact, [{"email_bounced": True, "message_bounce": 1, "function": "Changed meanwhile"}]
         )

@@ -15,10 +15,10 @@ class TestEngagement(BaseCase):
     """People and machines, on the labelled histories."""
 
     def test_labelled_histories(self):
-        """Test that people are found with a precision and recall of 0.95 in the held-out third; print the figures."""
+        """Test that people and machines are found well enough in the held-out third; print the figures."""
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.engagement"], cwd=ROOT, capture_output=True, text=True, check=False
         )
         _logger.info(done.stdout)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("held_out: 147 opens and clicks", done.stdout)
+        self.assertIn("held_out: 610 opens, clicks and unsubscriptions", done.stdout)

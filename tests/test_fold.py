@@ -113,7 +113,20 @@ class TestFold(BaseCase):
         clicks = [e for e in different if e.event == "click"]
         self.assertEqual(state.open_count + state.machine_open_count, len(opens))
         self.assertEqual(state.click_count + state.machine_click_count, len(clicks))
-        self.assertEqual(set(state.verdicts), {e.fingerprint for e in opens + clicks})
+        wishes = [e for e in different if e.event in ("unsubscribe", "group_unsubscribe")]
+        self.assertEqual(set(state.verdicts), {e.fingerprint for e in opens + clicks + wishes})
+        verdicts = [(e, state.verdicts[e.fingerprint].verdict) for e in different if e.fingerprint in state.verdicts]
+        for name, count, first in (
+            ("open", state.unknown_open_count, state.person_open),
+            ("click", state.unknown_click_count, state.person_click),
+        ):
+            told = [(e, verdict) for e, verdict in verdicts if e.event == name]
+            self.assertEqual(count, sum(verdict == "unknown" for _event, verdict in told))
+            self.assertEqual(first, min((e.timestamp for e, verdict in told if verdict == "human"), default=None))
+        self.assertEqual(
+            state.is_unsubscribed_by_machine,
+            bool(wishes) and all(state.verdicts[e.fingerprint].is_machine for e in wishes),
+        )
         self.assertEqual(state.first_open is None, state.open_count == 0)
         if state.open_count:
             self.assertLessEqual(state.first_open, state.last_open)

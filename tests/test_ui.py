@@ -4,6 +4,7 @@ from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
 
 from ..models import sendgrid_email_display
 from ..tools.events.refusal import refusal_cause
+from .simulator import BROWSER
 
 HOSTILE = '<img src=x onerror="window.sendgridHacked = true"><script>window.sendgridHacked = true</script>'
 OUTLOOK = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; Microsoft Outlook 16.0.5266; ms-office; MSOffice 16)"
@@ -283,11 +284,19 @@ class TestWords(ShowMixin, TransactionCase):
 
     def test_engagement_in_words(self):
         machine = {"event": "open", "sg_machine_open": True}
+        person, unknown = {"event": "open", "user_agent": OUTLOOK}, {"event": "open"}
+        click = {"event": "click", "url": "https://a.example.com", "user_agent": BROWSER}
         for events, words in (
             ([], "Not opened yet, as far as can be seen."),
             ([machine], "Opened once, by a machine: whether anybody has read it is not known."),
-            ([{"event": "open"}], "Opened once."),
-            ([{"event": "open"}, machine, machine], "Opened 3 times, 2 of them by machines."),
+            ([person], "Opened once."),
+            ([person, machine, machine], "Opened 3 times, 2 of them by machines."),
+            ([unknown], "Opened once, by whom cannot be told."),
+            ([unknown, unknown], "Opened 2 times, by whom cannot be told."),
+            ([unknown, machine], "Opened 2 times, once by a machine, by whom else cannot be told."),
+            ([person, unknown], "Opened 2 times. Of one it cannot be told whether it was a person."),
+            ([person, click], "Opened once. Clicked once."),
+            ([{**click, "user_agent": ""}], "Clicked once, by whom cannot be told."),
         ):
             with self.subTest(words=words):
                 later = [(3600 * (hours + 1), event) for hours, event in enumerate(events)]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .address import Words, get_group_words, get_words
-from .engagement import Verdict, judge
+from .engagement import Verdict, judge_in_order
+from .engagement_rules import HUMAN, WISHES
 from .event import ENGAGEMENT_EVENTS
 from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact, get_cause
 
@@ -55,7 +56,10 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """An e-mail's state. Times are Unix seconds (UTC) or None; counts without "machine" are people's.
+    """An e-mail's state. Times are Unix seconds (UTC) or None.
+
+    ``open_count`` and ``click_count`` are those of people and those of whom nobody can tell; the latter are counted
+    again as ``unknown_…``. ``person_open`` and ``person_click`` are the first of people only.
 
     The receiver or SendGrid gave the ``reason`` with the event that decided the status, which also tells the
     ``refusal_cause`` of an e-mail that did not arrive. Consequences follow from facts
@@ -71,8 +75,15 @@ class State:
     last_open: int | None = None
     open_count: int = 0
     click_count: int = 0
+    unknown_open_count: int = 0
+    unknown_click_count: int = 0
     machine_open_count: int = 0
     machine_click_count: int = 0
+    person_open: int | None = None
+    person_click: int | None = None
+    # Every unsubscription is a machine's. What the status would be without these: ``status``, if there are none.
+    is_unsubscribed_by_machine: bool = False
+    status_by_people: str = "sent"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     facts: dict[str, Evidence] = field(default_factory=dict)
     groups: dict[int, tuple[int, bool]] = field(default_factory=dict)
@@ -103,11 +114,15 @@ def fold(events: Iterable[Any]) -> State:
     :param events: anything with the attributes of ``Event``; of several with one fingerprint, one counts
     """
     events = _distinct(events)
-    verdicts = judge(events)
+    verdicts = judge_in_order(events)
     opens = [e for e in events if e.event == "open"]
     clicks = [e for e in events if e.event == "click"]
     people_opens = [e for e in opens if not verdicts[e.fingerprint].is_machine]
     people_clicks = [e for e in clicks if not verdicts[e.fingerprint].is_machine]
+    sure_opens = [e for e in people_opens if verdicts[e.fingerprint].verdict == HUMAN]
+    sure_clicks = [e for e in people_clicks if verdicts[e.fingerprint].verdict == HUMAN]
+    wishes = [e for e in events if e.event in WISHES]
+    by_machine = bool(wishes) and all(verdicts[e.fingerprint].is_machine for e in wishes)
 
     claims = [("sent", None)]
     claims += [("opened", e) for e in people_opens]
@@ -131,13 +146,23 @@ def fold(events: Iterable[Any]) -> State:
         last_open=people_opens[-1].timestamp if people_opens else None,
         open_count=len(people_opens),
         click_count=len(people_clicks),
+        unknown_open_count=len(people_opens) - len(sure_opens),
+        unknown_click_count=len(people_clicks) - len(sure_clicks),
         machine_open_count=len(opens) - len(people_opens),
         machine_click_count=len(clicks) - len(people_clicks),
+        person_open=sure_opens[0].timestamp if sure_opens else None,
+        person_click=sure_clicks[0].timestamp if sure_clicks else None,
+        is_unsubscribed_by_machine=by_machine,
+        status_by_people=_strongest(claim for claim in claims if claim[0] != "unsubscribed") if by_machine else status,
         verdicts=verdicts,
         facts=_facts(events, claims),
         groups=get_group_words(events),
         events=events,
     )
+
+
+def _strongest(claims: Iterable[tuple[str, Any]]) -> str:
+    return max((status for status, _event in claims), key=STRENGTH.__getitem__)
 
 
 def _distinct(events: Iterable[Any]) -> list[Any]:

@@ -1,0 +1,92 @@
+"""Fill what documents newly say about opens and clicks, and let the rule on the first click ask for a person's.
+
+From this version on, "cannot be told" is counted apart, and what came before the delivery of an e-mail that was refused
+does not count. The verdicts of stored events tell both, so that no document is judged anew here.
+"""
+
+from odoo import SUPERUSER_ID, api
+
+# What the released version has written into the rule "activity on the first click by a person".
+SHIPPED_FILTER = '[("status", "=", "clicked"), ("partner_id", "!=", False)]'
+FILTER_BEFORE = '[("person_click_date", "=", False)]'
+FILTER = '[("person_click_date", "!=", False), ("partner_id", "!=", False)]'
+
+
+def migrate(cr, version):
+    if not version:
+        return
+    refuse(cr)
+    count(cr)
+    change_rule(api.Environment(cr, SUPERUSER_ID, {}))
+
+
+def refuse(cr):
+    """Judge what opened and clicked an e-mail that was refused, before it was delivered if ever: a machine.
+
+    An event that has lost its details keeps its verdict.
+    """
+    cr.execute(
+        """
+        UPDATE sendgrid_event event
+           SET verdict = 'machine', is_machine = TRUE, machine_reason = 'refused'
+          FROM (SELECT email_id,
+                       min(timestamp) FILTER (WHERE event = 'delivered') AS delivered,
+                       max(timestamp) FILTER (WHERE event = 'dropped' OR event = 'bounce' AND match != 'own') AS last
+                  FROM sendgrid_event
+                 WHERE email_id IN (SELECT id FROM sendgrid_email WHERE status IN ('blocked', 'dropped', 'bounced'))
+              GROUP BY email_id) refused
+         WHERE event.email_id = refused.email_id AND event.event IN ('open', 'click')
+           AND event.verdict IS DISTINCT FROM 'machine' AND event.is_final IS NOT TRUE
+           AND event.timestamp <= refused.last + interval '1 hour'
+           AND (refused.delivered IS NULL OR event.timestamp < refused.delivered)
+        """
+    )
+
+
+def count(cr):
+    """Count the opens and clicks of each document by their verdicts."""
+    cr.execute(
+        """
+        UPDATE sendgrid_email email
+           SET open_count = told.opens, click_count = told.clicks,
+               machine_open_count = told.machine_opens, machine_click_count = told.machine_clicks,
+               unknown_open_count = told.unknown_opens, unknown_click_count = told.unknown_clicks,
+               first_open_date = told.first_open, last_open_date = told.last_open,
+               person_open_date = told.person_open, person_click_date = told.person_click
+          FROM (SELECT email_id,
+                       count(*) FILTER (WHERE is_open AND verdict != 'machine') AS opens,
+                       count(*) FILTER (WHERE NOT is_open AND verdict != 'machine') AS clicks,
+                       count(*) FILTER (WHERE is_open AND verdict = 'machine') AS machine_opens,
+                       count(*) FILTER (WHERE NOT is_open AND verdict = 'machine') AS machine_clicks,
+                       count(*) FILTER (WHERE is_open AND verdict = 'unknown') AS unknown_opens,
+                       count(*) FILTER (WHERE NOT is_open AND verdict = 'unknown') AS unknown_clicks,
+                       min(timestamp) FILTER (WHERE is_open AND verdict != 'machine') AS first_open,
+                       max(timestamp) FILTER (WHERE is_open AND verdict != 'machine') AS last_open,
+                       min(timestamp) FILTER (WHERE is_open AND verdict = 'human') AS person_open,
+                       min(timestamp) FILTER (WHERE NOT is_open AND verdict = 'human') AS person_click
+                  FROM (SELECT email_id, event = 'open' AS is_open, timestamp, COALESCE(verdict, 'unknown') AS verdict
+                          FROM sendgrid_event WHERE event IN ('open', 'click') AND email_id IS NOT NULL) events
+              GROUP BY email_id) told
+         WHERE told.email_id = email.id
+        """
+    )
+    cr.execute(
+        """UPDATE sendgrid_email SET unknown_open_count = COALESCE(unknown_open_count, 0),
+                  unknown_click_count = COALESCE(unknown_click_count, 0)
+            WHERE unknown_open_count IS NULL OR unknown_click_count IS NULL"""
+    )
+
+
+def change_rule(env):
+    """Let the shipped rule watch a person's first click, unless somebody has changed its filter."""
+    rule = env.ref("sendgrid_tracking.base_automation_click", raise_if_not_found=False)
+    watched = env.ref("sendgrid_tracking.field_sendgrid_email__status")
+    if not rule or rule.filter_domain != SHIPPED_FILTER or rule.filter_pre_domain or rule.trigger_field_ids != watched:
+        return
+    rule.write(
+        {
+            "filter_pre_domain": FILTER_BEFORE,
+            "filter_domain": FILTER,
+            "trigger_field_ids": [(6, 0, env.ref("sendgrid_tracking.field_sendgrid_email__person_click_date").ids)],
+        }
+    )

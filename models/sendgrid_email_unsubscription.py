@@ -1,0 +1,157 @@
+from contextlib import contextmanager
+
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..tools.events.engagement_rules import WISHES
+from ..tools.events.fold import fold
+
+
+class SendgridEmail(models.Model):
+    """Unsubscriptions by machines: automation rules pass over them, and a user can take them back."""
+
+    _inherit = "sendgrid.email"
+
+    can_take_back_unsubscription = fields.Boolean(
+        compute="_compute_can_take_back_unsubscription",
+        help="The user may take back what a scanner asked for, and it has not been taken back yet.",
+    )
+
+    # ------------------------------------------------------------
+    # RULES
+    # ------------------------------------------------------------
+
+    @contextmanager
+    def _hiding_machine_unsubscriptions(self, rows, watched, states, stored_events):
+        """Let automation rules see the status that a document would have without a machine's unsubscriptions.
+
+        So rules that react on unsubscriptions pass over these, and all others do their work. If a person unsubscribes
+        later, rules see the status change then. The true status is written in the end.
+
+        :param rows: {document id: {column: value}} that is written within; its statuses are changed
+        :param watched: {document id: {column: value before}} of the documents whose rules run
+        :param states: {document id: `tools.events.fold.State`}
+        :param stored_events: list of `tools.events.event.StoredEvent`: those from before
+        """
+        hidden = {
+            id_
+            for id_, before in watched.items()
+            if before["status"] == "unsubscribed" and before["is_unsubscribed_by_machine"]
+        }
+        if hidden:
+            known = {id_: [] for id_ in hidden}
+            for event in stored_events:
+                if event.email_id in hidden and event.event not in WISHES:
+                    known[event.email_id].append(event)
+            self._write_columns({id_: {"status": fold(events).status} for id_, events in known.items()})
+        true = {}
+        for id_, before in watched.items():
+            state = states[id_]
+            is_seen = before["status"] == "unsubscribed" and id_ not in hidden
+            if state.is_unsubscribed_by_machine and state.status == "unsubscribed" and not is_seen:
+                rows[id_]["status"] = state.status_by_people
+                true[id_] = {"status": state.status}
+        yield
+        self._write_columns(true)
+
+    # ------------------------------------------------------------
+    # TAKE BACK
+    # ------------------------------------------------------------
+
+    @api.depends("is_unsubscribed_by_machine", "recipient", "event_ids")
+    @api.depends_context("uid")
+    def _compute_can_take_back_unsubscription(self):
+        self.can_take_back_unsubscription = False
+        by_machine = self.filtered("is_unsubscribed_by_machine")
+        if not by_machine or not self.env["mail.blacklist"].has_access("write"):
+            return
+        for email in by_machine.sudo():
+            email.can_take_back_unsubscription = bool(email._get_blacklisted_entry() or email._get_lists_to_clear())
+
+    def _get_blacklisted_entry(self):
+        return self.env["mail.blacklist"].search([("email", "=", self.recipient)])
+
+    def _get_lists_to_clear(self):
+        """Return the lists of SendGrid on which the e-mail's unsubscriptions put the address, and nobody cleared it.
+
+        :return: {(list, group id): `sendgrid.suppression` record, which may be empty}
+        """
+        if not self.account_id.api_key:
+            return {}
+        wishes = self.event_ids.filtered(lambda event: event.event in WISHES)
+        lists = {
+            ("groups", event.asm_group_id) if event.event == "group_unsubscribe" else ("unsubscribes", 0)
+            for event in wishes
+        }
+        known = self.env["sendgrid.suppression"].search(
+            [("account_id", "=", self.account_id.id), ("email", "=", self.recipient)]
+        )
+        entries = {(entry.list, entry.group_id): entry for entry in known}
+        found = {key: entries.get(key, known.browse()) for key in sorted(lists)}
+        return {key: entry for key, entry in found.items() if entry.state not in ("clearing", "cleared")}
+
+    def action_take_back_unsubscription(self):
+        """Take back what a scanner asked for: in Odoo at once, and at SendGrid after the commit.
+
+        :raise AccessError: if the user may not change the blacklist
+        :raise UserError: if the e-mail was not unsubscribed by a machine, or the recipient asked for it elsewhere
+        """
+        self.ensure_one()
+        self.check_access("read")
+        self.env["mail.blacklist"].check_access("write")
+        email = self.sudo()
+        if not email.is_unsubscribed_by_machine:
+            raise UserError(self.env._("No scanner unsubscribed through this e-mail."))
+        if email._has_wish_elsewhere():
+            raise UserError(
+                self.env._(
+                    "The address %s has also unsubscribed or complained through another e-mail. So it stays on the "
+                    "blacklist: whoever knows better can take it off there.",
+                    email.recipient,
+                )
+            )
+        message = Markup("<p>%s</p>") % self.env._(
+            "%(user)s took back the unsubscription of %(email)s: a scanner had followed the link.",
+            user=self.env.user.name,
+            email=email.recipient,
+        )
+        if email._get_blacklisted_entry():
+            self.env["mail.blacklist"]._remove(email.recipient, message=message)
+        partners = self.env["res.partner"].sudo().search([("email_normalized", "=", email.recipient)])
+        partners._message_log_batch(bodies={partner.id: message for partner in partners})
+        email._clear_unsubscription()
+        email._notify_changed()
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "info",
+                "message": self.env._("SendGrid is being asked. What comes of it will be in the contact's chatter.")
+                if email.account_id.api_key
+                else self.env._("The account has no API key: please take the address off SendGrid's list there."),
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }
+
+    def _has_wish_elsewhere(self):
+        """Tell whether the recipient complained, or unsubscribed through another e-mail as a person."""
+        others = self.search([("recipient", "=", self.recipient), ("status", "in", ("unsubscribed", "spam"))])
+        return any(other.status == "spam" or not other.is_unsubscribed_by_machine for other in others)
+
+    def _clear_unsubscription(self):
+        """Have SendGrid take the address off the lists on which the e-mail's unsubscriptions put it."""
+        Suppression = entries = self.env["sendgrid.suppression"]
+        for (name, group_id), entry in self._get_lists_to_clear().items():
+            entries += entry or Suppression.create(
+                {
+                    "account_id": self.account_id.id,
+                    "list": name,
+                    "group_id": group_id,
+                    "email": self.recipient,
+                    "created": fields.Datetime.now(),
+                    "outcome": "known",
+                }
+            )
+        entries._clear_later()
