@@ -118,10 +118,11 @@ class SendgridEmail(models.Model):
             email=email.recipient,
         )
         if email._get_blacklisted_entry():
-            self.env["mail.blacklist"]._remove(email.recipient, message=message)
+            self.env["mail.blacklist"]._remove(email.recipient)._message_log(body=message)
         partners = self.env["res.partner"].sudo().search([("email_normalized", "=", email.recipient)])
         partners._message_log_batch(bodies={partner.id: message for partner in partners})
         email._clear_unsubscription()
+        self.invalidate_recordset(["can_take_back_unsubscription"])
         email._notify_changed()
         return {
             "type": "ir.actions.client",

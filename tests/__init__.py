@@ -23,6 +23,7 @@ from . import (
     test_outbox,
     test_parsing,
     test_partner,
+    test_people,
     test_refusal,
     test_refusal_events,
     test_retention,

@@ -190,6 +190,8 @@ class CommittedCase(SendgridMixin, BaseCase):
         self.account.unlink()
         blacklist = self.env["mail.blacklist"].with_context(active_test=False)
         blacklist.search([("email", "in", addresses)]).unlink()
+        # Deleting the entries above counts as a decision about the addresses.
+        self.env["sendgrid.address"].search([("email", "in", addresses)]).unlink()
         self.contacts.activity_ids.unlink()
         self.contacts.unlink()
         self.env.flush_all()

@@ -1210,5 +1210,5 @@ class TestNotify(CommittedCase):
             mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_consequence"),
         ):
             _batch, changed = self._drain_while_listening(events)
-        self.assertEqual([email.consequence_error for email in emails], ["bounced: another module fails", False])
+        self.assertEqual([email.consequence_error for email in emails], ["count: another module fails", False])
         self.assertEqual(changed, set(emails.ids))

@@ -27,6 +27,8 @@ from script.lib import paths, release, say
 GONE = {}
 # {table.column, or page.field: why its content changes}
 CHANGED = {
+    "base_automation.filter_domain": "the shipped rule on the first click asks for a person's; `test_records` shows it",
+    "base_automation.filter_pre_domain": "the same",
     "ir_act_server.code": "two shipped rules no longer tell all readers of a contact what a document says; "
     "`test_records` shows that they say what a fresh installation says",
 }
@@ -139,6 +141,15 @@ def test_records(after, fresh, model):
     assert not upgraded
     assert not installed
     assert after.records[model], "nothing is compared"
+
+
+def test_counts_of_people(upgrade):
+    """The upgrade tells since when a person has opened and clicked, and counts what nobody can tell as 0, not as empty."""
+    rows = {row["recipient"]: row for row in upgrade.after.rows["sendgrid_email"]}
+    assert all(row["unknown_open_count"] is not None for row in rows.values())
+    opened, clicked, machine = (rows[address(name)] for name in ("opened", "clicked", "machine"))
+    assert opened["person_open_date"] == opened["first_open_date"] is not None
+    assert clicked["person_click_date"] and not machine["person_open_date"]
 
 
 def test_schedule(before, after):

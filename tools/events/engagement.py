@@ -163,22 +163,29 @@ class History:
             followed[click.timestamp][agent(click)].add(link(click))
         return followed
 
-    def _get_near(self, click: Any) -> list[dict[str, set[tuple[str, str]]]]:
+    def _get_near(self, click: Any, seconds: int) -> list[dict[str, set[tuple[str, str]]]]:
         """Return what each program followed, in the seconds around a click."""
-        near = range(click.timestamp - BURST, click.timestamp + BURST + 1)
+        near = range(click.timestamp - seconds, click.timestamp + seconds + 1)
         return [self._links_by_program[moment] for moment in near if moment in self._links_by_program]
+
+    def _get_links_of_one(self, click: Any, seconds: int) -> set[tuple[str, str]]:
+        """Return which links the program of a click followed in the seconds around it."""
+        return set().union(*(programs.get(agent(click), ()) for programs in self._get_near(click, seconds)))
 
     def burst_of_one(self, click: Any) -> int:
         """Return how many different links the program of a click followed within two seconds before or after it."""
-        links = set().union(*(programs.get(agent(click), ()) for programs in self._get_near(click)))
         near = range(click.timestamp - BURST, click.timestamp + BURST + 1)
-        return len(links) + any(moment in self.wish_times for moment in near)
+        return len(self._get_links_of_one(click, BURST)) + any(moment in self.wish_times for moment in near)
+
+    def has_pair(self, click: Any) -> bool:
+        """Tell whether the program of a click followed another link at about the same moment."""
+        return len(self.clicks) > 1 and len(self._get_links_of_one(click, BURST + 1)) > 1
 
     def has_twin(self, click: Any) -> bool:
         """Tell whether another program follows the same link at the same moment."""
         return any(
             link(click) in links
-            for programs in self._get_near(click)
+            for programs in self._get_near(click, BURST)
             for name, links in programs.items()
             if name != agent(click)
         )

@@ -370,10 +370,7 @@ RULES = (
         UNKNOWN,
         "pair",
         "below AutoEmails' three links",
-        lambda e, history: (
-            len(history.links_between(e.timestamp - BURST - 1, e.timestamp + BURST + 1)) > 1
-            and not history.is_reader_in_turn(e)
-        ),
+        lambda e, history: history.has_pair(e) and not history.is_reader_in_turn(e),
     ),
     Rule(
         CLICKS,
