@@ -249,6 +249,8 @@ class TestUnsubscribedByMachine(PeopleCase):
         scan = self.scan()
         for order in (scan, scan[::-1], (*scan[-1:], *scan[:-1])):
             self.Blacklist.search([("email", "=", "ada@example.org")]).unlink()
+            # That was a decision, which this test is not about.
+            self.env["sendgrid.address"].search([]).unlink()
             email = self.tell(*order)
             self.assertEqual(self.verdicts(email, "unsubscribe"), [("machine", "with_clicks")])
             self.assertTrue(email.is_unsubscribed_by_machine)
@@ -337,6 +339,7 @@ class TestUnsubscribedByMachine(PeopleCase):
                 self.assertFalse(self.is_blacklisted("ada@example.org"))
                 self.assertEqual(self.contact.env["mail.blacklist"].search_count([("email", "like", "other")]), 0)
                 entry.unlink()
+                self.env["sendgrid.address"].search([]).unlink()
 
     def test_fewer_rights(self):
         """Test that who may not change the blacklist has no button, and cannot call it either."""
