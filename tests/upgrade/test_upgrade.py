@@ -144,7 +144,7 @@ def test_records(after, fresh, model):
 
 
 def test_counts_of_people(upgrade):
-    """The upgrade tells since when a person has opened and clicked, and counts what nobody can tell as 0."""
+    """The upgrade tells since when a person has opened and clicked, and counts what nobody can tell from 0 on."""
     rows = {row["recipient"]: row for row in upgrade.after.rows["sendgrid_email"]}
     assert all(row["unknown_open_count"] is not None for row in rows.values())
     opened, clicked, machine = (rows[address(name)] for name in ("opened", "clicked", "machine"))
