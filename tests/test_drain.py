@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 import psycopg2
-from hypothesis import given
-from hypothesis import strategies as st
 from psycopg2.errors import SerializationFailure
 
 from odoo import api
@@ -20,7 +18,7 @@ from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
 from .committed import CommittedCase
 from .common import SendgridCase, now
-from .properties import in_database
+from .properties import given, in_database, st
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
 
 CHANGED = "sendgrid.email/changed"
