@@ -37,5 +37,6 @@ from . import (
     test_v3_mail,
     test_visibility,
     test_webhook,
+    test_without_packages,
     test_words,
 )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from odoo.tests.common import release_test_lock
 
+from .properties import need_sandbox
+
 ROOT = Path(__file__).resolve().parents[1]
 API_KEY = "SG.sandbox"
 TIMEOUT = 30  # seconds, for a call of the sandbox's own API
@@ -21,6 +23,7 @@ class SandboxCase:
 
     @classmethod
     def setUpClass(cls):
+        need_sandbox()
         super().setUpClass()
         command = [sys.executable, "-m", "sandbox", "--smtp-port", "0", "--http-port", "0", "--api-key", API_KEY]
         command += ["--flush-seconds", "0.05"]

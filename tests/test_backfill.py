@@ -4,16 +4,13 @@ from datetime import timedelta
 from email.message import EmailMessage
 from unittest.mock import patch
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import mute_logger, tagged
 
 from ..models import sendgrid_backfill
 from ..tools.api import history
 from ..tools.api.client import ApiError
 from .common import now
-from .properties import few, in_database
+from .properties import few, given, in_database, st
 from .sandbox_case import API_KEY
 from .test_drain import FIGURES
 from .test_suppression import HOUR, AgreementCase

@@ -1,10 +1,7 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import TransactionCase, tagged
 
 from ..tools.events.device import identify
-from .properties import quick
+from .properties import given, quick, st
 from .simulator import BROWSER
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"

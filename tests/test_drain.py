@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 import psycopg2
-from hypothesis import given
-from hypothesis import strategies as st
 from psycopg2.errors import SerializationFailure
 
 from odoo import api
@@ -21,7 +19,7 @@ from ..models.sendgrid_ingest import SendgridIngest
 from ..tools.events.parsing import parse_batch
 from .committed import CommittedCase
 from .common import SendgridCase, now
-from .properties import in_database
+from .properties import given, in_database, st
 from .simulator import BROWSER, KINDS, Relayed, account_event, sample, sample_names, to_wire
 
 CHANGED = "sendgrid.email/changed"

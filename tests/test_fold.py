@@ -1,14 +1,11 @@
 import dataclasses
 import itertools
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import BaseCase, tagged
 
 from ..tools.events.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
 from ..tools.events.fold import STATUSES, STRENGTH, fold
-from .properties import quick
+from .properties import given, quick, st
 from .simulator import BROWSER
 
 NOW = 1_795_500_000

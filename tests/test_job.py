@@ -6,7 +6,7 @@ from psycopg2.errors import DiskFull, QueryCanceled, SerializationFailure
 
 from odoo.exceptions import UserError
 from odoo.tests import tagged
-from odoo.tools import mute_logger
+from odoo.tools import SQL, mute_logger
 
 from odoo.addons.base.models.ir_cron import IrCron
 
@@ -207,3 +207,36 @@ class TestJob(SendgridCase):
                     # Core's button for a scheduled action raises what the action raises.
                     self.run_cron(name)
                     self.assertTrue(mocked.called)
+
+    def test_what_the_database_refuses(self):
+        """Test each scheduled action with a table that the database lets it not write: it logs that, and returns."""
+        self.env["ir.config_parameter"].set_param("sendgrid_tracking.api_host", "http://127.0.0.1:9")  # nobody is there
+        self.env["sendgrid.account"].create(
+            {"name": "Changing", "previous_verification_key_end": "2026-01-01 00:00:00"}
+        )
+        email = self.create_email(ago=timedelta(days=4))
+        self.receive(self.relay(email).event("deferred", timestamp=self.after(email, 60)))
+        self.env["sendgrid.retention"].create({"account_id": self.account.id})
+        self.env.company.sendgrid_detail_months = 12
+        self.age("sendgrid.event", "13 months")
+        self._backfill()
+        self.store([self.relay(email).event("delivered")])
+        for name, table in (
+            ("ir_cron_drain", "sendgrid_event_batch"),
+            ("ir_cron_expire", "sendgrid_event"),
+            ("ir_cron_sync_start", "sendgrid_suppression_sync"),
+            ("ir_cron_forget_previous_keys", "sendgrid_account"),
+            ("ir_cron_check_health", "sendgrid_account_check"),
+            ("ir_cron_forget", "sendgrid_retention"),
+            ("ir_cron_backfill", "sendgrid_backfill"),
+        ):
+            with self.subTest(name), self.assertLogs("odoo.addons.sendgrid_tracking", "ERROR") as logs:
+                self.env.flush_all()
+                with mute_logger("odoo.sql_db"), self.env.cr.savepoint() as savepoint:
+                    self.env.cr.execute(
+                        SQL("ALTER TABLE %s ADD CONSTRAINT refused CHECK (FALSE) NOT VALID", SQL.identifier(table))
+                    )
+                    self.run_cron(name)
+                    savepoint.rollback()
+            self.assertTrue(any("refused" in line for line in logs.output), logs.output)
+            self.assertTrue(self.env.ref(f"sendgrid_tracking.{name}").active)

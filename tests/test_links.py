@@ -3,15 +3,13 @@ import time
 from html import escape
 from urllib.parse import quote
 
-from hypothesis import given
-from hypothesis import strategies as st
 from lxml import html
 
 from odoo.tests import BaseCase, tagged
 
 from ..tools.sending.disarm import CUT, cut, disarm
 from ..tools.sending.links import MARK, is_secret, leads_to_credentials, protect
-from .properties import quick
+from .properties import given, quick, st
 
 SITE = "https://odoo.example.com"
 SECRET = {

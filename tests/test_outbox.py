@@ -1,10 +1,7 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import BaseCase, tagged
 
 from ..tools.sending.outbox import Outbox
-from .properties import quick
+from .properties import given, quick, st
 
 addresses = st.sampled_from([f"{name}@example.org" for name in "abcdef"])
 recipients = st.lists(addresses, min_size=1, max_size=5)

@@ -2,14 +2,11 @@ import base64
 import hashlib
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import TransactionCase, tagged
 
 from ..tools.events.event import Event
 from ..tools.events.parsing import BatchError, parse_batch
-from .properties import quick
+from .properties import given, quick, st
 from .simulator import KINDS, Relayed, account_event, async_bounce, sample, sample_names, to_wire
 
 NOW = 1_795_500_000

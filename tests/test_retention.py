@@ -2,8 +2,6 @@ from contextlib import suppress
 from datetime import timedelta
 from unittest.mock import patch
 
-from hypothesis import given
-from hypothesis import strategies as st
 from psycopg2 import IntegrityError
 
 from odoo.fields import Datetime
@@ -14,7 +12,7 @@ from ..models import sendgrid_job_mixin, sendgrid_retention
 from ..models.sendgrid_retention import SendgridRetention
 from .committed import CommittedCase
 from .common import SendgridCase, now
-from .properties import in_database
+from .properties import given, in_database, st
 from .simulator import BROWSER, KINDS, Relayed, account_event
 
 FIGURES = (

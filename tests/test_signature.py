@@ -3,13 +3,11 @@ import json
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given
-from hypothesis import strategies as st
 
 from odoo.tests import BaseCase, tagged
 
 from ..tools.events.signature import normalize_key, verify
-from .properties import quick
+from .properties import given, quick, st
 from .simulator import Signer, to_wire
 
 # The vendor publishes this known answer with its libraries (github.com/sendgrid, MIT).

@@ -4,13 +4,10 @@ import email.policy
 import json
 import smtplib
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import BaseCase, tagged
 
 from ..tools.sending import smtpapi
-from .properties import few, quick
+from .properties import few, given, quick, st
 
 OUR_SETTINGS = smtpapi.unique_args("0d2a8c1e-6f0f-11ee-8c99-0242ac120002", "5f0c9a1e2b7d4f6e9d0c8a1b2c3d4e5f")
 

@@ -4,9 +4,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 from unittest.mock import patch
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import BaseCase, Form, mute_logger, new_test_user, tagged
@@ -16,7 +13,7 @@ from odoo.addons.base.models.ir_cron import IrCron
 from ..tools.api import suppressions
 from ..tools.api.client import ApiError, Client
 from .common import SendgridCase, now
-from .properties import quick
+from .properties import given, quick, st
 from .sandbox_case import API_KEY, SandboxCase
 from .simulator import async_bounce
 
