@@ -69,8 +69,7 @@ class SendgridAccountCheck(models.Model):
         refused = (
             self.env._(
                 "E-mails were refused because of the sender, not of the addresses: {hour} in the last hour, {day} "
-                "within "
-                "a day. Most often: “{words}”."
+                "within a day. Most often: “{words}”."
             )
             + " "
         )
@@ -111,8 +110,7 @@ class SendgridAccountCheck(models.Model):
             "refused_authentication": refused
             + self.env._(
                 "Receivers cannot tell that the e-mails are yours: authenticate the domain at SendGrid (Settings > "
-                "Sender "
-                "Authentication), and look whether its SPF, DKIM and DMARC records can be read."
+                "Sender Authentication), and look whether its SPF, DKIM and DMARC records can be read."
             ),
             "refused_content": refused
             + self.env._(

@@ -141,8 +141,7 @@ class SendgridEvent(models.Model):
         return {
             "address": self.env._(
                 "The recipient's server refused the e-mail for good: most often the address does not exist. Check it, "
-                "or "
-                "ask the recipient by other means."
+                "or ask the recipient by other means."
             ),
             "mailbox": self.env._(
                 "The mailbox is full, or not available at the moment. The address is right: try again later, or reach "
@@ -150,23 +149,19 @@ class SendgridEvent(models.Model):
             ),
             "message": self.env._(
                 "The recipient's server did not take this message: it may be too large, or have an attachment or a "
-                "form "
-                "that is not accepted there. The address is right."
+                "form that is not accepted there. The address is right."
             ),
             "sender": self.env._(
                 "Your own domain, server or content was not accepted. The address may be right; your administrator "
-                "sees "
-                "on the page of the SendGrid account what to do."
+                "sees on the page of the SendGrid account what to do."
             ),
             "temporary": self.env._(
                 "The recipient's server could not be reached, or could not take the e-mail at the time. The address "
-                "may "
-                "be right: try again later."
+                "may be right: try again later."
             ),
             "unknown": self.env._(
                 "The recipient's server refused the e-mail and did not say why. The address may not work any more: "
-                "check "
-                "it, or ask the recipient by other means."
+                "check it, or ask the recipient by other means."
             ),
         }[cause]
 

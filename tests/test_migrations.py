@@ -1,5 +1,6 @@
 from datetime import datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from odoo.modules.migration import load_script
 from odoo.tests import BaseCase, TransactionCase, tagged
@@ -90,6 +91,66 @@ class TestRunsOnce(BaseCase):
 @tagged("post_install", "-at_install")
 class TestScripts(TransactionCase):
     """What the scripts write, once and again."""
+
+    def test_refusal_causes(self):
+        """Stored refusals get their cause, in chunks of any size; facts stay, and a second time changes nothing."""
+        account = self.env["sendgrid.account"].create({"name": "x"})
+
+        def make(name, status, *events):
+            email = self.env["sendgrid.email"].create(
+                {
+                    "odoo_id": f"x{name}{status}",
+                    "account_id": account.id,
+                    "recipient": f"{name}@example.org",
+                    "sent_date": "2026-11-24",
+                    "status": status,
+                    "status_reason": events[-1]["reason"],
+                    "facts": ["bounced"],
+                }
+            )
+            for number, values in enumerate(events):
+                self.env["sendgrid.event"].create(
+                    {
+                        "account_id": account.id,
+                        "email_id": email.id,
+                        "match": "odoo_id",
+                        "recipient": email.recipient,
+                        "fingerprint": f"{email.id}-{number}",
+                        **values,
+                    }
+                )
+            return email
+
+        def bounce(day, reason, **values):
+            return {"event": "bounce", "bounce_type": "bounce", "timestamp": day, "reason": reason, **values}
+
+        def drop(day, reason="Bounced Address"):
+            return {"event": "dropped", "timestamp": day, "reason": reason}
+
+        expected = {
+            make("a", "bounced", bounce("2026-11-24", "550 5.1.1 User unknown")): ["address"],
+            make("b", "bounced", bounce("2026-11-24", "552 5.2.2 over quota")): ["mailbox"],
+            make("b", "dropped", drop("2026-11-25")): ["mailbox"],
+            make("c", "dropped", drop("2026-11-23")): [False],
+            make("d", "dropped", drop("2026-11-23", "Invalid")): ["address"],
+            make("e", "blocked", bounce("2026-11-24", "no", bounce_classification="Reputation")): ["sender"],
+            make("f", "delivered", {"event": "delivered", "timestamp": "2026-11-24", "reason": "550 5.1.1"}): [False],
+            make("g", "blocked", bounce("2026-11-24", "first"), bounce("2026-11-25", "451 4.7.1 no")): [
+                "unknown",
+                "sender",
+            ],
+        }
+        self.env.flush_all()
+        script = load("post-refusal_cause.py")
+        with patch.object(script, "CHUNK", 2):
+            for _time in range(2):
+                script.migrate(self.env.cr, "19.0.1.0.0")
+                self.env.invalidate_all()
+                for email, causes in expected.items():
+                    with self.subTest(email=email.odoo_id):
+                        self.assertEqual(email.event_ids.sorted("timestamp").mapped("refusal_cause"), causes)
+                        shown = causes[-1] if email.status != "delivered" else False
+                        self.assertEqual((email.refusal_cause, email.facts), (shown, ["bounced"]))
 
     def test_rules(self):
         """All actions of a rule are for many, or none is switched on; actions of no rule are none of it."""

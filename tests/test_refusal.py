@@ -22,8 +22,7 @@ REPLIES = [
         "address",
         "5.1.1",
         "550-5.1.1 The email account that you tried to reach does not exist. Please try\r\n550-5.1.1 double-checking "
-        "the "
-        "recipient's email address for typos or\r\n550 5.1.1 unnecessary spaces. - gsmtp",
+        "the recipient's email address for typos or\r\n550 5.1.1 unnecessary spaces. - gsmtp",
     ),
     (
         "address",
@@ -35,8 +34,7 @@ REPLIES = [
         "temporary",
         "5.2.1",
         "550-5.2.1 The user you are trying to contact is receiving mail at a rate that\r\n550-5.2.1 prevents "
-        "additional "
-        "messages from being delivered. p=ReceivingRatePerm - gsmtp",
+        "additional messages from being delivered. p=ReceivingRatePerm - gsmtp",
     ),
     (
         "temporary",
