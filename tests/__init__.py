@@ -22,6 +22,7 @@ from . import (
     test_outbox,
     test_parsing,
     test_partner,
+    test_people,
     test_refusal,
     test_retention,
     test_security,
