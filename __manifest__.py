@@ -12,6 +12,7 @@
         "security/ir_rule.xml",
         "data/ir_cron.xml",
         "data/base_automation.xml",
+        "data/ir_actions_server.xml",
         "wizard/mail_compose_message_views.xml",
         "wizard/sendgrid_account_connect_views.xml",
         "wizard/sendgrid_account_disconnect_views.xml",

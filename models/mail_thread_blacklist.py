@@ -1,5 +1,7 @@
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime
+from odoo.exceptions import AccessError
+from odoo.fields import Domain
+from odoo.tools import SQL, escape_psql, format_datetime
 
 
 class MailThreadBlacklist(models.AbstractModel):
@@ -14,6 +16,7 @@ class MailThreadBlacklist(models.AbstractModel):
         string="Address Bounced",
         compute="_compute_email_bounced",
         compute_sudo=True,
+        search="_search_email_bounced",
         groups="base.group_user",
         help="An e-mail address does not exist or refuses all mail.",
     )
@@ -40,11 +43,63 @@ class MailThreadBlacklist(models.AbstractModel):
         groups="base.group_user",
         help="SendGrid holds back all e-mails to an address.",
     )
+    may_clear_at_sendgrid = fields.Boolean(
+        compute="_compute_sendgrid_warning",
+        groups="base.group_user",
+        help="SendGrid holds back all e-mails to an address, and the user may have it cleared there.",
+    )
+
+    # ------------------------------------------------------------
+    # ADDRESSES
+    # ------------------------------------------------------------
 
     def _get_addresses(self):
         """Return the normalized addresses of the records, as {record: list of addresses}."""
         split = self.env["sendgrid.address"]._split
         return {record: split(record[record._primary_email]) for record in self}
+
+    @api.model
+    def _get_by_addresses(self, emails):
+        """Return the records that have one of some normalized addresses, archived ones too. Call it as superuser.
+
+        `email_normalized` is only the first address of a record.
+        """
+        emails = {email for email in emails if email}
+        if not emails:
+            return self.browse()
+        Model = self.with_context(active_test=False)
+        records = Model.search([("email_normalized", "in", list(emails))])
+        several = self._get_with_several_addresses(emails)
+        return (records | Model.browse(id_ for id_, own in several.items() if not emails.isdisjoint(own))).with_env(
+            self.env
+        )
+
+    @api.model
+    def _get_with_several_addresses(self, emails=None):
+        """Return the normalized addresses of the records that have several, as {id: list of addresses}.
+
+        :param emails: normalized addresses: only records whose text has one of them are read
+        """
+        field = self._fields[self._primary_email]
+        if not field.store:
+            return {}
+        self.flush_model([field.name])
+        patterns = None if emails is None else [f"%{escape_psql(email)}%" for email in emails]
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT id, %(text)s FROM %(table)s WHERE %(text)s LIKE %(several)s AND %(has_one)s",
+                text=SQL.identifier(field.name),
+                table=SQL.identifier(self._table),
+                several="%@%@%",
+                has_one=SQL("%s ILIKE ANY(%s)", SQL.identifier(field.name), patterns) if patterns else SQL("TRUE"),
+            )
+        )
+        split = self.env["sendgrid.address"]._split
+        return {id_: split(text) for id_, text in rows}
+
+    # ------------------------------------------------------------
+    # BOUNCES
+    # ------------------------------------------------------------
 
     @api.depends(lambda self: [self._primary_email])
     def _compute_email_bounced(self):
@@ -77,33 +132,64 @@ class MailThreadBlacklist(models.AbstractModel):
         for record, emails in addresses.items():
             record.email_valid_date = max((dates[email] for email in emails if email in dates), default=False)
 
+    @api.model
+    def _search_email_bounced(self, operator, value):
+        """Search the bounced addresses within the query. Contacts do not come here: they store the flag."""
+        if operator != "in":
+            return NotImplemented
+        Address = self.env["sendgrid.address"].sudo()
+        several = self._get_with_several_addresses()
+        bounced = Address._get_bounced(email for emails in several.values() for email in emails)
+        ids = [id_ for id_, emails in several.items() if not bounced.keys().isdisjoint(emails)]
+        found = Address._search([("is_bounced", "=", True)])
+        return Domain("id", "in", ids) | Domain.custom(
+            to_sql=lambda model, alias, query: SQL(
+                "%s IN %s", model._field_to_sql(alias, "email_normalized", query), found.subselect("email")
+            )
+        )
+
+    def _message_reset_bounce(self, email):
+        """Keep core's counter of records that have a bounced address: it counts what the flag tells."""
+        bounced = self.sudo().filtered("email_bounced").with_env(self.env)
+        return super(MailThreadBlacklist, self - bounced)._message_reset_bounce(email)
+
     # ------------------------------------------------------------
     # WARNING
     # ------------------------------------------------------------
 
     @api.depends(lambda self: [self._primary_email, "is_blacklisted", "email_bounced"])
-    @api.depends_context("uid", "lang", "tz")
+    @api.depends_context("uid", "lang", "tz", "allowed_company_ids")
     def _compute_sendgrid_warning(self):
         addresses = self._get_addresses()
         emails = {email for emails in addresses.values() for email in emails}
-        Address = self.env["sendgrid.address"].sudo()
-        bounced = Address._get_bounced(emails)
-        held = {a.email: a for a in Address.search([("email", "in", list(emails))]) if a.held_list}
-        refusals = self.filtered("is_blacklisted")._get_refusals()
-        documents = self.env["sendgrid.email"].browse(email.id for email, *_rest in refusals.values())
-        visible = documents._filtered_access("read")
+        bounced = self.env["sendgrid.address"]._get_bounced(emails)
+        held = self._get_held(emails)
+        may_clear = bool(held) and self.env["sendgrid.suppression.clear"]._may_clear()
+        wishes = self._describe_wishes(emails)
         for record, own in addresses.items():
-            lines = [record._describe_bounce(bounced[email]) for email in own if email in bounced]
-            lines += [
-                record._describe_held(held[email])
-                for email in own
-                # The line about a bounce or a wish says it already.
-                if email in held and email not in bounced and email not in refusals
-            ]
-            if refusal := record.is_blacklisted and refusals.get(record.email_normalized):
-                lines.append(record._describe_refusal(*refusal, visible))
+            lines = []
+            for email in own:
+                explained = []
+                if email in bounced:
+                    lines.append(record._describe_bounce(bounced[email]))
+                    explained.append(bounced[email].bounce_date)
+                if email in wishes:
+                    sentence, date = wishes[email]
+                    lines.append(sentence)
+                    explained.append(date)
+                if email in held:
+                    lines.append(record._describe_held(held[email], min(explained, default=None)))
             record.sendgrid_warning = "\n".join(lines)
             record.is_held_by_sendgrid = any(email in held for email in own)
+            record.may_clear_at_sendgrid = may_clear and record.is_held_by_sendgrid
+
+    @api.model
+    def _get_held(self, emails):
+        """Return those of some normalized addresses that an account of the user's companies holds back.
+
+        :return: {address: `sendgrid.suppression` record}
+        """
+        return self.env["sendgrid.address"]._get_held(emails, self.env["sendgrid.account"]._get_ids_of_companies())
 
     def _describe_bounce(self, address):
         return self.env._(
@@ -113,71 +199,190 @@ class MailThreadBlacklist(models.AbstractModel):
             reason=address.bounce_reason or self.env._("no reason given"),
         )
 
-    def _describe_held(self, address):
-        lists = dict(self.env["sendgrid.suppression"]._fields["list"]._description_selection(self.env))
+    def _describe_held(self, entry, explained):
+        """Say that SendGrid holds an address back. Where another line says why, do not repeat it.
+
+        :param explained: when that happened which another line tells, None if there is no such line. An entry that no
+            comparison has read has the time of the last event that told of it, which may only be a drop.
+        """
+        lists = dict(entry._fields["list"]._description_selection(self.env))
+        since = entry.created
+        if explained and not entry.last_sync_id:
+            since = min(since, explained)
+        words = {
+            "email": entry.email,
+            "date": format_datetime(self.env, since),
+            "list": lists[entry.list],
+            "reason": entry.reason or self.env._("no reason given"),
+        }
+        if entry.state == "clearing":
+            return self.env._(
+                "SendGrid holds back e-mails to %(email)s since %(date)s (list “%(list)s”). It is being asked to clear "
+                "the address.",
+                **words,
+            )
+        if explained:
+            return self.env._("SendGrid holds back e-mails to %(email)s since %(date)s (list “%(list)s”).", **words)
         return self.env._(
-            "SendGrid holds back e-mails to %(email)s since %(date)s (list “%(list)s”): %(reason)s",
-            email=address.email,
-            date=format_datetime(self.env, address.held_since),
-            list=lists[address.held_list],
-            reason=address.held_reason or self.env._("no reason given"),
+            "SendGrid holds back e-mails to %(email)s since %(date)s (list “%(list)s”): %(reason)s", **words
         )
 
-    def _describe_refusal(self, email, is_spam, timestamp, visible):
-        # A user who may not see the e-mail must not learn its subject here.
-        subject = email.sudo().subject if email in visible else ""
-        return self.env._(
-            "%(email)s %(what)s on %(date)s %(subject)s",
-            email=self.email_normalized,
-            what=self.env._("reported spam") if is_spam else self.env._("unsubscribed"),
-            date=format_datetime(self.env, timestamp),
-            subject=f"(“{subject}”)" if subject else "",
-        ).strip()
+    # ------------------------------------------------------------
+    # WISHES
+    # ------------------------------------------------------------
 
-    def _get_refusals(self):
-        """Return the last complaint or unsubscription of each of the records' addresses.
+    @api.model
+    def _describe_wishes(self, emails):
+        """Say of those of some normalized addresses that are on the blacklist when their owners opted out.
 
-        :return: {normalized address: (`sendgrid.email` record, whether it was a complaint, time in UTC)}
+        :return: {address: (sentence, time in UTC)}
         """
-        if not self:
+        if not emails:
             return {}
+        listed = self.env["mail.blacklist"].sudo().search([("email", "in", list(emails))]).mapped("email")
+        if not listed:
+            return {}
+        wishes = self._get_wishes(listed)
+        documents = self.env["sendgrid.email"].browse(email.id for email, *_rest in wishes.values())
+        # A user who may not see the e-mail must not learn its subject here.
+        subjects = {email.id: email.subject for email in documents._filtered_access("read")}
+        known = self.env["sendgrid.address"].sudo().search([("email", "in", listed), ("wish_date", "!=", False)])
+        dates = {address.email: address.wish_date for address in known}
+        told = {email: (self._describe_wish(email, date), date) for email, date in dates.items()}
+        for recipient, (email, is_spam, is_drop, moment) in wishes.items():
+            if not is_drop:
+                told[recipient] = (self._describe_wish(recipient, moment, is_spam, subjects.get(email.id)), moment)
+            elif date := dates.get(recipient):
+                told[recipient] = (self._describe_wish(recipient, date, is_spam), date)
+            else:
+                told[recipient] = (self._describe_earlier_wish(recipient, moment, is_spam), moment)
+        return told
+
+    @api.model
+    def _describe_wish(self, email, timestamp, is_spam=None, subject=None):
+        """Return the sentence about a wish; ``is_spam`` is None if it is not known which kind it was."""
+        words = {"email": email, "date": format_datetime(self.env, timestamp), "subject": subject}
+        if is_spam is None:
+            return self.env._("%(email)s unsubscribed or reported spam on %(date)s", **words)
+        if is_spam and subject:
+            return self.env._("%(email)s reported spam on %(date)s (“%(subject)s”)", **words)
+        if is_spam:
+            return self.env._("%(email)s reported spam on %(date)s", **words)
+        if subject:
+            return self.env._("%(email)s unsubscribed on %(date)s (“%(subject)s”)", **words)
+        return self.env._("%(email)s unsubscribed on %(date)s", **words)
+
+    @api.model
+    def _describe_earlier_wish(self, email, timestamp, is_spam):
+        """Return the sentence about a wish of which only a later drop is known: the drop's time is not the wish's."""
+        words = {"email": email, "date": format_datetime(self.env, timestamp)}
+        if is_spam:
+            return self.env._("%(email)s reported spam some time before %(date)s", **words)
+        return self.env._("%(email)s unsubscribed some time before %(date)s", **words)
+
+    @api.model
+    def _get_wishes(self, emails):
+        """Return the last complaint or unsubscription of addresses; or if there is none, the last drop because of one.
+
+        :param emails: list of normalized addresses
+        :return: {address: (`sendgrid.email` record, whether it was a complaint, whether it is a drop, time in UTC)}
+        """
         self.env["sendgrid.event"].flush_model()
         rows = self.env.execute_query(
             SQL(
                 """SELECT DISTINCT ON (email.recipient) email.recipient, email.id,
-                          event.event = 'spamreport' OR event.reason ILIKE 'spam reporting%%', event.timestamp
+                          event.event = 'spamreport' OR event.reason ILIKE 'spam reporting%%',
+                          event.event = 'dropped', event.timestamp
                      FROM sendgrid_email email
                      JOIN sendgrid_event event ON event.email_id = email.id
                     WHERE email.recipient = ANY(%s)
                       AND (event.event IN ('spamreport', 'unsubscribe', 'group_unsubscribe')
                            OR (event.event = 'dropped'
                                AND (event.reason ILIKE 'spam reporting%%' OR event.reason ILIKE 'unsubscribed%%')))
-                 ORDER BY email.recipient, event.timestamp DESC, event.id""",
-                [address for address in self.mapped("email_normalized") if address],
+                 ORDER BY email.recipient, event.event = 'dropped', event.timestamp DESC, event.id""",
+                emails,
             )
         )
         Email = self.env["sendgrid.email"]
-        return {recipient: (Email.browse(id_), bool(is_spam), moment) for recipient, id_, is_spam, moment in rows}
+        return {email: (Email.browse(id_), bool(is_spam), *rest) for email, id_, is_spam, *rest in rows}
 
     # ------------------------------------------------------------
-    # BUTTON
+    # BUTTONS
     # ------------------------------------------------------------
 
     def action_email_is_valid(self):
-        """Take back the bounces of the records' addresses, because the user knows that they work again.
+        """Take back the bounces of the record's addresses, because the user knows that they work again.
 
-        :return: the action of the dialog that offers to take the address off SendGrid's lists as well
-        :raise AccessError: if the user may not write the records
+        :return: the action of the dialog that offers to take the addresses off SendGrid's lists as well
+        :raise AccessError: if the user may not write the record
         """
         self.check_access("write")
+        offered = self._get_offered()
+        self._confirm_addresses()
+        return self.env["sendgrid.suppression.clear"]._get_action(", ".join(offered))
+
+    def action_emails_are_valid(self):
+        """Do the same for many records of a list. Records that the user may not write are left alone.
+
+        :return: the action of a notification that says how many addresses are valid again
+        :raise AccessError: if the user may write none of the records
+        """
+        allowed = self._filtered_access("write")
+        if self and not allowed:
+            raise AccessError(
+                self.env._(
+                    "You may not change any of these records, so you cannot say that their addresses are valid. Please "
+                    "ask your administrator."
+                )
+            )
+        bounced = allowed.sudo().filtered("email_bounced").with_env(self.env)
+        confirmed = bounced._confirm_addresses()
+        lines = [self.env._("Addresses that are valid again: %s.", len(confirmed))]
+        if held := len(self._get_held(confirmed)):
+            lines.append(self.env._("Still held back by SendGrid, which their pages offer to end: %s.", held))
+        if skipped := len(self - allowed):
+            lines.append(self.env._("Records that you may not change, and that were left alone: %s.", skipped))
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "success" if confirmed else "info",
+                "message": " ".join(lines),
+                "sticky": bool(held or skipped),
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }
+
+    def action_clear_at_sendgrid(self):
+        """Open the dialog that offers to take the record's addresses off SendGrid's lists.
+
+        :raise AccessError: if the user may not write the record
+        """
+        self.check_access("write")
+        return self.env["sendgrid.suppression.clear"]._get_action(", ".join(self._get_offered()))
+
+    def _get_offered(self):
+        """Return the addresses that bounced or are held back, else all, in their order."""
+        emails = [email for emails in self._get_addresses().values() for email in emails]
+        wrong = self.env["sendgrid.address"]._get_bounced(emails).keys() | self._get_held(emails).keys()
+        return list(dict.fromkeys(email for email in emails if email in wrong or not wrong))
+
+    def _confirm_addresses(self):
+        """Confirm those of the records' addresses that bounced. If none did, confirm all: older bounces may still come.
+
+        :return: the addresses that were confirmed
+        """
         addresses = self._get_addresses()
-        Address = self.env["sendgrid.address"]
-        bounced = Address._get_bounced(email for emails in addresses.values() for email in emails)
-        Address.sudo()._hold(email for emails in addresses.values() for email in emails)._confirm()
-        for record, emails in addresses.items():
-            for email in emails:
-                if email in bounced:
-                    record.message_post(body=self.env._("%s is valid again.", email))
-        self.invalidate_recordset(["sendgrid_warning", "email_valid_date"])
-        first = next((email for emails in addresses.values() for email in emails), False)
-        return self.env["sendgrid.suppression.clear"]._get_action(first)
+        emails = {email for emails in addresses.values() for email in emails}
+        Address = self.env["sendgrid.address"].sudo()
+        bounced = Address._get_bounced(emails)
+        Address._hold(bounced or emails)._confirm()
+        self.invalidate_recordset(["sendgrid_warning", "email_valid_date", "may_clear_at_sendgrid"])
+        self._message_log_batch(
+            {
+                record.id: self.env._("Valid again: %s", ", ".join(email for email in own if email in bounced))
+                for record, own in addresses.items()
+                if not bounced.keys().isdisjoint(own)
+            }
+        )
+        return list(bounced or emails)

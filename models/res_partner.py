@@ -1,7 +1,6 @@
 from collections import Counter
 
 from odoo import api, fields, models
-from odoo.tools import SQL
 
 from . import bulk
 
@@ -62,29 +61,6 @@ class ResPartner(models.Model):
     # ------------------------------------------------------------
     # BOUNCES
     # ------------------------------------------------------------
-
-    @api.model
-    def _get_by_addresses(self, emails):
-        """Return the contacts that have one of some normalized addresses, archived ones too.
-
-        `email_normalized` is only the first address of a contact. Contacts with several addresses are found by the
-        whole text, and then compared exactly.
-        """
-        emails = [email for email in set(emails) if email]
-        if not emails:
-            return self.browse()
-        Partner = self.with_context(active_test=False)
-        partners = Partner.search([("email_normalized", "in", emails)])
-        self.flush_model(["email"])
-        rows = self.env.execute_query(
-            SQL(
-                "SELECT id, email FROM res_partner WHERE email LIKE %s AND email ILIKE ANY(%s)",
-                "%@%@%",
-                ["%" + email.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") + "%" for email in emails],
-            )
-        )
-        wanted, split = set(emails), self.env["sendgrid.address"]._split
-        return (partners | Partner.browse(id_ for id_, text in rows if wanted & set(split(text)))).with_env(self.env)
 
     def _refresh_bounces(self):
         """Write to the contacts whether one of their addresses bounced, as far as it changed. Rules that watch it run.

@@ -120,17 +120,28 @@ class SendgridAddress(models.Model):
         )
 
     def _compute_held(self):
-        entries = self.env["sendgrid.suppression"].search(
-            [("email", "in", self.mapped("email")), ("state", "!=", "cleared"), ("list", "in", HOLDING_LISTS)],
-            order="created",
-        )
-        # Of several lists, the latest is shown.
-        last = {entry.email: entry for entry in entries}
+        held = self._get_held(self.mapped("email"))
         for address in self:
-            entry = last.get(address.email, entries.browse())
+            entry = held.get(address.email, self.env["sendgrid.suppression"])
             address.held_list = entry.list
             address.held_since = entry.created
             address.held_reason = entry.reason
+
+    @api.model
+    def _get_held(self, emails, account_ids=None):
+        """Return those of some normalized addresses that SendGrid holds back, whatever else is known of them.
+
+        :param account_ids: ids of the accounts that count, None for all
+        :return: {address: `sendgrid.suppression` record}, of several lists the latest
+        """
+        emails = [email for email in set(emails) if email]
+        if not emails:
+            return {}
+        domain = Domain("email", "in", emails) & Domain("state", "!=", "cleared") & Domain("list", "in", HOLDING_LISTS)
+        if account_ids is not None:
+            domain &= Domain("account_id", "in", account_ids)
+        entries = self.env["sendgrid.suppression"].sudo().search(domain, order="created, id")
+        return {entry.email: entry for entry in entries}
 
     def _compute_last_dates(self):
         self.env["sendgrid.event"].flush_model()

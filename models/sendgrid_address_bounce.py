@@ -1,4 +1,16 @@
 from odoo import api, models
+from odoo.tools import SQL, escape_psql
+
+# The fields of records with addresses that are computed from what is known of the addresses.
+FACES = (
+    "email_bounced",
+    "email_bounce_reason",
+    "email_bounce_date",
+    "email_valid_date",
+    "sendgrid_warning",
+    "is_held_by_sendgrid",
+    "may_clear_at_sendgrid",
+)
 
 
 class SendgridAddress(models.Model):
@@ -11,37 +23,78 @@ class SendgridAddress(models.Model):
     _inherit = "sendgrid.address"
 
     def _confirm(self):
-        """Note that the current user says that the addresses are valid."""
-        self._hold(self.mapped("email"))
+        """Note that the current user says that the addresses are valid. `_hold` has returned them, so they are locked.
+
+        :return: the contacts whose flag changed
+        """
         for address in self:
             address.valid_date = address._get_decision_date(address.bounce_date)
         self.valid_uid = self.env.uid
-        self._end_bounces()
+        return self._end_bounces()
+
+    @api.model
+    def _hear_from(self, email):
+        """Note that a mail from an address has come in, if the address is known: it is noted here already, a document
+        went to it, or a contact has it. Nothing is kept of strangers who write.
+
+        :param email: a normalized address
+        """
+        if self._is_known(email):
+            self._hold([email])._hear()
 
     def _hear(self):
-        """Note that a mail from the addresses has come in, which is no automatic answer."""
-        self._hold(self.mapped("email"))
+        """Note that a mail from the addresses has come in, which is no automatic answer. `_hold` has returned them.
+
+        The time is when the mail came in, and not its Date: that is what the sender's clock says.
+        """
         bounced = self.filtered("is_bounced")
         for address in self:
             address.last_reply_date = address._get_decision_date(address.bounce_date)
-        bounced._end_bounces()
+        # Anybody can write any From into a mail. So the chatter tells why the flag is gone.
+        partners = bounced._end_bounces()
+        emails = set(bounced.mapped("email"))
+        partners._message_log_batch(
+            {
+                partner.id: self.env._(
+                    "An e-mail from %s came in, so the address works: its bounce does not count any more.",
+                    ", ".join(email for email in own if email in emails),
+                )
+                for partner, own in partners._get_addresses().items()
+            }
+        )
+
+    @api.model
+    def _is_known(self, email):
+        """Tell whether there is anything about a normalized address, in one query."""
+        self.flush_model(["email"])
+        self.env["sendgrid.email"].flush_model(["recipient"])
+        self.env["res.partner"].flush_model(["email", "email_normalized"])
+        [(is_known,)] = self.env.execute_query(
+            SQL(
+                """SELECT EXISTS (SELECT FROM sendgrid_address WHERE email = %(email)s)
+                       OR EXISTS (SELECT FROM sendgrid_email WHERE recipient = %(email)s)
+                       OR EXISTS (SELECT FROM res_partner WHERE email_normalized = %(email)s)
+                       OR EXISTS (SELECT FROM res_partner WHERE email LIKE %(several)s AND email ILIKE %(pattern)s)""",
+                email=email,
+                several="%@%@%",
+                pattern=f"%{escape_psql(email)}%",
+            )
+        )
+        return is_known
 
     def _end_bounces(self):
         """Take the flags and core's counters away from all records with the addresses.
 
-        Core's own `_routing_reset_bounce` reaches only the records whose first address it is.
+        :return: the contacts whose flag changed
         """
-        emails = set(self.mapped("email"))
-        for model in self.env["ir.model"].sudo().search([("is_mail_blacklist", "=", True)]):
-            if model.model in self.env and not self.env[model.model]._abstract:
-                Model = self.env[model.model].sudo().with_context(active_test=False)
-                records = Model.search([("message_bounce", ">", 0), ("email_normalized", "in", list(emails))])
-                records._message_reset_bounce(False)
+        if not self:
+            return self.env["res.partner"]
         partners = self._refresh_contacts()
-        # A contact with two addresses keeps its counter while the other one is still bounced.
-        partners.filtered(lambda partner: partner.message_bounce and not partner.email_bounced)._message_reset_bounce(
-            False
-        )
+        for Model in self._get_models_with_addresses():
+            # A record with two addresses keeps its counter while the other one is bounced.
+            records = Model._get_by_addresses(self.mapped("email")).filtered("message_bounce")
+            records._message_reset_bounce(False)
+        return partners
 
     def _refresh_contacts(self):
         """Write to the contacts with the addresses whether one of their addresses bounced. Rules that watch it run.
@@ -50,7 +103,16 @@ class SendgridAddress(models.Model):
         """
         if not self:
             return self.env["res.partner"]
-        return self.env["res.partner"].sudo()._get_by_addresses(self.mapped("email"))._refresh_bounces()
+        partners = self.env["res.partner"].sudo()._get_by_addresses(self.mapped("email"))._refresh_bounces()
+        for Model in self._get_models_with_addresses():
+            Model.invalidate_model([name for name in FACES if not Model._fields[name].store])
+        return partners
+
+    @api.model
+    def _get_models_with_addresses(self):
+        """Return the models whose records have addresses (contacts, leads, mailing contacts, …), as a list."""
+        names = self.env.registry.descendants(["mail.thread.blacklist"], "_inherit")
+        return [self.env[name].sudo() for name in names if self.env[name]._auto and not self.env[name]._abstract]
 
     @api.model
     def _get_bounced(self, emails):

@@ -155,6 +155,7 @@ class SendgridSuppression(models.Model):
         return {"email": self.email, "list": self.group_name or lists[self.list]}
 
     def _tell_contacts(self, message):
-        """Log a message in the chatter of each contact with the address."""
-        partners = self.env["res.partner"].search([("email_normalized", "=", self.email)])
-        partners._message_log_batch(bodies={partner.id: message for partner in partners})
+        """Log a message in the chatter of each contact and lead with the address."""
+        for model in ("res.partner", "crm.lead"):
+            records = self.env[model].sudo()._get_by_addresses([self.email]).filtered("active")
+            records._message_log_batch(bodies={record.id: message for record in records})

@@ -14,6 +14,7 @@ from . import (
     test_engagement,
     test_fold,
     test_foreign,
+    test_healing,
     test_health,
     test_job,
     test_links,

@@ -66,7 +66,7 @@ MODELS = {
 FIELDS = {
     "crm.lead": {
         SALESPEOPLE: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
-            sendgrid_email_count sendgrid_warning""",
+            may_clear_at_sendgrid sendgrid_email_count sendgrid_warning""",
     },
     "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
     # It has the fields of its action.
@@ -79,13 +79,15 @@ FIELDS = {
     "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
-            sendgrid_email_count sendgrid_email_ids sendgrid_warning""",
+            may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
+            sendgrid_resend_offer sendgrid_warning""",
         # Core's: we have only given it an index.
         EVERYBODY: "email_normalized",
     },
     "res.users": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
-            sendgrid_email_count sendgrid_email_ids sendgrid_warning""",
+            may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
+            sendgrid_resend_offer sendgrid_warning""",
         EVERYBODY: "email_normalized",
     },
     "sendgrid.account": {
@@ -148,7 +150,7 @@ FIELDS = {
     },
     "sendgrid.suppression.clear": {EMPLOYEES: "email line_ids problem"},
     "sendgrid.suppression.clear.line": {
-        EMPLOYEES: "account_name account_number group_id group_name is_chosen list reason wizard_id"
+        EMPLOYEES: "account_name account_number email group_id group_name is_chosen list reason wizard_id"
     },
     "sendgrid.suppression.sync": {
         ADMINISTRATORS: """account_id acted_count asked_groups cleared_count current_last current_list current_offset
@@ -181,9 +183,26 @@ WAYS = {
 }
 # Who may call which of the addon's public methods on a record that he may see.
 METHODS = {
-    "crm.lead": {"action_email_is_valid": SALESPEOPLE, "action_view_sendgrid_emails": SALESPEOPLE},
-    # The first for whoever may change a contact. The second is the address of a list: what is in it, the list decides.
-    "res.partner": {"action_email_is_valid": EMPLOYEES, "action_view_sendgrid_emails": EVERYBODY},
+    "crm.lead": dict.fromkeys(
+        ("action_clear_at_sendgrid", "action_email_is_valid", "action_emails_are_valid", "action_view_sendgrid_emails"),
+        SALESPEOPLE,
+    ),
+    "res.partner": {
+        **dict.fromkeys(
+            (
+                # For whoever may change a contact.
+                "action_clear_at_sendgrid",
+                "action_dismiss_sendgrid_resend",
+                "action_email_is_valid",
+                "action_emails_are_valid",
+                # For whoever may see documents.
+                "action_view_sendgrid_resend",
+            ),
+            EMPLOYEES,
+        ),
+        # It is the address of a list: what is in it, the list decides.
+        "action_view_sendgrid_emails": EVERYBODY,
+    },
     "sendgrid.account": dict.fromkeys(
         (
             "action_check_health",
@@ -367,7 +386,7 @@ class TestDoors(Outsiders, SendgridCase):
             return {"connect_id": connect.id, "name": "key"}
         if model == "sendgrid.suppression.clear.line":
             clear = self.env["sendgrid.suppression.clear"].with_user(creator).create({"email": "security@example.org"})
-            return {"wizard_id": clear.id, "list": "bounces"}
+            return {"wizard_id": clear.id, "list": "bounces", "email": clear.email}
         return {
             "sendgrid.account.disconnect": {"account_id": self.account.id},
             "sendgrid.suppression.clear": {"email": "security@example.org"},

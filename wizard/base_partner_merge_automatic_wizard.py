@@ -17,3 +17,16 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
                 {"model": "sendgrid.email", "field_model": "model", "field_id": "res_id"},
             ],
         )
+
+    def _update_values(self, src_partners, dst_partner):
+        """Give the remaining contact the counter of bounces of the address that it has then.
+
+        Core would give it any contact's counter, and the flag, which is that of the address, would disagree. What is
+        known of addresses stays with them: see `sendgrid.address`.
+        """
+        counted = [(partner.email_normalized, partner.message_bounce) for partner in src_partners | dst_partner]
+        result = super()._update_values(src_partners, dst_partner)
+        dst_partner.message_bounce = max(
+            (count for email, count in counted if email == dst_partner.email_normalized), default=0
+        )
+        return result

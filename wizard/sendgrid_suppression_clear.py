@@ -1,30 +1,36 @@
+import itertools
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
-from odoo.tools import email_normalize
 
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import WISHES, find_address
 
 
 class SendgridSuppressionClear(models.TransientModel):
-    """The dialog that offers to take an address off SendGrid's lists, after somebody has cleared it in Odoo."""
+    """The dialog that offers to take addresses off SendGrid's lists, after somebody has cleared them in Odoo.
+
+    A contact may have several addresses, so there may be lines for each.
+    """
 
     _name = "sendgrid.suppression.clear"
     _description = "Clear an Address at SendGrid"
 
-    email = fields.Char(string="Address", required=True, readonly=True)
+    email = fields.Char(
+        string="Addresses", required=True, readonly=True, help="The normalized addresses, with commas between them."
+    )
     line_ids = fields.One2many("sendgrid.suppression.clear.line", "wizard_id", string="Lists")
     problem = fields.Text(readonly=True, help="Says why SendGrid could not be asked which lists the address is on.")
 
     @api.model
-    def _get_action(self, email):
+    def _get_action(self, text):
         """Return the action that shows the dialog, or False if there is nothing to offer.
 
-        :param email: the address, as it was typed
+        :param text: the address or addresses, as they were typed
         """
-        email = email_normalize(email)
+        emails = self.env["sendgrid.address"]._split(text)
         # Offer nothing to a user who may not clear addresses, and do not call SendGrid for him.
-        if not email or not self.env["res.partner"].has_access("write") or not self._get_accounts_sudo():
+        if not emails or not self._may_clear():
             return False
         return {
             "type": "ir.actions.act_window",
@@ -32,8 +38,13 @@ class SendgridSuppressionClear(models.TransientModel):
             "res_model": self._name,
             "views": [[False, "form"]],
             "target": "new",
-            "context": {"default_email": email},
+            "context": {"default_email": ", ".join(emails)},
         }
+
+    @api.model
+    def _may_clear(self):
+        """Tell whether the user may have addresses cleared, and there is an account that can do it."""
+        return self.env["res.partner"].has_access("write") and bool(self._get_accounts_sudo())
 
     @api.model
     def _get_accounts_sudo(self):
@@ -53,10 +64,10 @@ class SendgridSuppressionClear(models.TransientModel):
         """
         self.env["res.partner"].check_access("write")
         values = super().default_get(fields_list)
-        email = email_normalize(values.get("email"))
-        if email and "line_ids" in fields_list:
+        emails = self.env["sendgrid.address"]._split(values.get("email"))
+        if emails and "line_ids" in fields_list:
             lines, problems = [], []
-            for account in self._get_accounts_sudo():
+            for account, email in itertools.product(self._get_accounts_sudo(), emails):
                 try:
                     found = list(find_address(account._get_client(patience=0), email))
                 except ApiError as error:
@@ -67,14 +78,15 @@ class SendgridSuppressionClear(models.TransientModel):
                         .search([("account_id", "=", account.id), ("email", "=", email), ("state", "=", "listed")])
                     )
                     found = [(entry.list, entry._to_entry()) for entry in known]
-                lines += [self._prepare_line(account, name, entry) for name, entry in found]
+                lines += [self._prepare_line(account, email, name, entry) for name, entry in found]
             values["line_ids"] = [fields.Command.create(line) for line in lines]
             values["problem"] = "\n".join(dict.fromkeys(problems)) or False
         return values
 
     @api.model
-    def _prepare_line(self, account, name, entry):
+    def _prepare_line(self, account, email, name, entry):
         return {
+            "email": email,
             "account_number": account.id,
             "account_name": account.name,
             "list": name,
@@ -107,7 +119,7 @@ class SendgridSuppressionClear(models.TransientModel):
             if not (account := accounts.get(line.account_number)):
                 continue
             entries += Suppression._get_entry(
-                account, line.list, self.email, line.group_id, line.group_name, line.reason
+                account, line.list, line.email, line.group_id, line.group_name, line.reason
             )
         # SendGrid has just said that the address is listed, whatever Odoo thought.
         entries.filtered(lambda entry: entry.state == "cleared").state = "listed"
@@ -130,6 +142,7 @@ class SendgridSuppressionClearLine(models.TransientModel):
     _description = "List that an Address Is on"
 
     wizard_id = fields.Many2one("sendgrid.suppression.clear", required=True, ondelete="cascade")
+    email = fields.Char(string="Address", required=True)
     # This is no many2one, because the user need not be allowed to read accounts.
     account_number = fields.Integer()
     account_name = fields.Char(string="Account")

@@ -1,0 +1,55 @@
+import functools
+import logging
+
+from odoo import SUPERUSER_ID, api, models
+from odoo.service.model import retrying
+from odoo.tools import email_normalize
+
+from ..tools.automatic import is_automatic
+from .undoable import TRY_LATER, undoable
+
+_logger = logging.getLogger(__name__)
+
+
+class MailThread(models.AbstractModel):
+    """A mail that comes in proves that its sender's address works: that ends the bounces of the address."""
+
+    _inherit = "mail.thread"
+
+    @api.model
+    def _routing_reset_bounce(self, email_message, message_dict):
+        """Core calls this for each mail that comes in and is no bounce, to set its counters of bounces to zero.
+
+        `sendgrid.address` ends the bounces for all records with the address; core finds them by their first address
+        only. What a machine sent by itself proves nothing. So the flags stay, and with them the counters of the
+        flagged records (see `_message_reset_bounce` in `mail_thread_blacklist`).
+        """
+        if email := email_normalize(message_dict["email_from"]):
+            self._hear_from(email_message, email)
+        return super()._routing_reset_bounce(email_message, message_dict)
+
+    @api.model
+    def _hear_from(self, email_message, email):
+        """End the bounces of a mail's sender, if a person wrote it.
+
+        Whatever goes wrong here, the mail has to come in, because core's fetching drops a mail whose processing fails.
+        If somebody else writes the same address or contact at the moment, this is done after the commit.
+        """
+        try:
+            if not is_automatic(email_message, email):
+                with undoable(self.env.cr):
+                    self.env["sendgrid.address"].sudo()._hear_from(email)
+        except TRY_LATER:
+            self.env.cr.postcommit.add(functools.partial(self._hear_later, self.env.registry, email))
+        except Exception:
+            _logger.exception("SendGrid: a mail of %s came in, and could not end its bounces", email)
+
+    @staticmethod
+    def _hear_later(registry, email):
+        """End the bounces in a transaction of its own. Errors are logged and not raised: the mail has come in."""
+        try:
+            with registry.cursor() as cr:
+                env = api.Environment(cr, SUPERUSER_ID, {})
+                retrying(functools.partial(env["sendgrid.address"]._hear_from, email), env)
+        except Exception:
+            _logger.exception("SendGrid: a mail of %s came in, and could not end its bounces", email)
