@@ -338,6 +338,9 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.account.day": cls.env["sendgrid.account.day"].create(
                 {"account_id": cls.account.id, "date": "2026-11-24"}
             ),
+            "sendgrid.account.foreign": cls.env["sendgrid.account.foreign"].create(
+                {"account_id": cls.account.id, "date": "2026-11-24", "event": "open"}
+            ),
             "sendgrid.email": cls.email,
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,

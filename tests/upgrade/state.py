@@ -1,6 +1,7 @@
 """Read in SQL the parts of a database that an upgrade may change."""
 
 import json
+import re
 from typing import NamedTuple
 
 # Core's tables to which the addon writes: {table: SQL that says which rows are compared}.
@@ -70,6 +71,9 @@ REGISTERED = {
                        WHERE module = 'sendgrid_tracking' AND model = 'ir.model.fields')
     """,
 }
+ACTIONS = "SELECT res_id, name FROM ir_model_data WHERE module = 'sendgrid_tracking' AND model LIKE 'ir.actions.%'"
+# The number of an action, as a menu, a button and a link name it.
+ACTION = re.compile(r'(?:(?<=ir\.actions\.act_window,)|(?<=name="))(\d+)')
 # Models of the addon's records whose content is the same in each database: {model: table}.
 RECORDS = {
     "base.automation": "base_automation",
@@ -127,10 +131,12 @@ def _read_rows(database, table, where):
 
 def _read_records(database, model, table):
     left_out = {name for [name] in database.query(REFERENCES, table)} | OWN_COLUMNS["*"] | OWN_COLUMNS.get(table, set())
+    # The number of an action differs from database to database: put its name in its place.
+    names = dict(database.query(ACTIONS))
     query = f"""SELECT data.name, to_jsonb(t) FROM {table} t JOIN ir_model_data data
                  ON data.res_id = t.id AND data.model = %s AND data.module = 'sendgrid_tracking'"""
     return {
-        (name, column, str(row[column]))
+        (name, column, ACTION.sub(lambda found: names.get(int(found[1]), found[1]), str(row[column])))
         for name, row in database.query(query, model)
         for column in row.keys() - left_out
     }
