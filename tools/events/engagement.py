@@ -359,6 +359,7 @@ class History:
             click
         )
 
+    @cached_property
     def follows_order(self) -> bool:
         """Tell whether the links that were followed without an open are three or more, in their order in the mail."""
         positions = [offset.rpartition(":")[2] for _url, offset in self._unread]

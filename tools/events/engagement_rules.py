@@ -402,7 +402,7 @@ CLICK_RULES = (
         UNKNOWN,
         "many_without_open",
         "AutoEmails: click without open; whoever sees no images rarely follows three links",
-        lambda e, history: not history.hides_opens and not history.read_before(e) and history.follows_order(),
+        lambda e, history: not history.hides_opens and not history.read_before(e) and history.follows_order,
     ),
     Rule(
         CLICKS,
