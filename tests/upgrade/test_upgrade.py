@@ -31,6 +31,10 @@ CHANGED = {
     "base_automation.filter_pre_domain": "the same",
     "ir_act_server.code": "two shipped rules no longer tell all readers of a contact what a document says; "
     "`test_records` shows that they say what a fresh installation says",
+    **dict.fromkeys(
+        ("sendgrid_event_action.explanation", "sendgrid_event_action_unmatched.explanation"),
+        "it tells why an e-mail was refused; `test_causes` shows by what",
+    ),
 }
 # The external ids of the scheduled actions that the upgrade adds.
 NEW_ACTIONS = {"ir_cron_forget_foreign"}
@@ -234,6 +238,19 @@ def common(one, other):
 # ------------------------------------------------------------
 # LIFE GOES ON
 # ------------------------------------------------------------
+
+
+def test_causes(client):
+    """Stored refusals have their cause, and documents are found by it. Statuses are as before."""
+    for name, status, cause in (
+        ("bounced", "bounced", "address"),
+        ("blocked", "blocked", "mailbox"),
+        ("dropped", "dropped", False),  # "Bounced Address" without a bounce
+        ("delivered", "delivered", False),
+    ):
+        [document] = client.find("sendgrid.email", ("recipient", "=", address(name)), ("refusal_cause", "=", cause))
+        assert document.status == status
+        assert {one.refusal_cause for one in client.events_of(document.id)} - {False} == ({cause} - {False})
 
 
 def test_batch_that_was_pending(client, told):
