@@ -29,6 +29,8 @@ def migrate(cr, version):
     _move_decisions(cr)
     _date_facts(cr)
     _rename_failed_facts(cr)
+    # Contacts still have a field of this name, which is not stored any more, so that Odoo would not drop the column.
+    cr.execute("ALTER TABLE res_partner DROP COLUMN IF EXISTS email_valid_date")
 
 
 def _move_bounces(cr):

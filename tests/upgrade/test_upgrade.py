@@ -24,11 +24,16 @@ from state import RECORDS, REGISTERED, STRUCTURE, narrow
 from script.lib import paths, release, say
 
 # {table, or table.column: why it is gone}
-GONE = {}
+GONE = {
+    "res_partner.email_valid_date": "a confirmation is the address's now; see `test_addresses`",
+    "sendgrid_email.failed_facts": "what failed is noted by the consequence's name",
+    "sendgrid_email.is_blacklisted_by_group": "why an address is blacklisted is noted with the address",
+}
 # {table.column, or page.field: why its content changes}
 CHANGED = {
     "base_automation.filter_domain": "the shipped rule on the first click asks for a person's; `test_records` shows it",
     "base_automation.filter_pre_domain": "the same",
+    "sendgrid_email.facts": "each fact has its time now; see `test_facts_have_times`",
     "ir_act_server.code": "two shipped rules no longer tell all readers of a contact what a document says; "
     "`test_records` shows that they say what a fresh installation says",
     **dict.fromkeys(
@@ -38,8 +43,10 @@ CHANGED = {
 }
 # The external ids of the scheduled actions that the upgrade adds.
 NEW_ACTIONS = {"ir_cron_forget_foreign"}
-# {table of core's: how many rows that adds}; core's chatter notes the creation of the action and of its server action.
-ADDED = {"ir_cron": len(NEW_ACTIONS), "mail_message": 2 * len(NEW_ACTIONS)}
+# The upgrade adds a server action to the lists of contacts and of leads.
+NEW_SERVER_ACTIONS = 2
+# {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
+ADDED = {"ir_cron": len(NEW_ACTIONS), "mail_message": 2 * len(NEW_ACTIONS) + NEW_SERVER_ACTIONS}
 # {page.field: why its records stand in another order}
 REORDERED = {
     f"{page}.event_ids": "events of the same second stand in their natural order"
@@ -170,6 +177,35 @@ def test_counts_of_people(upgrade):
     assert clicked["person_click_date"] and not machine["person_open_date"]
 
 
+def test_addresses(before, after):
+    """The facts of contacts, the wishes and the decisions became those of the addresses."""
+    found = {row["email"]: row for row in after.rows["sendgrid_address"]}
+    for contact in before.rows["res_partner"]:
+        if contact["email_bounced"] or contact["email_valid_date"]:
+            row = found[contact["email_normalized"]]
+            assert row["valid_date"] == contact["email_valid_date"]
+            assert row["bounce_date"] == contact["email_bounce_date"]
+            assert row["bounce_reason"] == contact["email_bounce_reason"]
+    assert found[address("bounced")]["bounce_cause"] == "address"
+    assert found[address("bounces-0")]["valid_date"], "somebody has confirmed it"
+    for name in ("spam", "unsubscribed"):
+        assert found[address(name)]["wish_date"]
+    [left] = found[address("left-group")]["groups"].values()
+    [returned] = found[address("came-back")]["groups"].values()
+    assert (left[1], returned[1]) == (True, False)
+    assert found[address("left-group")]["wanted_date"], "somebody has taken it off the blacklist"
+    assert address("by-hand") not in found
+
+
+def test_facts_have_times(before, after):
+    """Each document has the facts that it had, now with the time of the last event that told so."""
+    times = {row["id"]: row["facts"] for row in after.rows["sendgrid_email"]}
+    for row in before.rows["sendgrid_email"]:
+        assert sorted(times[row["id"]] or ()) == sorted(row["facts"] or ())
+        for fact, seconds in (times[row["id"]] or {}).items():
+            assert bool(seconds) == (fact not in ("delivered", "opened", "clicked")), fact
+
+
 def test_schedule(before, after):
     """Each scheduled action keeps its interval, next call and switch, as the administrator has set them."""
     assert before.schedule
@@ -201,10 +237,14 @@ def test_pages(client, told, shown):
     # A salesperson no longer reads the document of a note among colleagues.
     [note] = client.find("sendgrid.email", ("recipient", "=", address("noted")))
     contact = str(told["contacts"]["noted"])
+    # Somebody had confirmed an address that SendGrid still has on a list: the contact says so now.
+    listed = str(told["contacts"]["listed"])
     assert {one[:4] for one in different} == {
         ("sam", "contact", contact, "sendgrid_email_count"),
         ("sam", "contact", contact, "sendgrid_email_ids"),
         ("sam", "sendgrid_email_action", str(note.id), "is gone"),
+        ("sam", "contact", listed, "sendgrid_warning"),
+        ("admin", "contact", listed, "sendgrid_warning"),
     }, different
 
 
