@@ -359,7 +359,8 @@ class MailThreadBlacklist(models.AbstractModel):
         :raise AccessError: if the user may not write the record
         """
         self.check_access("write")
-        return self.env["sendgrid.suppression.clear"]._get_action(", ".join(self._get_offered()))
+        action = self.env["sendgrid.suppression.clear"]._get_action(", ".join(self._get_offered()))
+        return action and {**action, "name": self.env._("Clear at SendGrid")}
 
     def _get_offered(self):
         """Return the addresses that bounced or are held back, else all, in their order."""

@@ -92,9 +92,11 @@ class ResPartner(models.Model):
         """Open the list of the documents that did not arrive. Each has a button to send it again."""
         self.ensure_one()
         emails = self._get_emails_to_resend()
+        name = self.env._("Send Again to %s", self.display_name)
         return {
             **self.env["sendgrid.email"]._get_action_about(self, [("id", "in", emails.ids)]),
-            "name": self.env._("Send again to %s", self.display_name),
+            "name": name,
+            "display_name": name,
             "views": [
                 (self.env.ref("sendgrid_tracking.sendgrid_email_view_list_resend").id, "list"),
                 (False, "form"),

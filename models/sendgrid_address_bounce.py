@@ -60,7 +60,8 @@ class SendgridAddress(models.Model):
                     ", ".join(email for email in own if email in emails),
                 )
                 for partner, own in partners._get_addresses().items()
-            }
+            },
+            author_id=self.env.ref("base.partner_root").id,
         )
 
     @api.model

@@ -703,6 +703,49 @@ class TestClear(AgreementCase):
         self.sync(is_whole=True)
         self.assertFalse(self.contact.email_bounced)
 
+    def test_two_addresses(self):
+        """Test that the dialog is about each address that bounced or is held back, and says which."""
+        self.contact.email = "ada@example.org, ada@example.com, good@example.org"
+        self.enlist("bounces", "ada@example.com", reason="550 5.1.1 gone")
+        self.enlist("bounces", "ada@example.org", reason="552 5.2.2 full")
+        self.sync()
+        self.assertIn("ada@example.com bounced", self.contact.sendgrid_warning)
+        self.assertIn("holds back e-mails to ada@example.org", self.contact.sendgrid_warning)
+        wizard = self._open(self.contact.with_user(self.salesperson).action_email_is_valid(), self.salesperson).save()
+        self.assertEqual(wizard.line_ids.mapped("email"), ["ada@example.org", "ada@example.com"])
+        wizard.line_ids[0].is_chosen = False
+        wizard.action_clear()
+        self.run_cron("ir_cron_clear")
+        self.assertEqual(self._is_listed("bounces", "ada@example.com"), False)
+        self.assertEqual(self._is_listed("bounces", "ada@example.org"), True)
+        self.assertIn("took ada@example.com off", str(self.contact.message_ids.mapped("body")))
+        self.assertIn("holds back e-mails to ada@example.org", self.contact.sendgrid_warning)
+        self.assertNotIn("ada@example.com", self.contact.sendgrid_warning)
+
+    def test_lead(self):
+        """Test that a lead without a contact hears what became of the clearing."""
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": "Lea <lea@example.org>"})
+        self.enlist("bounces", "lea@example.org")
+        self.sync()
+        wizard = self._open(lead.action_clear_at_sendgrid()).save()
+        wizard.action_clear()
+        self.run_cron("ir_cron_clear")
+        self.assertIn("took lea@example.org off", str(lead.message_ids.mapped("body")))
+
+    def test_absent(self):
+        """Test that what SendGrid has cleared by itself is not shown any more once the dialog has asked."""
+        self.enlist("bounces", "ada@example.org", "other@example.org")
+        self.enlist("spam_reports", "ada@example.org")
+        self.sync()
+        self.account._get_client().call("delete", ("suppression", "bounces", "ada@example.org"))
+        self._open(self.contact.action_clear_at_sendgrid(), self.salesperson)
+        self.assertEqual(self.entry("bounces", "ada@example.org").state, "cleared")
+        self.assertEqual(self.entry("spam_reports", "ada@example.org").state, "listed")
+        self.assertEqual(self.entry("bounces", "other@example.org").state, "listed")
+        self.sandbox("POST", "/sandbox/faults", {"path": "/v3/", "status": 503, "times": 1})
+        self._open(self.contact.action_clear_at_sendgrid(), self.salesperson)
+        self.assertEqual(self.entry("spam_reports", "ada@example.org").state, "listed", "no answer is no absence")
+
     def test_wish(self):
         """Test that only a user who may change the blacklist undoes a recipient's wish."""
         self.enlist("spam_reports", "ada@example.org")

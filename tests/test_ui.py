@@ -113,6 +113,38 @@ class TestPages(ShowMixin, HttpCase):
         )
         self._start(lead, "sendgrid_lead_button")
 
+    def test_lead_banner(self):
+        """Test that a lead's form shows the bounce of its address, follows what is typed, and confirms the address."""
+        lead = self.env["crm.lead"].create(
+            {"name": "The lead", "user_id": self.salesperson.id, "email_from": "lead@example.com"}
+        )
+        self.env["sendgrid.address"].create(
+            {"email": "lead@example.com", "bounce_date": SENT, "bounce_reason": "550 5.1.1 no such user"}
+        )
+        self._start(lead, "sendgrid_lead_banner")
+        self.env.invalidate_all()
+        self.assertFalse(lead.email_bounced)
+
+    def test_contacts_are_valid(self):
+        """Test the action of a list of contacts."""
+        contacts = self.env["res.partner"].create(
+            [{"name": f"Bounced {number}", "email": f"bounced{number}@example.com"} for number in range(2)]
+        )
+        self.env["sendgrid.address"].create(
+            [{"email": email, "bounce_date": SENT} for email in contacts.mapped("email")]
+        )._refresh_contacts()
+        action = self.env["ir.actions.act_window"].create(
+            {
+                "name": "Bounced",
+                "res_model": "res.partner",
+                "view_mode": "list",
+                "domain": [("id", "in", contacts.ids)],
+            }
+        )
+        self.start_tour(f"/odoo/action-{action.id}", "sendgrid_contacts_are_valid", login="sendgrid_salesperson")
+        self.env.invalidate_all()
+        self.assertFalse(contacts.filtered("email_bounced"))
+
     def test_mail_page_of_administrators(self):
         mail = self.env["mail.mail"].create({"subject": "Your quotation", "auto_delete": False, "state": "sent"})
         self._create_quotation(mail_id=mail.id)

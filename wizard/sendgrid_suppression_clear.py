@@ -3,6 +3,7 @@ import itertools
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
+from ..models.sendgrid_address import HOLDING_LISTS
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import WISHES, find_address
 
@@ -78,10 +79,31 @@ class SendgridSuppressionClear(models.TransientModel):
                         .search([("account_id", "=", account.id), ("email", "=", email), ("state", "=", "listed")])
                     )
                     found = [(entry.list, entry._to_entry()) for entry in known]
+                else:
+                    self._note_absent(account, email, {name for name, _entry in found})
                 lines += [self._prepare_line(account, email, name, entry) for name, entry in found]
             values["line_ids"] = [fields.Command.create(line) for line in lines]
             values["problem"] = "\n".join(dict.fromkeys(problems)) or False
         return values
+
+    @api.model
+    def _note_absent(self, account, email, names):
+        """Note that SendGrid has taken an address off lists, because it has just been asked for this very address.
+
+        Otherwise the contact would say until the next whole comparison that SendGrid holds mail back.
+
+        :param names: the lists that the address is on
+        """
+        entries = self.env["sendgrid.suppression"].sudo()
+        absent = entries.search(
+            [
+                ("account_id", "=", account.id),
+                ("email", "=", email),
+                ("state", "=", "listed"),
+                ("list", "in", [name for name in HOLDING_LISTS if name not in names]),
+            ]
+        )
+        absent.write({"state": "cleared", "cleared_date": fields.Datetime.now(), "error": False})
 
     @api.model
     def _prepare_line(self, account, email, name, entry):

@@ -229,3 +229,35 @@ tours.add("sendgrid_recipients_warning", {
         },
     ],
 });
+
+const BANNER = ".o_form_view .alert:contains(lead@example.com bounced on)";
+
+/** A lead whose address bounced says so, not while another address is being typed, and can be confirmed. */
+tours.add("sendgrid_lead_banner", {
+    steps: () => [
+        { content: "the banner names the address", trigger: `${BANNER}:contains(no such user)` },
+        {
+            content: "another address is being typed",
+            trigger: ".o_field_widget[name=email_from] input",
+            run: "edit corrected@example.com",
+        },
+        { trigger: ".o_field_widget[name=phone] input", run: "click" },
+        { content: "nothing is said of the old one", trigger: `.o_form_view:not(:has(${BANNER.slice(13)}))` },
+        { trigger: ".o_form_button_cancel", run: "click" },
+        { trigger: BANNER },
+        { trigger: "button[name=action_email_is_valid]", run: "click" },
+        { content: "it is confirmed", trigger: ".o-mail-Message:contains(Valid again: lead@example.com)" },
+        { trigger: ".o_form_view:not(:has(button[name=action_email_is_valid]))" },
+    ],
+});
+
+/** Several contacts of a list are confirmed at once, and a notification says how many. */
+tours.add("sendgrid_contacts_are_valid", {
+    steps: () => [
+        { trigger: ".o_list_view .o_data_row" },
+        { trigger: "thead .o_list_record_selector input", run: "click" },
+        { trigger: ".o_cp_action_menus button:contains(Actions)", run: "click" },
+        { trigger: ".o-dropdown--menu .o_menu_item:contains(The addresses are valid again)", run: "click" },
+        { trigger: ".o_notification:contains(Addresses that are valid again: 2.)" },
+    ],
+});
