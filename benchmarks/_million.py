@@ -100,7 +100,8 @@ DOCUMENTS = """
            plan.date + interval '2 s', CASE WHEN NOT is_bounced THEN plan.date + interval '9 s' END,
            CASE WHEN opens > 0 THEN plan.date + interval '1 h' END,
            CASE WHEN opens > 0 THEN plan.date + opens * interval '1 h' END, opens, clicks, 0, 0,
-           to_jsonb(array[CASE WHEN is_bounced THEN 'bounced' WHEN clicks > 0 THEN 'clicked' ELSE 'delivered' END]),
+           jsonb_build_object(CASE WHEN is_bounced THEN 'bounced' WHEN clicks > 0 THEN 'clicked' ELSE 'delivered' END,
+                              CASE WHEN is_bounced THEN EXTRACT(EPOCH FROM plan.date)::bigint ELSE 0 END),
            1, 1, plan.date, plan.date
       FROM plan
       JOIN res_users author ON author.id = plan.user_id

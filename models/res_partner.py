@@ -1,6 +1,7 @@
 from collections import Counter
 
 from odoo import api, fields, models
+from odoo.tools.sql import column_exists, create_column
 
 from . import bulk
 
@@ -34,6 +35,16 @@ class ResPartner(models.Model):
 
     # Few contacts have several addresses. This index finds these, whatever their second address is.
     _addresses_idx = models.Index("(id) WHERE email LIKE '%@%@%'")
+
+    def _auto_init(self):
+        """Create the stored columns here, because the ORM would compute them for each contact when it creates them.
+
+        When the addon is installed, nothing is known of any address.
+        """
+        for name in ("email_bounced", "email_bounce_reason", "email_bounce_date"):
+            if not column_exists(self.env.cr, self._table, name):
+                create_column(self.env.cr, self._table, name, self._fields[name].column_type[1])
+        return super()._auto_init()
 
     @api.depends_context("uid")
     def _compute_sendgrid_email_ids(self):

@@ -38,14 +38,35 @@ class SendgridEvent(models.Model):
         causes = self._get_causes_behind(wanted, bounces)
         for account, event in held:
             event.refusal_cause = causes.get((account, event.recipient, event.timestamp), "")
-        changed, email_ids = {}, []
+        return self._write_causes(stored, causes)
+
+    @api.model
+    def _settle_held_by_list(self, account, entries):
+        """Give stored drops the cause that SendGrid's list of bounces tells, and fold their documents again.
+
+        :param account: `sendgrid.account` record
+        :param entries: list of `tools.api.suppressions.Entry` of the list of bounces, which are stored already
+        """
+        stored = self._read_held_after({(account.id, entry.email, entry.created) for entry in entries})
+        drops = {tuple(behind) for _id, _email, _cause, *behind in stored}
+        self._write_causes(stored, self._get_causes_behind(drops, []))._refresh_state()
+
+    @api.model
+    def _write_causes(self, stored, causes):
+        """Write the causes of stored drops, as far as they are new.
+
+        :param stored: as `_read_held_after` returns it
+        :param causes: as `_get_causes_behind` returns it
+        :return: the documents (`sendgrid.email`) of the drops that changed
+        """
+        changed, email_ids = {}, set()
         for id_, email_id, known, *behind in stored:
             cause = causes.get(tuple(behind))
             if cause and cause != known:
                 changed[id_] = {"refusal_cause": cause}
-                email_ids.append(email_id)
+                email_ids.add(email_id)
         bulk.update(self, changed)
-        return self.env["sendgrid.email"].browse({id_ for id_ in email_ids if id_})
+        return self.env["sendgrid.email"].browse(id_ for id_ in email_ids if id_)
 
     @api.model
     def _read_held_after(self, bounces):

@@ -170,7 +170,7 @@ class SendgridIngest(models.AbstractModel):
 
     @api.model
     def _get_own_addresses(self, addresses):
-        """Return those of some addresses that a contact, a lead or a document has.
+        """Return those of some addresses that a contact, a lead or a document has, or that something is known of.
 
         :param addresses: set of addresses in lower case
         """
@@ -182,6 +182,8 @@ class SendgridIngest(models.AbstractModel):
                 """SELECT email_normalized FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
                    UNION
                    SELECT email_normalized FROM crm_lead WHERE email_normalized = ANY(%(addresses)s)
+                   UNION
+                   SELECT email FROM sendgrid_address WHERE email = ANY(%(addresses)s)
                    UNION
                    SELECT recipient FROM sendgrid_email WHERE recipient = ANY(%(addresses)s)""",
                 addresses=addresses,

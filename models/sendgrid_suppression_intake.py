@@ -253,6 +253,8 @@ class SendgridSuppression(models.Model):
             self._receive_missed(account, missed)
             outcomes |= dict.fromkeys(explained, "known")
             outcomes |= {entry.email: "event" for entry in missed}
+            # E-mails that were dropped since have the cause of the bounce that the list tells of.
+            self.env["sendgrid.event"].with_context(sendgrid_drain=True)._settle_held_by_list(account, entries)
         were_bounced = self.env["res.partner"].sudo()._get_by_addresses(bounces).filtered("email_bounced")
         partners = addresses._refresh_contacts()
         for partner, emails in (partners | were_bounced)._get_addresses().items():

@@ -170,6 +170,17 @@ class TestSync(AgreementCase):
         self.sync()
         self.assertTrue(self.contact.email_bounced)
 
+    def test_list_after_the_drop(self):
+        """Test that an e-mail that was held back has the cause that SendGrid's list tells only later."""
+        email = self.create_email(ago=timedelta(hours=2))
+        self.receive(self.relay(email).event("dropped", timestamp=self.after(email, 60)))
+        self.assertEmail(email, status="dropped", refusal_cause=False)
+        self.enlist("bounces", "ada@example.org", reason="552 5.2.2 over quota", ago=3 * HOUR)
+        self.sync()
+        self.assertEmail(email, status="dropped", refusal_cause="mailbox")
+        self.assertFalse(self.contact.email_bounced)
+        self.assertIn("SendGrid holds back", self.contact.sendgrid_warning)
+
     def test_bounce_of_an_email(self):
         """Test that a bounce that only SendGrid knows reaches its e-mail, and counts once if it comes later."""
         email = self.create_email(ago=timedelta(hours=2), partner_id=self.contact.id)

@@ -113,9 +113,9 @@ class Crowd:
         for odoo_id, *values, facts, error, bounces in rows:
             state = fold(by_copy[odoo_id].values())
             found = {name: value or None for name, value in zip(COLUMNS, values, strict=True)}
-            found = found, sorted(facts or ()), error, bounces or 0
+            found = found, facts or {}, error, bounces or 0
             # The consequences of a bounce happen once.
-            wanted = as_columns(state), sorted(state.facts), None, int("bounced" in state.facts)
+            wanted = as_columns(state), state.told, None, int("bounced" in state.facts)
             if found != wanted:
                 wrong[odoo_id] = f"found {found}, wanted {wanted}"
         assert not wrong, "\n".join(f"{odoo_id}: {what}" for odoo_id, what in wrong.items())
