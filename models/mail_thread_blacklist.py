@@ -134,7 +134,7 @@ class MailThreadBlacklist(models.AbstractModel):
 
     @api.model
     def _search_email_bounced(self, operator, value):
-        """Search the bounced addresses within the query. Contacts do not come here: they store the flag."""
+        """Search the bounced addresses within the query. Contacts store the flag, and do without this."""
         if operator != "in":
             return NotImplemented
         Address = self.env["sendgrid.address"].sudo()

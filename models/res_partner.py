@@ -29,7 +29,7 @@ class ResPartner(models.Model):
     )
     # Rules and filters watch these, so they are stored. All other facts about a contact's addresses are read from
     # `sendgrid.address`.
-    email_bounced = fields.Boolean(store=True)
+    email_bounced = fields.Boolean(store=True, search=None)
     email_bounce_reason = fields.Text(store=True)
     email_bounce_date = fields.Datetime(store=True)
 

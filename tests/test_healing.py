@@ -306,6 +306,16 @@ class TestBanner(PeopleCase):
         self.assertFalse(lead.email_bounced or partner.email_bounced)
         self.assertIn("lee@example.org", lead.message_ids[0].body)
 
+    def test_contacts_are_found_by_the_stored_flag(self):
+        """Test that a search of contacts reads the flag, as rules and filters see it, and no addresses."""
+        partner = self._contact()
+        self._bounce(partner)
+        self.assertEqual(
+            self.env["res.partner"].search([("email_bounced", "=", True), ("id", "=", partner.id)]), partner
+        )
+        query = self.env["res.partner"]._search([("email_bounced", "=", True)])
+        self.assertNotIn("sendgrid_address", query.select().code)
+
     def test_search_reads_few(self):
         """Test that the filter on leads costs the same queries for one bounced address as for many."""
         Lead = self.env["crm.lead"]
