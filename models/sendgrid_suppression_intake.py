@@ -98,7 +98,10 @@ class SendgridSuppression(models.Model):
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
-                """SELECT group_id, email, EXTRACT(EPOCH FROM created)::bigint,
+                """SELECT group_id, email,
+                          -- Of an entry that a dropped e-mail made, neither the date nor the reason is known.
+                          CASE WHEN outcome = 'reminded' AND last_sync_id IS NULL THEN -1
+                               ELSE EXTRACT(EPOCH FROM created)::bigint END,
                           CASE WHEN state = 'clearing' THEN EXTRACT(EPOCH FROM clearing_date)::bigint END,
                           CASE WHEN state = 'cleared' AND cleared_sync_id IS NOT NULL
                                THEN EXTRACT(EPOCH FROM cleared_date)::bigint END

@@ -8,6 +8,7 @@ from . import (
     test_companies,
     test_connect,
     test_consequences,
+    test_decisions,
     test_device,
     test_docs,
     test_drain,

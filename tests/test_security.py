@@ -347,9 +347,6 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
             "mail.blacklist": cls.env["mail.blacklist"].create({"email": "security@example.org"}),
-            "sendgrid.account.foreign": cls.env["sendgrid.account.foreign"].create(
-                {"account_id": cls.account.id, "date": "2026-01-01", "event": "open", "count": 1}
-            ),
             "sendgrid.address": cls.env["sendgrid.address"].create({"email": "ada@example.org"}),
             "sendgrid.backfill": cls.env["sendgrid.backfill"].create({"account_id": cls.account.id}),
             "sendgrid.suppression": cls.env["sendgrid.suppression"].create(

@@ -175,7 +175,7 @@ class TestSync(AgreementCase):
         email = self.create_email(ago=timedelta(hours=2))
         self.receive(self.relay(email).event("dropped", timestamp=self.after(email, 60)))
         self.assertEmail(email, status="dropped", refusal_cause=False)
-        self.enlist("bounces", "ada@example.org", reason="552 5.2.2 over quota", ago=3 * HOUR)
+        self.enlist("bounces", "ada@example.org", reason="552 5.2.2 over quota", status="5.2.2", ago=3 * HOUR)
         self.sync()
         self.assertEmail(email, status="dropped", refusal_cause="mailbox")
         self.assertFalse(self.contact.email_bounced)
