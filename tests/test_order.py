@@ -1,12 +1,9 @@
 from datetime import timedelta
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import tagged
 
 from .common import SendgridCase
-from .properties import in_database
+from .properties import given, in_database, st
 from .simulator import KINDS, async_bounce
 
 KEYS = (
