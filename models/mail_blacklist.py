@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 from odoo.fields import Domain
-from odoo.tools import SQL
+from odoo.tools import SQL, email_normalize
 
 
 class MailBlacklist(models.Model):
@@ -47,9 +47,21 @@ class MailBlacklist(models.Model):
     def create(self, vals_list):
         entries = super().create(vals_list)
         if not self.env.context.get("sendgrid_settles"):
-            # Core's `_remove` creates an inactive entry for an address that was not on the blacklist.
-            entries.filtered(lambda entry: not entry.active)._note_decision(is_wanted=True)
+            # Core's `_remove` creates an inactive entry for an address that was not on the blacklist. Core's `create`
+            # also returns entries that exist, active or not: nobody has taken these off.
+            taken_off = {email_normalize(vals.get("email")) for vals in vals_list if vals.get("active") is False}
+            wanted = entries.filtered(lambda entry: not entry.active and entry.email in taken_off)
+            wanted._note_decision(is_wanted=True)
+            (entries - wanted)._note_decision(is_wanted=False)
         return entries
+
+    def _add(self, email, message=None):
+        entry = super()._add(email, message=message)
+        # Core writes nothing if the address is on the blacklist already. But from now on it is there because of
+        # somebody's own word, and not only because of SendGrid's.
+        if not self.env.context.get("sendgrid_settles"):
+            entry._note_decision(is_wanted=False)
+        return entry
 
     def write(self, vals):
         changed = self.browse()

@@ -141,7 +141,28 @@ class SendgridAddress(models.Model):
         if account_ids is not None:
             domain &= Domain("account_id", "in", account_ids)
         entries = self.env["sendgrid.suppression"].sudo().search(domain, order="created, id")
+        entries -= self._get_disproved(entries)
         return {entry.email: entry for entry in entries}
+
+    @api.model
+    def _get_disproved(self, entries):
+        """Return those of some entries of SendGrid's lists that only events tell of, and a later delivery disproves.
+
+        Somebody has taken the address off the list at SendGrid, and no comparison has noticed it yet.
+        """
+        told = entries.filtered(lambda entry: not entry.last_sync_id and entry.outcome in ("told", "reminded"))
+        if not told:
+            return told
+        self.env["sendgrid.email"].flush_model(["recipient", "delivered_date"])
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT recipient, max(delivered_date) FROM sendgrid_email
+                    WHERE recipient = ANY(%s) GROUP BY recipient""",
+                told.mapped("email"),
+            )
+        )
+        delivered = {recipient: date for recipient, date in rows if date}
+        return told.filtered(lambda entry: entry.email in delivered and delivered[entry.email] > entry.created)
 
     def _compute_last_dates(self):
         self.env["sendgrid.event"].flush_model()

@@ -1,3 +1,5 @@
+from psycopg2.errors import SerializationFailure, UniqueViolation
+
 from odoo import api, models
 
 from ..tools.times import to_datetime
@@ -30,7 +32,7 @@ class SendgridAddress(models.Model):
         added = out.filtered(lambda address: address.email not in listed)
         for address in added.filtered(lambda address: address.email in inactive):
             Blacklist._add(address.email, message=messages.get(address.email))
-        new = Blacklist.create([{"email": address.email} for address in added if address.email not in inactive])
+        new = self._create_entries(Blacklist, [address.email for address in added if address.email not in inactive])
         new._message_log_batch({entry.id: messages[entry.email] for entry in new if messages.get(entry.email)})
         added.is_blacklisted_by_words = True
         removed = (self - out).filtered("is_blacklisted_by_words")
@@ -40,11 +42,24 @@ class SendgridAddress(models.Model):
         return added
 
     @api.model
+    def _create_entries(self, Blacklist, emails):
+        """Put addresses on the blacklist that have no entry yet.
+
+        :raise SerializationFailure: if somebody else is doing so at the same time, so that all of it is tried again
+        """
+        try:
+            return Blacklist.create([{"email": email} for email in emails])
+        except UniqueViolation as error:
+            raise SerializationFailure(str(error)) from error
+
+    @api.model
     def _get_acting_accounts(self):
-        """Return the ids of the accounts for which leaving a group means leaving all, as a set."""
+        """Return the ids of the accounts for which leaving a group means leaving all, as a set.
+
+        An account whose events have no consequences now may have had some: what was noted then counts.
+        """
         accounts = self.env["sendgrid.account"].sudo().with_context(active_test=False)
-        domain = [("act_on_events", "=", True), ("group_unsubscribe_action", "=", "blacklist")]
-        return set(accounts.search(domain).ids)
+        return set(accounts.search([("group_unsubscribe_action", "=", "blacklist")]).ids)
 
     def _is_out(self, acting):
         """Tell whether the owner of the address wants no e-mails.

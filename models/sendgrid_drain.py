@@ -143,13 +143,15 @@ class SendgridDrain(models.AbstractModel):
     def _hold_contacts(self, batches):
         """Lock the contacts that the batches' events concern, so that other transactions wait before they write them.
 
-        Contacts are locked in the order of their ids, as others do, so that there is no deadlock.
+        The addresses are locked before the contacts, and contacts in the order of their ids, as others do. So there is
+        no deadlock.
         """
         addresses = set()
         for batch in batches:
             with contextlib.suppress(BatchError):  # `_process` will mark it as failed
                 events, _rejected = batch._parse()
                 addresses |= {event.recipient for event in events if event.recipient}
+        self.env["sendgrid.address"]._select_for_update(sorted(addresses))
         self.env.cr.execute(
             SQL(
                 """SELECT FROM res_partner

@@ -115,6 +115,41 @@ class TestDecisions(ConsequenceCase):
         self._tell((0, "group_resubscribe", 20))
         self.assertBlacklisted(True)
 
+    def test_word_in_odoo(self):
+        """Test that who opts out in Odoo, while a group keeps him on the blacklist, stays there after his return."""
+        self._tell((0, "group_unsubscribe", 10))
+        self.env["mail.blacklist"]._add(self.partner.email_normalized)
+        self._tell((0, "group_resubscribe", 20))
+        self.assertBlacklisted(True)
+
+    def test_entry_that_exists(self):
+        """Test that creating an entry that was archived is not taken for taking the address off the blacklist."""
+        self.env["mail.blacklist"]._remove(self.partner.email_normalized)
+        self.env["sendgrid.address"].search([]).unlink()
+        self.env["mail.blacklist"].create({"email": self.partner.email_normalized})
+        self._tell((0, "unsubscribe", 10))
+        self.assertBlacklisted(True)
+
+    # ------------------------------------------------------------
+    # HELD BACK
+    # ------------------------------------------------------------
+
+    def test_held_back(self):
+        """Test that a refusal for which SendGrid holds mail back is on the contact until a later mail is delivered."""
+        quota = {"status": "4.2.2", "reason": "452 4.2.2 over quota", "bounce_classification": "Mailbox Unavailable"}
+        for order in ((0, 1), (1, 0)):
+            with self.subTest(order=order):
+                self._begin()
+                told = [(0, "bounce", 10, quota), (1, "delivered", 900)]
+                self._tell(told[order[0]])
+                if order[0] == 0:
+                    self.assertFalse(self.partner.email_bounced)
+                    self.assertIn("SendGrid holds back", self.partner.sendgrid_warning)
+                    self.assertIn("over quota", self.partner.sendgrid_warning)
+                self._tell(told[order[1]])
+                self.partner.invalidate_recordset()
+                self.assertFalse(self.partner.sendgrid_warning)
+
     # ------------------------------------------------------------
     # DECISIONS
     # ------------------------------------------------------------

@@ -513,6 +513,18 @@ class TestDrain(SendgridCase):
     # ORDER, REPETITION, SPLIT
     # ------------------------------------------------------------
 
+    def test_huge_ids(self):
+        """Test that an id that no index can hold costs neither its event nor the bounce beside it."""
+        email = self.create_email()
+        huge = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(998))
+        opened = self.relay(email).event("open", sg_message_id=huge, timestamp=self.after(email, 3600))
+        bounce = self.relay(email).event("bounce", timestamp=self.after(email, 4000))
+        unmatched = {**opened, "odoo_id": None, "odoo_db": None, "event": "bounce"}
+        batch = self.receive(opened, bounce, unmatched)
+        self.assertBatch(batch, state="done", event_count=3, rejected_count=0)
+        self.assertEmail(email, status="bounced")
+        self.assertIn("sg_message_id", email.event_ids.filtered(lambda event: event.event == "open").unread)
+
     def test_same_batch_twice(self):
         """Test that the same POST again, with the same or other event ids, changes nothing and is counted."""
         email = self.create_email()

@@ -17,6 +17,12 @@ KEYS = (
     "click_count",
     "machine_open_count",
     "machine_click_count",
+    "unknown_open_count",
+    "unknown_click_count",
+    "person_open_date",
+    "person_click_date",
+    "is_unsubscribed_by_machine",
+    "refusal_cause",
     "facts",
 )
 # Each is what SendGrid may say: the kind, and fields that differ from the simulator's.

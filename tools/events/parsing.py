@@ -22,7 +22,8 @@ __all__ = ("BatchError", "EventError", "Rejected", "parse_batch", "read_integer"
 
 MAX_TEXT = 64 * 1024
 MAX_NAME, MAX_ADDRESS = 64, 320
-# Ids are indexed; the longest seen has 73 characters, and a line of a mail's header 998.
+# Ids are indexed, and an entry of an index takes 2,704 bytes. The longest id seen has 73 characters, and a line of a
+# mail's header 998 bytes.
 MAX_ID = 998
 # SendGrid began in 2009: an event that claims to be older, or from another century, is a mistake.
 FIRST_TIMESTAMP, LAST_TIMESTAMP = 1_230_768_000, 4_102_444_800
@@ -179,6 +180,14 @@ def _read_text(value: Any, key: str, limit: int = MAX_TEXT) -> str:
     return UNSTORABLE.sub(REPLACEMENT, value).strip()
 
 
+def _read_id(value: Any, key: str, limit: int = MAX_ID) -> str:
+    """Return an id as a text, which may have ``limit`` bytes."""
+    text = _read_text(value, key, limit)
+    if len(text.encode()) > limit:
+        raise EventError("too_long", key=key, limit=limit)
+    return text
+
+
 def _read_type(value: Any, key: str, _limit: int) -> str:
     kind = _read_text(value, key).lower()
     return TYPES.get(kind, kind)
@@ -236,9 +245,9 @@ class _Field(NamedTuple):
 _FIELDS = {
     field.key: field
     for field in (
-        _Field("sg_event_id", "sg_event_id", limit=MAX_ID),
-        _Field("sg_message_id", "sg_message_id", limit=MAX_ID),
-        _Field("smtp-id", "smtp_id", limit=MAX_ID),
+        _Field("sg_event_id", "sg_event_id", _read_id, MAX_ID),
+        _Field("sg_message_id", "sg_message_id", _read_id, MAX_ID),
+        _Field("smtp-id", "smtp_id", _read_id, MAX_ID),
         _Field("odoo_db", "odoo_db", _read_argument, MAX_ARGUMENT),
         _Field("odoo_id", "odoo_id", _read_argument, MAX_ARGUMENT),
         _Field("reason", "reason"),
