@@ -59,12 +59,13 @@ def test_flood(request, odoo, database, webhook, chance, report):
         while not ends.wait(2):  # the time in which the user reads
             busy.visit()
 
-    # Make the events only when they are posted: a million would fill the memory. The URL makes each event unique.
+    # Make the events only when they are posted: a million would fill the memory. The end of the message's id makes each
+    # event unique.
     def post(batch):
         with lock:
             events = crowd.events(chance, AT_ONCE)
         for index, event in enumerate(events):
-            event["url"] = f"https://example.com/{batch}/{index}"
+            event["sg_message_id"] += f"-{batch}-{index}"
         return webhook.post(events).status_code
 
     lock, start = threading.Lock(), time.monotonic()
