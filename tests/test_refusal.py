@@ -8,6 +8,7 @@ from ..tools.events.refusal import (
     drop_cause,
     drop_fact,
     generalize,
+    is_for_administrators,
     is_recipients_rule,
     refusal_cause,
     refusal_class,
@@ -254,7 +255,24 @@ RULES = [
     (False, "5.7.509", "550 5.7.509 Access denied, sending domain example.com does not pass DMARC verification"),
     (False, "5.7.26", "550 5.7.26 This mail is unauthenticated"),
     (False, "5.7.1", "550 5.7.1 block list (S3150)"),
+    (True, "5.7.1", "550 5.7.1 Rejected by recipient organization"),
+    (False, "5.7.1", "550 5.7.1 Email rejected by recipient's DMARC policy, SPF fail"),
+    (False, "5.7.1", "550 5.7.1 Message rejected by recipient's filter as spam"),
+    (False, "5.7.1", "550 5.7.1 TRANSPORT.RULES.RejectMessage; DMARC failed, rejected by organization policy"),
     (False, "", ""),
+]
+# These are the sender's, and no rules of the recipient: (whether his administrators can mend them, status, reason)
+FOR_ADMINISTRATORS = [
+    (False, "5.7.0", "552-5.7.0 This message was blocked because its content presents a potential security issue."),
+    (False, "", "552 5.7.0 its content presents\r\n552-5.7.0 a potential security issue. - gsmtp"),
+    (False, "5.7.1", "554 5.7.1 The file attachment type is not allowed"),
+    (False, "5.7.1", "554 5.7.1 Message contains a dangerous attachment"),
+    (False, "4.7.500", "451 4.7.500 Server busy. Please try again later from [149.72.1.2]. (S77719)"),
+    (True, "4.7.500", "451 4.7.500 Access denied, please try again later"),
+    (True, "5.7.1", "550 5.7.1 Message rejected as spam by content filter"),
+    (True, "5.7.26", "550-5.7.26 Your email has been blocked because the sender is unauthenticated."),
+    (True, "5.7.1", "550 5.7.1 Email rejected by recipient's DMARC policy, SPF fail"),
+    (True, "5.7.1", "550 5.7.1 DMARC failed; message with attachment refused"),
 ]
 
 
@@ -361,6 +379,17 @@ class TestRefusal(BaseCase):
                 self.assertEqual(is_recipients_rule(reason, status), expected)
                 if reason or status:
                     self.assertEqual(refusal_cause(reason, status, "bounce"), "sender")
+
+    def test_for_administrators(self):
+        """Test which refusals for the sender concern his administrators."""
+        for expected, status, reason in FOR_ADMINISTRATORS:
+            with self.subTest(reason=reason, status=status):
+                self.assertEqual(refusal_cause(reason, status, "bounce"), "sender")
+                self.assertFalse(is_recipients_rule(reason, status))
+                self.assertEqual(is_for_administrators(reason, status), expected)
+        for is_rule, status, reason in RULES:
+            with self.subTest(reason=reason, status=status):
+                self.assertEqual(is_for_administrators(reason, status), not is_rule)
 
     def test_counted_words(self):
         """Test that what is particular to one message is left out of its words, so that they can be counted."""

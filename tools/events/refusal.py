@@ -153,8 +153,8 @@ WORDS = (
             r"sender verif",
             r"\bverification failed for <",
             r"invalid dns (?:mx|a|aaaa)\b",
-            rf"(?:too many|too much|excessive|(?:high|large) (?:number|rate|percentage|amount) of)\b.{{0,30}}?\b{_NO_ONE}"
-            rf"{_ANYBODY}",
+            rf"(?:too many|too much|excessive|(?:high|large) (?:number|rate|percentage|amount) of)\b.{{0,30}}?\b"
+            rf"{_NO_ONE}{_ANYBODY}",
             rf"(?:connections?|messages|e?mails?|attempts) to {_NO_ONE}{_ANYBODY}",
             rf"{_ITS_OWN}{_UP_TO_OWN}(?:{_SHUT_OUT}|n[o']t exist)",
             rf"\bsenders?\b.{{0,40}}\b(?:is|was|has been|been) (?:\w+ )?{_SHUT_OUT}",
@@ -163,8 +163,8 @@ WORDS = (
             r"\b(?:spf|dkim|dmarc) (?:check|validation|verification|authentication|record|policy)\b",
             r"\b(?:spf|dkim|dmarc)\b.{0,30}\b(?:soft|hard)?fail",
             r"(?:absender|expediteur|remitente|mittente)(?:(?!empf|benutzer|destinat|utilisateur|usuario|utente).){0,40}?"
-            r"(?:unbekannt|ung\S{0,2}ltig|existiert nicht|nicht gefunden|gesperrt|abgelehnt|inconnu|inexistant|n.existe|"
-            r"desconocid|no existe|sconosciut|inesistente|non esiste)",
+            r"(?:unbekannt|ung\S{0,2}ltig|existiert nicht|nicht gefunden|gesperrt|abgelehnt|inconnu|inexistant|"
+            r"n.existe|desconocid|no existe|sconosciut|inesistente|non esiste)",
         ),
     ),
     (
@@ -402,9 +402,18 @@ RULE_WORDS = re.compile(
     r"resolver\.rst|transport\.rules|\bgcdp\b|sendernotauthenticated|not ?authenticated (?:for|by)|"
     r"not (?:on|in) (?:the |its |their )?(?:allowed|approved|accepted)|allowed-senders|"
     r"(?:internal|authenticated|authori[sz]ed|approved) senders|only (?:accepts?|receives?|takes?)\b.{0,40}\bfrom|"
-    r"(?:members?|subscribers?) only|only (?:members|subscribers)|rejected by recipient|customer block list|"
+    r"(?:members?|subscribers?) only|only (?:members|subscribers)|customer block list|"
+    r"rejected by (?:the )?recipient(?:'?s)? (?:organi[sz]ation|rules?)|"
     r"not (?:allowed|authori[sz]ed|permitted) to (?:send|post|write)\b.{0,40}\b(?:group|list|recipient|mailbox|user|"
     r"address)|gr[ea]y-? ?list"
+)
+# A refusal with these words is the sender's to mend, though the recipient's rules ("DMARC policy") may have ordered it.
+OUR_AUTHENTICATION = re.compile(r"\b(?:spf|dkim|dmarc|domainkeys)\b|sender policy framework")
+# These refusals end with the one message, which has an attachment that is not wanted, or with the moment. Google: 552
+# 5.7.0 "its content presents a potential security issue". Microsoft: 451 4.7.500 "Server busy".
+PASSING = re.compile(
+    r"potential security (?:issue|risk|threat)|\battachments?\b|\bfile (?:type|extension|name)s?\b|"
+    r"(?:server|system|service)\b.{0,20}\b(?:busy|overloaded)\b"
 )
 # The sender can do something else about each fault: the first fault whose words fit counts, else it is the reputation.
 FAULTS = (
@@ -543,6 +552,8 @@ def refusal_class(reason: str = "", smtp_status: str = "") -> str:
 def is_recipients_rule(reason: str = "", smtp_status: str = "") -> bool:
     """Tell whether a refusal for the `sender` comes from the recipient's own rules, such as "only internal senders"."""
     text = _clean(reason)
+    if OUR_AUTHENTICATION.search(text):
+        return False
     codes = list(_codes(smtp_status, reason))
     if any(code.detail in RULE_CODES for code in codes):
         return True
@@ -551,6 +562,18 @@ def is_recipients_rule(reason: str = "", smtp_status: str = "") -> bool:
         if subject == "7" and int(detail) in RULE_DETAILS:
             return True
     return bool(RULE_WORDS.search(text))
+
+
+def is_for_administrators(reason: str = "", smtp_status: str = "") -> bool:
+    """Tell whether the sender's administrators can do something about a refusal for the `sender`.
+
+    They cannot change the recipient's own rules. A refused attachment concerns whoever wrote that message, and a busy
+    server takes the next one.
+    """
+    text = _clean(reason)
+    if OUR_AUTHENTICATION.search(text):
+        return True
+    return not PASSING.search(text) and not is_recipients_rule(reason, smtp_status)
 
 
 def sender_fault(reason: str = "", smtp_status: str = "") -> str:
