@@ -53,18 +53,22 @@ class SendgridAccountCheck(models.Model):
     def _compute_message(self):
         messages = self._get_messages()
         for check in self:
-            message = messages.get(check.finding, check.finding)
-            if check.subject == "refusals" and check.detail:
-                for name, value in zip(("{hour}", "{day}", "{words}"), check.detail.split(" ", 2), strict=False):
+            if check.finding == "refused":
+                fault, *values = (check.detail or "").split(" ", 3)
+                message = messages.get(f"refused_{fault}", check.finding)
+                for name, value in zip(("{hour}", "{day}", "{words}"), values, strict=False):
                     message = message.replace(name, value)
-            check.message = message.replace("{}", check.detail or "")
+                check.message = message
+            else:
+                check.message = messages.get(check.finding, check.finding).replace("{}", check.detail or "")
 
     @api.model
     def _get_messages(self):
         """Return the message for each finding.
 
-        :return: {finding: message}; ``{}`` in a message stands for the check's detail, ``{hour}``, ``{day}`` and
-            ``{words}`` for the parts of the detail of refusals
+        :return: {finding: message}; ``{}`` in a message stands for the check's detail. The finding ``refused`` has a
+            message for each fault, in which ``{hour}``, ``{day}`` and ``{words}`` stand for the other parts of the
+            detail.
         """
         refused = (
             self.env._(
@@ -194,7 +198,7 @@ class SendgridAccountCheck(models.Model):
         for subject, (state, finding, detail) in findings.items():
             values = {"state": state, "finding": finding, "detail": detail or False, "date": now}
             check = known.get(subject)
-            if not check or check.finding != finding:
+            if not check or (check.state, check.finding) != (state, finding):
                 values["since"] = now
                 is_changed = True
                 has_new |= state == "problem"

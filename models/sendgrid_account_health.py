@@ -12,7 +12,7 @@ from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..tools.api import client, event_webhook, scopes
-from ..tools.events.refusal import HELD_BACK, generalize, is_recipients_rule, sender_fault
+from ..tools.events.refusal import HELD_BACK, generalize, is_for_administrators, sender_fault
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
@@ -26,6 +26,11 @@ REFUSED_WITHIN = timedelta(hours=1)
 REFUSALS_WITHIN = timedelta(days=1)
 REFUSALS_LOOKED_AT = 5000
 WORDS_LENGTH = 160
+# So many refusals within the day make a problem, of which the administrators are warned. Fewer are a warning, because a
+# single mail that somebody's filter takes for spam is nothing unusual. The problem ends below half of that number, so
+# that a number which goes up and down does not warn again each time.
+PROBLEM_FROM = 10
+PROBLEM_ENDS_BELOW = 5
 STUCK_AFTER = timedelta(minutes=15)
 CLOCK_TOLERANCE = 30  # seconds
 # Seconds that one call may wait before it is repeated. It is short, because the scheduled action has other accounts to
@@ -172,9 +177,13 @@ class SendgridAccount(models.Model):
     def _check_refusals(self):
         """Check whether servers or SendGrid refused e-mails for the sender: the domain, the content, the account.
 
-        Refusals by the recipient's own rules do not count, because nobody here can do anything about them. Nor do drops
-        for an earlier bounce. The detail is: number within the hour, number within the day, the most frequent words.
+        Refusals by the recipient's own rules, and those of one attachment or by a busy server, do not count, because
+        the administrators can do nothing about them. Nor do drops for an earlier bounce.
+
+        The finding stays the same if other words become the most frequent. The detail is: the fault (see
+        `sender_fault`), number within the hour, number within the day, the most frequent words.
         """
+        known = self.check_ids.filtered(lambda check: check.subject == "refusals")
         now = fields.Datetime.now()
         self.env.flush_all()
         rows = self.env.execute_query(
@@ -191,7 +200,7 @@ class SendgridAccount(models.Model):
         )
         # Many replies are alike, so that each is looked at once.
         said = Counter((generalize(reason), smtp_status or "") for _time, reason, smtp_status in rows)
-        ours = {words for words in said if not is_recipients_rule(*words)}
+        ours = {words for words in said if is_for_administrators(*words)}
         rows = [row for row in rows if (generalize(row[1]), row[2] or "") in ours]
         if not rows:
             return "ok", "sender_accepted", None
@@ -204,7 +213,9 @@ class SendgridAccount(models.Model):
         fault = min(faults, key=lambda name: (-faults[name], name))
         words = min(by_fault[fault], key=lambda text: (-by_fault[fault][text], text))
         within_hour = sum(row[0] > now - REFUSED_WITHIN for row in rows)
-        return "problem", f"refused_{fault}", f"{within_hour} {len(rows)} {shorten(words, WORDS_LENGTH)}"
+        limit = PROBLEM_ENDS_BELOW if known.state == "problem" else PROBLEM_FROM
+        state = "problem" if len(rows) >= limit else "warning"
+        return state, "refused", f"{fault} {within_hour} {len(rows)} {shorten(words, WORDS_LENGTH)}"
 
     def _check_remote(self, is_arriving):
         """Ask SendGrid about the API key and the webhook. Its answer also shows SendGrid's clock.

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -300,7 +301,7 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self.assertEqual(self._check()["refusals"].finding, "sender_accepted")
         self._refuse_for_sender(20, seconds=60)
         check = self._check()["refusals"]
-        self.assertEqual((check.state, check.finding), ("problem", "refused_authentication"))
+        self.assertEqual((check.state, check.finding), ("problem", "refused"))
         for words in ("20 in the last hour", "20 within a day", "does not pass DMARC", "Sender Authentication"):
             self.assertIn(words, check.message)
         activity = self._activities()
@@ -329,6 +330,8 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         self._refuse_for_sender(1, status="5.7.133", reason="550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup")
         self._refuse_for_sender(1, 1, status="5.1.1", reason="550 5.1.1 User unknown")
         self._refuse_for_sender(1, 2, status="4.2.2", reason="452 4.2.2 over quota")
+        self._refuse_for_sender(1, 3, status="4.7.500", reason="451 4.7.500 Server busy. Please try again later")
+        self._refuse_for_sender(1, 4, status="5.7.1", reason="554 5.7.1 The file attachment type is not allowed")
         self.assertEqual(self._check()["refusals"].finding, "sender_accepted")
         self._refuse_for_sender(1, 3 * 24 * 3600)
         held = self.create_email(f"{self.id()}{3 * 24 * 3600}.0@example.org")
@@ -338,24 +341,68 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
 
     def test_faults(self):
         """Test what the administrators are advised, by what most of the refusals are about."""
-        for number, (reason, finding, words) in enumerate(
+        for number, (reason, fault, words) in enumerate(
             (
-                ("550 5.7.1 Message rejected as spam by content filter", "refused_content", "text, links"),
-                ("554 5.7.1 Client host blocked using zen.spamhaus.org", "refused_reputation", "reputation"),
-                ("550 5.7.26 This mail is unauthenticated", "refused_authentication", "SPF"),
+                ("550 5.7.1 Message rejected as spam by content filter", "content", "text, links"),
+                ("554 5.7.1 Client host blocked using zen.spamhaus.org", "reputation", "reputation"),
+                ("550 5.7.26 This mail is unauthenticated", "authentication", "SPF"),
             )
         ):
             with self.subTest(reason):
                 self._refuse_for_sender(number + 2, number * 10, status=None, reason=reason)
                 check = self._check()["refusals"]
-                self.assertEqual(check.finding, finding)
+                self.assertEqual((check.finding, check.detail.split()[0]), ("refused", fault))
                 self.assertIn(words, check.message)
-        for number, (reason, finding) in enumerate(
-            (("Recipient List over Package Quota", "refused_quota"), ("Invalid SMTPAPI header", "refused_header"))
+        for number, (reason, fault, words) in enumerate(
+            (
+                ("Recipient List over Package Quota", "quota", "plan's limit"),
+                ("Invalid SMTPAPI header", "header", "X-SMTPAPI"),
+            )
         ):
             emails = [self.create_email(f"{number}.{i}@example.net") for i in range(10 * (number + 1))]
             self.receive(*(self.relay(email).event("dropped", reason=reason) for email in emails))
-            self.assertEqual(self._check()["refusals"].finding, finding)
+            check = self._check()["refusals"]
+            self.assertEqual((check.finding, check.detail.split()[0]), ("refused", fault))
+            self.assertIn(words, check.message)
+
+    def test_few_refusals(self):
+        """Test that few refusals a day are a warning without an activity, and that more of them make a problem."""
+        self._refuse_for_sender(9, 60)
+        check = self._check()["refusals"]
+        self.assertEqual((check.state, check.finding, self.account.health), ("warning", "refused", "warning"))
+        self.assertIn("9 within a day", check.message)
+        self.assertFalse(self._activities())
+        self._refuse_for_sender(1, 120)
+        self.assertEqual(self._check()["refusals"].state, "problem")
+        activity = self._activities()
+        self.assertEqual(len(activity), 1)
+        # A number that goes up and down makes no second activity.
+        long_ago = fields.Datetime.now() - timedelta(days=2)
+        day = self.env["sendgrid.event"].search([("account_id", "=", self.account.id)], order="id")
+        day[:3].write({"timestamp": long_ago})
+        self.assertEqual(self._check()["refusals"].state, "problem")
+        self._refuse_for_sender(3, 180)
+        self._check()
+        self.assertEqual(self._activities(), activity)
+        day[3:9].write({"timestamp": long_ago})
+        self.assertEqual(self._check()["refusals"].state, "warning")
+        self.assertFalse(self._activities())
+        self._refuse_for_sender(6, 240)
+        self.assertEqual(self._check()["refusals"].state, "problem")
+        self.assertEqual(len(self._activities()), 1, "it is a problem again")
+
+    def test_fault_changes(self):
+        """Test that other refusals which become the most frequent change the words, and warn nobody again."""
+        self._refuse_for_sender(12, 60)
+        self._check()
+        self._activities().action_done()
+        check = self._check()["refusals"]
+        since = check.since
+        self._refuse_for_sender(13, 120, status="5.7.1", reason="554 5.7.1 Client host blocked using zen.spamhaus.org")
+        self._check()
+        self.assertEqual((check.state, check.since), ("problem", since))
+        self.assertIn("do not trust", check.message)
+        self.assertFalse(self._activities())
 
     def test_compliance(self):
         """Test that SendGrid's actions against the account and other problems share one activity."""

@@ -8,6 +8,7 @@ from ..tools.events.refusal import (
     drop_cause,
     drop_fact,
     generalize,
+    is_for_administrators,
     is_recipients_rule,
     refusal_cause,
     refusal_class,
@@ -143,6 +144,43 @@ REPLIES = [
     ("unknown", "550", "550 Denied by the administrator's mood"),
     ("unknown", "5.0.0", "554 5.0.0 Transaction failed"),
     ("unknown", "", ""),
+    # These speak of the sender, in words that are otherwise said of the address.
+    (
+        "sender",
+        "550",
+        "550-Verification failed for <bounces+1@em.example.com>\r\n550-No Such User Here\r\n550 Sender verify failed",
+    ),
+    ("sender", "", "550-Verification failed for <bounces+1@em.example.com>\r\n550 No Such User Here"),
+    (
+        "sender",
+        "550",
+        "550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record",
+    ),
+    ("sender", "", "550 Too many invalid recipients"),
+    ("sender", "", "550 Too many bad users from your network"),
+    ("sender", "", "550 Rejected: too many unknown users from 149.72.1.2"),
+    ("sender", "", "550 High rate of non-existent mailboxes"),
+    ("sender", "", "554 IP 149.72.1.2 rejected: too many connections to unknown users"),
+    ("sender", "", "550 Sender's account is disabled"),
+    ("sender", "", "550 your account has been suspended for spamming"),
+    ("sender", "", "550 Your domain em.example.com does not exist, no such user"),
+    ("sender", "", "550 Your IP 149.72.1.2 has been banned, unknown user"),
+    ("sender", "", "550 invalid recipient because sender has been blocked"),
+    ("sender", "", "550 spf check failed, user not found"),
+    ("sender", "", "550 DKIM hardfail: unknown user"),
+    ("sender", "", "554 Client host [149.72.1.2] blocked; user not found in allow list"),
+    ("sender", "553", "553 sorry, your domain is in my badmailfrom list"),
+    ("sender", "", "553 no such user: you are in badmailfrom"),
+    ("sender", "", "550 Absenderadresse unbekannt"),
+    ("sender", "", "550 Adresse de l'expéditeur inconnue"),
+    # These speak of the address, in words that are otherwise said of the sender.
+    ("address", "", "550 Check your domain. The user is disabled"),
+    ("address", "", "550 Your message was not delivered: this account is disabled"),
+    ("address", "", "550-Callout verification failed:\r\n550 No such user here"),
+    ("address", "", "550 The sender is told that the user does not exist"),
+    ("address", "", "550 Nachricht an den Absender: Empfänger unbekannt"),
+    ("mailbox", "5.2.0", "550 5.2.0 STOREDRV.Deliver.Exception:QuotaExceededException"),
+    ("mailbox", "", "550 STOREDRV.Deliver.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded"),
     # Filters: Proofpoint, Mimecast, Barracuda, Cisco
     ("sender", "", "554 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1"),
     ("address", "5.1.1", "550 5.1.1 <ben@example.org>: Recipient address rejected: undeliverable address"),
@@ -217,7 +255,24 @@ RULES = [
     (False, "5.7.509", "550 5.7.509 Access denied, sending domain example.com does not pass DMARC verification"),
     (False, "5.7.26", "550 5.7.26 This mail is unauthenticated"),
     (False, "5.7.1", "550 5.7.1 block list (S3150)"),
+    (True, "5.7.1", "550 5.7.1 Rejected by recipient organization"),
+    (False, "5.7.1", "550 5.7.1 Email rejected by recipient's DMARC policy, SPF fail"),
+    (False, "5.7.1", "550 5.7.1 Message rejected by recipient's filter as spam"),
+    (False, "5.7.1", "550 5.7.1 TRANSPORT.RULES.RejectMessage; DMARC failed, rejected by organization policy"),
     (False, "", ""),
+]
+# These are the sender's, and no rules of the recipient: (whether his administrators can mend them, status, reason)
+FOR_ADMINISTRATORS = [
+    (False, "5.7.0", "552-5.7.0 This message was blocked because its content presents a potential security issue."),
+    (False, "", "552 5.7.0 its content presents\r\n552-5.7.0 a potential security issue. - gsmtp"),
+    (False, "5.7.1", "554 5.7.1 The file attachment type is not allowed"),
+    (False, "5.7.1", "554 5.7.1 Message contains a dangerous attachment"),
+    (False, "4.7.500", "451 4.7.500 Server busy. Please try again later from [149.72.1.2]. (S77719)"),
+    (True, "4.7.500", "451 4.7.500 Access denied, please try again later"),
+    (True, "5.7.1", "550 5.7.1 Message rejected as spam by content filter"),
+    (True, "5.7.26", "550-5.7.26 Your email has been blocked because the sender is unauthenticated."),
+    (True, "5.7.1", "550 5.7.1 Email rejected by recipient's DMARC policy, SPF fail"),
+    (True, "5.7.1", "550 5.7.1 DMARC failed; message with attachment refused"),
 ]
 
 
@@ -324,6 +379,17 @@ class TestRefusal(BaseCase):
                 self.assertEqual(is_recipients_rule(reason, status), expected)
                 if reason or status:
                     self.assertEqual(refusal_cause(reason, status, "bounce"), "sender")
+
+    def test_for_administrators(self):
+        """Test which refusals for the sender concern his administrators."""
+        for expected, status, reason in FOR_ADMINISTRATORS:
+            with self.subTest(reason=reason, status=status):
+                self.assertEqual(refusal_cause(reason, status, "bounce"), "sender")
+                self.assertFalse(is_recipients_rule(reason, status))
+                self.assertEqual(is_for_administrators(reason, status), expected)
+        for is_rule, status, reason in RULES:
+            with self.subTest(reason=reason, status=status):
+                self.assertEqual(is_for_administrators(reason, status), not is_rule)
 
     def test_counted_words(self):
         """Test that what is particular to one message is left out of its words, so that they can be counted."""

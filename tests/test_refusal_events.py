@@ -1,13 +1,10 @@
 import itertools
 from datetime import timedelta
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from odoo.tests import tagged
 
 from .common import SendgridCase
-from .properties import in_database
+from .properties import given, in_database, st
 from .simulator import async_bounce
 
 QUOTA = {"type": "bounce", "status": "5.2.2", "reason": "552 5.2.2 over quota", "bounce_classification": None}

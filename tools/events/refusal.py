@@ -107,15 +107,25 @@ RATE = re.compile(r"receiving (?:e?mail|messages)\b.{0,30}\b(?:rate|quickly|fast
 # 5.7.135").
 NOT_AUTHENTICATED = re.compile(r"not ?authenticated|authentication required|resolver\.rst|public ?folder")
 
-# What servers say without a telling code, in the order of asking: the first that fits tells. Accents are removed from
-# the text beforehand, and a damaged letter is matched by ``\S?``. Who "does not exist" may also be the sender, or only
-# for the moment, so that these words must not stand between.
+# Servers say these words where no code tells the cause. They are asked in this order, and the first that fits tells.
+# Accents are removed from the text beforehand, and a damaged letter is matched by ``\S?``. It may also be the sender
+# who "does not exist", or it may be so only for the moment, so that such words must not stand between.
 _WHO = r"(?:users?|recipients?|mailbox(?:es)?|mail ?box|accounts?|addressee|customer|person|alias)"
 _UP_TO = r"(?:(?!sender|\bfrom\b|temporar|connection|\bspf\b|dmarc|polic).){0,70}?"
 _GONE = (
     r"\b(?:unknown|not found|not known|n[o']t exist\w*|not exists?|not a valid|not valid|invalid|disabled|inactive|"
     r"closed|deleted|suspended|deactivated|discontinued|terminated|no longer)\b"
 )
+# A server may say so of the sender's own account, domain or server too. "Check your domain. User disabled" speaks of
+# the address, so that the end of a sentence and whoever receives must not stand between.
+_ITS_OWN = (
+    r"\b(?:senders?(?:'s?)?|sending|your) (?:e-?mail |mail |own )?(?:accounts?|ips?|ip address(?:es)?|domains?|hosts?|"
+    r"servers?|networks?)\b"
+)
+_UP_TO_OWN = r"(?:(?!\. |;|\busers?\b|recipient|mail ?box).){0,60}?"
+_SHUT_OUT = r"\b(?:suspended|disabled|deactivated|inactive|terminated|locked|block\w*|blacklisted|banned|barred)\b"
+_NO_ONE = r"(?:unknown|invalid|bad|non-?existent|nonexisting|not existing|inactive) (?:local )?"
+_ANYBODY = r"(?:recipients?|users?|rcpts?|mail ?box(?:es)?|address(?:es)?|accounts?)\b"
 WORDS = (
     # SendGrid itself failed to find or reach the server. It files this under "blocked", and tries at the next mail.
     (
@@ -136,12 +146,34 @@ WORDS = (
             r"quota of the sender",
         ),
     ),
+    # These speak of the sender, though they say "user", "account" or "mailbox" too.
+    (
+        "sender",
+        (
+            r"sender verif",
+            r"\bverification failed for <",
+            r"invalid dns (?:mx|a|aaaa)\b",
+            rf"(?:too many|too much|excessive|(?:high|large) (?:number|rate|percentage|amount) of)\b.{{0,30}}?\b"
+            rf"{_NO_ONE}{_ANYBODY}",
+            rf"(?:connections?|messages|e?mails?|attempts) to {_NO_ONE}{_ANYBODY}",
+            rf"{_ITS_OWN}{_UP_TO_OWN}(?:{_SHUT_OUT}|n[o']t exist)",
+            rf"\bsenders?\b.{{0,40}}\b(?:is|was|has been|been) (?:\w+ )?{_SHUT_OUT}",
+            r"\bbadmailfrom",
+            r"\bclient host\b.{0,80}\b(?:block\w*|rejected|refused|denied|listed)\b",
+            r"\b(?:spf|dkim|dmarc) (?:check|validation|verification|authentication|record|policy)\b",
+            r"\b(?:spf|dkim|dmarc)\b.{0,30}\b(?:soft|hard)?fail",
+            r"(?:absender|expediteur|remitente|mittente)(?:(?!empf|benutzer|destinat|utilisateur|usuario|utente).){0,40}?"
+            r"(?:unbekannt|ung\S{0,2}ltig|existiert nicht|nicht gefunden|gesperrt|abgelehnt|inconnu|inexistant|"
+            r"n.existe|desconocid|no existe|sconosciut|inesistente|non esiste)",
+        ),
+    ),
     (
         "mailbox",
         (
             r"over ?quota",
             r"quota\b.{0,30}\b(?:exceed\w*|full|reached|overdrawn)",
             r"exceed\w*\b.{0,40}\b(?:quota|storage)",
+            r"quota ?exceeded",
             r"(?:mail ?box|inbox|account|user|recipient)\b.{0,60}\b(?:is|was|has been|almost|storage)? ?\bfull\b",
             r"(?:full|overfull) (?:mail ?box|inbox)",
             r"mailboxfull",
@@ -181,7 +213,7 @@ WORDS = (
             r"8bit",
         ),
     ),
-    # Of users, mailboxes and accounts, which the sender has none of here.
+    # These speak of users, mailboxes and accounts, and the sender has none of these here.
     (
         "address",
         (
@@ -202,7 +234,7 @@ WORDS = (
             r"recipient address(?:es)? rejected: (?:access denied|user|unknown|undeliverable|no such|not found)",
         ),
     ),
-    # The same in German, French, Spanish, Italian, Portuguese, Dutch and Polish.
+    # These say the same in German, French, Spanish, Italian, Portuguese, Dutch and Polish.
     (
         "address",
         (
@@ -316,7 +348,7 @@ WORDS = (
             r"pozniej",
         ),
     ),
-    # What could also have been said of the sender, or for the moment.
+    # These could also have been said of the sender, or for the moment, so that they are asked last.
     (
         "address",
         (
@@ -370,11 +402,20 @@ RULE_WORDS = re.compile(
     r"resolver\.rst|transport\.rules|\bgcdp\b|sendernotauthenticated|not ?authenticated (?:for|by)|"
     r"not (?:on|in) (?:the |its |their )?(?:allowed|approved|accepted)|allowed-senders|"
     r"(?:internal|authenticated|authori[sz]ed|approved) senders|only (?:accepts?|receives?|takes?)\b.{0,40}\bfrom|"
-    r"(?:members?|subscribers?) only|only (?:members|subscribers)|rejected by recipient|customer block list|"
+    r"(?:members?|subscribers?) only|only (?:members|subscribers)|customer block list|"
+    r"rejected by (?:the )?recipient(?:'?s)? (?:organi[sz]ation|rules?)|"
     r"not (?:allowed|authori[sz]ed|permitted) to (?:send|post|write)\b.{0,40}\b(?:group|list|recipient|mailbox|user|"
     r"address)|gr[ea]y-? ?list"
 )
-# What the sender can do about a refusal differs: the first fault whose words fit counts, else it is the reputation.
+# A refusal with these words is the sender's to mend, though the recipient's rules ("DMARC policy") may have ordered it.
+OUR_AUTHENTICATION = re.compile(r"\b(?:spf|dkim|dmarc|domainkeys)\b|sender policy framework")
+# These refusals end with the one message, which has an attachment that is not wanted, or with the moment. Google: 552
+# 5.7.0 "its content presents a potential security issue". Microsoft: 451 4.7.500 "Server busy".
+PASSING = re.compile(
+    r"potential security (?:issue|risk|threat)|\battachments?\b|\bfile (?:type|extension|name)s?\b|"
+    r"(?:server|system|service)\b.{0,20}\b(?:busy|overloaded)\b"
+)
+# The sender can do something else about each fault: the first fault whose words fit counts, else it is the reputation.
 FAULTS = (
     ("header", re.compile(r"\Ainvalid smtpapi")),
     ("quota", re.compile(r"\Arecipient list over|submission quota|sending (?:limit|quota)")),
@@ -387,7 +428,7 @@ FAULTS = (
     ),
     ("content", re.compile(r"content|\bspam\b|virus|malware|phish|unsolicited|\burls?\b|\blinks?\b")),
 )
-# What differs between replies that say the same: addresses, numbers, names of sessions and servers.
+# Replies that say the same differ in addresses, numbers, names of sessions and servers. These are left out.
 KEPT = re.compile(r"(?:[45]\d\d-?)?(?:[45]\.\d{1,3}\.\d{1,3})?")
 PARTICULAR = re.compile(r"\S*@\S*|https?://\S*|\S*\d\S*\d\S*")
 # Microsoft reserves these details of subject 7 for the rules of an organization (mail flow rules).
@@ -511,6 +552,8 @@ def refusal_class(reason: str = "", smtp_status: str = "") -> str:
 def is_recipients_rule(reason: str = "", smtp_status: str = "") -> bool:
     """Tell whether a refusal for the `sender` comes from the recipient's own rules, such as "only internal senders"."""
     text = _clean(reason)
+    if OUR_AUTHENTICATION.search(text):
+        return False
     codes = list(_codes(smtp_status, reason))
     if any(code.detail in RULE_CODES for code in codes):
         return True
@@ -521,10 +564,22 @@ def is_recipients_rule(reason: str = "", smtp_status: str = "") -> bool:
     return bool(RULE_WORDS.search(text))
 
 
+def is_for_administrators(reason: str = "", smtp_status: str = "") -> bool:
+    """Tell whether the sender's administrators can do something about a refusal for the `sender`.
+
+    They cannot change the recipient's own rules. A refused attachment concerns whoever wrote that message, and a busy
+    server takes the next one.
+    """
+    text = _clean(reason)
+    if OUR_AUTHENTICATION.search(text):
+        return True
+    return not PASSING.search(text) and not is_recipients_rule(reason, smtp_status)
+
+
 def sender_fault(reason: str = "", smtp_status: str = "") -> str:
-    """Tell what a refusal for the `sender` is about: ``authentication``, ``content``, ``quota``, ``header`` of the "
-    "mail,
-    or ``reputation``.
+    """Tell what a refusal for the `sender` is about, so that the administrators know what to do.
+
+    :return: ``authentication``, ``content``, ``quota``, ``header`` (X-SMTPAPI) or ``reputation``
     """
     text = _clean(f"{reason or ''} {smtp_status or ''}")
     return next((fault for fault, words in FAULTS if words.search(text)), "reputation")
@@ -550,8 +605,10 @@ def _codes(*texts: str) -> Iterator[Code]:
 
 
 def _cause_of_code(code: Code, reason: str) -> str:
-    """Return the cause that a code tells, ``""`` if it tells none. Some codes have two meanings, told apart by "
-    "words."""
+    """Return the cause that a code tells, ``""`` if it tells none.
+
+    Some codes have two meanings, which the server's words tell apart.
+    """
     subject = code.detail.partition(".")[0]
     if subject in SILENT_SUBJECTS:
         return ""
