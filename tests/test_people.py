@@ -229,6 +229,35 @@ class TestRefused(PeopleCase):
             [step["status"] for step in email.journey], ["sent", "delivered", "opened", "clicked", "bounced"]
         )
 
+    def test_report_of_the_delivery_lost(self):
+        """Test that a reader stays one though nobody reported the delivery, and something bounced long after or before.
+
+        What came while the mail was known to be on the way stays a scanner's.
+        """
+        day = 86400
+        scanned = (4, "open", {"ip": "198.51.100.9", "useragent": CHROME})
+        read = (day, "open", {"ip": "203.0.113.7", "useragent": MAC})
+        clicked = (day + 20, "click", self.click(agent=MAC))
+        left = (day + 40, "unsubscribe", {"ip": "203.0.113.7", "useragent": MAC})
+        soon = (600, "open", {"ip": "203.0.113.7", "useragent": MAC})
+        for name, told, machines in (
+            ("bounced later", [(0, "processed"), read, clicked, left, (3 * day, "bounce")], 0),
+            ("put off, bounced later", [(0, "processed"), (5, "deferred"), scanned, read, (3 * day, "bounce")], 1),
+            ("read while it is put off", [(0, "processed"), soon, (900, "deferred"), (3 * day, "bounce")], 1),
+            ("blocked before", [(0, "processed"), scanned, (5, "blocked"), soon], 1),
+            ("blocked and bounced", [(5, "blocked"), read, clicked, left, (3 * day, "bounce")], 0),
+            ("dropped before", [(5, "dropped"), read, clicked], 0),
+        ):
+            for order in (told, told[::-1]):
+                with self.subTest(name, order=[seconds for seconds, *_rest in order]):
+                    email = self.tell(*order)
+                    verdicts = self.verdicts(email, "open", "click", "unsubscribe")
+                    people = len([kind for _seconds, kind, *_fields in told if kind in ("open", "click", "unsubscribe")])
+                    expected = [("machine", "refused")] * machines + [("human", "")] * (people - machines)
+                    self.assertEqual(verdicts, expected)
+                    self.assertEqual(email.machine_open_count, machines)
+                    self.assertFalse(email.is_unsubscribed_by_machine)
+
     def test_delivery_unknown(self):
         """Test that without any word on the delivery, opens and clicks count."""
         email = self.tell((600, "open"), (620, "click", self.click()))

@@ -75,8 +75,8 @@ class History:
     def __init__(self, events: list[Any]) -> None:
         self.opens, self.clicks, self.wishes = [], [], []
         self.deferrals = []
-        # When it was last refused, by the receiving server and by SendGrid, which did not try then.
-        self.last_bounce = self.last_drop = -math.inf
+        # When it was refused: by the receiving server, and by that or SendGrid, which did not try then.
+        self.bounces, self.refusals = [], []
         self.delivered = processed = None
         for e in events:
             name = e.event
@@ -93,13 +93,16 @@ class History:
             elif name == "deferred":
                 self.deferrals.append(e.timestamp)
             elif name == "dropped":
-                self.last_drop = e.timestamp
+                self.refusals.append(e.timestamp)
             elif name == "bounce" and e.bounce_type != EXPIRED:
                 # Our own "not within 72 hours" is a guess, which any interaction disproves.
-                self.last_bounce = e.timestamp
+                self.bounces.append(e.timestamp)
+                self.refusals.append(e.timestamp)
         # The delivered event can be lost or late: then the mail arrived about when SendGrid took it. If that was not
         # reported either, nobody knows.
         self.arrival = processed if self.delivered is None else self.delivered
+        # When it is last known to have been with SendGrid still.
+        self.last_underway = max((*self.deferrals[-1:], -math.inf if processed is None else processed))
         self.open_times = {e.timestamp for e in self.opens}
         self.wish_times = {e.timestamp for e in self.wishes}
         self.links_by_time = {}
