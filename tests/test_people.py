@@ -7,6 +7,7 @@ from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
+from .sandbox_case import API_KEY
 from .simulator import BROWSER
 from .test_suppression import AgreementCase
 
@@ -252,7 +253,9 @@ class TestRefused(PeopleCase):
                 with self.subTest(name, order=[seconds for seconds, *_rest in order]):
                     email = self.tell(*order)
                     verdicts = self.verdicts(email, "open", "click", "unsubscribe")
-                    people = len([kind for _seconds, kind, *_fields in told if kind in ("open", "click", "unsubscribe")])
+                    people = len(
+                        [kind for _seconds, kind, *_fields in told if kind in ("open", "click", "unsubscribe")]
+                    )
                     expected = [("machine", "refused")] * machines + [("human", "")] * (people - machines)
                     self.assertEqual(verdicts, expected)
                     self.assertEqual(email.machine_open_count, machines)
@@ -391,6 +394,54 @@ class TestUnsubscribedByMachine(PeopleCase):
         person = self.tell((2, "delivered"), (HOUR, "open"), (HOUR + 30, "unsubscribe"))
         with self.assertRaises(UserError):
             person.action_take_back_unsubscription()
+
+    def test_put_on_the_blacklist_by_somebody(self):
+        """Test that what somebody put on the blacklist stays there, whether before or after the scanner came."""
+        for is_before in (True, False):
+            with self.subTest(is_before=is_before):
+                if is_before:
+                    self.Blacklist._add("ada@example.org")
+                email = self.tell(*self.scan())
+                if not is_before:
+                    self.Blacklist._remove("ada@example.org")
+                    self.Blacklist._add("ada@example.org")
+                action = email.action_take_back_unsubscription()
+                self.assertTrue(self.is_blacklisted("ada@example.org"))
+                self.assertIn("stays on the blacklist", action["params"]["message"])
+                self.assertEqual(self.entry("unsubscribes", "ada@example.org").state, "clearing")
+                self.account.api_key = False
+                self.assertFalse(email.can_take_back_unsubscription)
+                self.account.api_key = API_KEY
+                self.Blacklist.with_context(active_test=False).search([("email", "=", "ada@example.org")]).unlink()
+                self.Suppression.search([]).unlink()
+                self.env["sendgrid.address"].search([]).unlink()
+
+    def test_wish_known_from_lists(self):
+        """Test that it is not taken back if SendGrid's lists tell of a complaint or of another unsubscription."""
+        self.account.group_unsubscribe_action = "blacklist"
+        day = 24 * HOUR
+        for name, ago, kind, group in (
+            ("spam_reports", HOUR, "unsubscribe", 0),
+            ("spam_reports", 90 * day, "unsubscribe", 0),
+            ("unsubscribes", HOUR, "unsubscribe", 0),
+            ("unsubscribes", HOUR, "group_unsubscribe", 0),
+            ("groups", HOUR, "unsubscribe", 7),
+            ("groups", HOUR, "group_unsubscribe", 7),
+            ("groups", HOUR, "group_unsubscribe", 1042),
+        ):
+            with self.subTest(name, ago=ago, kind=kind, group=group):
+                self.sandbox("POST", "/sandbox/reset")
+                self.Blacklist.with_context(active_test=False).search([("email", "=", "ada@example.org")]).unlink()
+                self.Suppression.search([]).unlink()
+                self.Email.search([]).unlink()
+                self.env["sendgrid.address"].search([]).unlink()
+                email = self.tell(*((seconds - day, *told) for seconds, *told in self.scan(kind)))
+                self.assertTrue(email.is_unsubscribed_by_machine)
+                self.enlist(name, "ada@example.org", ago=ago, **({"group_id": group} if group else {}))
+                self.sync(is_whole=True)
+                with self.assertRaisesRegex(UserError, "stays on the blacklist"):
+                    email.action_take_back_unsubscription()
+                self.assertTrue(self.is_blacklisted("ada@example.org"))
 
     def test_without_api_key(self):
         """Test that without an API key it is taken back in Odoo, and the user is told what is left to do."""
