@@ -91,6 +91,8 @@ class SendgridEmail(models.Model):
         lists = {
             ("groups", event.asm_group_id) if event.event == "group_unsubscribe" else ("unsubscribes", 0)
             for event in wishes
+            # SendGrid clears a group by its number only.
+            if event.event != "group_unsubscribe" or event.asm_group_id
         }
         known = self.env["sendgrid.suppression"].search(
             [("account_id", "=", self.account_id.id), ("email", "=", self.recipient)]
@@ -129,14 +131,15 @@ class SendgridEmail(models.Model):
         for model in ("res.partner", "crm.lead"):
             records = self.env[model].sudo()._get_by_addresses([email.recipient]).filtered("active")
             records._message_log_batch(bodies={record.id: message for record in records})
-        email._clear_unsubscription()
+        entries = email._clear_unsubscription()
         self.invalidate_recordset(["can_take_back_unsubscription"])
         email._notify_changed()
-        words = [
-            self.env._("SendGrid is being asked. What comes of it will be in the contact's chatter.")
-            if email.account_id.api_key
-            else self.env._("The account has no API key: please take the address off SendGrid's list there.")
-        ]
+        if not email.account_id.api_key:
+            words = [self.env._("The account has no API key: please take the address off SendGrid's list there.")]
+        elif entries:
+            words = [self.env._("SendGrid is being asked. What comes of it will be in the contact's chatter.")]
+        else:
+            words = [self.env._("SendGrid is not asked: no list is known from which the address is to be taken off.")]
         if self.env["mail.blacklist"].sudo().search_count([("email", "=", email.recipient)], limit=1):
             words.append(self.env._("The address stays on the blacklist, because somebody put it there himself."))
         return {
@@ -179,17 +182,12 @@ class SendgridEmail(models.Model):
         return any(to_seconds(entry.created) > decided for entry in complaints)
 
     def _clear_unsubscription(self):
-        """Have SendGrid take the address off the lists on which the e-mail's unsubscriptions put it."""
+        """Have SendGrid take the address off the lists on which the e-mail's unsubscriptions put it.
+
+        :return: the `sendgrid.suppression` records of which SendGrid is being asked
+        """
         Suppression = entries = self.env["sendgrid.suppression"]
         for (name, group_id), entry in self._get_lists_to_clear().items():
-            entries += entry or Suppression.create(
-                {
-                    "account_id": self.account_id.id,
-                    "list": name,
-                    "group_id": group_id,
-                    "email": self.recipient,
-                    "created": fields.Datetime.now(),
-                    "outcome": "known",
-                }
-            )
+            entries += entry or Suppression._get_entry(self.account_id, name, self.recipient, group_id)
         entries._clear_later()
+        return entries

@@ -443,6 +443,40 @@ class TestUnsubscribedByMachine(PeopleCase):
                     email.action_take_back_unsubscription()
                 self.assertTrue(self.is_blacklisted("ada@example.org"))
 
+    def test_group_without_number(self):
+        """Test that of a group whose number SendGrid did not tell, it is not asked: it could not tell which one."""
+        self.account.group_unsubscribe_action = "blacklist"
+        email = self.tell(*self.scan()[:-1], (5, "group_unsubscribe", {**self.scan()[-1][2], "asm_group_id": None}))
+        self.assertTrue(email.can_take_back_unsubscription)
+        action = email.action_take_back_unsubscription()
+        self.assertIn("SendGrid is not asked", action["params"]["message"])
+        self.assertFalse(self.is_blacklisted("ada@example.org"))
+        self.assertFalse(self.Suppression.search([]))
+        self.assertFalse(email.can_take_back_unsubscription)
+
+    def test_told_to_all_contacts(self):
+        """Test that every contact with the address is told, also where it is the second one."""
+        second = self.env["res.partner"].create({"name": "Two", "email": "two@example.org, ada@example.org"})
+        email = self.tell(*self.scan())
+        email.action_take_back_unsubscription()
+        for partner in self.contact | second:
+            self.assertIn("took back", str(partner.message_ids.mapped("body")))
+
+    def test_listed_meanwhile(self):
+        """Test that a comparison that stores the same entry just then does no harm: that entry is cleared."""
+        email = self.tell(*self.scan("group_unsubscribe"))
+        get_lists = type(email)._get_lists_to_clear
+
+        def compare_then(records):
+            lists = get_lists(records)
+            self.enlist("groups", "ada@example.org", group_id=1042)
+            self.sync(is_whole=True)
+            return lists
+
+        self.patch(type(email), "_get_lists_to_clear", compare_then)
+        email.action_take_back_unsubscription()
+        self.assertEqual(self.entry("groups", "ada@example.org").state, "clearing")
+
     def test_without_api_key(self):
         """Test that without an API key it is taken back in Odoo, and the user is told what is left to do."""
         email = self.tell(*self.scan())
