@@ -6,7 +6,9 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..tools.events.engagement_rules import WISHES
+from ..tools.events.event import TIME_TOLERANCE
 from ..tools.events.fold import fold
+from ..tools.times import to_seconds
 
 
 class SendgridEmail(models.Model):
@@ -71,7 +73,12 @@ class SendgridEmail(models.Model):
             email.can_take_back_unsubscription = bool(email._get_blacklisted_entry() or email._get_lists_to_clear())
 
     def _get_blacklisted_entry(self):
-        return self.env["mail.blacklist"].search([("email", "=", self.recipient)])
+        """Return the address's entry of the blacklist if SendGrid's words put it there, and not somebody himself."""
+        entry = self.env["mail.blacklist"].search([("email", "=", self.recipient)])
+        return entry if self._get_address().is_blacklisted_by_words else entry.browse()
+
+    def _get_address(self):
+        return self.env["sendgrid.address"].search([("email", "=", self.recipient)])
 
     def _get_lists_to_clear(self):
         """Return the lists of SendGrid on which the e-mail's unsubscriptions put the address, and nobody cleared it.
@@ -84,6 +91,8 @@ class SendgridEmail(models.Model):
         lists = {
             ("groups", event.asm_group_id) if event.event == "group_unsubscribe" else ("unsubscribes", 0)
             for event in wishes
+            # SendGrid clears a group by its number only.
+            if event.event != "group_unsubscribe" or event.asm_group_id
         }
         known = self.env["sendgrid.suppression"].search(
             [("account_id", "=", self.account_id.id), ("email", "=", self.recipient)]
@@ -107,8 +116,8 @@ class SendgridEmail(models.Model):
         if email._has_wish_elsewhere():
             raise UserError(
                 self.env._(
-                    "The address %s has also unsubscribed or complained through another e-mail. So it stays on the "
-                    "blacklist: whoever knows better can take it off there.",
+                    "The address %s has also unsubscribed or complained in another way. So it stays on the blacklist: "
+                    "whoever knows better can take it off there.",
                     email.recipient,
                 )
             )
@@ -119,40 +128,66 @@ class SendgridEmail(models.Model):
         )
         if email._get_blacklisted_entry():
             self.env["mail.blacklist"]._remove(email.recipient)._message_log(body=message)
-        partners = self.env["res.partner"].sudo().search([("email_normalized", "=", email.recipient)])
-        partners._message_log_batch(bodies={partner.id: message for partner in partners})
-        email._clear_unsubscription()
+        for model in ("res.partner", "crm.lead"):
+            records = self.env[model].sudo()._get_by_addresses([email.recipient]).filtered("active")
+            records._message_log_batch(bodies={record.id: message for record in records})
+        entries = email._clear_unsubscription()
         self.invalidate_recordset(["can_take_back_unsubscription"])
         email._notify_changed()
+        if not email.account_id.api_key:
+            words = [self.env._("The account has no API key: please take the address off SendGrid's list there.")]
+        elif entries:
+            words = [self.env._("SendGrid is being asked. What comes of it will be in the contact's chatter.")]
+        else:
+            words = [self.env._("SendGrid is not asked: no list is known from which the address is to be taken off.")]
+        if self.env["mail.blacklist"].sudo().search_count([("email", "=", email.recipient)], limit=1):
+            words.append(self.env._("The address stays on the blacklist, because somebody put it there himself."))
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
                 "type": "info",
-                "message": self.env._("SendGrid is being asked. What comes of it will be in the contact's chatter.")
-                if email.account_id.api_key
-                else self.env._("The account has no API key: please take the address off SendGrid's list there."),
+                "message": " ".join(words),
                 "next": {"type": "ir.actions.client", "tag": "soft_reload"},
             },
         }
 
     def _has_wish_elsewhere(self):
-        """Tell whether the recipient complained, or unsubscribed through another e-mail as a person."""
+        """Tell whether the recipient complained, or unsubscribed otherwise than by a machine, as far as is known.
+
+        SendGrid's lists may know more than the documents: a form of its own, another system that uses the account.
+        """
         others = self.search([("recipient", "=", self.recipient), ("status", "in", ("unsubscribed", "spam"))])
-        return any(other.status == "spam" or not other.is_unsubscribed_by_machine for other in others)
+        if any(other.status == "spam" or not other.is_unsubscribed_by_machine for other in others):
+            return True
+        address = self._get_address()
+        decided = to_seconds(address.wanted_date) if address.wanted_date else -1
+        wishes = {}
+        for event in (others | self).event_ids.filtered(lambda event: event.event in WISHES):
+            is_group = event.event == "group_unsubscribe"
+            name = address._name_group(event.account_id, event.asm_group_id) if is_group else "all"
+            wishes[name] = max(wishes.get(name, 0), to_seconds(event.timestamp))
+
+        def is_elsewhere(name, moment):
+            # A list says about when the machine unsubscribed, not to the second.
+            return moment > decided and (name not in wishes or moment > wishes[name] + TIME_TOLERANCE)
+
+        if address.wish_date and is_elsewhere("all", to_seconds(address.wish_date)):
+            return True
+        if any(is_out and is_elsewhere(group, moment) for group, (moment, is_out) in (address.groups or {}).items()):
+            return True
+        complaints = self.env["sendgrid.suppression"].search(
+            [("email", "=", self.recipient), ("list", "=", "spam_reports"), ("state", "!=", "cleared")]
+        )
+        return any(to_seconds(entry.created) > decided for entry in complaints)
 
     def _clear_unsubscription(self):
-        """Have SendGrid take the address off the lists on which the e-mail's unsubscriptions put it."""
+        """Have SendGrid take the address off the lists on which the e-mail's unsubscriptions put it.
+
+        :return: the `sendgrid.suppression` records of which SendGrid is being asked
+        """
         Suppression = entries = self.env["sendgrid.suppression"]
         for (name, group_id), entry in self._get_lists_to_clear().items():
-            entries += entry or Suppression.create(
-                {
-                    "account_id": self.account_id.id,
-                    "list": name,
-                    "group_id": group_id,
-                    "email": self.recipient,
-                    "created": fields.Datetime.now(),
-                    "outcome": "known",
-                }
-            )
+            entries += entry or Suppression._get_entry(self.account_id, name, self.recipient, group_id)
         entries._clear_later()
+        return entries

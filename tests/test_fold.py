@@ -51,7 +51,7 @@ def event(name, minutes=0, **fields):
         name, fields = "open", {"sg_machine_open": True, **fields}
     if name in ("open", "click"):
         fields = {"user_agent": BROWSER, "ip": "203.0.113.7", **fields}
-    return Event(event=name, timestamp=NOW + 60 * minutes, recipient="ada@example.org", **fields)
+    return Event(event=name, timestamp=NOW + round(60 * minutes), recipient="ada@example.org", **fields)
 
 
 @tagged("post_install", "-at_install")
@@ -256,6 +256,29 @@ class TestFold(BaseCase):
         ):
             with self.subTest(name):
                 self.assertFolds(history, **expected)
+
+    def test_unsubscription_beside_a_check(self):
+        """Test that a gateway's check of links does not make a reader's own unsubscription a machine's.
+
+        A scanner's that comes with its clicks stays one: from its address, with its program, or if nobody had read.
+        """
+        second = 1 / 60
+        delivered, opened = event("delivered"), event("open", 60)
+        checked = event("click", 62, user_agent="Mimecast", ip="198.51.100.9", url="https://a")
+        other = BROWSER + " Edg/1"
+        for name, history, wish, by_machine in (
+            ("reader's", [opened], {"user_agent": BROWSER, "ip": "203.0.113.7"}, False),
+            ("reader's, without details", [opened], {}, False),
+            ("not read before", [], {"user_agent": BROWSER, "ip": "203.0.113.7"}, True),
+            ("read only later", [event("open", 90)], {}, True),
+            ("the gateway's address", [opened], {"user_agent": other, "ip": "198.51.100.9"}, True),
+            ("the gateway's program", [opened], {"user_agent": "Mimecast", "ip": "198.51.100.77"}, True),
+        ):
+            for seconds in (8, -8):
+                with self.subTest(name, seconds=seconds):
+                    wished = event("unsubscribe", 62 + seconds * second, **wish)
+                    told = [delivered, checked, wished, *history]
+                    self.assertFolds(told, status="unsubscribed", is_unsubscribed_by_machine=by_machine)
 
     def test_groups(self):
         """Test that of leaving and coming back the later one wins, for each group by itself."""

@@ -7,6 +7,7 @@ from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
+from .sandbox_case import API_KEY
 from .simulator import BROWSER
 from .test_suppression import AgreementCase
 
@@ -229,6 +230,37 @@ class TestRefused(PeopleCase):
             [step["status"] for step in email.journey], ["sent", "delivered", "opened", "clicked", "bounced"]
         )
 
+    def test_report_of_the_delivery_lost(self):
+        """Test that a reader stays one though nobody reported the delivery, and something bounced long after or before.
+
+        What came while the mail was known to be on the way stays a scanner's.
+        """
+        day = 86400
+        scanned = (4, "open", {"ip": "198.51.100.9", "useragent": CHROME})
+        read = (day, "open", {"ip": "203.0.113.7", "useragent": MAC})
+        clicked = (day + 20, "click", self.click(agent=MAC))
+        left = (day + 40, "unsubscribe", {"ip": "203.0.113.7", "useragent": MAC})
+        soon = (600, "open", {"ip": "203.0.113.7", "useragent": MAC})
+        for name, told, machines in (
+            ("bounced later", [(0, "processed"), read, clicked, left, (3 * day, "bounce")], 0),
+            ("put off, bounced later", [(0, "processed"), (5, "deferred"), scanned, read, (3 * day, "bounce")], 1),
+            ("read while it is put off", [(0, "processed"), soon, (900, "deferred"), (3 * day, "bounce")], 1),
+            ("blocked before", [(0, "processed"), scanned, (5, "blocked"), soon], 1),
+            ("blocked and bounced", [(5, "blocked"), read, clicked, left, (3 * day, "bounce")], 0),
+            ("dropped before", [(5, "dropped"), read, clicked], 0),
+        ):
+            for order in (told, told[::-1]):
+                with self.subTest(name, order=[seconds for seconds, *_rest in order]):
+                    email = self.tell(*order)
+                    verdicts = self.verdicts(email, "open", "click", "unsubscribe")
+                    people = len(
+                        [kind for _seconds, kind, *_fields in told if kind in ("open", "click", "unsubscribe")]
+                    )
+                    expected = [("machine", "refused")] * machines + [("human", "")] * (people - machines)
+                    self.assertEqual(verdicts, expected)
+                    self.assertEqual(email.machine_open_count, machines)
+                    self.assertFalse(email.is_unsubscribed_by_machine)
+
     def test_delivery_unknown(self):
         """Test that without any word on the delivery, opens and clicks count."""
         email = self.tell((600, "open"), (620, "click", self.click()))
@@ -362,6 +394,88 @@ class TestUnsubscribedByMachine(PeopleCase):
         person = self.tell((2, "delivered"), (HOUR, "open"), (HOUR + 30, "unsubscribe"))
         with self.assertRaises(UserError):
             person.action_take_back_unsubscription()
+
+    def test_put_on_the_blacklist_by_somebody(self):
+        """Test that what somebody put on the blacklist stays there, whether before or after the scanner came."""
+        for is_before in (True, False):
+            with self.subTest(is_before=is_before):
+                if is_before:
+                    self.Blacklist._add("ada@example.org")
+                email = self.tell(*self.scan())
+                if not is_before:
+                    self.Blacklist._remove("ada@example.org")
+                    self.Blacklist._add("ada@example.org")
+                action = email.action_take_back_unsubscription()
+                self.assertTrue(self.is_blacklisted("ada@example.org"))
+                self.assertIn("stays on the blacklist", action["params"]["message"])
+                self.assertEqual(self.entry("unsubscribes", "ada@example.org").state, "clearing")
+                self.account.api_key = False
+                self.assertFalse(email.can_take_back_unsubscription)
+                self.account.api_key = API_KEY
+                self.Blacklist.with_context(active_test=False).search([("email", "=", "ada@example.org")]).unlink()
+                self.Suppression.search([]).unlink()
+                self.env["sendgrid.address"].search([]).unlink()
+
+    def test_wish_known_from_lists(self):
+        """Test that it is not taken back if SendGrid's lists tell of a complaint or of another unsubscription."""
+        self.account.group_unsubscribe_action = "blacklist"
+        day = 24 * HOUR
+        for name, ago, kind, group in (
+            ("spam_reports", HOUR, "unsubscribe", 0),
+            ("spam_reports", 90 * day, "unsubscribe", 0),
+            ("unsubscribes", HOUR, "unsubscribe", 0),
+            ("unsubscribes", HOUR, "group_unsubscribe", 0),
+            ("groups", HOUR, "unsubscribe", 7),
+            ("groups", HOUR, "group_unsubscribe", 7),
+            ("groups", HOUR, "group_unsubscribe", 1042),
+        ):
+            with self.subTest(name, ago=ago, kind=kind, group=group):
+                self.sandbox("POST", "/sandbox/reset")
+                self.Blacklist.with_context(active_test=False).search([("email", "=", "ada@example.org")]).unlink()
+                self.Suppression.search([]).unlink()
+                self.Email.search([]).unlink()
+                self.env["sendgrid.address"].search([]).unlink()
+                email = self.tell(*((seconds - day, *told) for seconds, *told in self.scan(kind)))
+                self.assertTrue(email.is_unsubscribed_by_machine)
+                self.enlist(name, "ada@example.org", ago=ago, **({"group_id": group} if group else {}))
+                self.sync(is_whole=True)
+                with self.assertRaisesRegex(UserError, "stays on the blacklist"):
+                    email.action_take_back_unsubscription()
+                self.assertTrue(self.is_blacklisted("ada@example.org"))
+
+    def test_group_without_number(self):
+        """Test that of a group whose number SendGrid did not tell, it is not asked: it could not tell which one."""
+        self.account.group_unsubscribe_action = "blacklist"
+        email = self.tell(*self.scan()[:-1], (5, "group_unsubscribe", {**self.scan()[-1][2], "asm_group_id": None}))
+        self.assertTrue(email.can_take_back_unsubscription)
+        action = email.action_take_back_unsubscription()
+        self.assertIn("SendGrid is not asked", action["params"]["message"])
+        self.assertFalse(self.is_blacklisted("ada@example.org"))
+        self.assertFalse(self.Suppression.search([]))
+        self.assertFalse(email.can_take_back_unsubscription)
+
+    def test_told_to_all_contacts(self):
+        """Test that every contact with the address is told, also where it is the second one."""
+        second = self.env["res.partner"].create({"name": "Two", "email": "two@example.org, ada@example.org"})
+        email = self.tell(*self.scan())
+        email.action_take_back_unsubscription()
+        for partner in self.contact | second:
+            self.assertIn("took back", str(partner.message_ids.mapped("body")))
+
+    def test_listed_meanwhile(self):
+        """Test that a comparison that stores the same entry just then does no harm: that entry is cleared."""
+        email = self.tell(*self.scan("group_unsubscribe"))
+        get_lists = type(email)._get_lists_to_clear
+
+        def compare_then(records):
+            lists = get_lists(records)
+            self.enlist("groups", "ada@example.org", group_id=1042)
+            self.sync(is_whole=True)
+            return lists
+
+        self.patch(type(email), "_get_lists_to_clear", compare_then)
+        email.action_take_back_unsubscription()
+        self.assertEqual(self.entry("groups", "ada@example.org").state, "clearing")
 
     def test_without_api_key(self):
         """Test that without an API key it is taken back in Odoo, and the user is told what is left to do."""

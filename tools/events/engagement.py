@@ -8,7 +8,7 @@ first that applies decides. The verdict on one interaction depends on its neighb
 import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -75,8 +75,8 @@ class History:
     def __init__(self, events: list[Any]) -> None:
         self.opens, self.clicks, self.wishes = [], [], []
         self.deferrals = []
-        # When it was last refused, by the receiving server and by SendGrid, which did not try then.
-        self.last_bounce = self.last_drop = -math.inf
+        # When it was refused: by the receiving server, and by that or SendGrid, which did not try then.
+        self.bounces, self.refusals = [], []
         self.delivered = processed = None
         for e in events:
             name = e.event
@@ -93,13 +93,16 @@ class History:
             elif name == "deferred":
                 self.deferrals.append(e.timestamp)
             elif name == "dropped":
-                self.last_drop = e.timestamp
+                self.refusals.append(e.timestamp)
             elif name == "bounce" and e.bounce_type != EXPIRED:
                 # Our own "not within 72 hours" is a guess, which any interaction disproves.
-                self.last_bounce = e.timestamp
+                self.bounces.append(e.timestamp)
+                self.refusals.append(e.timestamp)
         # The delivered event can be lost or late: then the mail arrived about when SendGrid took it. If that was not
         # reported either, nobody knows.
         self.arrival = processed if self.delivered is None else self.delivered
+        # When it is last known to have been with SendGrid still.
+        self.last_underway = max((*self.deferrals[-1:], -math.inf if processed is None else processed))
         self.open_times = {e.timestamp for e in self.opens}
         self.wish_times = {e.timestamp for e in self.wishes}
         self.links_by_time = {}
@@ -381,10 +384,29 @@ class History:
     # ------------------------------------------------------------
 
     def has_machine_clicks_near(self, wish: Any) -> bool:
-        """Tell whether a machine followed links some seconds before or after an unsubscription."""
-        times = self._machine_times
-        index = bisect_left(times, wish.timestamp - WITH_CLICKS)
-        return index < len(times) and times[index] <= wish.timestamp + WITH_CLICKS
+        """Tell whether a machine followed links some seconds before or after an unsubscription.
+
+        If a person has read the mail before, the wish is likely his own, and a gateway only checks the links that he
+        follows. Then the machine must have the wish's address or program.
+        """
+        if not self.read_before(wish):
+            return self._is_near(self._machine_times, wish.timestamp)
+        keys = (("ip", wish.ip), ("agent", agent(wish)))
+        return any(self._is_near(self._machine_times_by_origin.get(key, ()), wish.timestamp) for key in keys if key[1])
+
+    @cached_property
+    def _machine_times_by_origin(self) -> dict[tuple[str, str], list[int]]:
+        """When machines clicked from each address and with each program."""
+        times = defaultdict(list)
+        for click in self._by_machines:
+            times["ip", click.ip].append(click.timestamp)
+            times["agent", agent(click)].append(click.timestamp)
+        return times
+
+    @staticmethod
+    def _is_near(times: Sequence[int], moment: int) -> bool:
+        index = bisect_left(times, moment - WITH_CLICKS)
+        return index < len(times) and times[index] <= moment + WITH_CLICKS
 
     def note_wish(self, wish: Any) -> None:
         """Take notice of a person's unsubscription."""

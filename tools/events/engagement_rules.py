@@ -5,6 +5,7 @@ Each rule stands in `RULES`; the first that applies to an interaction decides. S
 
 import ipaddress
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -196,16 +197,22 @@ def is_unread(interaction: Any, history: History) -> bool:
     return since <= ON_ARRIVAL or not history.opened_before(interaction)
 
 
-def is_on_the_way(interaction: Any, history: History, refused: float) -> bool:
-    """Tell whether the mail had not been delivered yet, and was refused then or not long before.
+def is_on_the_way(interaction: Any, history: History, refusals: list[int]) -> bool:
+    """Tell whether the mail had not been delivered yet, and some server was just looking at it before it refused it.
 
-    A look at a mail whose refusal is long past tells that it was delivered, although nobody reported it.
+    The report of the delivery can be lost, and a refusal can come back days later. So only what is close to something
+    that is known to have happened on the way is no reader's: SendGrid took the mail, a server put it off or refused it.
 
-    :param refused: when it was last refused (Unix seconds, UTC), minus infinity if never
+    :param refusals: when it was refused (Unix seconds, UTC), in order of time
     """
-    return interaction.timestamp <= refused + SCANNED_AGAIN and (
-        history.delivered is None or interaction.timestamp < history.delivered
-    )
+    if not refusals or (history.delivered is not None and interaction.timestamp >= history.delivered):
+        return False
+    if interaction.timestamp > refusals[-1] + SMTP_DIALOGUE:
+        return False
+    if interaction.timestamp <= history.last_underway + SMTP_DIALOGUE:
+        return True
+    next_refusal = bisect_left(refusals, interaction.timestamp - SMTP_DIALOGUE)
+    return refusals[next_refusal] - interaction.timestamp <= SCANNED_AGAIN
 
 
 def is_during_smtp(interaction: Any, history: History) -> bool:
@@ -253,7 +260,7 @@ RULES = (
         MACHINE,
         "refused",
         "the order of events: who never got a mail cannot have looked at it",
-        lambda e, history: is_on_the_way(e, history, max(history.last_bounce, history.last_drop)),
+        lambda e, history: is_on_the_way(e, history, history.refusals),
     ),
     Rule(
         CLICKS,
@@ -447,7 +454,7 @@ WISH_RULES = (
         MACHINE,
         "refused",
         "the order of events; a drop can be the consequence of the wish itself",
-        lambda e, history: is_on_the_way(e, history, history.last_bounce),
+        lambda e, history: is_on_the_way(e, history, history.bounces),
     ),
     Rule(
         WISHES,
