@@ -152,6 +152,45 @@ class TestScripts(TransactionCase):
                         shown = causes[-1] if email.status != "delivered" else False
                         self.assertEqual((email.refusal_cause, email.facts), (shown, ["bounced"]))
 
+    def test_bounces_are_shown(self):
+        """Each contact shows the bounces of its addresses, also if it is archived or came later, and no others."""
+        script = load("post-addresses.py")
+        Partner, Address = self.env["res.partner"], self.env["sendgrid.address"]
+        texts = ("ada@example.org", "Ada@example.org", "bob@example.org, ADA@example.org", "bob@example.org", False)
+        partners = Partner.create([{"name": "x", "email": text, "active": text != texts[1]} for text in texts])
+        Address.create({"email": "ada@example.org", "bounce_date": "2026-11-24", "bounce_reason": "550 gone"})
+        self.env.flush_all()
+        self.cr.execute(
+            "UPDATE res_partner SET email_bounced = id = ANY(%s), email_bounce_reason = 'old' WHERE id = ANY(%s)",
+            [partners[3:].ids, partners.ids],
+        )
+        for _time in range(2):
+            self.env.invalidate_all()
+            script._show_bounces(self.cr)
+            self.assertEqual(partners.mapped("email_bounced"), [True] * 3 + [False] * 2)
+            self.assertEqual(partners[:3].mapped("email_bounce_reason"), ["550 gone"] * 3)
+            self.assertFalse(any(partners[3:].mapped("email_bounce_reason")))
+
+    def test_cleared_wishes(self):
+        """An entry that was taken off SendGrid's list is no wish."""
+        account = self.env["sendgrid.account"].create({"name": "x"})
+        for state in ("listed", "cleared"):
+            self.env["sendgrid.suppression"].create(
+                {
+                    "account_id": account.id,
+                    "list": "unsubscribes",
+                    "email": f"{state}@example.org",
+                    "created": "2026-11-24",
+                    "state": state,
+                    "outcome": "blacklisted",
+                }
+            )
+        self.env.flush_all()
+        load("post-addresses.py")._move_wishes(self.cr)
+        self.env.invalidate_all()
+        known = self.env["sendgrid.address"].search([("email", "in", ["listed@example.org", "cleared@example.org"])])
+        self.assertEqual(known.filtered("wish_date").mapped("email"), ["listed@example.org"])
+
     def test_rules(self):
         """All actions of a rule are for many, or none is switched on; actions of no rule are none of it."""
         model = self.env.ref("base.model_res_partner")

@@ -3,6 +3,8 @@
 Columns that are gone still exist here: Odoo drops them at the end of the upgrade.
 """
 
+from odoo import SUPERUSER_ID, api
+
 # Odoo loads this file by its path, so that nothing can be imported relatively.
 from odoo.addons.sendgrid_tracking.tools.events.refusal import refusal_cause  # noqa: TID251
 
@@ -25,6 +27,7 @@ CHUNK = 10_000  # documents
 def migrate(cr, version):
     """Fill the new table and columns."""
     _move_bounces(cr)
+    _show_bounces(cr)
     _move_wishes(cr)
     _move_decisions(cr)
     _date_facts(cr)
@@ -40,7 +43,7 @@ def _move_bounces(cr):
         INSERT INTO sendgrid_address (email, bounce_date, bounce_reason, valid_date, create_date, write_date)
         SELECT DISTINCT ON (email_normalized) email_normalized,
                CASE WHEN email_bounced THEN COALESCE(email_bounce_date, write_date) END,
-               CASE WHEN email_bounced THEN email_bounce_reason END,
+               CASE WHEN email_bounced THEN left(email_bounce_reason, 1000) END,
                max(email_valid_date) OVER (PARTITION BY email_normalized),
                now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
           FROM res_partner
@@ -56,6 +59,41 @@ def _move_bounces(cr):
         causes.setdefault(refusal_cause(reason=reason or "", bounce_type="bounce"), []).append(id_)
     for cause, ids in causes.items():
         cr.execute("UPDATE sendgrid_address SET bounce_cause = %s WHERE id = ANY(%s)", [cause, ids])
+
+
+def _show_bounces(cr):
+    """Write to all contacts whether one of their addresses bounced: the version before wrote it to some of them only.
+
+    It left out archived contacts, and those that got the address after the bounce; and it kept the flag of a contact
+    whose address was taken away. This is SQL, so that no user's rule takes a bounce of long ago for a new one.
+    """
+    cr.execute(
+        """
+        UPDATE res_partner partner
+           SET email_bounced = told.bounced, email_bounce_date = told.date, email_bounce_reason = told.reason
+          FROM (SELECT partner.id, address.id IS NOT NULL AS bounced, address.bounce_date AS date,
+                       address.bounce_reason AS reason
+                  FROM res_partner partner
+             LEFT JOIN sendgrid_address address
+                    ON address.email = partner.email_normalized AND address.bounce_date IS NOT NULL
+                 WHERE address.id IS NOT NULL OR partner.email_bounced) told
+         WHERE told.id = partner.id
+           AND (partner.email_bounced, partner.email_bounce_date, partner.email_bounce_reason)
+               IS DISTINCT FROM (told.bounced, told.date, told.reason)
+        """
+    )
+    # That compared the first address of each contact. Few contacts have further ones.
+    env = api.Environment(cr, SUPERUSER_ID, {})
+    Partner = env["res.partner"]
+    several = Partner._get_with_several_addresses()
+    bounced = env["sendgrid.address"]._get_bounced(email for emails in several.values() for email in emails)
+    ids = [id_ for id_, emails in several.items() if not bounced.keys().isdisjoint(emails)]
+    for partner, values in Partner.browse(ids)._prepare_bounce_vals().items():
+        cr.execute(
+            "UPDATE res_partner SET email_bounced = TRUE, email_bounce_date = %s, email_bounce_reason = %s WHERE id = %s",
+            [values["email_bounce_date"], values["email_bounce_reason"] or None, partner.id],
+        )
+    env.invalidate_all()
 
 
 def _move_wishes(cr):
@@ -76,7 +114,8 @@ def _move_wishes(cr):
                 SELECT entry.email, entry.created, FALSE
                   FROM sendgrid_suppression entry
                   JOIN sendgrid_account account ON account.id = entry.account_id AND account.act_on_events
-                 WHERE entry.list IN ('spam_reports', 'unsubscribes') AND entry.outcome != 'recorded') told
+                 WHERE entry.list IN ('spam_reports', 'unsubscribes') AND entry.outcome != 'recorded'
+                   AND entry.state != 'cleared') told
       GROUP BY email
         ON CONFLICT (email) DO UPDATE SET wish_date = EXCLUDED.wish_date, reminder_date = EXCLUDED.reminder_date
         """

@@ -69,6 +69,12 @@ def count(cr):
                           FROM sendgrid_event WHERE event IN ('open', 'click') AND email_id IS NOT NULL) events
               GROUP BY email_id) told
          WHERE told.email_id = email.id
+           AND (email.open_count, email.click_count, email.machine_open_count, email.machine_click_count,
+                email.unknown_open_count, email.unknown_click_count, email.first_open_date, email.last_open_date,
+                email.person_open_date, email.person_click_date)
+               IS DISTINCT FROM
+               (told.opens, told.clicks, told.machine_opens, told.machine_clicks, told.unknown_opens,
+                told.unknown_clicks, told.first_open, told.last_open, told.person_open, told.person_click)
         """
     )
     cr.execute(

@@ -15,6 +15,8 @@ from odoo.addons.sendgrid_tracking.tools.events.refusal import (  # noqa: TID251
 
 # So many events are read and updated at once.
 CHUNK = 10_000
+# A server's reason may hold a whole returned mail. What it says comes first, so that much of it tells the cause.
+REASON_LENGTH = 1000
 
 
 def migrate(cr, version):
@@ -34,12 +36,12 @@ def tell_causes(cr, last):
     """
     cr.execute(
         """
-        SELECT id, event, reason, smtp_status, bounce_type, bounce_classification
+        SELECT id, event, left(reason, %s), smtp_status, bounce_type, bounce_classification
           FROM sendgrid_event
          WHERE event IN ('bounce', 'dropped') AND id > %s
       ORDER BY id LIMIT %s
         """,
-        [last, CHUNK],
+        [REASON_LENGTH, last, CHUNK],
     )
     rows = cr.fetchall()
     ids, causes = [], []

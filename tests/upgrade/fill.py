@@ -228,9 +228,13 @@ class _Filler:
         self.wait_until_drained()
 
     def decide_by_hand(self):
-        """Decide as administrators do: confirm an address, put one on the blacklist, and take one off it."""
+        """Decide as administrators do: confirm an address, put one on the blacklist, and take one off it.
+
+        A further contact gets an address that has bounced before.
+        """
         self.odoo.call("res.partner", "action_email_is_valid", [self.contacts["listed"]])
         self.odoo.create("mail.blacklist", email=address("by-hand"))
+        self.contacts["twin"] = self.odoo.contact("twin", address("bounced"))
         removed = self.odoo.find("mail.blacklist", ("email", "=", address("left-group")), fields=["id"])
         self.odoo.call("mail.blacklist", "action_archive", [one.id for one in removed])
 

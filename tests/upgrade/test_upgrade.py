@@ -33,6 +33,10 @@ GONE = {
 CHANGED = {
     "base_automation.filter_domain": "the shipped rule on the first click asks for a person's; `test_records` shows it",
     "base_automation.filter_pre_domain": "the same",
+    **dict.fromkeys(
+        ("res_partner.email_bounced", "res_partner.email_bounce_date", "res_partner.email_bounce_reason"),
+        "a contact that got its address after the bounce shows it as well; `test_addresses` shows that the others do",
+    ),
     "sendgrid_email.facts": "each fact has its time now; see `test_facts_have_times`",
     "ir_act_server.code": "two shipped rules no longer tell all readers of a contact what a document says; "
     "`test_records` shows that they say what a fresh installation says",
@@ -180,7 +184,15 @@ def test_counts_of_people(upgrade):
 def test_addresses(before, after):
     """The facts of contacts, the wishes and the decisions became those of the addresses."""
     found = {row["email"]: row for row in after.rows["sendgrid_address"]}
+    contacts = {row["id"]: row for row in after.rows["res_partner"]}
+    shown = ("email_bounced", "email_bounce_date", "email_bounce_reason")
     for contact in before.rows["res_partner"]:
+        now = contacts[contact["id"]]
+        if contact["email_normalized"] == address("bounced"):
+            row = found[address("bounced")]
+            assert [now[name] for name in shown] == [True, row["bounce_date"], row["bounce_reason"]]
+        else:
+            assert [now[name] for name in shown] == [contact[name] for name in shown]
         if contact["email_bounced"] or contact["email_valid_date"]:
             row = found[contact["email_normalized"]]
             assert row["valid_date"] == contact["email_valid_date"]
