@@ -234,8 +234,10 @@ class SendgridAddress(models.Model):
 
         :param words_by_email: {normalized address: `tools.events.address.Words`}; the groups are named by
             `_name_group`
-        :return: the records of the addresses, locked
+        :return: the records of the addresses about which something is said, locked
         """
+        # Do not keep a record of an address of which nothing is known.
+        words_by_email = {email: words for email, words in words_by_email.items() if any(words._replace(lists={}))}
         addresses = self._hold(words_by_email)
         now = self.env.cr.now()
         rows = {}

@@ -68,7 +68,9 @@ class SendgridConsequence(models.AbstractModel):
         items = [(email, before, state) for email, (before, state) in changes.items() if email.account_id.act_on_events]
         # Lock the addresses first. Whoever else writes what follows from an address does so too: so one waits for the
         # other, and they never end in a deadlock.
-        self.env["sendgrid.address"]._hold(item[0].recipient for item in items if self._differs(item, ABOUT_ADDRESS))
+        told = {item[0].recipient for item in items if self._differs(item, ABOUT_ADDRESS)}
+        if told:
+            self.env["sendgrid.address"]._select_for_update(sorted(told))
         self._run("count", [item for item in items if "bounced" in item[2].facts and self._differs(item, ["bounced"])])
         self._run("address", [item for item in items if self._differs(item, ABOUT_ADDRESS)])
         self._run("notification", [item for item in items if self._differs(item, FAILURES)])
