@@ -122,9 +122,9 @@ _ITS_OWN = (
     r"\b(?:senders?(?:'s?)?|sending|your) (?:e-?mail |mail |own )?(?:accounts?|ips?|ip address(?:es)?|domains?|hosts?|"
     r"servers?|networks?)\b"
 )
-_UP_TO_OWN = r"(?:(?!\. |;|\busers?\b|recipient|mail ?box).){0,60}?"
+_UP_TO_OWN = r"(?:(?:(?!\. |;|\busers?\b|recipient|mail ?box).){0,60}?)"
 _SHUT_OUT = r"\b(?:suspended|disabled|deactivated|inactive|terminated|locked|block\w*|blacklisted|banned|barred)\b"
-_NO_ONE = r"(?:unknown|invalid|bad|non-?existent|nonexisting|not existing|inactive) (?:local )?"
+_NO_ONE = r"(?:unknown|invalid|bad|non-?existent|nonexisting|not existing|inactive) (?:local |)"
 _ANYBODY = r"(?:recipients?|users?|rcpts?|mail ?box(?:es)?|address(?:es)?|accounts?)\b"
 WORDS = (
     # SendGrid itself failed to find or reach the server. It files this under "blocked", and tries at the next mail.
@@ -157,7 +157,7 @@ WORDS = (
             rf"{_NO_ONE}{_ANYBODY}",
             rf"(?:connections?|messages|e?mails?|attempts) to {_NO_ONE}{_ANYBODY}",
             rf"{_ITS_OWN}{_UP_TO_OWN}(?:{_SHUT_OUT}|n[o']t exist)",
-            rf"\bsenders?\b.{{0,40}}\b(?:is|was|has been|been) (?:\w+ )?{_SHUT_OUT}",
+            rf"\bsenders?\b.{{0,40}}\b(?:is|was|has been|been) (?:\w+ |){_SHUT_OUT}",
             r"\bbadmailfrom",
             r"\bclient host\b.{0,80}\b(?:block\w*|rejected|refused|denied|listed)\b",
             r"\b(?:spf|dkim|dmarc) (?:check|validation|verification|authentication|record|policy)\b",
