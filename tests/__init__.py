@@ -22,6 +22,7 @@ from . import (
     test_match,
     test_matching,
     test_migrations,
+    test_order,
     test_outbox,
     test_parsing,
     test_partner,
