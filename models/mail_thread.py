@@ -1,5 +1,7 @@
 import functools
 import logging
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 
 from odoo import SUPERUSER_ID, api, models
 from odoo.service.model import retrying
@@ -9,6 +11,22 @@ from ..tools.automatic import is_automatic
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
+
+
+def _get_received_date(email_message):
+    """Return when the last mail server received a mail: it writes its Received field above all others (RFC 5321 4.4).
+
+    :return: naive, in UTC; None if there is no such field, or nobody can read its date
+    """
+    received = email_message.get_all("Received") or [""]
+    try:
+        return (
+            parsedate_to_datetime(str(received[0]).rpartition(";")[2].strip())
+            .astimezone(timezone.utc)
+            .replace(tzinfo=None)
+        )
+    except (ValueError, OverflowError):
+        return None
 
 
 class MailThread(models.AbstractModel):
@@ -35,21 +53,23 @@ class MailThread(models.AbstractModel):
         Whatever goes wrong here, the mail has to come in, because core's fetching drops a mail whose processing fails.
         If somebody else writes the same address or contact at the moment, this is done after the commit.
         """
+        received = None
         try:
             if not is_automatic(email_message, email):
+                received = _get_received_date(email_message)
                 with undoable(self.env.cr):
-                    self.env["sendgrid.address"].sudo()._hear_from(email)
+                    self.env["sendgrid.address"].sudo()._hear_from(email, received)
         except TRY_LATER:
-            self.env.cr.postcommit.add(functools.partial(self._hear_later, self.env.registry, email))
+            self.env.cr.postcommit.add(functools.partial(self._hear_later, self.env.registry, email, received))
         except Exception:
             _logger.exception("SendGrid: a mail of %s came in, and could not end its bounces", email)
 
     @staticmethod
-    def _hear_later(registry, email):
+    def _hear_later(registry, email, received):
         """End the bounces in a transaction of its own. Errors are logged and not raised: the mail has come in."""
         try:
             with registry.cursor() as cr:
                 env = api.Environment(cr, SUPERUSER_ID, {})
-                retrying(functools.partial(env["sendgrid.address"]._hear_from, email), env)
+                retrying(functools.partial(env["sendgrid.address"]._hear_from, email, received), env)
         except Exception:
             _logger.exception("SendGrid: a mail of %s came in, and could not end its bounces", email)

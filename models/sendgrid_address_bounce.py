@@ -1,4 +1,6 @@
-from odoo import api, models
+from datetime import timedelta
+
+from odoo import api, fields, models
 from odoo.tools import SQL, escape_psql
 
 # The fields of records with addresses that are computed from what is known of the addresses.
@@ -11,6 +13,8 @@ FACES = (
     "is_held_by_sendgrid",
     "may_clear_at_sendgrid",
 )
+# A mail that was received within this time comes in now: fetching takes some minutes, and servers' clocks differ.
+LATE = timedelta(minutes=5)
 
 
 class SendgridAddress(models.Model):
@@ -33,23 +37,32 @@ class SendgridAddress(models.Model):
         return self._end_bounces()
 
     @api.model
-    def _hear_from(self, email):
+    def _hear_from(self, email, received=None):
         """Note that a mail from an address has come in, if the address is known: it is noted here already, a document
         went to it, or a contact has it. Nothing is kept of strangers who write.
 
         :param email: a normalized address
+        :param received: as for `_hear`
         """
         if self._is_known(email):
-            self._hold([email])._hear()
+            self._hold([email])._hear(received)
 
-    def _hear(self):
+    def _hear(self, received=None):
         """Note that a mail from the addresses has come in, which is no automatic answer. `_hold` has returned them.
 
-        The time is when the mail came in, and not its Date: that is what the sender's clock says.
+        The time is when the mail came in, and not its Date: that is what the sender's clock says. A mail that Odoo
+        fetches late came in long before, and does not end a bounce that is younger than it.
+
+        :param received: when a mail server received the mail (naive, in UTC), None if that is not known
         """
         bounced = self.filtered("is_bounced")
+        is_late = received and received < fields.Datetime.now() - LATE
         for address in self:
-            address.last_reply_date = address._get_decision_date(address.bounce_date)
+            if is_late:
+                address.last_reply_date = max(filter(None, (address.last_reply_date, received)))
+            else:
+                address.last_reply_date = address._get_decision_date(address.bounce_date)
+        bounced = bounced.filtered(lambda address: not address.is_bounced)
         # Anybody can write any From into a mail. So the chatter tells why the flag is gone.
         partners = bounced._end_bounces()
         emails = set(bounced.mapped("email"))
@@ -108,6 +121,36 @@ class SendgridAddress(models.Model):
         for Model in self._get_models_with_addresses():
             Model.invalidate_model([name for name in FACES if not Model._fields[name].store])
         return partners
+
+    @api.autovacuum
+    def _gc_contradictions(self):
+        """Let contacts show what is known of their addresses, where they show something else.
+
+        While the drain notes a bounce, somebody may create a contact with the address, or give it to one: neither
+        transaction sees what the other does. Contacts store the flag, so that it would stay wrong.
+        """
+        Partner = self.env["res.partner"].sudo().with_context(active_test=False)
+        self.flush_model()
+        Partner.flush_model(["email", "email_normalized", "email_bounced"])
+        rows = self.env.execute_query(
+            SQL(
+                """WITH bounced AS (SELECT email FROM sendgrid_address
+                                     WHERE bounce_date > COALESCE(GREATEST(valid_date, last_reply_date), '-infinity'))
+                   SELECT partner.id
+                     FROM res_partner partner JOIN bounced ON bounced.email = partner.email_normalized
+                    WHERE partner.email_bounced IS NOT TRUE
+                UNION
+                   SELECT partner.id
+                     FROM res_partner partner LEFT JOIN bounced ON bounced.email = partner.email_normalized
+                    WHERE partner.email_bounced AND bounced.email IS NULL"""
+            )
+        )
+        # These queries know the first address of each contact only. Those with further ones are few.
+        several = Partner._get_with_several_addresses()
+        bounced = self._get_bounced(email for emails in several.values() for email in emails)
+        ids = {id_ for (id_,) in rows}
+        ids |= {id_ for id_, emails in several.items() if not bounced.keys().isdisjoint(emails)}
+        Partner.browse(sorted(ids))._refresh_bounces()
 
     @api.model
     def _get_models_with_addresses(self):

@@ -174,7 +174,7 @@ class SendgridIngest(models.AbstractModel):
 
         :param addresses: set of addresses in lower case
         """
-        addresses = [address for address in addresses if address]
+        addresses = {address for address in addresses if address}
         if not addresses:
             return set()
         rows = self.env.execute_query(
@@ -186,10 +186,21 @@ class SendgridIngest(models.AbstractModel):
                    SELECT email FROM sendgrid_address WHERE email = ANY(%(addresses)s)
                    UNION
                    SELECT recipient FROM sendgrid_email WHERE recipient = ANY(%(addresses)s)""",
-                addresses=addresses,
+                addresses=list(addresses),
             )
         )
-        return {address for (address,) in rows}
+        found = {address for (address,) in rows}
+        for Model in (self.env["res.partner"], self.env["crm.lead"]):
+            if missing := addresses - found:
+                for emails in Model._get_with_several_addresses(missing).values():
+                    found |= missing.intersection(emails)
+        # Mailing contacts come last, because core has no index on their addresses. Their app may not be installed.
+        if "mailing.contact" in self.env and (missing := addresses - found):
+            rows = self.env.execute_query(
+                SQL("SELECT email_normalized FROM mailing_contact WHERE email_normalized = ANY(%s)", list(missing))
+            )
+            found |= {address for (address,) in rows}
+        return found
 
     @api.model
     def _get_known_fingerprints(self, received):

@@ -171,6 +171,20 @@ class TestForeign(SendgridCase):
         self.env["sendgrid.retention"]._gc_unmatched()
         self.assertEqual(everything.exists(), email.event_ids)
 
+    def test_second_addresses(self):
+        """Test that a record's second address is known as well, and that of a mailing contact."""
+        self.env["res.partner"].create({"name": "Two", "email": "First <first@example.org>, SECOND@example.org"})
+        self.env["crm.lead"].create({"name": "Two", "email_from": "third@example.org; fourth@example.org"})
+        known = {"first@example.org", "second@example.org", "fourth@example.org"}
+        if "mailing.contact" in self.env:
+            self.env["mailing.contact"].create({"name": "x", "email": "mailing@example.org"})
+            known.add("mailing@example.org")
+        addresses = [*sorted(known), "stranger@example.org", "third@example.organic"]
+        batch = self.receive(*(Relayed([address]).event("bounce", **SINGLE_SEND) for address in addresses))
+        self.age("sendgrid.event", DAY)
+        self._forget()
+        self.assertEqual(set(batch.event_ids.mapped("recipient")), known)
+
     # ------------------------------------------------------------
     # KEPT ON REQUEST
     # ------------------------------------------------------------

@@ -1,5 +1,6 @@
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from email.message import EmailMessage
+from email.utils import format_datetime
 from unittest.mock import patch
 
 from psycopg2.errors import SerializationFailure
@@ -160,6 +161,33 @@ class TestWritingBack(PeopleCase):
         self._write("ada@example.org")
         self.assertFalse(partner.email_bounced)
 
+    def test_late(self):
+        """Test that a mail that is fetched days after a server received it ends no bounce that is younger than it."""
+
+        def trace(*received):
+            return "".join(f"Received: from a.example.org by b.example.org; {date}\n" for date in received)
+
+        def ago(**period):
+            return format_datetime(datetime.now(timezone.utc) - timedelta(**period))
+
+        partner = self._contact(email="ada@example.org")
+        _email, relayed = self._sent(partner)
+        self._post(relayed.event("bounce", timestamp=now() - 86400))
+        self.assertTrue(partner.email_bounced)
+        for headers in (trace(ago(days=3)), trace(ago(days=2), ago(hours=1)), trace(ago(hours=25))):
+            self._write("ada@example.org", headers)
+            self.assertRecordValues(partner, [{"email_bounced": True, "message_bounce": 1}])
+        self.assertLess(self._address("ada@example.org").last_reply_date, fields.Datetime.now() - timedelta(hours=24))
+        for headers in (trace(ago(hours=23)), trace(ago(hours=-9)), trace("no date"), trace(""), trace(ago(seconds=9))):
+            with self.subTest(headers):
+                self._write("ada@example.org", headers)
+                self.assertRecordValues(partner, [{"email_bounced": False, "message_bounce": 0}])
+                self.assertLessEqual(self._address("ada@example.org").last_reply_date, fields.Datetime.now())
+            self.env["sendgrid.address"].search([]).unlink()
+            _email, relayed = self._sent(partner)
+            self._post(relayed.event("bounce", timestamp=now() - 86400))
+            self.assertTrue(partner.email_bounced)
+
     def test_strangers(self):
         """Test that the time is noted of whom we know, and nothing of strangers."""
         contact = self._contact(email="known@example.org")
@@ -273,6 +301,59 @@ class TestBanner(PeopleCase):
             self.assertEqual(action["context"], {"default_email": bounced}, "the dialog is about what bounced")
             self.assertTrue(self._address(bounced).valid_date)
             self.assertFalse(self._address(other).valid_date)
+
+    def test_contradictions(self):
+        """Test that a contact that a bounce missed shows it on the next day, and that a wrong flag goes."""
+        first = self._contact(email="ada@example.org")
+        self._bounce(first)
+        missed = self._contact(email="ada@example.org", active=False)
+        second = self._contact(email="bob@example.org, ada@example.org")
+        wrong = self._contact(email="bob@example.org, carl@example.org")
+        # Another transaction, which does not see the bounce, leaves contacts like this.
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE res_partner SET email_bounced = id = %s, email_bounce_date = NULL WHERE id = ANY(%s)",
+            [wrong.id, (missed | second | wrong).ids],
+        )
+        self.env.invalidate_all()
+        changed = first.write_date
+        self.env["sendgrid.address"]._gc_contradictions()
+        self.env.invalidate_all()
+        self.assertEqual((first | missed | second | wrong).mapped("email_bounced"), [True, True, True, False])
+        self.assertEqual((missed | second).mapped("email_bounce_date"), [first.email_bounce_date] * 2)
+        self.assertEqual(first.write_date, changed)
+
+    def test_long_reason(self):
+        """Test that of a server's endless words the beginning is kept and shown."""
+        partner = self._contact(email="ada@example.org")
+        self._bounce(partner, reason="550 5.1.1 no such user " + "x" * 60000)
+        self.assertEqual(len(self._address("ada@example.org").bounce_reason), 1000)
+        self.assertIn("550 5.1.1 no such user", partner.sendgrid_warning)
+        self._address("ada@example.org").bounce_reason = "y" * 60000
+        self.env["sendgrid.suppression"].search([]).reason = "z" * 60000
+        self.env.invalidate_all()
+        self.assertLess(len(partner.sendgrid_warning), 3000)
+
+    def test_many_addresses(self):
+        """Test that contacts with several addresses are found by many addresses as by few, without many patterns."""
+        Partner = self.env["res.partner"]
+        texts = (
+            '"Ada, née Byron" <Ada@Example.org>, other@example.org',
+            "other@example.org, a_d'a+x@example.org",
+            "xada@example.org, ada@example.organic",
+            "Jürgen <jürgen@exämple.org>, other@example.org",
+        )
+        ids = Partner.create([{"name": "x", "email": text} for text in texts]).ids
+        sought = ["ada@example.org", "a_d'a+x@example.org", *self.env["sendgrid.address"]._split(texts[3])[:1]]
+        self.assertEqual(set(Partner._get_by_addresses(sought).ids), {ids[0], ids[1], ids[3]})
+        many = [*sought, *(f"nobody{number}@example.org" for number in range(1000))]
+        execute, queries = self.env.cr.execute, []
+        with patch.object(
+            self.env.cr, "execute", lambda *args, **kw: queries.append(str(args)) or execute(*args, **kw)
+        ):
+            self.assertEqual(set(Partner._get_by_addresses(many).ids), {ids[0], ids[1], ids[3]})
+        self.assertTrue(queries)
+        self.assertFalse([query for query in queries if "ILIKE" in query])
 
     def test_lead(self):
         """Test that a lead has the banner, the filter and the button of a contact."""

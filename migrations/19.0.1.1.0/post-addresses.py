@@ -90,8 +90,7 @@ def _show_bounces(cr):
     ids = [id_ for id_, emails in several.items() if not bounced.keys().isdisjoint(emails)]
     for partner, values in Partner.browse(ids)._prepare_bounce_vals().items():
         cr.execute(
-            """UPDATE res_partner
-                  SET email_bounced = TRUE, email_bounce_date = %s, email_bounce_reason = %s
+            """UPDATE res_partner SET email_bounced = TRUE, email_bounce_date = %s, email_bounce_reason = %s
                 WHERE id = %s""",
             [values["email_bounce_date"], values["email_bounce_reason"] or None, partner.id],
         )

@@ -1,4 +1,4 @@
-"""Add the counts that documents newly have with the value 0: so PostgreSQL need not write the rows."""
+"""Add the counts that documents newly have, with the value 0: so PostgreSQL need not write the many rows."""
 
 from odoo.tools import SQL, sql
 

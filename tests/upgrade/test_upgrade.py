@@ -251,12 +251,15 @@ def test_pages(client, told, shown):
     contact = str(told["contacts"]["noted"])
     # Somebody had confirmed an address that SendGrid still has on a list: the contact says so now.
     listed = str(told["contacts"]["listed"])
+    # A contact got an address that had bounced before: he says so now.
+    twin = str(told["contacts"]["twin"])
     assert {one[:4] for one in different} == {
         ("sam", "contact", contact, "sendgrid_email_count"),
         ("sam", "contact", contact, "sendgrid_email_ids"),
         ("sam", "sendgrid_email_action", str(note.id), "is gone"),
         ("sam", "contact", listed, "sendgrid_warning"),
         ("admin", "contact", listed, "sendgrid_warning"),
+        *((user, "contact", twin, name) for user in ("sam", "admin") for name in ("email_bounced", "sendgrid_warning")),
     }, different
 
 

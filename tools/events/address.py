@@ -19,6 +19,8 @@ LISTS_BY_DROP = {
     "spam reporting address": "spam_reports",
     "unsubscribed address": "unsubscribes",
 }
+# A server may answer with the whole mail that it returns. So much of its words is kept about an address.
+REASON_LENGTH = 1000
 
 
 class Bounce(NamedTuple):
@@ -66,11 +68,11 @@ def get_words(events: Iterable[Any]) -> Words:
         list_name = _get_list(e)
         if list_name:
             is_cause = e.event != "dropped" or list_name == "invalid_emails"
-            listed = Listed(is_cause, e.timestamp, (e.reason or "") if is_cause else "")
+            listed = Listed(is_cause, e.timestamp, (e.reason or "")[:REASON_LENGTH] if is_cause else "")
             lists[list_name] = _latest(lists.get(list_name), listed)
         # A drop for an earlier bounce only repeats that bounce: the bounce itself says when the address failed.
         if (e.event == "bounce" and bounce_fact(e) == "bounced") or list_name == "invalid_emails":
-            bounces.append(Bounce(e.timestamp, e.reason or e.response or "", e.refusal_cause or ""))
+            bounces.append(Bounce(e.timestamp, (e.reason or e.response or "")[:REASON_LENGTH], e.refusal_cause or ""))
         elif e.event in LISTS_BY_EVENT:
             wishes.append(e.timestamp)
         elif e.event == "dropped" and list_name in LISTS_BY_EVENT.values():
