@@ -155,3 +155,49 @@ class TestOrder(SendgridCase):
                 self.env.invalidate_all()
         self.assertEqual(*results)
         self.assertFalse(any(results[0]["failed"]))
+
+
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestOrderOfMailings(TestOrder):
+    """The same for the statistics of a mass mailing, where `mass_mailing` is installed."""
+
+    allow_inherited_tests_method = True
+
+    def _prepare(self):
+        contacts, emails, lead = super()._prepare()
+        mailing = self.env["mailing.mailing"].create(
+            {
+                "subject": "Autumn cheese",
+                "mailing_type": "mail",
+                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
+            }
+        )
+        emails.mailing_res_id = mailing.id
+        self.traces = self.env["mailing.trace"].create(
+            [
+                {
+                    "mass_mailing_id": mailing.id,
+                    "model": "res.partner",
+                    "res_id": email.partner_id.id,
+                    "email": email.recipient,
+                    "message_id": email.message_id,
+                    "trace_status": "pending",
+                }
+                for email in emails
+            ]
+        )
+        return contacts, emails, lead
+
+    def _get_state(self, contacts, emails, lead):
+        state = super()._get_state(contacts, emails, lead)
+        state["traces"] = [
+            (
+                trace.trace_status,
+                trace.failure_type,
+                trace.failure_reason,
+                bool(trace.open_datetime),
+                bool(trace.links_click_datetime),
+            )
+            for trace in self.traces
+        ]
+        return state
