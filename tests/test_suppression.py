@@ -338,9 +338,11 @@ class TestSync(AgreementCase):
 
         for name in ("bounces", "blocks", "unsubscribes"):
             with self.subTest(name=name):
-                count(name, f"{name}-warm", 2)
+                count(name, f"{name}-warm", 60)
                 few = count(name, f"{name}-few", 5)
-                self.assertLessEqual(count(name, f"{name}-many", 60), few + 3)
+                # Take the lesser of two, because a cache may be emptied meanwhile.
+                many = min(count(name, f"{name}-many{turn}", 60) for turn in range(2))
+                self.assertLessEqual(many, few + 3)
 
 
 @tagged("post_install", "-at_install")
