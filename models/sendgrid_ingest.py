@@ -214,10 +214,12 @@ class SendgridIngest(models.AbstractModel):
         :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted)
         """
         Event = self.env["sendgrid.event"]
+        # Only an upgraded database has events with names of before. To make these names takes time for each event.
+        until = int(self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.former_names_until") or 0)
         named = [
             (name, batch.source, event)
             for batch, event in received
-            for name in (event.fingerprint, event.former_fingerprint)
+            for name in (event.fingerprint, event.former_fingerprint if event.timestamp < until else "")
             if name
         ]
         names = list({name for name, _source, _event in named})

@@ -50,7 +50,11 @@ NEW_ACTIONS = {"ir_cron_forget_foreign"}
 # The upgrade adds a server action to the lists of contacts and of leads.
 NEW_SERVER_ACTIONS = 2
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
-ADDED = {"ir_cron": len(NEW_ACTIONS), "mail_message": 2 * len(NEW_ACTIONS) + NEW_SERVER_ACTIONS}
+ADDED = {
+    "ir_config_parameter": 1,  # until when events may have fingerprints of before
+    "ir_cron": len(NEW_ACTIONS),
+    "mail_message": 2 * len(NEW_ACTIONS) + NEW_SERVER_ACTIONS,
+}
 # {page.field: why its records stand in another order}
 REORDERED = {
     f"{page}.event_ids": "events of the same second stand in their natural order"
