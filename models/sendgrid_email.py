@@ -130,15 +130,7 @@ class SendgridEmail(models.Model):
         string="Reason", readonly=True, help="What the recipient's server or SendGrid said about the refusal or delay."
     )
     refusal_cause = fields.Selection(
-        # The codes are those of `tools.events.refusal.CAUSES`.
-        [
-            ("address", "Address"),
-            ("mailbox", "Mailbox"),
-            ("message", "Message"),
-            ("sender", "Sender"),
-            ("temporary", "Temporary"),
-            ("unknown", "Not Known"),
-        ],
+        lambda self: self.env["sendgrid.event"]._fields["refusal_cause"]._description_selection(self.env),
         string="Refused For",
         readonly=True,
         help="Why it did not arrive. Address: it does not work. Mailbox: full or not available. Message: too large, or "

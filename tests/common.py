@@ -67,6 +67,10 @@ class Connection(smtplib.SMTP):
         pass
 
 
+class Undo(Exception):
+    """Ends a savepoint whose work shall be undone."""
+
+
 class SendgridMixin:
     """Provides an account with its mail server, a sender and a recipient, and SendGrid's side of it."""
 
@@ -207,6 +211,40 @@ class SendgridMixin:
         batch = self.store(list(events), account)
         self.drain()
         return batch
+
+    def receive_bit_by_bit(self, told, split):
+        """Receive events in several POSTs and drains. What ``split`` leaves comes in one POST at the end.
+
+        :param told: events, in the order in which they are told
+        :param split: list of (how many events the next POST has, whether a drain follows)
+        """
+        rest = list(told)
+        for size, drained in split:
+            part, rest = rest[:size], rest[size:]
+            self.store(part)
+            if drained:
+                self.drain()
+        self.receive(*rest)
+
+    def compare_ways(self, look, *ways):
+        """Assert that several ways to receive events leave the same behind. Each starts from the same database.
+
+        :param look: function without arguments that returns what was left behind
+        :param ways: functions without arguments
+        :return: what they left behind
+        """
+        found = []
+        for way in ways:
+            try:
+                with self.env.cr.savepoint():
+                    way()
+                    found.append(look())
+                    raise Undo
+            except Undo:
+                self.env.invalidate_all()
+        for other in found[1:]:
+            self.assertEqual(found[0], other)
+        return found[0]
 
     def post(self, events, account=None, signer=None, timestamp=None, headers=None):
         """POST events, signed, over HTTP (with `HttpCase`). ``events`` are dicts, or the raw body."""

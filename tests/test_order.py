@@ -41,10 +41,6 @@ SAID = [
 ]
 
 
-class Undo(Exception):
-    pass
-
-
 @tagged("post_install", "-at_install")
 class TestOrder(SendgridCase):
     """The order of events, their repetition and their split into POSTs make no difference, to no consequence."""
@@ -132,29 +128,12 @@ class TestOrder(SendgridCase):
         )
         split = data.draw(st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=12))
 
-        def at_once():
-            self.receive(*events)
-
-        def bit_by_bit():
-            rest = list(told)
-            for size, drained in split:
-                part, rest = rest[:size], rest[size:]
-                self.store(part)
-                if drained:
-                    self.drain()
-            self.receive(*rest)
-
-        results = []
-        for way in (at_once, bit_by_bit):
-            try:
-                with self.env.cr.savepoint():
-                    way()
-                    results.append(self._get_state(contacts, emails, lead))
-                    raise Undo
-            except Undo:
-                self.env.invalidate_all()
-        self.assertEqual(*results)
-        self.assertFalse(any(results[0]["failed"]))
+        state = self.compare_ways(
+            lambda: self._get_state(contacts, emails, lead),
+            lambda: self.receive(*events),
+            lambda: self.receive_bit_by_bit(told, split),
+        )
+        self.assertFalse(any(state["failed"]))
 
 
 @tagged("-standard", "sendgrid_applications", "post_install", "-at_install")

@@ -11,7 +11,7 @@ from odoo.tools import SQL
 from ..models import sendgrid_job_mixin, sendgrid_retention
 from ..models.sendgrid_retention import SendgridRetention
 from .committed import CommittedCase
-from .common import SendgridCase, now
+from .common import SendgridCase, Undo, now
 from .properties import given, in_database, st
 from .simulator import BROWSER, KINDS, Relayed, account_event
 
@@ -29,10 +29,6 @@ AGENTS = (
 )
 URLS = ("https://a.example.com/?token=1", "https://a.example.com/?token=2", "https://b.example.com/x#y", None)
 YEAR = "13 months"
-
-
-class Undo(Exception):
-    """Ends an example and undoes all of it."""
 
 
 @tagged("post_install", "-at_install")

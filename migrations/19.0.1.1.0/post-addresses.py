@@ -182,27 +182,25 @@ def _move_decisions(cr):
 
 def _date_facts(cr):
     """Turn each document's list of facts into their times by name; see `tools.events.fold.State.told`."""
-    values = ", ".join(["(%s, %s)"] * len(EVENTS))
-    kinds = [part for pair in EVENTS.items() for part in pair]
     cr.execute("SELECT COALESCE(max(id), 0) FROM sendgrid_email")
     [last] = cr.fetchone()
     for first in range(0, last + 1, CHUNK):
         cr.execute(
-            f"""
+            """
             UPDATE sendgrid_email email
                SET facts = dated.facts
               FROM (SELECT email.id, jsonb_object_agg(fact.name, COALESCE(moment.seconds, 0)) AS facts
                       FROM sendgrid_email email
                 CROSS JOIN LATERAL jsonb_array_elements_text(email.facts) AS fact (name)
-                 LEFT JOIN (VALUES {values}) AS kind (fact, event) ON kind.fact = fact.name
+                 LEFT JOIN unnest(%s, %s) AS kind (fact, event) ON kind.fact = fact.name
          LEFT JOIN LATERAL (SELECT EXTRACT(EPOCH FROM max(event.timestamp))::bigint AS seconds
                               FROM sendgrid_event event
                              WHERE event.email_id = email.id AND event.event = kind.event) moment ON TRUE
                      WHERE email.id > %s AND email.id <= %s AND jsonb_typeof(email.facts) = 'array'
                   GROUP BY email.id) dated
              WHERE dated.id = email.id
-            """,  # noqa: S608
-            [*kinds, first, first + CHUNK],
+            """,
+            [list(EVENTS), list(EVENTS.values()), first, first + CHUNK],
         )
     cr.execute("UPDATE sendgrid_email SET facts = NULL WHERE jsonb_typeof(facts) = 'array'")
 

@@ -24,7 +24,8 @@ def migrate(cr, version):
 def refuse(cr):
     """Judge what opened and clicked an e-mail that was refused, before it was delivered if ever: a machine.
 
-    An event that has lost its details keeps its verdict.
+    Only what came shortly before or after the refusal is judged, because the report of a delivery may have been lost:
+    who opened days before a late bounce is a reader. An event that has lost its details keeps its verdict.
     """
     cr.execute(
         """
@@ -38,7 +39,7 @@ def refuse(cr):
               GROUP BY email_id) refused
          WHERE event.email_id = refused.email_id AND event.event IN ('open', 'click')
            AND event.verdict IS DISTINCT FROM 'machine' AND event.is_final IS NOT TRUE
-           AND event.timestamp <= refused.last + interval '1 hour'
+           AND event.timestamp BETWEEN refused.last - interval '1 hour' AND refused.last + interval '1 minute'
            AND (refused.delivered IS NULL OR event.timestamp < refused.delivered)
         """
     )

@@ -7,17 +7,15 @@ any order.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .refusal import bounce_fact
+from .refusal import bounce_fact, drop_fact, is_held_back
 
 # SendGrid puts an address on these lists, and then holds back all mail to it (Twilio docs: Suppressions). The keys are
-# events, or the beginnings of a drop's reason in lower case.
+# events, and the facts of drops. A drop for an earlier bounce is told apart before.
 LISTS_BY_EVENT = {"spamreport": "spam_reports", "unsubscribe": "unsubscribes"}
 LISTS_BY_DROP = {
-    "bounced address": "bounces",
-    "invalid smtpapi": "",  # it begins like the next one, and is about the message
-    "invalid": "invalid_emails",
-    "spam reporting address": "spam_reports",
-    "unsubscribed address": "unsubscribes",
+    "dropped_bounced": "invalid_emails",
+    "dropped_spam": "spam_reports",
+    "dropped_unsubscribed": "unsubscribes",
 }
 # A server may answer with the whole mail that it returns. So much of its words is kept about an address.
 REASON_LENGTH = 1000
@@ -92,8 +90,7 @@ def _get_list(e: Any) -> str:
         return "bounces" if e.bounce_type == "bounce" else ""
     if e.event != "dropped":
         return LISTS_BY_EVENT.get(e.event, "")
-    reason = (e.reason or "").lower()
-    name = next((name for start, name in LISTS_BY_DROP.items() if reason.startswith(start)), "")
+    name = "bounces" if is_held_back(e) else LISTS_BY_DROP.get(drop_fact(e), "")
     return "" if name == "unsubscribes" and e.asm_group_id else name
 
 
@@ -107,7 +104,7 @@ def get_group_words(events: Iterable[Any]) -> dict[int, tuple[int, bool]]:
     for e in events:
         if e.event in ("group_unsubscribe", "group_resubscribe"):
             word = (e.timestamp, e.event == "group_unsubscribe")
-        elif e.event == "dropped" and e.asm_group_id and (e.reason or "").lower().startswith("unsubscribed address"):
+        elif e.event == "dropped" and e.asm_group_id and drop_fact(e) == "dropped_unsubscribed":
             word = (e.timestamp, True)
         else:
             continue
