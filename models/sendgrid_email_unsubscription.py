@@ -69,8 +69,12 @@ class SendgridEmail(models.Model):
         by_machine = self.filtered("is_unsubscribed_by_machine")
         if not by_machine or not self.env["mail.blacklist"].has_access("write"):
             return
-        for email in by_machine.sudo():
-            email.can_take_back_unsubscription = bool(email._get_blacklisted_entry() or email._get_lists_to_clear())
+        for email in by_machine:
+            # Write to the user's own record: what is written to the superuser's is not seen by him.
+            email_sudo = email.sudo()
+            email.can_take_back_unsubscription = bool(
+                email_sudo._get_blacklisted_entry() or email_sudo._get_lists_to_clear()
+            )
 
     def _get_blacklisted_entry(self):
         """Return the address's entry of the blacklist if SendGrid's words put it there, and not somebody himself."""

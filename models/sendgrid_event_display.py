@@ -356,7 +356,7 @@ class SendgridEvent(models.Model):
             "unsubscribe_machine": Presentation(
                 self.env._("Unsubscribed, it seems by a scanner"),
                 "fa-bell-slash-o",
-                "warning",
+                "muted",
                 self.env._(
                     "A scanner that follows every link followed this one too: it may be nobody's wish. It is respected "
                     "all the same, and SendGrid will not deliver to this address any more, until somebody takes it "
@@ -366,7 +366,7 @@ class SendgridEvent(models.Model):
             "group_unsubscribe_machine": Presentation(
                 self.env._("Unsubscribed from a group, it seems by a scanner"),
                 "fa-bell-slash-o",
-                "warning",
+                "muted",
                 self.env._(
                     "A scanner that follows every link followed this one too: it may be nobody's wish. It is respected "
                     "all the same, and SendGrid will not deliver e-mails of this kind any more, until somebody takes "
