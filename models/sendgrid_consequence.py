@@ -86,8 +86,8 @@ class SendgridConsequence(models.AbstractModel):
         failed = defaultdict(list)
         for email, state in states.items():
             for name in email.failed_consequences:
-                # A failed counting has counted nothing. Where a failure may have been shown, compare with all of them.
-                before = {} if name == "count" else dict.fromkeys(FAILURES, 0)
+                # A failed counting has counted nothing. Whatever may have been shown before is compared with.
+                before = {} if name == "count" else dict.fromkeys((*FAILURES, *TIMELESS), 0)
                 failed[name].append((email, before, state))
         self.env["sendgrid.email"].union(*states).write({"failed_consequences": False, "consequence_error": False})
         for name in CONSEQUENCES:
@@ -364,6 +364,7 @@ class SendgridConsequence(models.AbstractModel):
         by_message = self.env["mailing.trace"].search([("message_id", "in", message_ids)]).grouped("message_id")
         none = self.env["mailing.trace"]
         recovered, sent, opened, clicked, failed = none, none, none, none, defaultdict(none.browse)
+        not_opened, not_clicked = none, none
         for email, before, state in items:
             traces = by_message.get(email.message_id, none)
             if len(traces) > 1:
@@ -378,8 +379,16 @@ class SendgridConsequence(models.AbstractModel):
                 sent |= traces
             if "opened" in facts or "clicked" in facts:
                 opened |= traces
+            elif "opened" in before or "clicked" in before:
+                not_opened |= traces
             if "clicked" in facts:
                 clicked |= traces
+            elif "clicked" in before:
+                not_clicked |= traces
+        # A later event may show that a scanner opened or clicked, and not the recipient.
+        not_opened.filtered(lambda t: t.trace_status == "open").set_sent()
+        not_opened.open_datetime = False
+        not_clicked.links_click_datetime = False
         recovered.set_sent()
         recovered.failure_reason = False
         sent.filtered(lambda t: t.trace_status in ("outgoing", "process", "pending")).set_sent()
