@@ -97,7 +97,7 @@ class SendgridConsequence(models.AbstractModel):
     def _differs(self, item, names):
         _email, before, state = item
         told = state.told
-        return any(told.get(name) != before.get(name) for name in names)
+        return any(told.get(name) != before.get(name) for name in (*names, "words"))
 
     @api.model
     def _run(self, name, items):

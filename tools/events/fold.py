@@ -3,6 +3,7 @@
 Events come late, twice and in any order, so nothing here looks at what came first: the same set gives the same state.
 """
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -93,14 +94,28 @@ class State:
     def told(self) -> dict[str, Any]:
         """The facts in the shape in which they are stored: a fact whose time changes can have its consequences anew.
 
-        Facts that are about this e-mail only have the time 0. The key ``groups`` is there only if there are any.
+        Facts that are about this e-mail only have the time 0. The keys ``groups`` and ``words`` are there only if they
+        tell something.
         """
         told: dict[str, Any] = {
             fact: 0 if fact in TIMELESS else evidence.timestamp for fact, evidence in self.facts.items()
         }
         if self.groups:
             told["groups"] = {str(group): list(word) for group, word in self.groups.items()}
+        if tied := self._tied_words:
+            told["words"] = tied
         return told
+
+    @property
+    def _tied_words(self) -> int:
+        """A number for the words of the refusals, if several came in one second: then the time alone is not news.
+
+        The one that comes in last may be the one whose words count. It is 0 if there is only one.
+        """
+        refusals = [e for e in self.events if e.event in ("bounce", "dropped")]
+        if len(refusals) < 2 or len({e.timestamp for e in refusals}) == len(refusals):
+            return 0
+        return zlib.crc32(repr([(e.timestamp, e.reason, e.response) for e in refusals]).encode())
 
     @property
     def words(self) -> Words:
