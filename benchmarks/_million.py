@@ -85,7 +85,8 @@ MESSAGES = """
 """
 DOCUMENTS = """
     INSERT INTO sendgrid_email (odoo_id, account_id, mail_message_id, message_id, sg_message_id, partner_id, recipient,
-                                is_alone, author_id, subject, sent_date, model, res_id, is_in_chatter, status,
+                                is_alone, author_id, subject, sent_date, date, sent_count, recipient_domain,
+                                recipient_role, email_from, company_id, model, res_id, is_in_chatter, status,
                                 status_reason, processed_date, delivered_date, first_open_date, last_open_date,
                                 open_count, click_count, machine_open_count, machine_click_count, facts, create_uid,
                                 write_uid, create_date, write_date)
@@ -93,7 +94,9 @@ DOCUMENTS = """
            left(translate(encode(sha256(plan.number::text::bytea), 'base64'), '+/', '-_'), 22),
            CASE plan.model WHEN 'res.partner' THEN plan.res_id WHEN 'crm.lead' THEN lead.partner_id END,
            COALESCE(contact.email_normalized, lead.email_normalized, 'reader' || plan.number || '@bench.example.com'),
-           TRUE, author.partner_id, 'Your quotation ' || plan.number, plan.date, plan.model, plan.res_id, TRUE,
+           TRUE, author.partner_id, 'Your quotation ' || plan.number, plan.date, plan.date, 1,
+           split_part(COALESCE(contact.email_normalized, lead.email_normalized, '@bench.example.com'), '@', 2), 'to',
+           'sales@example.com', 1, plan.model, plan.res_id, TRUE,
            CASE WHEN is_bounced THEN 'bounced' WHEN clicks > 0 THEN 'clicked' WHEN opens > 0 THEN 'opened'
                 ELSE 'delivered' END,
            CASE WHEN is_bounced THEN '550 5.1.1 The email account that you tried to reach does not exist.' END,

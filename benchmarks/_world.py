@@ -38,12 +38,14 @@ NOTIFICATIONS = """
 """
 DOCUMENTS = """
     INSERT INTO sendgrid_email (odoo_id, account_id, mail_message_id, message_id, partner_id, recipient, is_alone,
-                                author_id, subject, sent_date, model, res_id, is_in_chatter, status, open_count,
-                                click_count, machine_open_count, machine_click_count, create_uid, write_uid,
-                                create_date, write_date)
+                                author_id, subject, sent_date, date, sent_count, recipient_domain,
+                                recipient_role, email_from, company_id, model, res_id, is_in_chatter, status,
+                                open_count, click_count, machine_open_count, machine_click_count, create_uid,
+                                write_uid, create_date, write_date)
     SELECT md5(message.message_id), %(account)s, message.id, message.message_id, contact.id, contact.email_normalized,
-           TRUE, message.author_id, message.subject, message.date, message.model, message.res_id, TRUE, 'sent', 0, 0,
-           0, 0, 1, 1, message.date, message.date
+           TRUE, message.author_id, message.subject, message.date, message.date, 1,
+           split_part(contact.email_normalized, '@', 2), 'to', 'sales@example.com', 1, message.model, message.res_id,
+           TRUE, 'sent', 0, 0, 0, 0, 1, 1, message.date, message.date
       FROM mail_message message JOIN res_partner contact ON contact.id = message.res_id
      WHERE message.message_id LIKE '<bench-%%'
   ORDER BY message.id

@@ -34,9 +34,9 @@ QUERIES = {
         "the Documents of a lead; what documents are about",
         EMAIL + "model = %(model)s AND res_id = %(res_id)s",
     ),
-    "sendgrid_email_sent_date_idx": (
+    "sendgrid_email_date_idx": (
         "the list, a report over a period",
-        EMAIL + "TRUE ORDER BY sent_date DESC, id DESC LIMIT 80",
+        EMAIL + "TRUE ORDER BY date DESC, id DESC LIMIT 80",
     ),
     "sendgrid_email_deferred_idx": ("what to give up after 72 hours", EMAIL + "status = 'deferred'"),
     "sendgrid_email__mail_message_id_index": ("deleting a message", EMAIL + "mail_message_id = %(mail_message_id)s"),

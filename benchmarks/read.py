@@ -127,8 +127,8 @@ def record(server: stack.Odoo, history: _million.History) -> dict[str, list[Call
     until = datetime.now(timezone.utc)
     for _path, params in pages["a report over a week"]:
         params["kwargs"]["domain"] = [
-            ("sent_date", ">", f"{until - PERIOD:%Y-%m-%d %H:%M:%S}"),
-            ("sent_date", "<=", f"{until:%Y-%m-%d %H:%M:%S}"),
+            ("date", ">", f"{until - PERIOD:%Y-%m-%d %H:%M:%S}"),
+            ("date", "<=", f"{until:%Y-%m-%d %H:%M:%S}"),
         ]
     return pages
 

@@ -136,8 +136,8 @@ class SendgridAccount(models.Model):
         waiting = self.env.execute_query(
             SQL(
                 """SELECT sent_date FROM sendgrid_email
-                    WHERE account_id = %s AND sent_date > %s AND sent_date < %s
-                 ORDER BY sent_date LIMIT 1""",
+                    WHERE account_id = %s AND date > %s AND date < %s AND sent_date IS NOT NULL
+                 ORDER BY date LIMIT 1""",
                 self.id,
                 since,
                 now - SILENT_AFTER,

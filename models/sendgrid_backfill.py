@@ -127,8 +127,8 @@ class SendgridBackfill(models.Model):
             {
                 "account_id": email.account_id.id,
                 "email_id": email.id,
-                "date_from": email.sent_date - AROUND_SENDING,
-                "date_to": email.sent_date + AROUND_SENDING,
+                "date_from": email.date - AROUND_SENDING,
+                "date_to": email.date + AROUND_SENDING,
                 "state": "running",
             }
         )

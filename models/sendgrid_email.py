@@ -4,6 +4,8 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL
 
+from ..tools.sending.outbox import get_domain
+
 _logger = logging.getLogger(__name__)
 
 # The modules of core that define `_mail_get_operation_for_mail_message_operation`. Core calls this hook to learn which
@@ -34,11 +36,11 @@ class SendgridEmail(models.Model):
     _name = "sendgrid.email"
     _description = "Tracked E-mail"
     _inherit = ["sendgrid.visibility.mixin", "sendgrid.job.mixin"]
-    _order = "sent_date desc, id desc"
+    _order = "date desc, id desc"
     _rec_name = "subject"
     _allow_sudo_commands = False
 
-    # These fields are written when SendGrid has accepted the copy.
+    # These fields are written when Odoo hands the copy to SendGrid, whether SendGrid takes it or not.
     odoo_id = fields.Char(
         string="Message Copy",
         required=True,
@@ -75,6 +77,20 @@ class SendgridEmail(models.Model):
         "res.partner", string="Contact", readonly=True, index="btree_not_null", ondelete="set null"
     )
     recipient = fields.Char(string="To", required=True, readonly=True, help="The address that the e-mail was sent to.")
+    recipient_domain = fields.Char(
+        string="Recipient's Domain",
+        compute="_compute_recipient_domain",
+        store=True,
+        precompute=True,
+        readonly=True,
+        help="What stands behind the @, in lower case. A domain with other letters than a to z stands in its ASCII form.",
+    )
+    recipient_role = fields.Selection(
+        [("to", "To"), ("cc", "Cc"), ("bcc", "Bcc")],
+        string="Sent As",
+        readonly=True,
+        help="Where the e-mail names the recipient. It names nobody who is Bcc.",
+    )
     is_alone = fields.Boolean(
         string="Only Recipient",
         readonly=True,
@@ -84,6 +100,28 @@ class SendgridEmail(models.Model):
     author_id = fields.Many2one(
         "res.partner", string="From", readonly=True, index="btree_not_null", ondelete="set null"
     )
+    email_from = fields.Char(
+        string="Sender's Address", readonly=True, help="The address that the recipient sees as the sender's."
+    )
+    company_id = fields.Many2one(
+        "res.company",
+        readonly=True,
+        help="The company of the record that the e-mail is about, else the account's, else that of whoever sent it.",
+    )
+    template_id = fields.Many2one(
+        "mail.template",
+        string="Template",
+        readonly=True,
+        ondelete="set null",
+        help="The template that the e-mail was made from.",
+    )
+    team_id = fields.Many2one(
+        "crm.team",
+        string="Sales Team",
+        readonly=True,
+        ondelete="set null",
+        help="The sales team of the record that the e-mail is about, when it was sent.",
+    )
     subject = fields.Char(readonly=True)
     body = fields.Text(
         string="Source",
@@ -92,7 +130,26 @@ class SendgridEmail(models.Model):
         help="The HTML of the content as it was sent, kept here only if it is kept nowhere else: see Content.",
     )
     sent_date = fields.Datetime(
-        string="Sent", required=True, readonly=True, help="When SendGrid accepted the e-mail from Odoo."
+        string="Sent",
+        readonly=True,
+        help="When SendGrid accepted the e-mail from Odoo, for the first time. Empty as long as it did not leave.",
+    )
+    date = fields.Datetime(
+        compute="_compute_date",
+        store=True,
+        precompute=True,
+        required=True,
+        readonly=True,
+        help="When it was sent. If it did not leave: when Odoo tried last.",
+    )
+    sent_count = fields.Integer(
+        string="Times Sent",
+        compute="_compute_sent_count",
+        store=True,
+        precompute=True,
+        readonly=True,
+        help="How often SendGrid accepted this e-mail to this recipient. More than once if the mail was retried, "
+        "because another recipient's copy had failed.",
     )
     model = fields.Char(string="Record Model", readonly=True)
     res_id = fields.Many2oneReference(string="Record ID", model_field="model", readonly=True)
@@ -109,6 +166,7 @@ class SendgridEmail(models.Model):
     status = fields.Selection(
         # The order is from weakest to strongest, as in `tools.events.fold.STATUSES`.
         [
+            ("failed", "Not sent"),
             ("sent", "Sent"),
             ("processed", "Processed"),
             ("deferred", "Deferred"),
@@ -209,7 +267,22 @@ class SendgridEmail(models.Model):
     _recipient_idx = models.Index("(recipient, sent_date DESC)")
     _model_res_id_idx = models.Index("(model, res_id)")
     _deferred_idx = models.Index("(id) WHERE status = 'deferred'")
-    _sent_date_idx = models.Index("(sent_date DESC, id DESC)")
+    _date_idx = models.Index("(date DESC, id DESC)")
+
+    @api.depends("recipient")
+    def _compute_recipient_domain(self):
+        for email in self:
+            email.recipient_domain = get_domain(email.recipient)
+
+    @api.depends("sent_date")
+    def _compute_date(self):
+        for email in self:
+            email.date = email.sent_date or email.date or fields.Datetime.now()
+
+    @api.depends("sent_date")
+    def _compute_sent_count(self):
+        for email in self:
+            email.sent_count = email.sent_count or int(bool(email.sent_date))
 
     @api.depends("subject", "recipient")
     def _compute_display_name(self):

@@ -134,6 +134,15 @@ class SendgridEmail(models.Model):
         :param labels: {status: its name for people}
         :return: list of steps
         """
+        if self.status == "failed":
+            return [
+                {
+                    "status": "failed",
+                    "label": labels["failed"],
+                    "date": fields.Datetime.to_string(self.date),
+                    "state": "failed",
+                }
+            ]
         if self.status in ("sent", "processed", "delivered", "opened", "clicked"):
             last = max(index for index, step in enumerate(journey) if step["state"] == "done")
             for step in journey[:last]:

@@ -7,6 +7,7 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.tools import is_html_empty
 
 from ..tools.sending import links
+from ..tools.sending.outbox import get_domain
 from . import bulk
 from .undoable import LASTING
 
@@ -66,8 +67,11 @@ class SendgridEmail(models.Model):
                 "message_id": copy.message_id,
                 "sg_message_id": copy.sg_message_id,
                 "recipient": address,
+                "recipient_domain": get_domain(address),
                 "is_alone": len(copy.recipients) == 1,
                 "sent_date": now,
+                "date": now,
+                "sent_count": 1,
                 "status": "sent",
                 "open_count": 0,
                 "click_count": 0,

@@ -170,13 +170,13 @@ class SendgridRetention(models.Model):
         while emails := self.env["sendgrid.email"].search(
             [
                 ("account_id", "=", account.id),
-                ("sent_date", "<", cutoff),
-                *([("sent_date", ">=", progress.documents_date)] if progress.documents_date else []),
+                ("date", "<", cutoff),
+                *([("date", ">=", progress.documents_date)] if progress.documents_date else []),
             ],
-            order="sent_date, id",
+            order="date, id",
             limit=CHUNK_EMAILS,
         ):
-            progress.documents_date = emails[-1].sent_date
+            progress.documents_date = emails[-1].date
             self.env["sendgrid.event"].search([("email_id", "in", emails.ids)]).unlink()
             emails.unlink()
             yield len(emails)

@@ -2,6 +2,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.modules.migration import load_script
 from odoo.tests import BaseCase, TransactionCase, tagged
 
@@ -314,3 +315,28 @@ class TestScripts(TransactionCase):
         self.assertEqual(emails["read"].person_click_date, datetime(2026, 11, 24, 6, 13, 20))
         self.assertFalse(emails["bounced"].person_open_date or emails["bounced"].first_open_date)
         self.assertEqual(emails["bounced"].event_ids.filtered("verdict").mapped("machine_reason"), ["refused"] * 2)
+
+    def test_sending(self):
+        """What documents newly say about their sending is filled once, and stays when the script runs again."""
+        script = load("pre-documents_that_failed.py")
+        company = self.env["res.company"].create({"name": "Migrated"})
+        account = self.env["sendgrid.account"].create({"name": "Migrated", "company_id": company.id})
+        email = self.env["sendgrid.email"].create(
+            {
+                "odoo_id": "migrated",
+                "account_id": account.id,
+                "recipient": "ada@Example.ORG",
+                "sent_date": "2026-11-24 06:00:00",
+            }
+        )
+        self.env.flush_all()
+        self.env.cr.execute(
+            """ALTER TABLE sendgrid_email ALTER COLUMN date DROP NOT NULL, DROP COLUMN sent_count;
+               UPDATE sendgrid_email SET date = NULL, recipient_domain = NULL, company_id = NULL"""
+        )
+        for date in ("2026-11-24 06:00:00", "2026-11-24 07:00:00"):
+            script.migrate(self.env.cr, "19.0.1.0.0")
+            self.env.invalidate_all()
+            self.assertEqual(email.date, fields.Datetime.to_datetime(date))
+            self.assertEqual((email.sent_count, email.recipient_domain, email.company_id), (1, "example.org", company))
+            self.env.cr.execute("UPDATE sendgrid_email SET date = '2026-11-24 07:00:00' WHERE id = %s", [email.id])

@@ -15,7 +15,9 @@ from .event import ENGAGEMENT_EVENTS
 from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact, get_cause
 
 # The weakest status comes first. An e-mail that was refused in the end did not arrive, though a scanner opened it.
+# No event makes an e-mail `failed`: it never left. If there is any event, it did leave.
 STATUSES = (
+    "failed",
     "sent",
     "processed",
     "deferred",

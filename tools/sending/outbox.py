@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -19,6 +19,8 @@ class Copy:
     recipients: tuple[str, ...]
     tracked: tuple[str, ...]
     sg_message_id: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The server's words for each address of the copy that it refused, though it took the copy for the others."""
 
 
 class Outbox:
@@ -94,6 +96,16 @@ class Outbox:
             self._accepted.append(replace(self._last, sg_message_id=sg_message_id))
             self._last = None
 
+    def refuse(self, refused: Mapping[str, str]) -> None:
+        """Note which addresses of the copy stamped last are refused, by the server or before sending.
+
+        The others of the copy go on.
+
+        :param refused: {address: the server's words, or ours}
+        """
+        if self._last:
+            self._last = replace(self._last, refused={**self._last.refused, **refused})
+
     def close(self) -> list[Copy]:
         """Return the accepted copies of the mail, once."""
         accepted, self._accepted = self._accepted, []
@@ -110,3 +122,14 @@ class Outbox:
 
 def _sorted(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(addresses)))
+
+
+def get_domain(address: str | None) -> str | None:
+    """Return the domain of an address in lower case and in its ASCII form (punycode), or None if it has none."""
+    domain = (address or "").rpartition("@")[2].strip().lower() if "@" in (address or "") else ""
+    if not domain.isascii():
+        try:
+            domain = domain.encode("idna").decode()
+        except UnicodeError:
+            pass  # it is no domain, so keep what was written
+    return domain or None
