@@ -85,12 +85,6 @@ class SendgridEmail(models.Model):
         "res.partner", string="From", readonly=True, index="btree_not_null", ondelete="set null"
     )
     subject = fields.Char(readonly=True)
-    body = fields.Text(
-        string="Source",
-        readonly=True,
-        groups="base.group_system",
-        help="The HTML of the content as it was sent, kept here only if it is kept nowhere else: see Content.",
-    )
     sent_date = fields.Datetime(
         string="Sent", required=True, readonly=True, help="When SendGrid accepted the e-mail from Odoo."
     )
