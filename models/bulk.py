@@ -99,6 +99,8 @@ def _to_element(value):
         return "NULL"
     if isinstance(value, int):  # a truth value too
         return str(value)
+    if isinstance(value, bytes):
+        return f'"\\\\x{value.hex()}"'
     text = json.dumps(value) if isinstance(value, list | dict) else str(value)
     if "\\" in text or '"' in text:
         text = text.replace("\\", "\\\\").replace('"', '\\"')

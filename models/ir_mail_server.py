@@ -1,6 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import email_normalize
+from odoo.tools import email_normalize, plaintext2html
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
@@ -149,12 +149,16 @@ class IrMailServer(models.Model):
     # ------------------------------------------------------------
 
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
-        """Keep secret links out of SendGrid's click tracking.
+        """Keep secret links out of SendGrid's click tracking, and hold the HTML for the documents.
 
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
         """
-        if not self.env.context.get("sendgrid_outbox") or not body or kwargs.get("subtype") != "html":
+        outbox = self.env.context.get("sendgrid_outbox")
+        is_html = kwargs.get("subtype") == "html"
+        if outbox:
+            outbox.hold(body if is_html else plaintext2html(body or ""))
+        if not outbox or not body or not is_html:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         body, has_secrets = links.protect(body)
         message = super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)

@@ -60,6 +60,7 @@ class MailMail(models.Model):
             # their documents.
             if outbox and (copies := outbox.close()):
                 Email = self.env["sendgrid.email"]
+                copies = Email._keep_contents(outbox, copies, can_query=False)
                 Email._write_lost(self.env.registry, Email._prepare_bare_rows(account.id, copies, outbox.about))
             raise
 
@@ -76,6 +77,9 @@ class MailMail(models.Model):
                     (email["email_to_normalized"], email["partner_id"].id if email["partner_id"] else None)
                     for email in email_list
                 ],
+                mail_message_id=self.mail_message_id.id,
+                mailing_id=self.mailing_id.id if "mailing_id" in self._fields else None,
+                opens_account=self.env["sendgrid.email"]._opens_account(self),
             )
         return email_list
 
@@ -110,10 +114,11 @@ class MailMail(models.Model):
     def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
         # Record the documents before core deletes the mail, and in the transaction that marks it as sent.
         if (outbox := self.env.context.get("sendgrid_outbox")) and (copies := outbox.close()):
-            self.env["sendgrid.email"].sudo()._record_sent(
+            Email = self.env["sendgrid.email"].sudo()
+            Email._record_sent(
                 self,
                 outbox.account_id,
-                copies,
+                Email._keep_contents(outbox, copies),
                 success_pids,
                 is_kept=bool(failure_type),
                 is_final=outbox.commits_each,

@@ -123,12 +123,6 @@ class SendgridEmail(models.Model):
         help="The sales team of the record that the e-mail is about, when it was sent.",
     )
     subject = fields.Char(readonly=True)
-    body = fields.Text(
-        string="Source",
-        readonly=True,
-        groups="base.group_system",
-        help="The HTML of the content as it was sent, kept here only if it is kept nowhere else: see Content.",
-    )
     sent_date = fields.Datetime(
         string="Sent",
         readonly=True,

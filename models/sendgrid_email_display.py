@@ -4,29 +4,16 @@ from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
-from odoo.tools import html_sanitize
 
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import drop_cause, refusal_cause
-from ..tools.sending import disarm
 
 
 class SendgridEmail(models.Model):
-    """The presentation of a document: its content, its journey, its words, and its buttons."""
+    """The presentation of a document: its journey, its words, and its buttons."""
 
     _inherit = "sendgrid.email"
 
-    content = fields.Html(
-        compute="_compute_content",
-        compute_sudo=True,
-        sanitize=False,
-        help="The e-mail as it was sent, without the links that only its recipient may use.",
-    )
-    has_secret_links = fields.Boolean(
-        compute="_compute_content",
-        compute_sudo=True,
-        help="Links that only the recipient may use were removed from the shown content.",
-    )
     attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
     resource_ref = fields.Reference(
         string="Record",
@@ -49,16 +36,6 @@ class SendgridEmail(models.Model):
     @api.model
     def _selection_resource_ref(self):
         return [(model.model, model.name) for model in self.env["ir.model"].sudo().search([("transient", "=", False)])]
-
-    @api.depends("body", "mail_message_id", "mailing_res_id")
-    def _compute_content(self):
-        for email in self:
-            # Clean the HTML here and not when the e-mail is sent, because most e-mails are never looked at.
-            content = html_sanitize(email.body or "", sanitize_attributes=False, sanitize_style=True)
-            content = content or email.mail_message_id.body
-            if not content and email.mailing_res_id and "mailing.mailing" in self.env:
-                content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
-            email.content, email.has_secret_links = disarm.disarm(content or "")
 
     @api.depends("mail_message_id")
     @api.depends_context("uid")
@@ -369,7 +346,7 @@ class SendgridEmail(models.Model):
                 "default_res_ids": record.ids,
                 "default_partner_ids": self.partner_id.ids,
                 "default_subject": self.subject,
-                "default_body": self.content,
+                "default_body": self._get_body_to_send_again(),
                 "default_attachment_ids": self.attachment_ids.ids,
                 "default_template_id": False,
             },

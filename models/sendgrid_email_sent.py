@@ -4,7 +4,6 @@ import logging
 import psycopg2
 
 from odoo import SUPERUSER_ID, api, fields, models
-from odoo.tools import is_html_empty
 
 from ..tools.sending import links
 from ..tools.sending.outbox import get_domain
@@ -45,6 +44,7 @@ class SendgridEmail(models.Model):
             if rows is None:
                 _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
                 rows = self._prepare_bare_rows(account_id, copies)
+            self._forget_stored(rows)
             self._write_sent(rows)
         self._keep_over_rollback(rows, is_final)
 
@@ -79,6 +79,7 @@ class SendgridEmail(models.Model):
                 "unknown_click_count": 0,
                 "machine_open_count": 0,
                 "machine_click_count": 0,
+                **self._prepare_content(copy),
                 "create_uid": self.env.uid,
                 "create_date": now,
                 "write_uid": self.env.uid,
@@ -105,6 +106,7 @@ class SendgridEmail(models.Model):
                 return
             except psycopg2.Error as error:
                 reason = error
+                self._forget_stored(rows)
         _logger.error("SendGrid: document of message %s not written: %s", rows[0]["message_id"], reason)
 
     @api.model
@@ -147,6 +149,7 @@ class SendgridEmail(models.Model):
         try:
             with registry.cursor() as cr:
                 emails = api.Environment(cr, SUPERUSER_ID, {})["sendgrid.email"]
+                emails._forget_stored(rows)
                 for row in emails._without_known(rows):
                     # The rollback may have undone the mail and its message as well, so do not reference them.
                     emails._write_sent([{**row, "mail_message_id": None, "mail_id": None}])
@@ -160,7 +163,7 @@ class SendgridEmail(models.Model):
     @api.model
     def _insert_new(self, rows):
         """Insert the rows of documents that do not exist yet."""
-        bulk.insert(self, rows, conflict=bulk.SKIP_KNOWN)
+        bulk.insert(self, self._resolve_contents(rows), conflict=bulk.SKIP_KNOWN)
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
 
@@ -181,8 +184,6 @@ class SendgridEmail(models.Model):
             "mail_id": None if is_going else mail.id,
             "mailing_res_id": mailing.id if mailing else None,
         }
-        if not mailing and not (message_stays and not is_html_empty(message.body)):
-            about["body"] = self._get_own_body(mail)
         partner_copies = len(copies) - len(success_partners)
         partners = [None] * partner_copies + list(success_partners)
         addresses = {address for copy in copies[:partner_copies] for address in copy.tracked}
@@ -206,12 +207,6 @@ class SendgridEmail(models.Model):
             "res_id": mail.res_id or None,
             "is_in_chatter": self._is_in_chatter(mail),
         }
-
-    @api.model
-    def _get_own_body(self, mail):
-        """Return the HTML of a mail for its document to keep, or None for a mail that gives access to Odoo."""
-        body = mail.body_html or ""
-        return None if self._opens_account(mail) or is_html_empty(body) else body
 
     @api.model
     def _opens_account(self, mail):

@@ -8,6 +8,7 @@ from . import (
     test_companies,
     test_connect,
     test_consequences,
+    test_content,
     test_decisions,
     test_device,
     test_docs,

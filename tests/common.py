@@ -153,9 +153,15 @@ class SendgridMixin:
     def find_emails(self, message_id):
         return self.Email.search([("message_id", "=", message_id)]).sorted(lambda email: (email.recipient, email.id))
 
-    def create_email(self, recipient="ada@example.org", ago=timedelta(minutes=5), **values):
-        """Create a document as sending leaves it, without sending."""
+    def create_email(self, recipient="ada@example.org", ago=timedelta(minutes=5), content=None, **values):
+        """Create a document as sending leaves it, without sending.
+
+        :param content: its HTML
+        """
         number = self.Email.search_count([])
+        if content:
+            shared = self.env["sendgrid.content"].create({"text": content})
+            values |= {"content_id": shared.id, "content_state": "kept"}
         return self.Email.create(
             {
                 "odoo_id": f"{number:032x}",

@@ -74,6 +74,7 @@ class TestAccess(SendgridCase):
         ]
         authors = [cls.users["author"].partner_id, cls.users["portal author"].partner_id, cls.env["res.partner"]]
         number = iter(range(1000))
+        content = cls.env["sendgrid.content"].create({"text": "<p>Content</p>"})
         cls.emails = cls.Email.create(
             [
                 {
@@ -83,7 +84,8 @@ class TestAccess(SendgridCase):
                     "sent_date": "2026-11-24 06:00:00",
                     "author_id": author.id,
                     "subject": "Subject",
-                    "body": "<p>Content</p>",
+                    "content_id": content.id,
+                    "content_state": "kept",
                     "model": model,
                     "res_id": res_id,
                     "is_in_chatter": is_in_chatter,

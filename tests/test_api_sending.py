@@ -478,7 +478,7 @@ class TestBothWays(ApiSendingCase):
             self.assertEqual(smtp_copy[0], api_copy[0])
             self.assertEqual(smtp_copy[1], api_copy[1])
 
-        fields = ("recipient", "status", "is_alone", "subject", "partner_id", "author_id", "model", "res_id", "body")
+        fields = ("recipient", "status", "is_alone", "subject", "partner_id", "author_id", "model", "res_id", "content")
         fields += ("open_count", "click_count", "machine_open_count", "machine_click_count")
         for emails, message in ((by_smtp, smtp_message), (by_api, api_message)):
             self.live(emails, message)

@@ -31,6 +31,7 @@ USERS = {
 EMPLOYEES = ("salesperson", "own leads only", "other company", "administrator")
 SALESPEOPLE = EMPLOYEES[:-1]
 ADMINISTRATORS = EMPLOYEES[-1:]
+NOBODY = ()
 EVERYBODY = (*EMPLOYEES, "portal", "public")
 OPERATIONS = ("read", "write", "create", "unlink")
 
@@ -46,6 +47,7 @@ MODELS = {
     "sendgrid.account.foreign": {"read": ADMINISTRATORS},
     "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consequence": {},
+    "sendgrid.content": {"read": ADMINISTRATORS},
     "sendgrid.drain": {},
     "sendgrid.email": {"read": EMPLOYEES},
     "sendgrid.event": {"read": EMPLOYEES},
@@ -122,15 +124,19 @@ FIELDS = {
         ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
             message_count message_ids_left new_count progress state windows""",
     },
+    # Nobody reads a content but through a document that he may see.
+    "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
-        EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count company_id content date
-            delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone is_in_chatter
-            is_unsubscribed_by_machine journey last_open_date machine_click_count machine_open_count mail_message_id
-            mailing_res_id message_id model odoo_id open_count partner_id person_click_date person_open_date
-            processed_date recipient recipient_domain recipient_role refusal_cause res_id resource_ref sent_count
-            sent_date sg_message_id status status_explanation status_reason subject team_id template_id
+        NOBODY: "content_changes content_id",
+        EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count company_id content
+            content_has_secrets content_note content_state date delivered_date email_from engagement_summary
+            event_ids first_open_date has_secret_links is_alone is_in_chatter is_unsubscribed_by_machine
+            journey last_open_date machine_click_count machine_open_count mail_message_id mailing_res_id
+            message_id model odoo_id open_count partner_id person_click_date person_open_date processed_date
+            recipient recipient_domain recipient_role refusal_cause res_id resource_ref sent_count sent_date
+            sg_message_id status status_explanation status_reason subject team_id template_id
             unknown_click_count unknown_open_count""",
-        ADMINISTRATORS: "account_id body consequence_error facts failed_consequences mail_id",
+        ADMINISTRATORS: "account_id consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
@@ -342,6 +348,7 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.account.foreign": cls.env["sendgrid.account.foreign"].create(
                 {"account_id": cls.account.id, "date": "2026-11-24", "event": "open"}
             ),
+            "sendgrid.content": cls.env["sendgrid.content"].create({"text": "<p>Hello</p>"}),
             "sendgrid.email": cls.email,
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,

@@ -82,7 +82,7 @@ class TestSending(SendgridCase):
         self.assertEvents(email, [("delivered", "odoo_id"), ("open", "odoo_id")])
 
     def test_chatter(self):
-        """Test a message in the chatter: the document points to it, and keeps no content of its own."""
+        """Test a message in the chatter: the document points to it, and keeps what was sent."""
         with self.sending() as sent:
             message = self.lead.with_user(self.salesperson).message_post(
                 body="Hello Ada",
@@ -100,9 +100,9 @@ class TestSending(SendgridCase):
             res_id=self.lead.id,
             partner_id=self.contact,
             author_id=self.salesperson.partner_id,
-            body=False,
+            content_state="kept",
         )
-        self.assertEqual(email.content, message.body)
+        self.assertIn("Hello Ada", email.content)
 
     def test_composer(self):
         """Test a mail written in the composer, with an attachment: the document shows it."""
@@ -476,7 +476,7 @@ class TestSending(SendgridCase):
         """Test that a mail that left is sent and has a document, if its details fail or their records are gone."""
         values = {"email_to": "x@example.org", "auto_delete": False}
         for name, patched, details in (
-            ("fail", {"_get_own_body": Mock(side_effect=ValueError)}, {"subject": False}),
+            ("fail", {"_get_contacts": Mock(side_effect=ValueError)}, {"subject": False}),
             ("gone", {"_get_contacts": lambda *_args: {"x@example.org": 2**30}}, {"subject": "Your quotation"}),
         ):
             with (
@@ -487,30 +487,13 @@ class TestSending(SendgridCase):
                 sent, email = self.send_mail(**values)
                 self.assertCopies(sent, email)
                 self.assertEmail(email, recipient="x@example.org", status="sent", partner_id=False, **details)
+                self.assertIn("Hello", email.content)
                 mail = self.env["mail.mail"].search([("message_id", "=", email.message_id)])
                 self.assertEqual((mail.state, mail.failure_reason), ("sent", False))
 
     # ------------------------------------------------------------
     # CONTENT
     # ------------------------------------------------------------
-
-    def test_own_content(self):
-        """Test that a document keeps its own content if that is nowhere else, or will soon be nowhere else."""
-        for name, values, kept in (
-            ("deleted once sent", {"auto_delete": True}, True),
-            ("kept, but only the mail has the content", {"auto_delete": False}, True),
-            ("kept, and the message has it", {"auto_delete": False, "body": "<p>Hello</p>"}, False),
-            ("deleted, though the message has it", {"auto_delete": True, "body": "<p>Hello</p>"}, True),
-            ("empty", {"body_html": "<p><br></p>", "auto_delete": True}, False),
-        ):
-            with self.subTest(name):
-                _sent, email = self.send_mail(**values)
-                self.env.invalidate_all()
-                self.assertEqual(bool(email.body), kept)
-                self.assertEqual(bool(email.mail_id), not values["auto_delete"])
-                self.assertEqual(bool(email.mail_message_id), not values["auto_delete"])
-                if name != "empty":
-                    self.assertIn("Hello", email.content)
 
     def test_content_is_sanitized(self):
         """Test that the content of a document cannot do anything, and looks as it was sent."""
@@ -538,7 +521,7 @@ class TestSending(SendgridCase):
             self.env.cr.postcommit.run()
         for copy in sent:
             email = self.Email.search([("odoo_id", "=", copy.unique_args["odoo_id"])])
-            self.assertEmail(email, recipient="new@example.org", body=False)
+            self.assertEmail(email, recipient="new@example.org", content_state="credentials", content_id=False)
             self.assertNotIn("token", email.content or "")
             [link] = re.findall(r"<a[^>]*/web/(?:signup|reset_password)[^>]*>", copy.part("html"))
             self.assertIn(MARK, link)
@@ -549,7 +532,7 @@ class TestSending(SendgridCase):
         body = f'<p><a href="{SITE}/web/reset_password?token=aB3">x</a></p>'
         for values in ({"auto_delete": True}, {"auto_delete": False}):
             _sent, email = self.send_mail(body_html=body, **values)
-            self.assertFalse(email.body)
+            self.assertEmail(email, content_state="credentials", content_id=False)
             self.assertNotIn("aB3", email.content or "")
 
     # ------------------------------------------------------------
@@ -566,7 +549,7 @@ class TestSending(SendgridCase):
         self.assertEqual(sent.part("html").strip(), body.replace('<a class="x"', f'<a{MARK} class="x"'))
         self.assertNotIn("clicktracking", sent.part("plain"))
         self.assertEqual(sent.smtpapi["filters"], {"clicktrack": {"settings": {"enable_text": 0}}})
-        self.assertNotIn("clicktracking", email.body)
+        self.assertNotIn("clicktracking", email.content)
 
     def test_ordinary_links(self):
         """Test that a body without such links is on the wire as it was written, and no setting is sent."""

@@ -190,7 +190,9 @@ class TestPages(ShowMixin, HttpCase):
             <img src="https://u1.ct.sendgrid.net/wf/open?upn=x"/>
             <script>parent.sendgridHacked = true</script>
         """
-        email = self._create_email(body=body)
+        email = self._create_email(
+            content_id=self.env["sendgrid.content"].create({"text": body}).id, content_state="kept"
+        )
         # The page must be safe without a sanitizer too.
         self.patch(sendgrid_email_display, "html_sanitize", lambda source, **options: source)
         self._start(email, "sendgrid_content")

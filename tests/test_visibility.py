@@ -369,7 +369,7 @@ class TestVisibility(VisibilityCase):
             model="res.partner",
             res_id=self.guest.id,
             partner_id=self.guest.id,
-            body=f"<p>Come <a href='{ACCEPT}'>Accept</a> {ACCEPT}</p>",
+            content=f"<p>Come <a href='{ACCEPT}'>Accept</a> {ACCEPT}</p>",
             status="bounced",
         )
         action = email.with_user(self.users["all"]).action_send_again()
@@ -407,7 +407,7 @@ class TestVisibility(VisibilityCase):
         gone.mail_message_id.unlink()
         mailing = self.create_email(model="res.partner", res_id=self.guest.id, mailing_res_id=7)
         way_in = self.create_email(model="res.partner", res_id=self.guest.id, mail_message_id=kept.mail_message_id.id)
-        way_in.body = "<a href='/web%2Fsignup?token=x'>x</a>"
+        way_in.content_state = "credentials"
         in_chatter = kept | mailing
         others = gone | way_in | self.create_email(mail_message_id=kept.mail_message_id.id)
         others |= self.create_email(model="res.users", res_id=self.author.id, mailing_res_id=7)

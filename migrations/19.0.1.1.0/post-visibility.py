@@ -19,7 +19,9 @@ def migrate(cr, version):
            AND subtype.internal IS NOT TRUE
            AND (subtype.id IS NOT NULL OR message.message_type = 'email_outgoing')
            -- Leave out links to set a password or to sign up, as `tools.sending.links.leads_to_credentials` does.
-           AND concat(message.body, email.body) !~* '(/|%2f)web(/|%2f)(reset(_|%5f)password|signup)\M'
+           -- Those in a body of the document's own were found before, by `post-contents.py`.
+           AND email.content_state IS DISTINCT FROM 'credentials'
+           AND COALESCE(message.body, '') !~* '(/|%2f)web(/|%2f)(reset(_|%5f)password|signup)\M'
         """
     )
     # The message of a mailing stands in the chatter, but core deletes it once the mail is sent. If another message is

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape, unescape
 from urllib.parse import unquote
 
@@ -83,11 +84,13 @@ def disarm(body: str) -> tuple[str, bool]:
     return shown, True
 
 
+@lru_cache(maxsize=8192)
 def _is_secret_address(url: str) -> bool:
     url = IGNORED.sub("", url)
     return is_secret(url) or ("\\" in url and is_secret(url.replace("\\", "/")))
 
 
+@lru_cache(maxsize=8192)
 def _cut_word(word: str) -> str:
     return cut(word) if ADDRESS.match(unquote(word)) else word
 

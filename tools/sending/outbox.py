@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .contents import Contents, Kept
+
 
 @dataclass(frozen=True)
 class Copy:
     """One SMTP transaction or API call. ``recipients`` are all its addresses, ``tracked`` those that get a document.
 
-    ``sg_message_id`` is SendGrid's id where its answer gave one: the Web API's does.
+    ``sg_message_id`` is SendGrid's id where its answer gave one: the Web API's does. ``body`` is the HTML as these
+    recipients get it, with their secret links, and ``kept`` what their documents keep of it.
     """
 
     odoo_id: str
@@ -21,6 +24,8 @@ class Copy:
     sg_message_id: str | None = None
     refused: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The server's words for each address of the copy that it refused, though it took the copy for the others."""
+    body: str | None = field(default=None, repr=False)
+    kept: Kept | None = None
 
 
 class Outbox:
@@ -32,6 +37,7 @@ class Outbox:
         self.odoo_db = odoo_db
         self.commits_each = commits_each
         self.known = set()
+        self.contents = Contents()
         self._colleagues = set()
         self.open("")
 
@@ -46,6 +52,9 @@ class Outbox:
         about: dict[str, Any] | None = None,
         mail_id: int | None = None,
         contacts: Iterable[tuple[list[str], int | None]] = (),
+        mail_message_id: int | None = None,
+        mailing_id: int | None = None,
+        opens_account: bool = False,
     ) -> None:
         """Begin a mail: ``sender`` is its From address.
 
@@ -54,8 +63,13 @@ class Outbox:
         :param mail_id: what tells the mail from others of the same message, and is the same when it is sent again.
             Without it two mails of one message to one address have one name.
         :param contacts: for each copy in the order of sending, its addresses and the id of the contact that it is for
+        :param mail_message_id: the message that the mail belongs to, and ``mailing_id`` the mailing
+        :param opens_account: the mail gives access to Odoo, so that its content is not kept
         """
         self.about = about or {}
+        self.mail_message_id = mail_message_id
+        self.mailing_id = mailing_id
+        self.opens_account = opens_account
         self._sender = sender
         self._mail_id = mail_id
         self._contacts = defaultdict(deque)
@@ -63,7 +77,12 @@ class Outbox:
             self._contacts[_sorted(addresses)].append(contact_id)
         self._same = Counter()
         self._last = None
+        self._body = None
         self._accepted = []
+
+    def hold(self, body: str | None) -> None:
+        """Note the HTML of the message that was just built: the copies that are stamped next leave with it."""
+        self._body = body
 
     def stamp(self, message_id: str, recipients: list[str]) -> Copy:
         """Name the copy that is about to leave for ``recipients`` (the addresses of the envelope).
@@ -76,6 +95,7 @@ class Outbox:
             message_id=message_id,
             recipients=recipients,
             tracked=self._get_tracked(recipients),
+            body=self._body,
         )
         return self._last
 
