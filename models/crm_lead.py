@@ -34,7 +34,8 @@ class CrmLead(models.Model):
     def action_view_sendgrid_emails(self):
         """Open the list of the lead's documents, newest first."""
         self.ensure_one()
-        return self.env["sendgrid.email"]._get_action_about(self, self._get_sendgrid_email_domain())
+        domain = self._get_sendgrid_email_domain()
+        return self.env["sendgrid.email"]._get_action_about(self, domain, "sendgrid-lead-documents")
 
     def write(self, vals):
         result = super().write(vals)

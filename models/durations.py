@@ -1,4 +1,25 @@
-"""Durations in words that can be translated."""
+"""Durations and times in words that can be translated."""
+
+from datetime import timezone
+
+import babel.dates
+
+from odoo.tools.misc import babel_locale_parse, get_lang
+
+
+def describe_time(env, date):
+    """Return a time as pages show it, such as "Mar 2, 9:00 AM", in the time zone and language of the user.
+
+    The year is left out if it is the present one. Pages format times by themselves in the same way, see
+    ``static/src/exact_time``.
+
+    :param date: naive `datetime` in UTC
+    """
+    zone = babel.dates.get_timezone(env.context.get("tz") or env.user.tz or "UTC")
+    locale = babel_locale_parse(get_lang(env).code)
+    local, now = (moment.replace(tzinfo=timezone.utc).astimezone(zone) for moment in (date, env.cr.now()))
+    day = babel.dates.format_skeleton("MMMd" if local.year == now.year else "yMMMd", local, locale=locale)
+    return f"{day}, {babel.dates.format_time(local, 'short', locale=locale)}"
 
 
 def describe_duration(env, seconds):

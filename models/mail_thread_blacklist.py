@@ -3,9 +3,10 @@ import re
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.fields import Domain
-from odoo.tools import SQL, escape_psql, format_datetime
+from odoo.tools import SQL, escape_psql
 
 from ..tools.events.address import REASON_LENGTH
+from .durations import describe_time
 
 # PostgreSQL compares each text with each pattern. For more addresses than this, reading all texts takes less time.
 MOST_PATTERNS = 24
@@ -209,7 +210,7 @@ class MailThreadBlacklist(models.AbstractModel):
         return self.env._(
             "%(email)s bounced on %(date)s: %(reason)s",
             email=address.email,
-            date=format_datetime(self.env, address.bounce_date),
+            date=describe_time(self.env, address.bounce_date),
             reason=(address.bounce_reason or self.env._("no reason given"))[:REASON_LENGTH],
         )
 
@@ -225,7 +226,7 @@ class MailThreadBlacklist(models.AbstractModel):
             since = min(since, explained)
         words = {
             "email": entry.email,
-            "date": format_datetime(self.env, since),
+            "date": describe_time(self.env, since),
             "list": lists[entry.list],
             "reason": (entry.reason or self.env._("no reason given"))[:REASON_LENGTH],
         }
@@ -275,7 +276,7 @@ class MailThreadBlacklist(models.AbstractModel):
     @api.model
     def _describe_wish(self, email, timestamp, is_spam=None, subject=None):
         """Return the sentence about a wish; ``is_spam`` is None if it is not known which kind it was."""
-        words = {"email": email, "date": format_datetime(self.env, timestamp), "subject": subject}
+        words = {"email": email, "date": describe_time(self.env, timestamp), "subject": subject}
         if is_spam is None:
             return self.env._("%(email)s unsubscribed or reported spam on %(date)s", **words)
         if is_spam and subject:
@@ -289,7 +290,7 @@ class MailThreadBlacklist(models.AbstractModel):
     @api.model
     def _describe_earlier_wish(self, email, timestamp, is_spam):
         """Return the sentence about a wish of which only a later drop is known: the drop's time is not the wish's."""
-        words = {"email": email, "date": format_datetime(self.env, timestamp)}
+        words = {"email": email, "date": describe_time(self.env, timestamp)}
         if is_spam:
             return self.env._("%(email)s reported spam some time before %(date)s", **words)
         return self.env._("%(email)s unsubscribed some time before %(date)s", **words)

@@ -94,7 +94,7 @@ class ResPartner(models.Model):
         emails = self._get_emails_to_resend()
         name = self.env._("Send Again to %s", self.display_name)
         return {
-            **self.env["sendgrid.email"]._get_action_about(self, [("id", "in", emails.ids)]),
+            **self.env["sendgrid.email"]._get_action_about(self, [("id", "in", emails.ids)], "sendgrid-contact-resend"),
             "name": name,
             "display_name": name,
             "views": [

@@ -276,5 +276,6 @@ class SendgridBackfill(models.Model):
             **action,
             "display_name": self.display_name,
             "domain": [("batch_id", "in", self.batch_ids.ids)],
-            "context": {},
+            "path": "sendgrid-missed-events",
+            "context": {"active_id": self.id},
         }

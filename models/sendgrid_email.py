@@ -5,6 +5,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from ..tools.sending.outbox import get_domain
+from .durations import describe_time
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class SendgridEmail(models.Model):
     _inherit = ["sendgrid.visibility.mixin", "sendgrid.job.mixin"]
     _order = "date desc, id desc"
     _rec_name = "subject"
+    _rec_names_search = ["subject", "recipient"]
     _allow_sudo_commands = False
 
     # These fields are written when Odoo hands the copy to SendGrid, whether SendGrid takes it or not.
@@ -278,18 +280,26 @@ class SendgridEmail(models.Model):
         for email in self:
             email.sent_count = email.sent_count or int(bool(email.sent_date))
 
-    @api.depends("subject", "recipient")
+    @api.depends("subject", "recipient", "date")
+    @api.depends_context("sendgrid_full_name", "lang", "tz")
     def _compute_display_name(self):
         for email in self:
             email.display_name = email.subject or self.env._("E-mail to %s", email.recipient)
+            if self.env.context.get("sendgrid_full_name"):
+                email.display_name = self.env._(
+                    "%(subject)s (to %(email)s, %(date)s)",
+                    subject=email.subject or self.env._("No subject"),
+                    email=email.recipient,
+                    date=email.date and describe_time(self.env, email.date),
+                )
 
     @api.model
     def _get_visible_domain(self):
         """Return the domain of the documents that the current user may see.
 
         The author sees an e-mail. If it stands in a record's chatter, everybody who may read that chatter sees it too.
-        Administrators also see e-mails that stand in no chatter or in that of a deleted record, if they went through an
-        account of the administrators' companies.
+        Administrators also see e-mails that stand in no chatter or in that of a deleted record, and to a Bcc, if they
+        went through an account of the administrators' companies.
         """
         user = self.env.user
         is_admin = user.has_group("base.group_system")
@@ -298,7 +308,10 @@ class SendgridEmail(models.Model):
         own = Domain("account_id", "in", self.env["sendgrid.account"]._get_ids_of_companies()) if is_admin else None
         if is_admin:
             domain |= own & (
-                Domain("is_in_chatter", "=", False) | Domain("model", "=", False) | Domain("res_id", "in", [False, 0])
+                Domain("is_in_chatter", "=", False)
+                | Domain("recipient_role", "=", "bcc")
+                | Domain("model", "=", False)
+                | Domain("res_id", "in", [False, 0])
             )
         for name in self._get_models_in_use():
             about = Domain("model", "=", name)
@@ -307,9 +320,9 @@ class SendgridEmail(models.Model):
             if has_records:
                 Model = Model.with_context(active_test=False)
                 if Model.has_access("read"):
-                    domain |= Domain("is_in_chatter", "=", True) & self._get_exists_domain(
-                        "res_id", Model, "model", self._get_chatter_domain(Model)
-                    )
+                    # The chatter does not show a Bcc, and nobody else of the recipients knows of it.
+                    shown = Domain("is_in_chatter", "=", True) & Domain("recipient_role", "!=", "bcc")
+                    domain |= shown & self._get_exists_domain("res_id", Model, "model", self._get_chatter_domain(Model))
             if is_admin:
                 domain |= own & (
                     about & ~self._get_exists_domain("res_id", Model.sudo(), "model") if has_records else about
@@ -379,14 +392,6 @@ class SendgridEmail(models.Model):
         If several databases share an account, each gets the events of all, and recognizes its own by this name.
         """
         return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
-
-    def _notify_changed(self):
-        """Tell the open pages of all employees which documents changed.
-
-        The message has ids only. Each page reads these documents again with its user's own rights.
-        """
-        if self:
-            self.env.ref("base.group_user")._bus_send("sendgrid.email/changed", {"ids": self.ids})
 
     def unlink(self):
         # The events stay, and their match says why they have no e-mail any more.

@@ -1,12 +1,37 @@
+import re
 from collections import defaultdict
+from textwrap import shorten
 
+from lxml.html import fromstring
 from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
+from odoo.fields import Domain
+from odoo.tools import is_html_empty
 
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import drop_cause, refusal_cause
+
+# In characters.
+PREVIEW_LENGTH = 160
+LINK = re.compile(r"(?:https?://|www\.)\S+")
+# So many of the other recipients of a message are named.
+SHOWN_RECIPIENTS = 20
+# Columns that mean something to developers only.
+TECHNICAL = {
+    "facts",
+    "failed_consequences",
+    "is_alone",
+    "is_in_chatter",
+    "mail_id",
+    "mail_message_id",
+    "mailing_res_id",
+    "message_id",
+    "odoo_id",
+    "res_id",
+    "sg_message_id",
+}
 
 
 class SendgridEmail(models.Model):
@@ -15,6 +40,16 @@ class SendgridEmail(models.Model):
     _inherit = "sendgrid.email"
 
     attachment_ids = fields.Many2many("ir.attachment", string="Attachments", compute="_compute_attachment_ids")
+    preview = fields.Char(
+        string="Beginning",
+        compute="_compute_preview",
+        compute_sudo=True,
+        help="The first words of the e-mail, which tell e-mails with the same subject apart.",
+    )
+    also_sent_to = fields.Char(
+        compute="_compute_also_sent_to",
+        help="The other recipients of the same message whose e-mails the user may see.",
+    )
     resource_ref = fields.Reference(
         string="Record",
         selection="_selection_resource_ref",
@@ -44,6 +79,60 @@ class SendgridEmail(models.Model):
             attachments = email.sudo().mail_message_id.attachment_ids.sudo(False)
             email.attachment_ids = attachments._filtered_access("read")
 
+    @api.depends("mail_message_id", "mailing_res_id")
+    def _compute_preview(self):
+        sources = self._read_sources()
+        previews = {}
+        for email in self:
+            # The message comes first, because what was sent begins with the layout around it, which is always the same.
+            source = email.mail_message_id.body or sources.get(email.id) or email._get_present_source()[0] or ""
+            if source not in previews:
+                previews[source] = self._get_beginning(source)
+            email.preview = previews[source]
+
+    @api.model
+    def _get_beginning(self, source):
+        """Return the first words of HTML as plain text, without links: some of them are secret."""
+        if is_html_empty(source):
+            return ""
+        texts = fromstring(source).xpath("//text()[not(ancestor::style or ancestor::script or ancestor::title)]")
+        words = LINK.sub("…", " ".join(texts)).split()
+        return shorten(" ".join(words), PREVIEW_LENGTH, placeholder="…")
+
+    @api.depends("message_id", "mail_message_id", "recipient_role")
+    @api.depends_context("uid", "lang")
+    def _compute_also_sent_to(self):
+        roles = dict(self._fields["recipient_role"]._description_selection(self.env))
+        for email in self:
+            others = self.search(email._get_copies_domain(), order="recipient, id", limit=SHOWN_RECIPIENTS + 1)
+            texts = [
+                f"{other.recipient} ({roles[other.recipient_role]})"
+                if other.recipient_role in ("cc", "bcc")
+                else other.recipient
+                for other in others[:SHOWN_RECIPIENTS]
+            ]
+            email.also_sent_to = ", ".join(dict.fromkeys(texts)) + (" …" if len(others) > SHOWN_RECIPIENTS else "")
+
+    def _get_copies_domain(self):
+        """Return the domain of the documents of the same message that went to others."""
+        same = Domain.FALSE
+        if self.mail_message_id:
+            same |= Domain("mail_message_id", "=", self.mail_message_id.id)
+        if self.message_id:
+            same |= Domain("message_id", "=", self.message_id)
+        # The messages of a mailing, one for each recipient, are not one message.
+        return same & Domain("id", "!=", self.id) & Domain("recipient", "!=", self.recipient)
+
+    @api.model
+    def fields_get(self, allfields=None, attributes=None):
+        """Keep technical columns out of what a user chooses from: measures, groups, filters, columns of an export."""
+        result = super().fields_get(allfields, attributes)
+        if not self.env.user.has_group("base.group_no_one"):
+            for name in TECHNICAL & result.keys():
+                hidden = {"searchable": False, "groupable": False, "exportable": False, "aggregator": False}
+                result[name].update({key: value for key, value in hidden.items() if key in result[name]})
+        return result
+
     @api.depends("model", "res_id")
     @api.depends_context("uid")
     def _compute_resource_ref(self):
@@ -67,8 +156,8 @@ class SendgridEmail(models.Model):
     def _compute_journey(self):
         """Compute whether and when the e-mail reached each step of its way.
 
-        The value is a list of dicts with ``status`` and ``label`` of the step, ``date`` (text in UTC, or False) and
-        ``state`` (``done``, ``open``, ``waiting`` or ``failed``).
+        The value is a list of dicts with ``status`` and ``label`` of the step, ``date`` (text in UTC, or False),
+        ``state`` (``done``, ``open``, ``waiting`` or ``failed``) and ``note`` (a sentence, or False).
         """
         for email in self:
             labels = email._get_step_labels()
@@ -79,12 +168,14 @@ class SendgridEmail(models.Model):
                 ("opened", email.first_open_date),
                 ("clicked", min(email._get_people_clicks().mapped("timestamp"), default=None)),
             ]
+            notes = email._get_step_notes()
             journey = [
                 {
                     "status": status,
                     "label": labels[status],
                     "date": fields.Datetime.to_string(date) or False,
                     "state": "done" if date else "open",
+                    "note": not date and notes.get(status),
                 }
                 for status, date in steps
             ]
@@ -100,6 +191,18 @@ class SendgridEmail(models.Model):
         if self.is_unsubscribed_by_machine:
             labels["unsubscribed"] = self.env._("Unsubscribed, it seems by a scanner")
         return labels
+
+    def _get_step_notes(self):
+        """Return {status: why the step may stay open although it happened}: what is not tracked cannot be seen."""
+        account = self.sudo().account_id
+        notes = {}
+        if account.tracking_settings_date and not account.open_tracking:
+            notes["opened"] = self.env._("The SendGrid account does not track opens.")
+        if account.tracking_settings_date and not account.click_tracking:
+            notes["clicked"] = self.env._("The SendGrid account does not track clicks.")
+        elif self.has_secret_links:
+            notes["clicked"] = self.env._("Links with a token, which only the recipient may use, are not tracked.")
+        return notes
 
     def _get_people_clicks(self):
         return self.event_ids.filtered(lambda event: event.event == "click" and not event.is_machine)
@@ -138,6 +241,7 @@ class SendgridEmail(models.Model):
             "status": self.status,
             "label": labels[self.status],
             "date": fields.Datetime.to_string(max(dates, default=None)) or False,
+            "note": False,
             "state": "waiting" if self.status == "deferred" else "failed",
         }
         reached = [step for step in journey if step["state"] == "done"]
@@ -304,19 +408,38 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _get_action_about(self, record, domain):
-        """Return the action that lists the documents of a contact or lead, newest first.
+    def _get_action_about(self, record, domain, path):
+        """Return the action that lists the documents of a record, such as a contact or lead, newest first.
 
-        :param record: the contact or lead; the title of the list names it
+        :param record: the record; the title of the list names it
         :param domain: the domain of its documents
+        :param str path: the last part of the list's address, see `_open_list`
         """
         action = self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.sendgrid_email_action")
         return {
             **action,
             "display_name": self.env._("Documents of %s", record.display_name),
             "domain": list(domain),
-            "context": {},
+            "path": path,
+            "context": {"active_id": record.id, "active_ids": record.ids, "active_model": record._name},
         }
+
+    @api.model
+    def _open_list(self, model, method, action):
+        """Return the action of a list that was opened from a record, again from the list's address alone.
+
+        The browser's address of such a list is for instance ``/odoo/contacts/7/sendgrid-contact-documents``. In a new
+        session nothing else is known of it. So the path belongs to a server action, which gets the id and calls this.
+
+        :param str model: the name of the record's model
+        :param str method: the name of the method of the record that returns the list's action
+        :param str action: the XML id of an action whose title core shows while it does not tell the id
+        :raise MissingError: if the record is gone
+        """
+        res_id = self.env.context.get("active_id")
+        if not isinstance(res_id, int):
+            return self.env["ir.actions.act_window"]._for_xml_id(action)
+        return getattr(self.env[model].browse(res_id), method)()
 
     def action_send_again(self):
         """Open the composer with the content of the e-mail, addressed to the contact with its present address.
@@ -348,6 +471,7 @@ class SendgridEmail(models.Model):
                 "default_subject": self.subject,
                 "default_body": self._get_body_to_send_again(),
                 "default_attachment_ids": self.attachment_ids.ids,
+                "default_sendgrid_resent_id": self.id,
                 "default_template_id": False,
             },
         }

@@ -158,12 +158,13 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _no_references(self, row):
-        return dict.fromkeys(("mail_message_id", "mail_id", "partner_id", "author_id") & row.keys())
+        return dict.fromkeys(("mail_message_id", "mail_id", "partner_id", "author_id", "again_of_id") & row.keys())
 
     @api.model
     def _insert_new(self, rows):
         """Insert the rows of documents that do not exist yet."""
-        bulk.insert(self, self._resolve_contents(rows), conflict=bulk.SKIP_KNOWN)
+        ids = [id_ for (id_,) in bulk.insert(self, self._resolve_contents(rows), conflict=bulk.SKIP_KNOWN)]
+        self._notify_created(ids, rows if ids else [])
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
 
@@ -206,6 +207,7 @@ class SendgridEmail(models.Model):
             "model": mail.model or None,
             "res_id": mail.res_id or None,
             "is_in_chatter": self._is_in_chatter(mail),
+            "again_of_id": mail.mail_message_id.sudo().sendgrid_again_of_id.id or None,
         }
 
     @api.model

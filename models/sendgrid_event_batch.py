@@ -5,9 +5,10 @@ import logging
 import zlib
 
 from odoo import api, fields, models
-from odoo.tools import SQL, format_datetime
+from odoo.tools import SQL
 
 from ..tools.events.parsing import BatchError, parse_batch
+from .durations import describe_time
 
 _logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class SendgridEventBatch(models.Model):
     def _compute_display_name(self):
         for batch in self:
             batch.display_name = self.env._(
-                "Batch %(id)s of %(date)s", id=batch.id, date=format_datetime(self.env, batch.create_date)
+                "Batch %(id)s of %(date)s", id=batch.id, date=describe_time(self.env, batch.create_date)
             )
 
     @api.depends("body_gzip")

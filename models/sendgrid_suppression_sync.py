@@ -546,11 +546,11 @@ class SendgridSuppressionSync(models.Model):
             **action,
             "display_name": self.display_name,
             "domain": ["|", ("sync_id", "=", self.id), ("cleared_sync_id", "=", self.id)],
-            "context": {},
+            "path": "sendgrid-comparison-entries",
+            "context": {"active_id": self.id},
         }
 
     def action_view_only_in_odoo(self):
         """Open the blacklist entries whose addresses are on none of SendGrid's lists."""
         self.check_access("read")
-        action = self.env["ir.actions.act_window"]._for_xml_id("mail.mail_blacklist_action")
-        return {**action, "domain": ONLY_IN_ODOO, "context": {}}
+        return self.env["ir.actions.act_window"]._for_xml_id("sendgrid_tracking.mail_blacklist_action_only_in_odoo")

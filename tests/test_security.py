@@ -75,8 +75,11 @@ FIELDS = {
     "ir.cron": {ADMINISTRATORS: "sendgrid_runs_once"},
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
-    "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
-    "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"},
+    "mail.compose.message": {EMPLOYEES: "sendgrid_resent_id sendgrid_warning"},
+    "mail.mail": {
+        ADMINISTRATORS: "sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"
+    },
+    "mail.message": {EMPLOYEES: "sendgrid_again_of_id"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
     "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
@@ -128,11 +131,12 @@ FIELDS = {
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
         NOBODY: "content_changes content_id",
-        EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count company_id content
-            content_has_secrets content_note content_state date delivered_date email_from engagement_summary
-            event_ids first_open_date has_secret_links is_alone is_in_chatter is_unsubscribed_by_machine
-            journey last_open_date machine_click_count machine_open_count mail_message_id mailing_res_id
-            message_id model odoo_id open_count partner_id person_click_date person_open_date processed_date
+        EMPLOYEES: """again_date again_ids again_of_id also_sent_to attachment_ids author_id
+            can_take_back_unsubscription click_count company_id content content_has_secrets content_note
+            content_state date delivered_date email_from engagement_summary event_ids first_open_date
+            has_secret_links is_alone is_in_chatter is_sent_again is_unsubscribed_by_machine journey
+            last_open_date machine_click_count machine_open_count mail_message_id mailing_res_id message_id
+            model odoo_id open_count partner_id person_click_date person_open_date preview processed_date
             recipient recipient_domain recipient_role refusal_cause res_id resource_ref sent_count sent_date
             sg_message_id status status_explanation status_reason subject team_id template_id
             unknown_click_count unknown_open_count""",
@@ -145,7 +149,7 @@ FIELDS = {
             smtp_status source timestamp tone unread unread_explanation url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id url",
     },
-    "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids"},
+    "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids offered_ids"},
     "sendgrid.event.batch": {
         ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
             event_count event_ids failed_rules processed_date rejected_count rejected_explanation
@@ -238,6 +242,7 @@ METHODS = {
         "action_run_again": ADMINISTRATORS,
         "action_send_again": EMPLOYEES,
         "action_take_back_unsubscription": ADMINISTRATORS,
+        "action_view_again": EMPLOYEES,
     },
     "sendgrid.event": {"action_match_again": ADMINISTRATORS},
     "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
@@ -623,7 +628,11 @@ class TestDoors(Outsiders, SendgridCase):
         with patch.object(type(self.env["bus.bus"]), "_sendone") as send:
             self.receive(self.relay(self.email).event("open", reason="<b>reason</b>"))
         [message] = [call.args for call in send.call_args_list if call.args[1] in MESSAGES]
-        self.assertEqual(message, (self.env.ref("base.group_user"), "sendgrid.email/changed", {"ids": self.email.ids}))
+        about = {"res.partner": self.email.partner_id.ids} if self.email.partner_id else {}
+        if self.email.model == "crm.lead":
+            about["crm.lead"] = [self.email.res_id]
+        ids_only = {"ids": self.email.ids, "about": about, "is_new": False}
+        self.assertEqual(message, (self.env.ref("base.group_user"), "sendgrid.email/changed", ids_only))
 
 
 @tagged("post_install", "-at_install")

@@ -9,8 +9,37 @@ class MailComposeMessage(models.TransientModel):
         help="Names the recipients that the message will not reach, and those who do not want it.",
     )
 
+    sendgrid_resent_id = fields.Many2one(
+        "sendgrid.email", help="The e-mail that is sent again, if the composer was opened by its button."
+    )
+
     @api.depends("partner_ids", "composition_mode")
     def _compute_sendgrid_warning(self):
         for composer in self:
             partners = composer.partner_ids if composer.composition_mode == "comment" else composer.partner_ids.browse()
             composer.sendgrid_warning = "\n".join(filter(None, partners.mapped("sendgrid_warning")))
+
+    def action_send_mail(self):
+        """Say where the e-mail went if it is one that is sent again, because its page is not where the new one is."""
+        action = super().action_send_mail()
+        resent = self.sendgrid_resent_id
+        record = resent.resource_ref if len(self) == 1 and resent.has_access("read") else None
+        if not record:
+            return action
+        names = ", ".join(self.partner_ids.mapped("display_name"))
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "success",
+                "title": self.env._("Sent Again"),
+                "message": self.env._("The e-mail is on its way to %(names)s: see %%s.", names=names),
+                "links": [{"label": record.display_name, "url": f"/odoo/{record._name}/{record.id}"}],
+                "next": action,
+            },
+        }
+
+    def _action_send_mail_comment(self, res_ids):
+        if self.sendgrid_resent_id:
+            self = self.with_context(sendgrid_again_of=self.sendgrid_resent_id.id)
+        return super()._action_send_mail_comment(res_ids)

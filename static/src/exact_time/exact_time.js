@@ -3,9 +3,27 @@ import { user } from "@web/core/user";
 
 /**
  * @param {string|luxon.DateTime} date a time as the server writes it (UTC), or as a record holds it
- * @returns {string} the time to the second, in the time zone of the user's preferences
+ * @param {Object} [options]
+ * @param {boolean} [options.showSeconds]
+ * @returns {string} the time in the time zone of the user's preferences, which all our pages go by
+ */
+export function formatTime(date, { showSeconds = false } = {}) {
+    const dateTime = typeof date === "string" ? deserializeDateTime(date) : date;
+    return toLocaleDateTimeString(dateTime, { showSeconds, tz: user.tz });
+}
+
+/**
+ * @param {string|luxon.DateTime} date as for `formatTime`
+ * @returns {string} the time to the second
  */
 export function formatExactTime(date) {
-    const dateTime = typeof date === "string" ? deserializeDateTime(date) : date;
-    return toLocaleDateTimeString(dateTime, { showSeconds: true, tz: user.tz });
+    return formatTime(date, { showSeconds: true });
+}
+
+/**
+ * @param {string|luxon.DateTime} date as for `formatTime`
+ * @returns {string} the time to the second, with the name of the time zone
+ */
+export function describeExactTime(date) {
+    return user.tz ? `${formatExactTime(date)} (${user.tz})` : formatExactTime(date);
 }

@@ -1,26 +1,43 @@
 import { Component, xml } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
-import { user } from "@web/core/user";
+import { FIELD_WIDTHS } from "@web/views/list/column_width_hook";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
-import { formatExactTime } from "./exact_time";
+import { describeExactTime, formatTime } from "./exact_time";
 
-export class ExactTimeField extends Component {
-    static template = xml`<time t-att-title="timeZone" t-out="text"/>`;
-    static props = { ...standardFieldProps };
+/**
+ * A time in the time zone of the user's preferences, as on the Tracking page. Core's own field goes by the browser's
+ * zone, so that one page would show two clocks.
+ */
+export class TimeField extends Component {
+    static template = xml`<time t-att-title="title" t-out="text"/>`;
+    static props = { ...standardFieldProps, showSeconds: { type: Boolean, optional: true } };
 
-    get text() {
-        const date = this.props.record.data[this.props.name];
-        return date ? formatExactTime(date) : "";
+    get date() {
+        return this.props.record.data[this.props.name];
     }
 
-    get timeZone() {
-        return user.tz;
+    get text() {
+        return this.date ? formatTime(this.date, { showSeconds: this.props.showSeconds }) : "";
+    }
+
+    get title() {
+        return this.date ? describeExactTime(this.date) : "";
     }
 }
 
-registry.category("fields").add("sendgrid_exact_time", {
-    component: ExactTimeField,
-    displayName: _t("Exact Time"),
+const timeField = {
+    component: TimeField,
+    displayName: _t("Time in the User's Zone"),
     supportedTypes: ["datetime"],
-});
+    listViewWidth: () => FIELD_WIDTHS.datetime,
+};
+
+registry
+    .category("fields")
+    .add("sendgrid_time", timeField)
+    .add("sendgrid_exact_time", {
+        ...timeField,
+        displayName: _t("Exact Time"),
+        extractProps: () => ({ showSeconds: true }),
+    });

@@ -2,9 +2,10 @@ import { Component } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
-import { formatExactTime } from "../exact_time/exact_time";
+import { describeExactTime, formatExactTime } from "../exact_time/exact_time";
 
 const ICONS = {
+    failed: "fa-times",
     sent: "fa-paper-plane",
     processed: "fa-cogs",
     deferred: "fa-clock-o",
@@ -28,7 +29,14 @@ export class JourneyField extends Component {
             ...step,
             icon: ICONS[step.status] || "fa-circle-o",
             time: step.date ? formatExactTime(step.date) : "",
+            title: step.date ? describeExactTime(step.date) : "",
+            // Colours and icons say it to those who see them.
+            stateName: this.stateNames[step.state],
         }));
+    }
+
+    get stateNames() {
+        return { done: _t("done"), open: _t("not yet"), waiting: _t("waiting"), failed: _t("failed") };
     }
 }
 

@@ -1,11 +1,12 @@
 import { Component, useState } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
-import { user } from "@web/core/user";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
-import { formatExactTime } from "../exact_time/exact_time";
+import { describeExactTime, formatExactTime } from "../exact_time/exact_time";
 
 const SHOWN_AT_FIRST = 50;
+// Reported by servers: the IP address is that of SendGrid's own server, and says nothing about the recipient.
+const REPORTED_BY_SERVERS = ["processed", "deferred", "delivered", "bounce", "dropped"];
 
 /**
  * @param {string} url any text, since it comes from outside
@@ -28,6 +29,14 @@ function isCut(link) {
     return Boolean(link) && link.endsWith("…");
 }
 
+/**
+ * @param {string} userAgent any text
+ * @returns {string} the same, or nothing if it says no more than that it is a browser, as "Mozilla/5.0" does
+ */
+function getTelling(userAgent) {
+    return /^\s*Mozilla\/[\d.]+\s*$/i.test(userAgent || "") ? "" : userAgent;
+}
+
 /** The interactions with an e-mail, newest first. Texts from outside are hostile: show them, never run them. */
 export class TimelineField extends Component {
     static template = "sendgrid_tracking.TimelineField";
@@ -39,8 +48,8 @@ export class TimelineField extends Component {
     setup() {
         this.state = useState({ isAllShown: false, explained: {} });
         this.formatExactTime = formatExactTime;
+        this.describeExactTime = describeExactTime;
         this.getSafeUrl = getSafeUrl;
-        this.timeZone = user.tz;
     }
 
     get records() {
@@ -59,6 +68,14 @@ export class TimelineField extends Component {
     /** Tell whether an event is a refusal. Its explanation is shown at once, since it says what to do. */
     isRefusal({ data }) {
         return ["bounce", "dropped"].includes(data.event);
+    }
+
+    /** Name the button that explains an event, so that each has a name of its own. */
+    getQuestion({ data }) {
+        return _t("What does this mean: %(event)s, %(time)s?", {
+            event: data.name,
+            time: formatExactTime(data.timestamp),
+        });
     }
 
     toggleExplanation(id) {
@@ -80,8 +97,8 @@ export class TimelineField extends Component {
             { name: "smtp_status", label: _t("SMTP status"), text: !isSaid && status },
             { name: "attempt", label: _t("Attempts before"), text: data.attempt && String(data.attempt) },
             { name: "url", label: _t("Link"), text: data.link, href: !isCut(data.link) && getSafeUrl(data.link) },
-            { name: "device", label: _t("Device"), text: data.device || data.user_agent, title: data.user_agent },
-            { name: "ip", label: _t("IP address"), text: data.ip },
+            { name: "device", label: _t("Device"), text: data.device || getTelling(data.user_agent), title: data.user_agent },
+            { name: "ip", label: _t("IP address"), text: !REPORTED_BY_SERVERS.includes(data.event) && data.ip },
         ].filter((detail) => detail.text);
     }
 }

@@ -1,0 +1,93 @@
+from collections import defaultdict
+
+from odoo import api, models
+from odoo.tools import SQL
+
+CREATED = "sendgrid_tracking.created"
+
+
+class SendgridEmail(models.Model):
+    """What the open pages of employees hear: which documents are new or changed, and whose pages show them.
+
+    The messages have ids only. Each page reads what it shows again, with its user's own rights.
+    """
+
+    _inherit = "sendgrid.email"
+
+    def _notify_changed(self):
+        """Tell the open pages which documents changed."""
+        if self:
+            rows = [
+                {"partner_id": email.partner_id.id, "model": email.model, "res_id": email.res_id}
+                for email in self.sudo()
+            ]
+            self._send_to_pages(self.ids, self._get_owners(rows), is_new=False)
+
+    @api.model
+    def _notify_created(self, ids, rows):
+        """Tell the open pages, once when the transaction is committed, of documents that are new or were sent again.
+
+        Those of a mass mailing are left out: there may be many thousands, each in a transaction of its own.
+
+        :param ids: ids of the documents, as far as they are known
+        :param rows: list of {column: value} of the documents
+        """
+        rows = [row for row in rows if not row.get("mailing_res_id")]
+        if not rows:
+            return
+        queue = self.env.cr.precommit
+        if CREATED not in queue.data:
+            queue.data[CREATED] = (set(), [])
+            queue.add(self._tell_created)
+        known_ids, known_rows = queue.data[CREATED]
+        known_ids.update(ids)
+        # The page of an e-mail shows that it was sent again.
+        known_ids.update(row["again_of_id"] for row in rows if row.get("again_of_id"))
+        known_rows.extend(rows)
+
+    @api.model
+    def _tell_created(self):
+        ids, rows = self.env.cr.precommit.data.pop(CREATED)
+        self._send_to_pages(sorted(ids), self._get_owners(rows), is_new=True)
+
+    @api.model
+    def _get_owners(self, rows):
+        """Return the records whose pages show documents: their contacts, the companies of these, and their leads.
+
+        :param rows: list of {column: value} of the documents
+        :return: {name of a model: sorted ids}
+        """
+        owners = defaultdict(set)
+        for row in rows:
+            if row.get("partner_id"):
+                owners["res.partner"].add(row["partner_id"])
+            if row.get("model") == "crm.lead" and row.get("res_id"):
+                owners["crm.lead"].add(row["res_id"])
+        if owners["res.partner"]:
+            self.env["res.partner"].flush_model(["parent_id"])
+            found = self.env.execute_query(
+                SQL(
+                    """WITH RECURSIVE family AS (
+                           SELECT unnest(%s) AS id
+                           UNION
+                           SELECT partner.parent_id FROM res_partner partner
+                             JOIN family ON family.id = partner.id WHERE partner.parent_id IS NOT NULL
+                       )
+                       SELECT id FROM family""",
+                    list(owners["res.partner"]),
+                )
+            )
+            owners["res.partner"].update(id_ for (id_,) in found)
+        return {model: sorted(ids) for model, ids in owners.items() if ids}
+
+    @api.model
+    def _send_to_pages(self, ids, owners, is_new):
+        """Send all employees one message.
+
+        :param ids: ids of documents
+        :param owners: {name of a model: ids of the records whose pages show the documents}
+        :param bool is_new: the documents may be in no page yet, so that lists have to look for them
+        """
+        self.env.ref("base.group_user")._bus_send(
+            "sendgrid.email/changed", {"ids": ids, "about": owners, "is_new": is_new}
+        )
