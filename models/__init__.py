@@ -38,6 +38,7 @@ from . import (
     sendgrid_event,
     sendgrid_event_batch,
     sendgrid_event_batch_display,
+    sendgrid_event_colleague,
     sendgrid_event_display,
     sendgrid_event_refusal,
     sendgrid_event_verdict,

@@ -34,6 +34,7 @@ FOLDED = (
     "verdict",
     "machine_reason",
     "is_final",
+    "is_colleague",
 )
 # The columns that the fold fills, each with the attribute of `tools.events.fold.State`.
 FIGURES = {
@@ -205,6 +206,7 @@ class SendgridEmail(models.Model):
                       AND NOT EXISTS (
                           SELECT 1 FROM sendgrid_event later
                            WHERE later.email_id = email.id
+                             AND later.is_colleague IS NOT TRUE
                              AND (later.bounce_type = %s OR later.event IN %s))
                  GROUP BY email.id HAVING min(event.timestamp) < %s
                  ORDER BY email.id LIMIT %s""",

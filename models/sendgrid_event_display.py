@@ -20,7 +20,10 @@ OTHER_CLOCK = timedelta(minutes=1)
 
 
 class Presentation(NamedTuple):
-    """The look of an event: its name, Font Awesome icon, Bootstrap tone, and what it means for a salesperson."""
+    """The look of an event: its name, Font Awesome icon, tone, and what it means for a salesperson.
+
+    The tone is one of Bootstrap's, or ``colleague``.
+    """
 
     name: str
     icon: str
@@ -108,10 +111,10 @@ class SendgridEvent(models.Model):
         if self.event in ("open", "click"):
             if self.machine_reason == "refused":
                 return f"{self.event}_refused"
-            if self.verdict in ("machine", "unknown"):
+            if self.verdict in ("machine", "colleague", "unknown"):
                 return f"{self.event}_{self.verdict}"
-        if self.event in WISHES and self.verdict == "machine":
-            return f"{self.event}_machine"
+        if self.event in WISHES and self.verdict in ("machine", "colleague"):
+            return f"{self.event}_{self.verdict}"
         return self.event
 
     def _explain_bounce(self):
@@ -263,6 +266,16 @@ class SendgridEvent(models.Model):
                     "has read the e-mail remains unknown."
                 ),
             ),
+            "open_colleague": Presentation(
+                self.env._("Opened by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: somebody "
+                    "looked at a copy, or at an answer that quotes the e-mail. It says nothing about the recipient, and "
+                    "does not count as opened."
+                ),
+            ),
             "open_unknown": Presentation(
                 self.env._("Opened, by whom cannot be told"),
                 "fa-envelope-open-o",
@@ -294,6 +307,16 @@ class SendgridEvent(models.Model):
                 "fa-server",
                 "muted",
                 self.env._("A program followed the link to check it, not a person: this does not count as clicked."),
+            ),
+            "click_colleague": Presentation(
+                self.env._("Clicked by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: somebody "
+                    "followed the link in a copy, or in an answer that quotes the e-mail. It says nothing about the "
+                    "recipient, and does not count as clicked."
+                ),
             ),
             "click_unknown": Presentation(
                 self.env._("Clicked, by whom cannot be told"),
@@ -371,6 +394,26 @@ class SendgridEvent(models.Model):
                     "A scanner that follows every link followed this one too: it may be nobody's wish. It is respected "
                     "all the same, and SendGrid will not deliver e-mails of this kind any more, until somebody takes "
                     "it back."
+                ),
+            ),
+            "unsubscribe_colleague": Presentation(
+                self.env._("Unsubscribed by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: by mistake, "
+                    "or because the recipient asked for it. It is respected, and SendGrid will not deliver to this "
+                    "address any more, until somebody takes it back."
+                ),
+            ),
+            "group_unsubscribe_colleague": Presentation(
+                self.env._("Unsubscribed from a group by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: by mistake, "
+                    "or because the recipient asked for it. It is respected, and SendGrid will not deliver e-mails of "
+                    "this kind any more, until somebody takes it back."
                 ),
             ),
             "group_resubscribe": Presentation(

@@ -5,6 +5,7 @@ from . import (
     test_backfill,
     test_chatter,
     test_client,
+    test_colleagues,
     test_companies,
     test_connect,
     test_consequences,
