@@ -1,4 +1,7 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from ..tools.networks import NetworkError, parse
 
 
 class ResCompany(models.Model):
@@ -19,7 +22,45 @@ class ResCompany(models.Model):
         "or a complaint. 0: never.",
     )
 
+    sendgrid_networks = fields.Text(
+        string="Own Networks",
+        groups="base.group_system",
+        help="IP addresses of your offices, one network a line, such as 203.0.113.0/24 or 2001:db8:1::/48. Whoever "
+        "opens or clicks from there is a colleague, which counts as nobody's. An account that serves all companies "
+        "knows the networks of all.",
+    )
+
     _sendgrid_months_not_negative = models.Constraint(
         "CHECK (sendgrid_detail_months >= 0 AND sendgrid_document_months >= 0)",
         "A period in months cannot be negative: 0 means never.",
     )
+
+    @api.constrains("sendgrid_networks")
+    def _check_sendgrid_networks(self):
+        for company in self:
+            try:
+                parse(company.sendgrid_networks or "")
+            except NetworkError as error:
+                code, parameters = error.reason
+                raise ValidationError(self._get_network_messages()[code] % parameters) from None
+
+    @api.model
+    def _get_network_messages(self):
+        """Return {code of a `tools.networks.NetworkError`: its words}."""
+        return {
+            "no_network": self.env._(
+                "“%(word)s” is no network. Please write one a line, such as 203.0.113.0/24, 203.0.113.7 or "
+                "2001:db8:1::/48."
+            ),
+            "too_large": self.env._(
+                "The network %(word)s is too large to be an office's: too many people would count as colleagues."
+            ),
+        }
+
+    def _get_sendgrid_networks(self):
+        """Return the company's own networks as a list of `ipaddress` networks. What is no network is left out."""
+        self.ensure_one()
+        try:
+            return parse(self.sendgrid_networks or "")
+        except NetworkError:  # written without the ORM
+            return []

@@ -11,6 +11,7 @@ class ResConfigSettings(models.TransientModel):
     )
     sendgrid_detail_months = fields.Integer(related="company_id.sendgrid_detail_months", readonly=False)
     sendgrid_document_months = fields.Integer(related="company_id.sendgrid_document_months", readonly=False)
+    sendgrid_networks = fields.Text(related="company_id.sendgrid_networks", readonly=False)
 
     @api.depends_context("allowed_company_ids", "lang")
     def _compute_sendgrid_accounts(self):

@@ -198,12 +198,14 @@ class SendgridEmail(models.Model):
     open_count = fields.Integer(
         string="Opens",
         readonly=True,
-        help="How often it was opened by people, and by whom cannot be told. Fetches by machines are not counted.",
+        help="How often it was opened by people, and by whom cannot be told. Fetches by machines and "
+        "looks by colleagues are not counted.",
     )
     click_count = fields.Integer(
         string="Clicks",
         readonly=True,
-        help="How often it was clicked by people, and by whom cannot be told. Link checks by machines are not counted.",
+        help="How often it was clicked by people, and by whom cannot be told. Link checks by machines "
+        "and clicks by colleagues are not counted.",
     )
     unknown_open_count = fields.Integer(
         string="Opens, by Whom Unknown",
@@ -234,9 +236,10 @@ class SendgridEmail(models.Model):
         help="The first click of which it is as good as sure that a person did it.",
     )
     is_unsubscribed_by_machine = fields.Boolean(
-        string="Unsubscribed, It Seems by a Scanner",
+        string="Unsubscribed, It Seems Not by the Recipient",
         readonly=True,
-        help="Each unsubscription through the e-mail came with a scanner's clicks: it may be nobody's wish.",
+        help="Each unsubscription through the e-mail came with a scanner's clicks or from a colleague: it may be "
+        "nobody's wish.",
     )
     event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
     facts = fields.Json(

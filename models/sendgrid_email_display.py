@@ -1,5 +1,5 @@
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from textwrap import shorten
 
 from lxml.html import fromstring
@@ -10,6 +10,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import is_html_empty
 
+from ..tools.events.engagement_rules import WISHES
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import drop_cause, refusal_cause
 
@@ -189,7 +190,12 @@ class SendgridEmail(models.Model):
         if self.unknown_click_count and not self.person_click_date:
             labels["clicked"] = self.env._("Clicked, by whom cannot be told")
         if self.is_unsubscribed_by_machine:
-            labels["unsubscribed"] = self.env._("Unsubscribed, it seems by a scanner")
+            wishes = self.event_ids.filtered(lambda event: event.event in WISHES)
+            labels["unsubscribed"] = (
+                self.env._("Unsubscribed by a colleague")
+                if wishes and all(wish.is_colleague for wish in wishes)
+                else self.env._("Unsubscribed, it seems by a scanner")
+            )
         return labels
 
     def _get_step_notes(self):
@@ -205,7 +211,9 @@ class SendgridEmail(models.Model):
         return notes
 
     def _get_people_clicks(self):
-        return self.event_ids.filtered(lambda event: event.event == "click" and not event.is_machine)
+        return self.event_ids.filtered(
+            lambda event: event.event == "click" and not event.is_machine and not event.is_colleague
+        )
 
     def _add_failure(self, journey, labels):
         """Put the failure or delay, if there is one, behind the last step that the e-mail reached.
@@ -283,6 +291,7 @@ class SendgridEmail(models.Model):
         "unknown_click_count",
         "machine_open_count",
         "machine_click_count",
+        "event_ids.is_colleague",
     )
     @api.depends_context("lang")
     def _compute_engagement_summary(self):
@@ -294,6 +303,7 @@ class SendgridEmail(models.Model):
             sentences = [
                 email._describe_opens(email.open_count, email.unknown_open_count, email.machine_open_count),
                 email._describe_clicks(email.click_count, email.unknown_click_count, email.machine_click_count),
+                email._describe_colleagues(),
             ]
             email.engagement_summary = " ".join(filter(None, sentences))
 
@@ -381,6 +391,19 @@ class SendgridEmail(models.Model):
             total=total,
             machines=machines,
         )
+
+    def _describe_colleagues(self):
+        names = Counter(self.event_ids.filtered("is_colleague").mapped("event"))
+        sentences = []
+        if names["open"] == 1:
+            sentences.append(self.env._("Opened once by a colleague, which does not count."))
+        elif names["open"]:
+            sentences.append(self.env._("Opened %s times by colleagues, which does not count.", names["open"]))
+        if names["click"] == 1:
+            sentences.append(self.env._("Clicked once by a colleague, which does not count."))
+        elif names["click"]:
+            sentences.append(self.env._("Clicked %s times by colleagues, which does not count.", names["click"]))
+        return " ".join(sentences)
 
     @api.model
     def get_empty_list_help(self, help_message):

@@ -158,7 +158,8 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _no_references(self, row):
-        return dict.fromkeys(("mail_message_id", "mail_id", "partner_id", "author_id", "again_of_id") & row.keys())
+        names = ("mail_message_id", "mail_id", "partner_id", "author_id", "again_of_id", "mailing_source_id")
+        return dict.fromkeys(names & row.keys())
 
     @api.model
     def _insert_new(self, rows):
@@ -184,6 +185,7 @@ class SendgridEmail(models.Model):
             "mail_message_id": (message_stays and message.id) or None,
             "mail_id": None if is_going else mail.id,
             "mailing_res_id": mailing.id if mailing else None,
+            "mailing_source_id": mailing.source_id.id or None if mailing else None,
         }
         partner_copies = len(copies) - len(success_partners)
         partners = [None] * partner_copies + list(success_partners)

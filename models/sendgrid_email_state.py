@@ -34,6 +34,7 @@ FOLDED = (
     "verdict",
     "machine_reason",
     "is_final",
+    "is_colleague",
 )
 # The columns that the fold fills, each with the attribute of `tools.events.fold.State`.
 FIGURES = {
@@ -130,8 +131,20 @@ class SendgridEmail(models.Model):
             )
         self.env["sendgrid.consequence"]._apply_consequences(
             # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
-            {email: (changes[email.id], states[email.id]) for email in self.browse(changes)}
+            {email: (changes[email.id], states[email.id]) for email in self.browse(changes)},
+            self._get_clicked_of_mailings(states),
         )
+
+    def _get_clicked_of_mailings(self, states):
+        """Return those of the documents that belong to a mass mailing and have clicks, each with its state.
+
+        :param states: {document id: `tools.events.fold.State`}
+        """
+        if "mailing.trace" not in self.env:
+            return []
+        clicked = self.browse(id_ for id_ in self.ids if any(e.event == "click" for e in states[id_].events))
+        clicked.fetch(["mailing_res_id"])
+        return [(email, states[email.id]) for email in clicked if email.mailing_res_id]
 
     @api.model
     def _prepare_figures(self, state):
@@ -205,6 +218,7 @@ class SendgridEmail(models.Model):
                       AND NOT EXISTS (
                           SELECT 1 FROM sendgrid_event later
                            WHERE later.email_id = email.id
+                             AND later.is_colleague IS NOT TRUE
                              AND (later.bounce_type = %s OR later.event IN %s))
                  GROUP BY email.id HAVING min(event.timestamp) < %s
                  ORDER BY email.id LIMIT %s""",

@@ -12,13 +12,17 @@ from ..tools.times import to_seconds
 
 
 class SendgridEmail(models.Model):
-    """Unsubscriptions by machines: automation rules pass over them, and a user can take them back."""
+    """Unsubscriptions by machines and colleagues: automation rules pass over them, and a user can take them back.
+
+    What is said here of machines holds for colleagues too. A colleague may have done it because the recipient asked him
+    to, so that his is respected as well.
+    """
 
     _inherit = "sendgrid.email"
 
     can_take_back_unsubscription = fields.Boolean(
         compute="_compute_can_take_back_unsubscription",
-        help="The user may take back what a scanner asked for, and it has not been taken back yet.",
+        help="The user may take back what a scanner or a colleague asked for, and it has not been taken back yet.",
     )
 
     # ------------------------------------------------------------
@@ -116,7 +120,7 @@ class SendgridEmail(models.Model):
         self.env["mail.blacklist"].check_access("write")
         email = self.sudo()
         if not email.is_unsubscribed_by_machine:
-            raise UserError(self.env._("No scanner unsubscribed through this e-mail."))
+            raise UserError(self.env._("No scanner or colleague unsubscribed through this e-mail."))
         if email._has_wish_elsewhere():
             raise UserError(
                 self.env._(
@@ -126,7 +130,7 @@ class SendgridEmail(models.Model):
                 )
             )
         message = Markup("<p>%s</p>") % self.env._(
-            "%(user)s took back the unsubscription of %(email)s: a scanner had followed the link.",
+            "%(user)s took back the unsubscription of %(email)s: a scanner or a colleague had followed the link.",
             user=self.env.user.name,
             email=email.recipient,
         )

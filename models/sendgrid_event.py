@@ -110,7 +110,7 @@ class SendgridEvent(models.Model):
         string="Machine Open (SendGrid)", readonly=True, help="SendGrid saw Apple Mail fetch the images in advance."
     )
     verdict = fields.Selection(
-        [("human", "Person"), ("machine", "Machine"), ("unknown", "Cannot be told")],
+        [("human", "Person"), ("machine", "Machine"), ("colleague", "Colleague"), ("unknown", "Cannot be told")],
         readonly=True,
         help="Who opened, clicked or unsubscribed, as far as the event and its neighbours tell. More events can change "
         "it.",

@@ -1,5 +1,6 @@
 from datetime import timedelta
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from odoo import api, fields, models
 
@@ -15,12 +16,16 @@ from ..tools.events.refusal import (
 )
 from ..tools.sending import disarm
 from .durations import describe_duration
+from .sendgrid_mailing import read_code
 
 OTHER_CLOCK = timedelta(minutes=1)
 
 
 class Presentation(NamedTuple):
-    """The look of an event: its name, Font Awesome icon, Bootstrap tone, and what it means for a salesperson."""
+    """The look of an event: its name, Font Awesome icon, tone, and what it means for a salesperson.
+
+    The tone is one of Bootstrap's, or ``colleague``.
+    """
 
     name: str
     icon: str
@@ -47,8 +52,36 @@ class SendgridEvent(models.Model):
 
     @api.depends("url")
     def _compute_link(self):
+        targets = self._get_link_targets()
         for event in self:
-            event.link = disarm.cut(event.url or "")
+            event.link = disarm.cut(targets.get(event) or event.url or "")
+
+    def _get_link_targets(self):
+        """Return {event: where its link leads} for links that core has shortened, as it does for mass mailings.
+
+        The short link is not for looking: older ones have the recipient's part (``/m/…``), so that whoever follows one
+        would click in his name.
+        """
+        if "link.tracker.code" not in self.env:
+            return {}
+        codes = {event: code for event in self if (code := read_code(event.url))}
+        found = self.env["link.tracker.code"].search([("code", "in", list(set(codes.values())))]) if codes else ()
+        links = {code.code: code.link_id for code in found}
+        targets = {}
+        for event, code in codes.items():
+            link = links.get(code)
+            if link and event._is_own_link(link):
+                targets[event] = link.absolute_url
+            elif event.email_id.mailing_res_id:
+                targets[event] = event.url.partition("/m/")[0]
+        return targets
+
+    def _is_own_link(self, link):
+        """Tell whether the event is about a short link of this database: another site can have the same path."""
+        if link._fields.get("mass_mailing_id") and self.email_id.mailing_res_id:
+            return link.mass_mailing_id.id == self.email_id.mailing_res_id
+        hosts = {urlsplit(base).netloc for base in (link.get_base_url(), self.get_base_url())}
+        return urlsplit(self.url).netloc in hosts
 
     @api.depends(
         "event",
@@ -108,10 +141,10 @@ class SendgridEvent(models.Model):
         if self.event in ("open", "click"):
             if self.machine_reason == "refused":
                 return f"{self.event}_refused"
-            if self.verdict in ("machine", "unknown"):
+            if self.verdict in ("machine", "colleague", "unknown"):
                 return f"{self.event}_{self.verdict}"
-        if self.event in WISHES and self.verdict == "machine":
-            return f"{self.event}_machine"
+        if self.event in WISHES and self.verdict in ("machine", "colleague"):
+            return f"{self.event}_{self.verdict}"
         return self.event
 
     def _explain_bounce(self):
@@ -263,6 +296,16 @@ class SendgridEvent(models.Model):
                     "has read the e-mail remains unknown."
                 ),
             ),
+            "open_colleague": Presentation(
+                self.env._("Opened by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: somebody "
+                    "looked at a copy, or at an answer that quotes the e-mail. It says nothing about the recipient, "
+                    "and does not count as opened."
+                ),
+            ),
             "open_unknown": Presentation(
                 self.env._("Opened, by whom cannot be told"),
                 "fa-envelope-open-o",
@@ -294,6 +337,16 @@ class SendgridEvent(models.Model):
                 "fa-server",
                 "muted",
                 self.env._("A program followed the link to check it, not a person: this does not count as clicked."),
+            ),
+            "click_colleague": Presentation(
+                self.env._("Clicked by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: somebody "
+                    "followed the link in a copy, or in an answer that quotes the e-mail. It says nothing about the "
+                    "recipient, and does not count as clicked."
+                ),
             ),
             "click_unknown": Presentation(
                 self.env._("Clicked, by whom cannot be told"),
@@ -371,6 +424,26 @@ class SendgridEvent(models.Model):
                     "A scanner that follows every link followed this one too: it may be nobody's wish. It is respected "
                     "all the same, and SendGrid will not deliver e-mails of this kind any more, until somebody takes "
                     "it back."
+                ),
+            ),
+            "unsubscribe_colleague": Presentation(
+                self.env._("Unsubscribed by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: by mistake, "
+                    "or because the recipient asked for it. It is respected, and SendGrid will not deliver to this "
+                    "address any more, until somebody takes it back."
+                ),
+            ),
+            "group_unsubscribe_colleague": Presentation(
+                self.env._("Unsubscribed from a group by a colleague"),
+                "fa-users",
+                "colleague",
+                self.env._(
+                    "It came from your company's network, or from where one of you was logged in to Odoo: by mistake, "
+                    "or because the recipient asked for it. It is respected, and SendGrid will not deliver e-mails of "
+                    "this kind any more, until somebody takes it back."
                 ),
             ),
             "group_resubscribe": Presentation(

@@ -4,7 +4,8 @@ from itertools import compress
 from odoo import api, models
 from odoo.tools import SQL
 
-from ..tools.events.engagement_rules import MACHINE, WISHES
+from ..tools.events.engagement import NOBODYS
+from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
 from ..tools.times import to_datetime
 from . import bulk
@@ -43,6 +44,7 @@ IDENTIFYING = (
     "user_agent",
     "sg_machine_open",
     "is_final",
+    "is_colleague",
 )
 # The columns by which two reports are compared; see `tools.events.event.is_same`.
 COMPARED = (
@@ -61,6 +63,7 @@ COMPARED = (
     "ip",
     "user_agent",
     "is_final",
+    "is_colleague",
 )
 
 
@@ -89,7 +92,7 @@ class SendgridIngest(models.AbstractModel):
         # If several batches report the same event, the webhook's report comes first and stays.
         order = {id_: SOURCES.index(columns["source"] or "webhook") for id_, columns in shared.items()}
         received = sorted(received, key=lambda told: order[told[0].id])
-        known, replaced = self._get_known_fingerprints(received)
+        known, replaced, decided = self._get_known_fingerprints(received)
         new, duplicates = [], Counter()
         for batch, event in received:
             if event.fingerprint in known:
@@ -97,6 +100,7 @@ class SendgridIngest(models.AbstractModel):
             else:
                 known.add(event.fingerprint)
                 new.append((batch, event))
+        self._decide_colleagues(new, decided)
         matches, keys = Match._match([(shared[batch.id]["account_id"], event) for batch, event in new])
         emails = replaced
         # New events may teach a message key, by which earlier events find their document. Attach these first, so that
@@ -138,6 +142,20 @@ class SendgridIngest(models.AbstractModel):
             Counter((batch, event.event) for batch, event in foreign if not self._is_counted(batch))
         )
         return unmatched, duplicates, emails
+
+    @api.model
+    def _decide_colleagues(self, new, decided):
+        """Decide once and for all which of the new events are colleagues'.
+
+        :param new: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
+        :param decided: {fingerprint: what was decided before}
+        """
+        self.env["sendgrid.event"]._note_colleagues(
+            [(batch, event) for batch, event in new if event.fingerprint not in decided]
+        )
+        if decided:
+            for _batch, event in new:
+                event.is_colleague = decided.get(event.fingerprint, event.is_colleague)
 
     @api.model
     def _is_counted(self, batch):
@@ -211,7 +229,8 @@ class SendgridIngest(models.AbstractModel):
         that an earlier version gave it; what is returned are the present ones.
 
         :param received: as for `_ingest`
-        :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted)
+        :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted, and {fingerprint: whether
+            it is a colleague's} of the deleted events for which this was decided)
         """
         Event = self.env["sendgrid.event"]
         # Only an upgraded database has events with names of before. To make these names takes time for each event.
@@ -225,7 +244,7 @@ class SendgridIngest(models.AbstractModel):
         names = list({name for name, _source, _event in named})
         stored = Event._read_stored(SQL("fingerprint = ANY(%s)", names), IDENTIFYING)
         twins = {twin.fingerprint: twin for twin in stored}
-        known, asked_for, told, replaced = set(), set(), set(), set()
+        known, asked_for, told, replaced, decided = set(), set(), set(), set(), {}
         for name, source, event in named if twins else ():
             twin = twins.get(name)
             if not twin or (name != event.fingerprint and not is_repeated(event, source, twin)):
@@ -235,12 +254,15 @@ class SendgridIngest(models.AbstractModel):
             elif source == "webhook":
                 told.add(event.fingerprint)
                 replaced.add(twin.id)
+                # A report without an address decides nothing.
+                if twin.ip or twin.is_colleague:
+                    decided[event.fingerprint] = twin.is_colleague
             else:
                 asked_for.add(event.fingerprint)
         replaced = Event.browse(sorted(replaced))
         emails = replaced.email_id
         replaced.unlink()
-        return known | (asked_for - told), emails
+        return known | (asked_for - told), emails, decided
 
     @api.model
     def _drop_poorer_reports(self, new, matches, duplicates, attached):
@@ -265,12 +287,15 @@ class SendgridIngest(models.AbstractModel):
         for (batch, event), (_match, document) in zip(new, matches, strict=True):
             if document:
                 reports[document.id].append((batch.source, event))
-        poorer = [
-            event
-            for told in reports.values()
-            for source, event in told
-            if source != "webhook" and any(self._is_better(other, source, event) for other in told)
-        ]
+        poorer = []
+        for told in reports.values():
+            for source, event in told:
+                better = [other for other in told if source != "webhook" and self._is_better(other, source, event)]
+                if better:
+                    poorer.append(event)
+                    for _source, other in better:
+                        # What was decided holds for the interaction, whoever reports it.
+                        other.is_colleague = other.is_colleague or event.is_colleague
         self.env["sendgrid.event"].browse(event.id for event in poorer if isinstance(event, StoredEvent)).unlink()
         dropped = set(map(id, poorer))
         duplicates.update(batch for batch, event in new if id(event) in dropped)
@@ -324,6 +349,7 @@ class SendgridIngest(models.AbstractModel):
             "verdict": verdict.verdict if verdict else None,
             "is_machine": verdict.is_machine if verdict else None,
             "machine_reason": (verdict.reason or None) if verdict else None,
+            "is_colleague": event.is_colleague or None,
             "sg_message_id": event.message_key or None,
             "smtp_id": None if document else event.smtp_id or None,
         }
@@ -332,7 +358,7 @@ class SendgridIngest(models.AbstractModel):
     def _insert(self, rows):
         """Insert events in SQL, as the ORM would take five times as long. Automation rules run as after `create`.
 
-        They pass over unsubscriptions by machines, which are nobody's wish.
+        They pass over unsubscriptions by machines, which are nobody's wish, and over whatever colleagues did.
 
         :param rows: list of dicts, all with the same columns
         :return: the events (`sendgrid.event`), in the order of ``rows``
@@ -346,6 +372,6 @@ class SendgridIngest(models.AbstractModel):
         events = Event.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
         events.modified(rows[0], create=True)
-        wished = [not (row["verdict"] == MACHINE and row["event"] in WISHES) for row in rows]
-        self.env["base.automation"]._run_on_create(events.browse(compress(events.ids, wished)))
+        counted = [not (row["is_colleague"] or (row["verdict"] in NOBODYS and row["event"] in WISHES)) for row in rows]
+        self.env["base.automation"]._run_on_create(events.browse(compress(events.ids, counted)))
         return events

@@ -38,6 +38,9 @@ SAID = [
     ("dropped", {"reason": "Unsubscribed Address"}),
     ("dropped", {"reason": "Unsubscribed Address", "asm_group_id": 1}),
     *((f"group_{word}subscribe", {"asm_group_id": group}) for word in ("un", "re") for group in (1, 2)),
+    # From the company's own network.
+    *((kind, {"ip": "192.0.2.7"}) for kind in ("open", "click", "unsubscribe")),
+    ("group_unsubscribe", {"ip": "192.0.2.7", "asm_group_id": 1}),
 ]
 
 
@@ -49,6 +52,7 @@ class TestOrder(SendgridCase):
 
     def _prepare(self):
         """Create two contacts, and two documents with a message and a notification for each."""
+        self.env.company.sendgrid_networks = "192.0.2.0/24"
         contacts = self.env["res.partner"]
         emails = self.Email
         for name in ("a", "b"):
@@ -83,7 +87,8 @@ class TestOrder(SendgridCase):
         return {
             "documents": emails.read([*KEYS]),
             "events": sorted(
-                (e.fingerprint, e.email_id.id, e.verdict or "", e.refusal_cause or "") for e in emails.event_ids
+                (e.fingerprint, e.email_id.id, e.verdict or "", e.is_colleague, e.refusal_cause or "")
+                for e in emails.event_ids
             ),
             "contacts": contacts.read([*flags]),
             "lead": lead.read([*flags]),

@@ -80,8 +80,10 @@ FIELDS = {
         ADMINISTRATORS: "sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"
     },
     "mail.message": {EMPLOYEES: "sendgrid_again_of_id"},
-    "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
-    "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
+    "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months sendgrid_networks"},
+    "res.config.settings": {
+        ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months sendgrid_networks",
+    },
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
@@ -144,9 +146,9 @@ FIELDS = {
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
-            fingerprint icon ip is_final is_machine link machine_explanation machine_reason match name odoo_id
-            partner_id rank reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id smtp_id
-            smtp_status source timestamp tone unread unread_explanation url_offset user_agent verdict""",
+            fingerprint icon ip is_colleague is_final is_machine link machine_explanation machine_reason match name
+            odoo_id partner_id rank reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id
+            smtp_id smtp_status source timestamp tone unread unread_explanation url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id batch_id url",
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids offered_ids"},

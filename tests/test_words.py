@@ -12,7 +12,13 @@ from ..tools.events.lenient_json import AbsurdNumber, get_kind
 from .common import SendgridCase
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
-ERRORS = {"BatchError": "batch", "EventError": "element", "SmtpapiError": "mail", "V3MailError": "mail"}
+ERRORS = {
+    "BatchError": "batch",
+    "EventError": "element",
+    "NetworkError": "network",
+    "SmtpapiError": "mail",
+    "V3MailError": "mail",
+}
 SEVERAL_WORDS = re.compile(r"\w\W*\s\W*\w")
 LOGGERS = ("_logger", "logging")
 
@@ -103,6 +109,7 @@ class TestWords(SendgridCase):
         tables = {
             "batch": batch._get_error_messages(),
             "element": batch._get_rejection_messages(),
+            "network": self.env["res.company"]._get_network_messages(),
             "mail": server._get_sendgrid_refusal_messages(),
         }
         for kind, table in tables.items():

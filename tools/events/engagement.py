@@ -20,6 +20,7 @@ from .engagement_rules import (
     BY_ITSELF,
     CHECKED_AGAIN,
     CLICK_RULES,
+    COLLEAGUE,
     HUMAN,
     MACHINE,
     ON_ARRIVAL,
@@ -53,7 +54,10 @@ JUDGED = frozenset((*BOTH, *WISHES))
 
 @dataclass(frozen=True)
 class Verdict:
-    """``verdict`` is ``human``, ``machine`` or ``unknown``; ``reason`` one of `REASONS`, ``""`` for a person."""
+    """``verdict`` is ``human``, ``machine``, ``colleague`` or ``unknown``.
+
+    ``reason`` is one of `REASONS`, ``""`` for a person or a colleague.
+    """
 
     verdict: str = HUMAN
     reason: str = ""
@@ -62,8 +66,15 @@ class Verdict:
     def is_machine(self) -> bool:
         return self.verdict == MACHINE
 
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether it is surely not the recipient's."""
+        return self.verdict in NOBODYS
+
 
 PERSON = Verdict()
+OURS = Verdict(COLLEAGUE)
+NOBODYS = (MACHINE, COLLEAGUE)
 
 
 class History:
@@ -422,7 +433,8 @@ def judge(events: Iterable[Any]) -> dict[str, Verdict]:
     """Judge each open, click and unsubscription of one e-mail.
 
     :param events: all events of the e-mail (anything with the attributes of ``Event``), in any order. Those that
-        have lost their details (``is_final``) keep their former ``verdict`` and ``machine_reason``.
+        have lost their details (``is_final``) keep their former ``verdict`` and ``machine_reason``. Those of colleagues
+        (``is_colleague``) are left out before the others are judged, because they say nothing about the recipient.
     :return: a verdict by fingerprint, for opens, clicks and unsubscriptions only
     """
     return judge_in_order(sorted(events, key=lambda e: (e.timestamp, e.fingerprint)))
@@ -430,10 +442,13 @@ def judge(events: Iterable[Any]) -> dict[str, Verdict]:
 
 def judge_in_order(events: list[Any]) -> dict[str, Verdict]:
     """Do as `judge`, for events that are sorted by time, those of one second by fingerprint."""
-    if not any(e.event in JUDGED for e in events):
+    judged = [e for e in events if e.event in JUDGED]
+    if not judged:
         return {}
+    verdicts = {e.fingerprint: OURS for e in judged if e.is_colleague}
+    if verdicts:
+        events = [e for e in events if e.fingerprint not in verdicts]
     history = History(events)
-    verdicts = {}
     for opened in history.opens:
         rules = OPENS_FIRST if is_prefetch(opened) else OPENS_AFTER
         verdict = verdicts[opened.fingerprint] = _judge_one(opened, history, rules)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 # This is `tools.events.engagement.History`. Importing it would close a circle, since that file imports the rules.
 History = Any
 
-HUMAN, MACHINE, UNKNOWN = "human", "machine", "unknown"
+HUMAN, MACHINE, COLLEAGUE, UNKNOWN = "human", "machine", "colleague", "unknown"
 
 # The kinds of events that a rule is about.
 OPENS = ("open",)

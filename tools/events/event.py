@@ -39,7 +39,7 @@ MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a d
 class Event:
     """An event of the webhook, cleaned: absent texts are ``""``, absent numbers ``None``.
 
-    Nobody changes it, but for its ``refusal_cause``, which may become known later.
+    Nobody changes it, but for its ``refusal_cause``, which may become known later, and ``is_colleague``.
 
     It is not frozen because there are thousands in a batch, and a frozen one takes three times as long to make.
 
@@ -77,9 +77,11 @@ class Event:
     # `engagement.judge`. `former` is {attribute: value} of what version 19.0.1.0.0 read from the same report and this
     # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
     # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
+    # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Who stores events decides it.
     is_final = False
     former = None
     is_marketing = False
+    is_colleague = False
 
     @property
     def message_key(self) -> str:
@@ -133,6 +135,7 @@ class StoredEvent(Event):
     verdict: str = ""
     machine_reason: str = ""
     is_final: bool = False
+    is_colleague: bool = False
 
 
 def get_rank(name: str) -> int:

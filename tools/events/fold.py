@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .address import Words, get_group_words, get_words
 from .engagement import Verdict, judge_in_order
-from .engagement_rules import HUMAN, WISHES
+from .engagement_rules import BOTH, COLLEAGUE, HUMAN, WISHES
 from .event import ENGAGEMENT_EVENTS
 from .refusal import EXPIRED, bounce_fact, bounce_status, drop_fact, get_cause
 
@@ -62,7 +62,8 @@ class State:
     """An e-mail's state. Times are Unix seconds (UTC) or None.
 
     ``open_count`` and ``click_count`` are those of people and those of whom nobody can tell; the latter are counted
-    again as ``unknown_…``. ``person_open`` and ``person_click`` are the first of people only.
+    again as ``unknown_…``. ``person_open`` and ``person_click`` are the first of people only. Opens and clicks of
+    colleagues count nowhere.
 
     The receiver or SendGrid gave the ``reason`` with the event that decided the status, which also tells the
     ``refusal_cause`` of an e-mail that did not arrive. Consequences follow from facts
@@ -84,7 +85,8 @@ class State:
     machine_click_count: int = 0
     person_open: int | None = None
     person_click: int | None = None
-    # Every unsubscription is a machine's. What the status would be without these: ``status``, if there are none.
+    # Every unsubscription is a machine's or a colleague's. What the status would be without these: ``status``, if there
+    # are none.
     is_unsubscribed_by_machine: bool = False
     status_by_people: str = "sent"
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -132,6 +134,10 @@ def fold(events: Iterable[Any]) -> State:
     """
     events = _distinct(events)
     verdicts = judge_in_order(events)
+    told = events
+    if any(verdict.verdict == COLLEAGUE for verdict in verdicts.values()):
+        # That a colleague looked does not even prove that the e-mail arrived: he may have a copy of his own.
+        events = [e for e in events if e.event not in BOTH or verdicts[e.fingerprint].verdict != COLLEAGUE]
     opens = [e for e in events if e.event == "open"]
     clicks = [e for e in events if e.event == "click"]
     people_opens = [e for e in opens if not verdicts[e.fingerprint].is_machine]
@@ -139,14 +145,14 @@ def fold(events: Iterable[Any]) -> State:
     sure_opens = [e for e in people_opens if verdicts[e.fingerprint].verdict == HUMAN]
     sure_clicks = [e for e in people_clicks if verdicts[e.fingerprint].verdict == HUMAN]
     wishes = [e for e in events if e.event in WISHES]
-    by_machine = bool(wishes) and all(verdicts[e.fingerprint].is_machine for e in wishes)
+    by_machine = bool(wishes) and all(verdicts[e.fingerprint].is_nobodys for e in wishes)
 
     claims = [("sent", None)]
     claims += [("opened", e) for e in people_opens]
     claims += [("clicked", e) for e in people_clicks]
     claims += [(PLAIN_STATUS[e.event], e) for e in events if e.event in PLAIN_STATUS]
     claims += [("unsubscribed", e) for e in _last_words(events) if e.event == "group_unsubscribe"]
-    arrived = any(e.event in ("delivered", *ENGAGEMENT_EVENTS) for e in events)
+    arrived = any(e.event in ("delivered", *ENGAGEMENT_EVENTS) and not e.is_colleague for e in events)
     claims += [
         (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
     ]
@@ -174,7 +180,7 @@ def fold(events: Iterable[Any]) -> State:
         verdicts=verdicts,
         facts=_facts(events, claims),
         groups=get_group_words(events),
-        events=events,
+        events=told,
     )
 
 
@@ -192,6 +198,7 @@ def _distinct(events: Iterable[Any]) -> list[Any]:
         key=lambda e: (
             e.timestamp,
             e.fingerprint,
+            not e.is_colleague,
             bool(e.sg_machine_open),
             e.user_agent or "",
             e.smtp_status or "",

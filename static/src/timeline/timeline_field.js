@@ -112,6 +112,7 @@ registry.category("fields").add("sendgrid_timeline", {
     relatedFields: [
         { name: "timestamp", type: "datetime" },
         { name: "is_machine", type: "boolean" },
+        { name: "is_colleague", type: "boolean" },
         { name: "attempt", type: "integer" },
         { name: "rank", type: "integer" },
         ...[
