@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_account,
+    test_address_form,
     test_api_sending,
     test_backfill,
     test_chatter,

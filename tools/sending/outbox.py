@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -19,6 +19,7 @@ class Copy:
     recipients: tuple[str, ...]
     tracked: tuple[str, ...]
     sg_message_id: str | None = None
+    refused: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 class Outbox:
@@ -87,6 +88,11 @@ class Outbox:
         # Copies that differ in nothing else are numbered.
         self._same[said] += 1
         return hashlib.sha256(repr((*said, self._same[said])).encode()).hexdigest()[:32]
+
+    def refuse(self, refused: dict[str, str]) -> None:
+        """Note addresses of the copy stamped last that get nothing, with the reason in words. The others go on."""
+        if self._last:
+            self._last = replace(self._last, refused={**self._last.refused, **refused})
 
     def accept(self, sg_message_id: str | None = None) -> None:
         """Note that the server took the copy stamped last, and which id SendGrid gave it."""
