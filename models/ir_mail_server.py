@@ -165,6 +165,9 @@ class IrMailServer(models.Model):
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
         """
+        if isinstance(email_to, list):
+            # Python stumbles over a nameless address that begins with a dot: then nobody would get the mail.
+            email_to = [f"<{address}>" if address.startswith(".") else address for address in email_to]
         if not self.env.context.get("sendgrid_outbox") or not body or kwargs.get("subtype") != "html":
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         body, has_secrets = links.protect(body)

@@ -28,6 +28,7 @@ from . import (
     test_parsing,
     test_partner,
     test_people,
+    test_recipients,
     test_refusal,
     test_refusal_events,
     test_retention,

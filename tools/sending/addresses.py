@@ -36,9 +36,11 @@ def write_in_ascii(message: EmailMessage) -> None:
         if not has_odd_address(message, name):
             continue
         addresses = get_addresses(message, name)
-        written = [Address(address.display_name, addr_spec=to_ascii(address.addr_spec)) for address in addresses]
-        if name != "From":
-            written = [address for address in written if address.addr_spec.isascii()]
+        written = [
+            Address(address.display_name, address.username, to_ascii(f"@{address.domain}")[1:])
+            for address in addresses
+            if address.username.isascii() or name == "From"
+        ]
         if written:
             message.replace_header(name, ", ".join(map(str, written)))
         else:
