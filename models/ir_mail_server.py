@@ -89,7 +89,8 @@ class IrMailServer(models.Model):
         servers.smtp_authentication_info = self.env._(
             "Send by HTTPS instead of SMTP, with the API key of the SendGrid account. \n"
             "The way for hosts where SMTP is blocked. The key needs the permission Mail Send. \n"
-            "The other recipients of a message are not shown in its To, so that nobody can answer to all."
+            "Prefer SMTP where it works: by the Web API each recipient of a message sees only himself in its To. Who "
+            "then answers to all does not reach the others, unless they follow the record in Odoo."
         )
         return super(IrMailServer, self - servers)._compute_smtp_authentication_info()
 
@@ -180,6 +181,9 @@ class IrMailServer(models.Model):
         """Give the copy its name for SendGrid. This comes last because the name depends on the final recipients."""
         smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
         outbox = self.env.context.get("sendgrid_outbox")
+        if self._leaves_by_sendgrid(smtp_session):
+            # Who stands in To and in Cc gets one mail, as by the Web API.
+            smtp_to_list = list({comparable(address): address for address in reversed(smtp_to_list)}.values())[::-1]
         if outbox:
             copy = outbox.stamp(message["Message-Id"], [comparable(address) for address in smtp_to_list])
             # A copy without tracked recipients has no document, so it needs no name. The name of the database alone

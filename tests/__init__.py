@@ -9,6 +9,7 @@ from . import (
     test_companies,
     test_connect,
     test_consequences,
+    test_corpus,
     test_decisions,
     test_device,
     test_docs,

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 
 from ..address_form import DOTS, comparable
 
-SHOWING = ("From", "To", "Cc", "Reply-To")
+SHOWING = ("From", "Sender", "To", "Cc", "Reply-To", "Disposition-Notification-To")
 ODD = re.compile(r"[^\x00-\x7f][^\s<>,;\"]*@|@[^\s<>,;\"]*[^\x00-\x7f]")
 # The most characters (RFC 5321, 4.5.3.1; RFC 1035, 2.3.4).
 MAX_LOCAL = 64
@@ -18,7 +18,8 @@ MAX_LABEL = 63
 def get_addresses(message: EmailMessage, header_name: str) -> tuple[Address, ...]:
     """Return the addresses that a header shows, as far as they can be read."""
     # The header is parsed again: one that was set to a list of texts, as Odoo does, gives these back as its addresses.
-    return message.policy.header_factory(header_name, str(message[header_name] or "")).addresses
+    # It is read as a To, since Python does not know each of these headers as one with addresses.
+    return message.policy.header_factory("To", str(message[header_name] or "")).addresses
 
 
 def has_odd_address(message: EmailMessage, header_name: str) -> bool:
