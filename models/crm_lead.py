@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.fields import Domain
 
+from ..tools.address_form import comparable
+
 
 class CrmLead(models.Model):
     """A lead shows its documents, and hands them on to the contact or lead that it becomes."""
@@ -11,8 +13,10 @@ class CrmLead(models.Model):
         string="Number of Documents", compute="_compute_sendgrid_email_count", groups="base.group_user"
     )
 
-    # As for contacts: few leads have several addresses, and the index finds these.
-    _addresses_idx = models.Index("(id) WHERE email_from LIKE '%@%@%'")
+    # As for contacts: few leads have several addresses, or one that is not ASCII, and the index finds these.
+    _addresses_idx = models.Index(
+        "(id) WHERE email_from LIKE '%@%@%' OR octet_length(email_from) <> char_length(email_from)"
+    )
 
     @api.depends("email_normalized")
     @api.depends_context("uid")
@@ -28,7 +32,7 @@ class CrmLead(models.Model):
         self.ensure_one()
         domain = Domain("model", "=", "crm.lead") & Domain("res_id", "=", self._origin.id)
         if self.email_normalized:
-            domain |= Domain("recipient", "=", self.email_normalized)
+            domain |= Domain("recipient", "=", comparable(self.email_normalized))
         return domain
 
     def action_view_sendgrid_emails(self):
@@ -51,7 +55,7 @@ class CrmLead(models.Model):
             .search([("model", "=", "crm.lead"), ("res_id", "in", self.ids), ("partner_id", "=", False)])
         )
         for lead in self.filtered("partner_id"):
-            address = lead.partner_id.email_normalized or lead.email_normalized
+            address = comparable(lead.partner_id.email_normalized or lead.email_normalized or "")
             own = emails.filtered(lambda e, lead=lead, address=address: e.res_id == lead.id and e.recipient == address)
             own.write({"partner_id": lead.partner_id.id})
             own.event_ids.write({"partner_id": lead.partner_id.id})

@@ -1,18 +1,30 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import email_normalize, plaintext2html
+from odoo.tools import plaintext2html
 
-from odoo.addons.base.models.ir_mail_server import MailDeliveryException
+from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
 
+from ..tools.address_form import comparable
 from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
-from ..tools.sending import links, smtpapi
+from ..tools.sending import addresses, links, smtpapi
 from ..tools.sending.api_session import ApiSession
+from ..tools.sending.errors import AllRefusedError
 from ..tools.sending.v3_mail import V3MailError
 
 # "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
 # estimate of a mail's size leaves something out.
 API_MAX_EMAIL_SIZE = 29
+
+
+class NoValidRecipientError(AssertionError):
+    """Every recipient of a copy was refused; the argument says why, in words.
+
+    Core goes on with the other copies of a mail after an `AssertionError` that reads as its own. It shows the argument.
+    """
+
+    def __str__(self):
+        return IrMail_Server.NO_VALID_RECIPIENT
 
 
 class IrMailServer(models.Model):
@@ -78,7 +90,8 @@ class IrMailServer(models.Model):
         servers.smtp_authentication_info = self.env._(
             "Send by HTTPS instead of SMTP, with the API key of the SendGrid account. \n"
             "The way for hosts where SMTP is blocked. The key needs the permission Mail Send. \n"
-            "The other recipients of a message are not shown in its To, so that nobody can answer to all."
+            "Prefer SMTP where it works: by the Web API each recipient of a message sees only himself in its To. Who "
+            "then answers to all does not reach the others, unless they follow the record in Odoo."
         )
         return super(IrMailServer, self - servers)._compute_smtp_authentication_info()
 
@@ -154,6 +167,9 @@ class IrMailServer(models.Model):
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
         """
+        if isinstance(email_to, list):
+            # Python stumbles over a nameless address that begins with a dot: then nobody would get the mail.
+            email_to = [f"<{address}>" if address.startswith(".") else address for address in email_to]
         outbox = self.env.context.get("sendgrid_outbox")
         is_html = kwargs.get("subtype") == "html"
         if outbox:
@@ -169,19 +185,63 @@ class IrMailServer(models.Model):
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
         """Give the copy its name for SendGrid. This comes last because the name depends on the final recipients."""
         smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
-        if outbox := self.env.context.get("sendgrid_outbox"):
-            addresses = [email_normalize(address, strict=False) or address for address in smtp_to_list]
-            copy = outbox.stamp(message["Message-Id"], addresses)
+        outbox = self.env.context.get("sendgrid_outbox")
+        if self._leaves_by_sendgrid(smtp_session):
+            # Who stands in To and in Cc gets one mail, as by the Web API.
+            smtp_to_list = list({comparable(address): address for address in reversed(smtp_to_list)}.values())[::-1]
+        if outbox:
+            copy = outbox.stamp(message["Message-Id"], [comparable(address) for address in smtp_to_list])
             # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
             # tells that its events are ours.
             self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
+        if self._leaves_by_sendgrid(smtp_session):
+            smtp_to_list = self._refuse_impossible(smtp_to_list, outbox)
+            addresses.write_in_ascii(message)
+            self._check_sender(message)
         return smtp_from, smtp_to_list, message
+
+    def _prepare_smtp_to_list(self, message, smtp_session):
+        """Let core find recipients whose domain is not ASCII: it compares their addresses in two spellings."""
+        context = self.env.context
+        names = [name for name in ("send_validated_to", "send_smtp_skip_to") if context.get(name)]
+        if names and self._leaves_by_sendgrid(smtp_session):
+            self = self.with_context(**{name: [*context[name], *map(comparable, context[name])] for name in names})
+        return super()._prepare_smtp_to_list(message, smtp_session)
+
+    def _leaves_by_sendgrid(self, smtp_session):
+        return bool(self.env.context.get("sendgrid_outbox")) or isinstance(smtp_session, ApiSession)
+
+    def _refuse_impossible(self, smtp_to_list, outbox):
+        """Return the recipients to whom SendGrid can deliver. The others get no mail, and their documents say why.
+
+        :raise NoValidRecipientError: if there is none
+        """
+        codes = addresses.find_impossible(smtp_to_list)
+        if not codes:
+            return smtp_to_list
+        messages = self._get_sendgrid_refusal_messages()
+        refused = {address: messages[code] % {"address": address} for address, code in codes.items()}
+        if outbox:
+            outbox.refuse({comparable(address): words for address, words in refused.items()})
+        left = [address for address in smtp_to_list if address not in refused]
+        if not left:
+            raise NoValidRecipientError(" ".join(refused.values()))
+        return left
+
+    def _check_sender(self, message):
+        """Refuse a sender whom SendGrid does not take, with the same words whatever the way."""
+        for address in addresses.get_addresses(message, "From") if addresses.has_odd_address(message, "From") else ():
+            if not address.addr_spec.isascii():
+                words = self._get_sendgrid_refusal_messages()["sender_not_ascii"] % {"address": address.addr_spec}
+                raise MailDeliveryException(self.env._("Mail Delivery Failed"), words)
 
     def send_email(self, message, *args, **kwargs):
         try:
             result = super().send_email(message, *args, **kwargs)
         except MailDeliveryException as error:
             # Core's message speaks of an SMTP server and of the exception's class, so replace it.
+            if isinstance(error.__context__, AllRefusedError):
+                raise NoValidRecipientError(self._explain_all_refused(error.__context__)) from error
             if reason := self._explain_sendgrid_api_failure(error.__context__):
                 raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
             raise
@@ -206,6 +266,16 @@ class IrMailServer(models.Model):
                 "minutes. It is not sent again by itself."
             )
         return self.env["sendgrid.account"]._explain_api_error(error)
+
+    def _explain_all_refused(self, error):
+        """Return in words which addresses the Web API refused.
+
+        :param error: `AllRefusedError`
+        """
+        return " ".join(
+            self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=address, words=words.decode())
+            for address, (_code, words) in error.recipients.items()
+        )
 
     def _set_smtpapi(self, message, settings):
         """Add settings to a message's `X-SMTPAPI` header, which may have settings of other modules.

@@ -46,6 +46,10 @@ class IrMailServer(models.Model):
             "sender_not_ascii": self.env._(
                 "The sender's address %(address)s has letters before the @ that are not ASCII."
             ),
+            "recipient_not_ascii": self.env._(
+                "The address %(address)s has letters before the @ that are not ASCII. SendGrid does not deliver there."
+            ),
+            "malformed_recipient": self.env._("%(address)s is not an e-mail address."),
             "no_recipient": self.env._("It has no recipient."),
             "many_recipients": self.env._("It has %(count)s recipients, and %(limit)s is the limit."),
             "no_domain": self.env._("%(domain)s is not a domain."),

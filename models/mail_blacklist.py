@@ -2,6 +2,8 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL, email_normalize
 
+from ..tools.address_form import all_spellings, comparable
+
 
 class MailBlacklist(models.Model):
     """The blacklist tells `sendgrid.address` what people decide, and knows which entries SendGrid suppresses too."""
@@ -35,7 +37,22 @@ class MailBlacklist(models.Model):
             )
 
         self.env["sendgrid.suppression"].flush_model()
-        return Domain.custom(to_sql=to_sql)
+        return Domain.custom(to_sql=to_sql) | Domain("id", "in", self._get_suppressed_odd())
+
+    @api.model
+    def _get_suppressed_odd(self):
+        """Return the ids of the suppressed entries that are not ASCII. They are few, and SQL cannot compare them."""
+        self.flush_model(["email"])
+        rows = self.env.execute_query(
+            SQL("SELECT id, email FROM mail_blacklist WHERE octet_length(email) <> char_length(email)")
+        )
+        ids = {id_: comparable(email) for id_, email in rows}
+        suppressed = self.env["sendgrid.suppression"].sudo()
+        listed = suppressed.search(
+            [("email", "in", list(ids.values())), ("state", "!=", "cleared"), ("list", "!=", "blocks")]
+        )
+        emails = set(listed.mapped("email"))
+        return [id_ for id_, email in ids.items() if email in emails]
 
     # ------------------------------------------------------------
     # DECISIONS
@@ -81,8 +98,13 @@ class MailBlacklist(models.Model):
         Address = self.env["sendgrid.address"].sudo()
         if not self:
             return
+        emails = list({comparable(email) for email in self.mapped("email")})
         if is_wanted:
-            Address._note_wanted(self.mapped("email"))
+            Address._note_wanted(emails)
+            # The same address in another spelling is not wanted back alone.
+            others = set(all_spellings(emails)).difference(self.mapped("email"))
+            twins = self.sudo().search([("email", "in", list(others))]) if others else self.browse()
+            twins.with_context(sendgrid_settles=True).write({"active": False})
         else:
-            known = Address.search([("email", "in", self.mapped("email")), ("is_blacklisted_by_words", "=", True)])
+            known = Address.search([("email", "in", emails), ("is_blacklisted_by_words", "=", True)])
             known.is_blacklisted_by_words = False

@@ -2,6 +2,7 @@ from odoo import fields, models
 from odoo.tools import SQL, email_normalize
 from odoo.tools.mail import email_normalize_all
 
+from ..tools.address_form import all_spellings, comparable
 from ..tools.sending.outbox import Outbox
 
 
@@ -67,14 +68,17 @@ class MailMail(models.Model):
     def _prepare_outgoing_list(self, mail_server=False, doc_to_followers=None):
         email_list = super()._prepare_outgoing_list(mail_server=mail_server, doc_to_followers=doc_to_followers)
         if outbox := self.env.context.get("sendgrid_outbox"):
-            addresses = {address for email in email_list for address in email["email_to_normalized"]}
+            addresses = {comparable(address) for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
             outbox.open(
-                email_normalize(self.email_from) or "",
+                comparable(email_normalize(self.email_from) or ""),
                 about=self.env["sendgrid.email"]._prepare_about(self),
                 mail_id=None if self.sendgrid_is_named_by_message else self._origin.id,
                 contacts=[
-                    (email["email_to_normalized"], email["partner_id"].id if email["partner_id"] else None)
+                    (
+                        [comparable(address) for address in email["email_to_normalized"]],
+                        email["partner_id"].id if email["partner_id"] else None,
+                    )
                     for email in email_list
                 ],
                 mail_message_id=self.mail_message_id.id,
@@ -84,17 +88,17 @@ class MailMail(models.Model):
         return email_list
 
     def _get_recipient_addresses(self):
-        """Return the set of normalized addresses that core will send the mails to. Other modules may add more later."""
+        """Return the set of comparable addresses that core will send the mails to. Other modules may add more later."""
         partners = self.sudo().recipient_ids
         partners.fetch(["email"])
         texts = [*self.mapped("email_to"), *self.mapped("email_cc"), *partners.mapped("email")]
-        return {address for text in texts for address in email_normalize_all(text)}
+        return {comparable(address) for text in texts for address in email_normalize_all(text)}
 
     def _find_colleagues(self, outbox, addresses):
         """Tell the outbox which addresses are internal users', since mails to colleagues are not tracked.
 
         :param outbox: `tools.sending.outbox.Outbox`; addresses that it knows are not looked up again
-        :param addresses: set of normalized addresses
+        :param addresses: set of comparable addresses
         """
         if not (addresses := addresses - outbox.known):
             return
@@ -106,10 +110,10 @@ class MailMail(models.Model):
                      FROM res_partner partner
                      JOIN res_users users ON users.partner_id = partner.id AND users.active AND NOT users.share
                     WHERE partner.email_normalized = ANY(%s)""",
-                list(addresses),
+                all_spellings(addresses),
             )
         )
-        outbox.learn(addresses, {address for (address,) in rows})
+        outbox.learn(addresses, {comparable(address) for (address,) in rows})
 
     def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
         # Record the documents before core deletes the mail, and in the transaction that marks it as sent.

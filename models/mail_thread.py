@@ -7,6 +7,7 @@ from odoo import SUPERUSER_ID, api, models
 from odoo.service.model import retrying
 from odoo.tools import email_normalize
 
+from ..tools.address_form import comparable
 from ..tools.automatic import is_automatic
 from .undoable import TRY_LATER, undoable
 
@@ -43,7 +44,7 @@ class MailThread(models.AbstractModel):
         flagged records (see `_message_reset_bounce` in `mail_thread_blacklist`).
         """
         if email := email_normalize(message_dict["email_from"]):
-            self._hear_from(email_message, email)
+            self._hear_from(email_message, comparable(email))
         return super()._routing_reset_bounce(email_message, message_dict)
 
     @api.model

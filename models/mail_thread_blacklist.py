@@ -5,6 +5,7 @@ from odoo.exceptions import AccessError
 from odoo.fields import Domain
 from odoo.tools import SQL, escape_psql
 
+from ..tools.address_form import all_spellings, comparable
 from ..tools.events.address import REASON_LENGTH
 from .durations import describe_time
 
@@ -70,9 +71,11 @@ class MailThreadBlacklist(models.AbstractModel):
 
     @api.model
     def _get_by_addresses(self, emails):
-        """Return the records that have one of some normalized addresses, archived ones too. Call it as superuser.
+        """Return the records that have one of some addresses, archived ones too. Call it as superuser.
 
-        `email_normalized` is only the first address of a record.
+        `email_normalized` is only the first address of a record, and may spell its domain in other letters.
+
+        :param emails: addresses in their comparable form, see `tools.address_form`
         """
         emails = {email for email in emails if email}
         if not emails:
@@ -86,20 +89,25 @@ class MailThreadBlacklist(models.AbstractModel):
 
     @api.model
     def _get_with_several_addresses(self, emails=None):
-        """Return the normalized addresses of the records that have several, as {id: list of addresses}.
+        """Return the addresses of the records whose `email_normalized` does not tell them, as {id: list of addresses}.
 
-        :param emails: normalized addresses: only records whose text has one of them are read
+        Those have several addresses, or letters that are not ASCII: their `email_normalized` may not be the comparable
+        form. The condition is that of the indexes on contacts and leads.
+
+        :param emails: comparable addresses: only records whose text has one of them are read
         """
         field = self._fields[self._primary_email]
         if not field.store:
             return {}
         self.flush_model([field.name])
-        emails = None if emails is None else list(emails)
+        emails = None if emails is None else all_spellings(emails)
         use_patterns = emails is not None and len(emails) <= MOST_PATTERNS
         patterns = [f"%{escape_psql(email)}%" for email in emails] if use_patterns else []
         rows = self.env.execute_query(
             SQL(
-                "SELECT id, %(text)s FROM %(table)s WHERE %(text)s LIKE %(several)s AND %(has_one)s",
+                """SELECT id, %(text)s FROM %(table)s
+                    WHERE (%(text)s LIKE %(several)s OR octet_length(%(text)s) <> char_length(%(text)s))
+                      AND %(has_one)s""",
                 text=SQL.identifier(field.name),
                 table=SQL.identifier(self._table),
                 several="%@%@%",
@@ -254,7 +262,8 @@ class MailThreadBlacklist(models.AbstractModel):
         """
         if not emails:
             return {}
-        listed = self.env["mail.blacklist"].sudo().search([("email", "in", list(emails))]).mapped("email")
+        entries = self.env["mail.blacklist"].sudo().search([("email", "in", all_spellings(emails))])
+        listed = list({comparable(email) for email in entries.mapped("email")})
         if not listed:
             return {}
         wishes = self._get_wishes(listed)

@@ -33,8 +33,8 @@ class ResPartner(models.Model):
     email_bounce_reason = fields.Text(store=True)
     email_bounce_date = fields.Datetime(store=True)
 
-    # Few contacts have several addresses. This index finds these, whatever their second address is.
-    _addresses_idx = models.Index("(id) WHERE email LIKE '%@%@%'")
+    # Few contacts have several addresses, or one that is not ASCII. This index finds these, whatever the address is.
+    _addresses_idx = models.Index("(id) WHERE email LIKE '%@%@%' OR octet_length(email) <> char_length(email)")
 
     def _auto_init(self):
         """Create the stored columns here, because the ORM would compute them for each contact when it creates them.

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 from odoo.tools import SQL, email_normalize_all
 
+from ..tools.address_form import comparable
 from ..tools.events.address import Bounce, Words, merge
 from ..tools.times import to_datetime, to_seconds
 from . import bulk
@@ -26,7 +27,12 @@ class SendgridAddress(models.Model):
     _rec_name = "email"
     _allow_sudo_commands = False
 
-    email = fields.Char(string="Address", required=True, readonly=True, help="The address in its normalized form.")
+    email = fields.Char(
+        string="Address",
+        required=True,
+        readonly=True,
+        help="The address in lower case, with the domain as DNS knows it.",
+    )
 
     bounce_date = fields.Datetime(
         string="Last Refused", readonly=True, help="When a server last refused an e-mail because of the address."
@@ -188,8 +194,8 @@ class SendgridAddress(models.Model):
 
     @api.model
     def _split(self, text):
-        """Return the normalized forms of all addresses that a text holds, in their order: a contact may have two."""
-        return list(dict.fromkeys(email_normalize_all(text))) if text else []
+        """Return the comparable forms of all addresses that a text holds, in their order: a contact may have two."""
+        return list(dict.fromkeys(map(comparable, email_normalize_all(text)))) if text else []
 
     # ------------------------------------------------------------
     # NOTE

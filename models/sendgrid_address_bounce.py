@@ -3,6 +3,8 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL, escape_psql
 
+from ..tools.address_form import spellings
+
 # The fields of records with addresses that are computed from what is known of the addresses.
 FACES = (
     "email_bounced",
@@ -41,7 +43,7 @@ class SendgridAddress(models.Model):
         """Note that a mail from an address has come in, if the address is known: it is noted here already, a document
         went to it, or a contact has it. Nothing is kept of strangers who write.
 
-        :param email: a normalized address
+        :param email: an address in its comparable form
         :param received: as for `_hear`
         """
         if self._is_known(email):
@@ -79,7 +81,7 @@ class SendgridAddress(models.Model):
 
     @api.model
     def _is_known(self, email):
-        """Tell whether there is anything about a normalized address, in one query."""
+        """Tell whether there is anything about an address in its comparable form, in one query."""
         self.flush_model(["email"])
         self.env["sendgrid.email"].flush_model(["recipient"])
         self.env["res.partner"].flush_model(["email", "email_normalized"])
@@ -87,11 +89,14 @@ class SendgridAddress(models.Model):
             SQL(
                 """SELECT EXISTS (SELECT FROM sendgrid_address WHERE email = %(email)s)
                        OR EXISTS (SELECT FROM sendgrid_email WHERE recipient = %(email)s)
-                       OR EXISTS (SELECT FROM res_partner WHERE email_normalized = %(email)s)
-                       OR EXISTS (SELECT FROM res_partner WHERE email LIKE %(several)s AND email ILIKE %(pattern)s)""",
+                       OR EXISTS (SELECT FROM res_partner WHERE email_normalized = ANY(%(spellings)s))
+                       OR EXISTS (SELECT FROM res_partner
+                                   WHERE (email LIKE %(several)s OR octet_length(email) <> char_length(email))
+                                     AND email ILIKE ANY(%(patterns)s))""",
                 email=email,
+                spellings=spellings(email),
                 several="%@%@%",
-                pattern=f"%{escape_psql(email)}%",
+                patterns=[f"%{escape_psql(spelling)}%" for spelling in spellings(email)],
             )
         )
         return is_known

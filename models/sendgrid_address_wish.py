@@ -2,6 +2,7 @@ from psycopg2.errors import SerializationFailure, UniqueViolation
 
 from odoo import api, models
 
+from ..tools.address_form import all_spellings, comparable, spellings
 from ..tools.times import to_datetime
 
 
@@ -18,26 +19,36 @@ class SendgridAddress(models.Model):
     def _settle_blacklist(self, messages):
         """Put the addresses on the blacklist or take them off, as the words about them say.
 
-        :param messages: {normalized address: the text for the entry's chatter (`Markup`)}
+        Core compares a record's `email_normalized` with the entries. So an address whose domain has two spellings gets
+        an entry for each.
+
+        :param messages: {comparable address: the text for the entry's chatter (`Markup`)}
         :return: the addresses that were put on it
         """
         if not self:
             return self
         Blacklist = self.env["mail.blacklist"].sudo().with_context(sendgrid_settles=True)
-        entries = Blacklist.with_context(active_test=False).search([("email", "in", self.mapped("email"))])
+        entries = Blacklist.with_context(active_test=False).search(
+            [("email", "in", all_spellings(self.mapped("email")))]
+        )
         listed = set(entries.filtered("active").mapped("email"))
         inactive = set(entries.mapped("email")) - listed
         acting = self._get_acting_accounts()
         out = self.filtered(lambda address: address._is_out(acting))
-        added = out.filtered(lambda address: address.email not in listed)
-        for address in added.filtered(lambda address: address.email in inactive):
-            Blacklist._add(address.email, message=messages.get(address.email))
-        new = self._create_entries(Blacklist, [address.email for address in added if address.email not in inactive])
-        new._message_log_batch({entry.id: messages[entry.email] for entry in new if messages.get(entry.email)})
+        added = out.filtered(lambda address: listed.isdisjoint(spellings(address.email)))
+        missing = [email for email in all_spellings(out.mapped("email")) if email not in listed]
+        for email in missing:
+            if email in inactive:
+                Blacklist._add(email, message=messages.get(comparable(email)))
+        new = self._create_entries(Blacklist, [email for email in missing if email not in inactive])
+        new._message_log_batch(
+            {entry.id: message for entry in new if (message := messages.get(comparable(entry.email)))}
+        )
         added.is_blacklisted_by_words = True
         removed = (self - out).filtered("is_blacklisted_by_words")
-        for address in removed.filtered(lambda address: address.email in listed):
-            Blacklist._remove(address.email, message=messages.get(address.email))
+        for email in all_spellings(removed.mapped("email")):
+            if email in listed:
+                Blacklist._remove(email, message=messages.get(comparable(email)))
         removed.is_blacklisted_by_words = False
         return added
 
@@ -80,7 +91,7 @@ class SendgridAddress(models.Model):
     def _note_wanted(self, emails):
         """Note that the current user has taken addresses off the blacklist. Older wishes do not count any more.
 
-        :param emails: normalized addresses
+        :param emails: comparable addresses
         """
         addresses = self.sudo()._hold(emails)
         for address in addresses:

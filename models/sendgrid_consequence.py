@@ -6,6 +6,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.tools import html_escape
 
+from ..tools.address_form import all_spellings, comparable, spellings
 from ..tools.events.address import Words, merge
 from ..tools.events.fold import TIMELESS
 from ..tools.times import to_datetime
@@ -144,7 +145,8 @@ class SendgridConsequence(models.AbstractModel):
         moved = self._get_with_another_address(emails)
         # Core takes one bounce at a time.
         rules = self.env["base.automation"]._get_ids_watching(self.env["res.partner"], "message_bounce")
-        model_ids = self.env["ir.model"]._get_ids_with_addresses(emails.mapped("recipient"))
+        model_ids = self.env["ir.model"]._get_ids_with_addresses(all_spellings(emails.mapped("recipient")))
+        spelled = self._get_spelled(emails)
         thread = self.env["mail.thread"].with_context(sendgrid_bounce_rules=rules, sendgrid_bounce_models=model_ids)
         for email, _before, state in items:
             # Core counts the bounce on all records with the address, then on the message's record if it is none of
@@ -157,7 +159,7 @@ class SendgridConsequence(models.AbstractModel):
             thread._routing_handle_bounce(
                 None,
                 {
-                    "bounced_email": email.recipient,
+                    "bounced_email": spelled.get(email.recipient, email.recipient),
                     "bounced_partner": email.partner_id.with_env(thread.env),
                     "bounced_msg_ids": [email.message_id] if email.message_id else [],
                     "bounced_message": message.with_env(thread.env),
@@ -167,6 +169,21 @@ class SendgridConsequence(models.AbstractModel):
                     "message_id": email.message_id,
                 },
             )
+
+    @api.model
+    def _get_spelled(self, emails):
+        """Return how records spell the addresses of documents, where it is not the comparable form.
+
+        Core finds records by exactly the address that it is given. It is given one, as a bounce counts once.
+
+        :return: {recipient: normalized address}
+        """
+        odd = {email.recipient for email in emails if len(spellings(email.recipient)) > 1}
+        found = set()
+        for Model in self.env["sendgrid.address"]._get_models_with_addresses() if odd else ():
+            records = Model.search_fetch([("email_normalized", "in", all_spellings(odd))], ["email_normalized"])
+            found |= set(records.mapped("email_normalized"))
+        return {comparable(address): address for address in found if address != comparable(address)}
 
     @api.model
     def _get_uncounted(self, items):
@@ -202,7 +219,8 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _prefetch_bounced(self, emails):
         """Read for all bounces at once what core would read for each."""
-        partners = self.env["res.partner"].sudo().search([("email_normalized", "in", emails.mapped("recipient"))])
+        addresses = all_spellings(emails.mapped("recipient"))
+        partners = self.env["res.partner"].sudo().search([("email_normalized", "in", addresses)])
         for name in ("message_bounce", "user_ids", "child_ids"):
             partners.mapped(name)
 
@@ -218,7 +236,7 @@ class SendgridConsequence(models.AbstractModel):
             if model in self.env and isinstance(self.env[model], self.env.registry["mail.thread.blacklist"]):
                 records = self.env[model].sudo().browse(messages.mapped("res_id"))
                 records = records.search_fetch([("id", "in", records.ids)], ["email_normalized"])
-                addresses |= {(model, record.id): record.email_normalized for record in records}
+                addresses |= {(model, record.id): comparable(record.email_normalized or "") for record in records}
         first = {}
         for email in emails:
             about = email.mail_message_id.model, email.mail_message_id.res_id
@@ -333,7 +351,7 @@ class SendgridConsequence(models.AbstractModel):
             email: by_message.get(email.mail_message_id, none).filtered(
                 lambda n, email=email: (
                     (n.res_partner_id and n.res_partner_id == email.partner_id)
-                    or n.mail_email_address == email.recipient
+                    or comparable(n.mail_email_address or "") == email.recipient
                 )
             )
             for email in emails

@@ -7,6 +7,7 @@ from odoo import api, fields, models
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
+from ..tools.address_form import all_spellings
 from ..tools.events.parsing import BatchError
 from .undoable import TRY_LATER, each_alone, undoable
 
@@ -155,12 +156,13 @@ class SendgridDrain(models.AbstractModel):
         self.env.cr.execute(
             SQL(
                 """SELECT FROM res_partner
-                    WHERE id IN (SELECT id FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
+                    WHERE id IN (SELECT id FROM res_partner WHERE email_normalized = ANY(%(spellings)s)
                                  UNION
                                  SELECT partner_id FROM sendgrid_email WHERE recipient = ANY(%(addresses)s))
                  ORDER BY id
                       FOR NO KEY UPDATE""",
                 addresses=list(addresses),
+                spellings=all_spellings(addresses),
             )
         )
 

@@ -5,6 +5,7 @@ import psycopg2
 
 from odoo import SUPERUSER_ID, api, fields, models
 
+from ..tools.address_form import all_spellings, comparable
 from ..tools.sending import links
 from ..tools.sending.outbox import get_domain
 from . import bulk
@@ -242,7 +243,7 @@ class SendgridEmail(models.Model):
 
         :param mail: the `mail.mail` record
         :param int account_id: id of the `sendgrid.account`, which may tell the company
-        :param addresses: normalized addresses
+        :param addresses: comparable addresses
         :return: {address: contact id}, without the addresses that no contact has
         """
         company = mail.record_company_id or self.env["sendgrid.account"].sudo().browse(account_id).company_id
@@ -251,15 +252,17 @@ class SendgridEmail(models.Model):
             self.env["res.partner"]
             .sudo()
             .search_fetch(
-                [("email_normalized", "in", list(addresses)), ("company_id", "in", [False, company.id])],
+                [("email_normalized", "in", all_spellings(addresses)), ("company_id", "in", [False, company.id])],
                 ["email_normalized"],
                 order="id desc",
             )
         )
-        contacts = {partner.email_normalized: partner.id for partner in partners}
+        contacts = {comparable(partner.email_normalized): partner.id for partner in partners}
         if mail.model in self.env and mail.res_id:
             record = self.env[mail.model].sudo().browse(mail.res_id).exists()
             if record and hasattr(record, "_mail_get_partners"):
                 own = record._mail_get_partners()[record.id]
-                contacts |= {partner.email_normalized: partner.id for partner in own if partner.email_normalized}
+                contacts |= {
+                    comparable(partner.email_normalized): partner.id for partner in own if partner.email_normalized
+                }
         return contacts

@@ -5,6 +5,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..tools.address_form import spellings
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import TIME_TOLERANCE
 from ..tools.events.fold import fold
@@ -82,7 +83,7 @@ class SendgridEmail(models.Model):
 
     def _get_blacklisted_entry(self):
         """Return the address's entry of the blacklist if SendGrid's words put it there, and not somebody himself."""
-        entry = self.env["mail.blacklist"].search([("email", "=", self.recipient)])
+        entry = self.env["mail.blacklist"].search([("email", "in", spellings(self.recipient))])
         return entry if self._get_address().is_blacklisted_by_words else entry.browse()
 
     def _get_address(self):
@@ -148,7 +149,7 @@ class SendgridEmail(models.Model):
             words = [self.env._("SendGrid is being asked. What comes of it will be in the contact's chatter.")]
         else:
             words = [self.env._("SendGrid is not asked: no list is known from which the address is to be taken off.")]
-        if self.env["mail.blacklist"].sudo().search_count([("email", "=", email.recipient)], limit=1):
+        if self.env["mail.blacklist"].sudo().search_count([("email", "in", spellings(email.recipient))], limit=1):
             words.append(self.env._("The address stays on the blacklist, because somebody put it there himself."))
         return {
             "type": "ir.actions.client",

@@ -4,6 +4,7 @@ from itertools import compress
 from odoo import api, models
 from odoo.tools import SQL
 
+from ..tools.address_form import all_spellings, comparable
 from ..tools.events.engagement import NOBODYS
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
@@ -190,24 +191,25 @@ class SendgridIngest(models.AbstractModel):
     def _get_own_addresses(self, addresses):
         """Return those of some addresses that a contact, a lead or a document has, or that something is known of.
 
-        :param addresses: set of addresses in lower case
+        :param addresses: set of comparable addresses
         """
         addresses = {address for address in addresses if address}
         if not addresses:
             return set()
         rows = self.env.execute_query(
             SQL(
-                """SELECT email_normalized FROM res_partner WHERE email_normalized = ANY(%(addresses)s)
+                """SELECT email_normalized FROM res_partner WHERE email_normalized = ANY(%(spellings)s)
                    UNION
-                   SELECT email_normalized FROM crm_lead WHERE email_normalized = ANY(%(addresses)s)
+                   SELECT email_normalized FROM crm_lead WHERE email_normalized = ANY(%(spellings)s)
                    UNION
                    SELECT email FROM sendgrid_address WHERE email = ANY(%(addresses)s)
                    UNION
                    SELECT recipient FROM sendgrid_email WHERE recipient = ANY(%(addresses)s)""",
                 addresses=list(addresses),
+                spellings=all_spellings(addresses),
             )
         )
-        found = {address for (address,) in rows}
+        found = {comparable(address) for (address,) in rows}
         for Model in (self.env["res.partner"], self.env["crm.lead"]):
             if missing := addresses - found:
                 for emails in Model._get_with_several_addresses(missing).values():
@@ -215,9 +217,12 @@ class SendgridIngest(models.AbstractModel):
         # Mailing contacts come last, because core has no index on their addresses. Their app may not be installed.
         if "mailing.contact" in self.env and (missing := addresses - found):
             rows = self.env.execute_query(
-                SQL("SELECT email_normalized FROM mailing_contact WHERE email_normalized = ANY(%s)", list(missing))
+                SQL(
+                    "SELECT email_normalized FROM mailing_contact WHERE email_normalized = ANY(%s)",
+                    all_spellings(missing),
+                )
             )
-            found |= {address for (address,) in rows}
+            found |= {comparable(address) for (address,) in rows}
         return found
 
     @api.model

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.tools import SQL, email_normalize
 
+from ..tools.address_form import all_spellings, comparable
 from ..tools.api.suppressions import Entry
 from ..tools.events.address import Bounce, Words, merge
 from ..tools.events.event import TIME_TOLERANCE
@@ -37,7 +38,7 @@ class SendgridSuppression(models.Model):
         :return: `Counter` of the new entries by outcome
         """
         account = sync.account_id
-        entries = [entry._replace(email=email_normalize(entry.email) or entry.email) for entry in entries]
+        entries = [entry._replace(email=comparable(email_normalize(entry.email) or entry.email)) for entry in entries]
         entries = list(
             {(entry.group_id, entry.email): entry for entry in sorted(entries, key=lambda e: e.created)}.values()
         )
@@ -334,7 +335,10 @@ class SendgridSuppression(models.Model):
             groups = {Address._name_group(account, entry.group_id): (entry.created, True)} if name == "groups" else {}
             words[email] = Words(wish=None if groups else entry.created, groups=groups)
         addresses = Address._note(words)
-        listed = set(self.env["mail.blacklist"].search([("email", "in", list(by_address))]).mapped("email"))
+        listed = {
+            comparable(email)
+            for email in self.env["mail.blacklist"].search([("email", "in", all_spellings(by_address))]).mapped("email")
+        }
         added = addresses._settle_blacklist(
             {email: self._explain(account, name, entry) for email, entry in by_address.items()}
         )

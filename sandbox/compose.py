@@ -24,7 +24,8 @@ FORBIDDEN_HEADERS = frozenset(
     "x-sg-id x-sg-eid received dkim-signature content-type content-transfer-encoding "
     "to from subject reply-to cc bcc".split()
 )
-_ADDRESS = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
+_ATOM = r"[^@\s<>,;:.\[\]()\\\"]+"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")
 # With a shorter limit Python folds long words, ids as well, into encoded-words.
 _POLICY = SMTP.clone(max_line_length=998)

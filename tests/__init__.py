@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_account,
+    test_address_form,
     test_api_sending,
     test_backfill,
     test_chatter,
@@ -10,6 +11,7 @@ from . import (
     test_connect,
     test_consequences,
     test_content,
+    test_corpus,
     test_decisions,
     test_device,
     test_docs,
@@ -30,6 +32,7 @@ from . import (
     test_parsing,
     test_partner,
     test_people,
+    test_recipients,
     test_refusal,
     test_refusal_events,
     test_retention,

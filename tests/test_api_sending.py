@@ -354,9 +354,8 @@ class TestApiSending(ApiSendingCase):
         server.write({"smtp_authentication": "login", "sendgrid_account_id": False})
 
 
-@tagged("post_install", "-at_install")
-class TestBothWays(ApiSendingCase):
-    """One mail by SMTP and by the Web API arrives the same, and is tracked the same."""
+class BothWaysCase(ApiSendingCase):
+    """Beside the server that sends by the Web API there is one that sends by SMTP."""
 
     maxDiff = None
 
@@ -375,6 +374,52 @@ class TestBothWays(ApiSendingCase):
                 "sendgrid_account_id": cls.account.id,
             }
         )
+
+    def read_copy(self, message, recipient, email):
+        """Return a recipient's copy without the parts that differ in each message: headers, and parts as a tree."""
+        raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/{recipient}/raw")
+        parsed = message_from_string(raw, policy=policy.default)
+        own = {email.message_id: "<own>", message["id"]: "own"}
+
+        def plain(text):
+            for word, name in own.items():
+                text = text.replace(word, name)
+            return text
+
+        def tree(part):
+            parameters = {name.lower(): value for name, value in part["Content-Type"].params.items()}
+            for name in ("boundary", "name"):
+                parameters.pop(name, None)
+            about = (part.get_content_type(), parameters, part.get_content_disposition(), part.get_filename())
+            about += (part["Content-ID"],)
+            if part.is_multipart() and part.get_content_maintype() == "multipart":
+                return about, [tree(inner) for inner in part.iter_parts()]
+            if part.get_content_maintype() == "text" and not part.get_filename():
+                return about, plain(part.get_content()).replace("\r\n", "\n")
+            if not part.is_multipart():
+                return about, part.get_content()
+            content = part.get_payload(0).as_bytes().replace(b"\r\n", b"\n")
+            # RFC 2046 allows no encoding of a message in a message, but SendGrid encodes every attachment.
+            is_encoded = part["Content-Transfer-Encoding"] == "base64"
+            return about, base64.b64decode(content).replace(b"\r\n", b"\n") if is_encoded else content
+
+        headers = {
+            name.lower(): plain(re.sub(r"\s+", " ", str(value)))
+            for name, value in parsed.items()
+            # The server that delivers a message writes its Return-Path anew.
+            if value
+            and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date", "return-path")
+        }
+        for name in headers.keys() & {"from", "to", "cc", "reply-to"}:
+            # A name may be quoted or not.
+            headers[name] = [(one.display_name, one.addr_spec) for one in parsed[name].addresses]
+        self.assertTrue(parsed["Date"])
+        return headers, tree(parsed)
+
+
+@tagged("post_install", "-at_install")
+class TestBothWays(BothWaysCase):
+    """One mail by SMTP and by the Web API arrives the same, and is tracked the same."""
 
     def send_everything(self, server):
         """Send a mail with everything in it.
@@ -417,47 +462,6 @@ class TestBothWays(ApiSendingCase):
             )
         [message] = [message for message in self.messages() if message["id"] not in known]
         return emails, message
-
-    def read_copy(self, message, recipient, email):
-        """Return a recipient's copy without the parts that differ in each message: headers, and parts as a tree."""
-        raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/{recipient}/raw")
-        parsed = message_from_string(raw, policy=policy.default)
-        own = {email.message_id: "<own>", message["id"]: "own"}
-
-        def plain(text):
-            for word, name in own.items():
-                text = text.replace(word, name)
-            return text
-
-        def tree(part):
-            parameters = {name.lower(): value for name, value in part["Content-Type"].params.items()}
-            for name in ("boundary", "name"):
-                parameters.pop(name, None)
-            about = (part.get_content_type(), parameters, part.get_content_disposition(), part.get_filename())
-            about += (part["Content-ID"],)
-            if part.is_multipart() and part.get_content_maintype() == "multipart":
-                return about, [tree(inner) for inner in part.iter_parts()]
-            if part.get_content_maintype() == "text" and not part.get_filename():
-                return about, plain(part.get_content()).replace("\r\n", "\n")
-            if not part.is_multipart():
-                return about, part.get_content()
-            content = part.get_payload(0).as_bytes().replace(b"\r\n", b"\n")
-            # RFC 2046 allows no encoding of a message in a message, but SendGrid encodes every attachment.
-            is_encoded = part["Content-Transfer-Encoding"] == "base64"
-            return about, base64.b64decode(content).replace(b"\r\n", b"\n") if is_encoded else content
-
-        headers = {
-            name.lower(): plain(re.sub(r"\s+", " ", str(value)))
-            for name, value in parsed.items()
-            # The server that delivers a message writes its Return-Path anew.
-            if value
-            and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date", "return-path")
-        }
-        for name in headers.keys() & {"from", "to", "cc", "reply-to"}:
-            # A name may be quoted or not.
-            headers[name] = [(one.display_name, one.addr_spec) for one in parsed[name].addresses]
-        self.assertTrue(parsed["Date"])
-        return headers, tree(parsed)
 
     def test_equal(self):
         """Test a mail with everything in it, header by header and part by part, and the result of its events."""

@@ -172,6 +172,34 @@ class TestScripts(TransactionCase):
             self.assertEqual(partners[:3].mapped("email_bounce_reason"), ["550 gone"] * 3)
             self.assertFalse(any(partners[3:].mapped("email_bounce_reason")))
 
+    def test_spellings(self):
+        """Addresses that were stored as they were spelled have the one form, and two of one address become one."""
+        account = self.env["sendgrid.account"].create({"name": "x"})
+        Address = self.env["sendgrid.address"]
+        Address.create(
+            [
+                {"email": "a@bücher.example", "bounce_date": "2026-11-24", "bounce_reason": "gone"},
+                {"email": "b@bücher.example", "bounce_date": "2026-11-24", "bounce_reason": "gone"},
+                {"email": "b@xn--bcher-kva.example", "wish_date": "2026-11-23"},
+                {"email": "pépé@example.org"},
+            ]
+        )
+        entry = {"account_id": account.id, "list": "bounces", "created": "2026-11-24"}
+        self.env["sendgrid.suppression"].create(
+            [{**entry, "email": email} for email in ("a@bücher.example", "b@bücher.example", "b@xn--bcher-kva.example")]
+        )
+        self.env.flush_all()
+        for _time in range(2):
+            load("post-spellings.py").migrate(self.cr, "19.0.1.0.0")
+        self.env.invalidate_all()
+        names = ["a@xn--bcher-kva.example", "b@xn--bcher-kva.example"]
+        a, b, other = Address.search([("email", "in", [*names, "pépé@example.org"])])
+        self.assertEqual([a.email, b.email, other.email], [*names, "pépé@example.org"])
+        self.assertTrue(a.bounce_date and b.bounce_date and b.wish_date)
+        self.assertFalse(Address.search([("email", "like", "bücher")]))
+        entries = self.env["sendgrid.suppression"].search([("account_id", "=", account.id)])
+        self.assertEqual(sorted(entries.mapped("email")), names)
+
     def test_cleared_wishes(self):
         """An entry that was taken off SendGrid's list is no wish."""
         account = self.env["sendgrid.account"].create({"name": "x"})

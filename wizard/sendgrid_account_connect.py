@@ -33,7 +33,8 @@ class SendgridAccountConnect(models.TransientModel):
         string="Send by",
         required=True,
         default="login",
-        help="Both ways are tracked alike. Choose the Web API where the host of Odoo blocks SMTP.",
+        help="Both ways are tracked alike. Choose the Web API only where the host of Odoo blocks SMTP, because it does "
+        "not show the recipients of a message to each other.",
     )
     rotates_key = fields.Boolean(readonly=True, help="The dialog only changes the signing key.")
     step_ids = fields.One2many("sendgrid.account.connect.step", "connect_id", readonly=True)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from ..address_form import comparable
 from ..events.lenient_json import get_kind
 from ..events.parsing import EventError, read_integer, read_text, read_timestamp
 from .client import ApiError, Client
@@ -269,7 +270,7 @@ def _get(row: Any, key: str) -> Any:
 def _read_entry(row: Any, has_group: bool = False) -> Entry:
     if not isinstance(row, dict):
         raise EventError("not_an_object", kind=get_kind(row))
-    email = read_text(row, "email", limit=320).lower()
+    email = comparable(read_text(row, "email", limit=320))
     if not email:
         raise EventError("missing", key="email")
     group_id = read_integer(row, "group_id") or 0

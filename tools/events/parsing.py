@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..address_form import comparable
 from .errors import BatchError, EventError
 from .event import ACCOUNT_EVENT, DELIVERY_EVENTS, ENGAGEMENT_EVENTS, Event
 from .lenient_json import AbsurdNumber, get_kind, read_list
@@ -79,7 +80,7 @@ def _parse_event(element: Any) -> Event:
         raise EventError("missing", key="event")
     values, unread = {}, []
     try:
-        recipient = "" if name == ACCOUNT_EVENT else read_text(element, "email", limit=MAX_ADDRESS).lower()
+        recipient = "" if name == ACCOUNT_EVENT else comparable(read_text(element, "email", limit=MAX_ADDRESS))
     except EventError:
         if name in ADDRESSED:
             raise

@@ -8,9 +8,12 @@ from typing import Literal
 from ..api import tracking_settings
 from ..api.client import ApiError, Client
 from . import v3_mail
+from .errors import AllRefusedError
 
 TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
 # After so many failures of a kind in a row the next message would only wait for the same: it fails at once.
+MOST_TRIES = 10  # if SendGrid names one malformed address at a time
+REFUSED = 553  # SMTP's "mailbox name not allowed" (RFC 5321, 4.2.3)
 HOPELESS_AFTER = {"key": 1, "credits": 1, "unreachable": 1, "timeout": 3}
 
 
@@ -33,24 +36,39 @@ class ApiSession:
     def send_message(self, message: EmailMessage, smtp_from: str, smtp_to_list: list[str]) -> dict:
         """Send a message, once: whether one that got no answer was taken, nobody knows.
 
+        SendGrid refuses the whole message for one malformed address. It names the address, so that the others get the
+        message without it, as by SMTP.
+
         ``smtp_from`` is where bounces would go; SendGrid puts its own address there, as it does with SMTP.
 
         :raise tools.sending.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
         :raise tools.api.client.ApiError: SendGrid refused it, or cannot be reached
+        :raise tools.sending.errors.AllRefusedError: it refused each address
+        :return: {address that SendGrid refused: (code, words as bytes)}, as `smtplib` does
         """
         self.sg_message_id = None
         if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):
             # This message surely was not sent, so it must not be said that it may have been.
             raise ApiError("unreachable") if self._failures[-1].kind == "timeout" else self._failures[-1]
-        payload = v3_mail.build(message, smtp_to_list, lambda: self._is_click_tracked)
-        try:
-            answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT)
-        except ApiError as error:
-            self._failures = [one for one in self._failures if one.kind == error.kind] + [error]
-            raise
+        recipients, refused = list(smtp_to_list), {}
+        for attempt in range(1, MOST_TRIES + 1):
+            payload = v3_mail.build(message, recipients, lambda: self._is_click_tracked)
+            try:
+                answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT)
+                break
+            except ApiError as error:
+                named = v3_mail.find_refused(payload, error.errors) if error.kind == "refused" else {}
+                if not named or attempt == MOST_TRIES:
+                    self._failures = [one for one in self._failures if one.kind == error.kind] + [error]
+                    raise
+            refused |= {address: (REFUSED, words.encode()) for address, words in named.items()}
+            keys = {address.lower() for address in named}
+            recipients = [address for address in recipients if address.lower() not in keys]
+            if not recipients:
+                raise AllRefusedError(refused)
         self._failures = []
         self.sg_message_id = answer.headers.get("x-message-id") or None
-        return {}
+        return refused
 
     @cached_property
     def _is_click_tracked(self) -> bool:

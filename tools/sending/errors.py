@@ -1,5 +1,7 @@
 """These errors come from preparing a message for SendGrid. `ir.mail_server` has the words for their codes."""
 
+import smtplib
+
 from ..coded_error import CodedError
 
 
@@ -17,10 +19,18 @@ class V3MailError(CodedError):
     Codes about the message: ``too_large`` and ``long_args`` (``size`` and ``limit`` in bytes), ``many_categories`` and
     ``many_recipients`` (``count`` and ``limit``), ``long_category`` (``category`` and ``limit`` in characters),
     ``no_sender``, ``no_recipient``, ``sender_not_ascii`` (``address``), ``no_domain`` (``domain``),
+    ``recipient_not_ascii`` and ``malformed_recipient`` (``address``; `find_impossible` returns these),
     ``forbidden_header`` and ``empty_attachment`` (``name``).
 
     Codes about the settings of the ``header``: those of `SmtpapiError`, and ``unknown_settings`` (``names``),
     ``unknown_filter``, ``not_said_whether`` (a filter is enabled), ``not_an_object``, ``not_a_list`` and
     ``not_a_number`` (``name``). Without it: ``too_many_groups`` (``count`` and ``limit``) and ``ip_pool``
     (``minimum`` and ``maximum`` in characters).
+    """
+
+
+class AllRefusedError(smtplib.SMTPRecipientsRefused):
+    """The Web API refused the message because of its recipients, each of them.
+
+    ``recipients`` is {address: (code of SMTP, SendGrid's words as bytes)}, as `smtplib` has it.
     """

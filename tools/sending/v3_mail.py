@@ -8,16 +8,14 @@ import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator
-from email.headerregistry import Address
 from email.message import EmailMessage, Message
 from email.policy import EmailPolicy
 from email.utils import collapse_rfc2231_value, encode_rfc2231, quote
 from typing import Any
 from urllib.parse import unquote
 
-import idna
-
 from . import smtpapi, v3_settings
+from .addresses import get_addresses, to_ascii
 from .errors import SmtpapiError, V3MailError
 
 __all__ = ("V3MailError", "build")
@@ -39,6 +37,8 @@ CONTENT_ORDER = ("text/plain", "text/x-amp-html", "text/html")
 # This finds addresses in a header that is not well-formed.
 ADDRESS = re.compile(r'[^\s"<>,@]+@[^\s"<>,]+')
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# The place of a recipient, as SendGrid's errors name it.
+RECIPIENT = re.compile(r"personalizations\.(?P<number>\d+)\.(?P<kind>to|cc|bcc)\.(?P<index>\d+)(?:\.email)?")
 # RFC 2045, 5.1: what a parameter's value may be without quotes.
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")
 
@@ -107,20 +107,22 @@ def _count_bytes(value: Any) -> int:
 
 
 def _get_sender(message: EmailMessage) -> dict[str, str]:
-    addresses = _get_addresses(message, "From")
+    addresses = get_addresses(message, "From")
     if not addresses:
         raise V3MailError("no_sender")
-    address = _to_ascii(addresses[0].addr_spec)
-    if not address.isascii():
+    address = to_ascii(addresses[0].addr_spec)
+    if not address.rpartition("@")[0].isascii():
         raise V3MailError("sender_not_ascii", address=address)
+    if not address.isascii():
+        raise V3MailError("no_domain", domain=address.rpartition("@")[2])
     return _entry(address, addresses[0].display_name)
 
 
 def _get_replies(message: EmailMessage) -> list[dict[str, str]]:
     replies = {}
-    for address in _get_addresses(message, "Reply-To"):
-        if address.domain:
-            spec = _to_ascii(address.addr_spec)
+    for address in get_addresses(message, "Reply-To"):
+        spec = to_ascii(address.addr_spec)
+        if address.domain and spec.isascii():
             replies.setdefault(spec.lower(), _entry(spec, address.display_name))
     return list(replies.values())
 
@@ -160,38 +162,32 @@ def _personalization(
 def _get_shown(message: EmailMessage, header_name: str) -> dict[str, str]:
     """Return the names that a header shows, by address in lower case."""
     names = {}
-    for address in _get_addresses(message, header_name):
-        names.setdefault(_to_key(address.addr_spec), address.display_name)
+    for address in get_addresses(message, header_name):
+        names.setdefault(to_ascii(address.addr_spec).lower(), address.display_name)
     for address in ADDRESS.findall(str(message[header_name] or "")):
-        names.setdefault(_to_key(address), "")
+        names.setdefault(to_ascii(address).lower(), "")
     return names
 
 
-def _get_addresses(message: EmailMessage, header_name: str) -> tuple[Address, ...]:
-    # The header is parsed again: one that was set to a list of texts, as Odoo does, gives these back as its addresses.
-    return message.policy.header_factory(header_name, str(message[header_name] or "")).addresses
+def find_refused(payload: dict[str, Any], errors: Iterable[dict[str, str | None]]) -> dict[str, str]:
+    """Return the recipients because of which SendGrid refused a payload, with its words.
+
+    :param errors: those of `tools.api.client.ApiError`
+    :return: {address: words}; empty if there is another reason too, so that it would be refused without them as well
+    """
+    refused = {}
+    for error in errors:
+        place = RECIPIENT.fullmatch(error["field"] or "")
+        try:
+            entry = payload["personalizations"][int(place["number"])][place["kind"]][int(place["index"])]
+        except (TypeError, KeyError, IndexError):
+            return {}
+        refused.setdefault(entry["email"], error["message"] or "")
+    return refused
 
 
 def _entry(address: str, name: str | None) -> dict[str, str]:
     return {"email": address, "name": name} if name else {"email": address}
-
-
-def _to_key(address: str) -> str:
-    try:
-        return _to_ascii(address).lower()
-    except V3MailError:
-        return address.lower()
-
-
-def _to_ascii(address: str) -> str:
-    """Return the address with the domain as DNS knows it."""
-    local, at, domain = address.rpartition("@")
-    if domain.isascii():
-        return address
-    try:
-        return local + at + idna.encode(domain).decode("ascii")
-    except idna.IDNAError as error:
-        raise V3MailError("no_domain", domain=domain) from error
 
 
 # ------------------------------------------------------------
