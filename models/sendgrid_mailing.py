@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from odoo import api, models
 from odoo.fields import Domain
 
+from ..tools.address_form import comparable
 from ..tools.events.fold import FAILURES
 from .sendgrid_consequence import FAILURES as FAILED_FACTS
 
@@ -137,7 +138,7 @@ class SendgridMailing(models.AbstractModel):
         for email in emails:
             found = by_message.get(email.message_id, self.env["mailing.trace"])
             if len(found) > 1:
-                found = found.filtered(lambda t, e=email: not t.email or t.email.strip().lower() == e.recipient)
+                found = found.filtered(lambda t, e=email: not t.email or comparable(t.email.strip()) == e.recipient)
             traces[email] = found
         return traces
 
