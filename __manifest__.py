@@ -31,6 +31,7 @@
         "views/crm_lead_views.xml",
         "views/ir_actions_server_views.xml",
         "views/ir_mail_server_views.xml",
+        "views/mailing_mailing_views.xml",
         "views/mail_blacklist_views.xml",
         "views/mail_mail_views.xml",
         "views/res_config_settings_views.xml",

@@ -1,5 +1,6 @@
 from . import sendgrid_job_mixin, sendgrid_visibility_mixin  # isort: skip: the models that inherit them come after them
 from . import (
+    base,
     base_automation,
     crm_lead,
     ir_actions_server,
@@ -32,6 +33,7 @@ from . import (
     sendgrid_drain,
     sendgrid_email,
     sendgrid_email_display,
+    sendgrid_email_mailing,
     sendgrid_email_sent,
     sendgrid_email_state,
     sendgrid_email_unsubscription,
@@ -43,6 +45,7 @@ from . import (
     sendgrid_event_refusal,
     sendgrid_event_verdict,
     sendgrid_ingest,
+    sendgrid_mailing,
     sendgrid_match,
     sendgrid_rejection,
     sendgrid_retention,

@@ -26,8 +26,8 @@ class ResCompany(models.Model):
         string="Own Networks",
         groups="base.group_system",
         help="IP addresses of your offices, one network a line, such as 203.0.113.0/24 or 2001:db8:1::/48. Whoever "
-        "opens or clicks from there is a colleague, which counts as nobody's. An account that serves all companies knows the "
-        "networks of all.",
+        "opens or clicks from there is a colleague, which counts as nobody's. An account that serves all companies "
+        "knows the networks of all.",
     )
 
     _sendgrid_months_not_negative = models.Constraint(

@@ -58,12 +58,13 @@ class SendgridConsequence(models.AbstractModel):
     _description = "Consequences of E-mail Events"
 
     @api.model
-    def _apply_consequences(self, changes):
+    def _apply_consequences(self, changes, clicked=()):
         """Run what follows from facts that are new or told anew. Accounts without `act_on_events` have nothing of it.
 
         If a consequence fails, it is marked on its document, where a user can run it again. The others go on.
 
         :param changes: {`sendgrid.email` record: (told before, `tools.events.fold.State` now)}
+        :param clicked: list of (`sendgrid.email` record of a mass mailing, `State` now) that got events and has clicks
         """
         items = [(email, before, state) for email, (before, state) in changes.items() if email.account_id.act_on_events]
         # Lock the addresses first. Whoever else writes what follows from an address does so too: so one waits for the
@@ -76,6 +77,7 @@ class SendgridConsequence(models.AbstractModel):
         self._run("notification", [item for item in items if self._differs(item, FAILURES)])
         if "mailing.trace" in self.env:
             self._run("mailing", [item for item in items if self._differs(item, (*FAILURES, *TIMELESS))])
+        self._run("clicks", [(email, {}, state) for email, state in clicked if email.account_id.act_on_events])
 
     @api.model
     def _run_again(self, states):
@@ -360,16 +362,12 @@ class SendgridConsequence(models.AbstractModel):
         items = [item for item in items if item[0].mailing_res_id]
         if "mailing.trace" not in self.env or not items:
             return
-        message_ids = [email.message_id for email, _before, _state in items]
-        by_message = self.env["mailing.trace"].search([("message_id", "in", message_ids)]).grouped("message_id")
+        traces_of = self._get_traces_of(items)
         none = self.env["mailing.trace"]
         recovered, sent, opened, clicked, failed = none, none, none, none, defaultdict(none.browse)
         not_opened, not_clicked = none, none
         for email, before, state in items:
-            traces = by_message.get(email.message_id, none)
-            if len(traces) > 1:
-                traces = traces.filtered(lambda t, e=email: not t.email or t.email.strip().lower() == e.recipient)
-            traces = traces.filtered(lambda t: t.trace_status not in ("cancel", "reply"))
+            traces = traces_of[email].filtered(lambda t: t.trace_status not in ("cancel", "reply"))
             facts = state.facts
             if fact := next((fact for fact in FAILURES if fact in facts), None):
                 failed[FAILURES[fact], facts[fact].reason] |= traces
@@ -409,6 +407,32 @@ class SendgridConsequence(models.AbstractModel):
                 wrong.set_failed(failure_type=failure_type)
                 wrong.failure_reason = reason
 
+    @api.model
+    def _settle_clicks(self, items):
+        """Bring core's clicks on the links of mass mailings up to date, if `mass_mailing` is installed.
+
+        Core counts who clicked, and which link how often, by rows of its own. It gets one for each click that counts.
+        """
+        items = [item for item in items if item[0].mailing_res_id]
+        if "mailing.trace" not in self.env or not items:
+            return
+        traces_of = self._get_traces_of(items)
+        followed = defaultdict(list)
+        for email, _before, state in items:
+            urls = [
+                event.url
+                for event in state.events
+                if event.event == "click" and not state.verdicts[event.fingerprint].is_nobodys
+            ]
+            for trace in traces_of[email]:
+                followed[trace] += urls
+        self.env["sendgrid.mailing"]._settle_clicks(followed)
+
+    @api.model
+    def _get_traces_of(self, items):
+        emails = self.env["sendgrid.email"].union(*(email for email, _before, _state in items))
+        return self.env["sendgrid.mailing"]._get_traces(emails)
+
 
 # The consequences by name, in the order in which they run.
 CONSEQUENCES = {
@@ -416,4 +440,5 @@ CONSEQUENCES = {
     "address": "_note_addresses",
     "notification": "_settle_notifications",
     "mailing": "_settle_traces",
+    "clicks": "_settle_clicks",
 }

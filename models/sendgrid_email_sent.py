@@ -151,7 +151,8 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _no_references(self, row):
-        return dict.fromkeys(("mail_message_id", "mail_id", "partner_id", "author_id") & row.keys())
+        names = ("mail_message_id", "mail_id", "partner_id", "author_id", "mailing_source_id")
+        return dict.fromkeys(names & row.keys())
 
     @api.model
     def _insert_new(self, rows):
@@ -176,6 +177,7 @@ class SendgridEmail(models.Model):
             "mail_message_id": (message_stays and message.id) or None,
             "mail_id": None if is_going else mail.id,
             "mailing_res_id": mailing.id if mailing else None,
+            "mailing_source_id": mailing.source_id.id or None if mailing else None,
         }
         if not mailing and not (message_stays and not is_html_empty(message.body)):
             about["body"] = self._get_own_body(mail)

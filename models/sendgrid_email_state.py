@@ -131,8 +131,20 @@ class SendgridEmail(models.Model):
             )
         self.env["sendgrid.consequence"]._apply_consequences(
             # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
-            {email: (changes[email.id], states[email.id]) for email in self.browse(changes)}
+            {email: (changes[email.id], states[email.id]) for email in self.browse(changes)},
+            self._get_clicked_of_mailings(states),
         )
+
+    def _get_clicked_of_mailings(self, states):
+        """Return those of the documents that belong to a mass mailing and have clicks, each with its state.
+
+        :param states: {document id: `tools.events.fold.State`}
+        """
+        if "mailing.trace" not in self.env:
+            return []
+        clicked = self.browse(id_ for id_ in self.ids if any(e.event == "click" for e in states[id_].events))
+        clicked.fetch(["mailing_res_id"])
+        return [(email, states[email.id]) for email in clicked if email.mailing_res_id]
 
     @api.model
     def _prepare_figures(self, state):

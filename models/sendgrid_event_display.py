@@ -1,5 +1,6 @@
 from datetime import timedelta
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from odoo import api, fields, models
 
@@ -15,6 +16,7 @@ from ..tools.events.refusal import (
 )
 from ..tools.sending import disarm
 from .durations import describe_duration
+from .sendgrid_mailing import read_code
 
 OTHER_CLOCK = timedelta(minutes=1)
 
@@ -50,8 +52,36 @@ class SendgridEvent(models.Model):
 
     @api.depends("url")
     def _compute_link(self):
+        targets = self._get_link_targets()
         for event in self:
-            event.link = disarm.cut(event.url or "")
+            event.link = disarm.cut(targets.get(event) or event.url or "")
+
+    def _get_link_targets(self):
+        """Return {event: where its link leads} for links that core has shortened, as it does for mass mailings.
+
+        The short link is not for looking: older ones have the recipient's part (``/m/…``), so that whoever follows one
+        would click in his name.
+        """
+        if "link.tracker.code" not in self.env:
+            return {}
+        codes = {event: code for event in self if (code := read_code(event.url))}
+        found = self.env["link.tracker.code"].search([("code", "in", list(set(codes.values())))]) if codes else ()
+        links = {code.code: code.link_id for code in found}
+        targets = {}
+        for event, code in codes.items():
+            link = links.get(code)
+            if link and event._is_own_link(link):
+                targets[event] = link.absolute_url
+            elif event.email_id.mailing_res_id:
+                targets[event] = event.url.partition("/m/")[0]
+        return targets
+
+    def _is_own_link(self, link):
+        """Tell whether the event is about a short link of this database: another site can have the same path."""
+        if link._fields.get("mass_mailing_id") and self.email_id.mailing_res_id:
+            return link.mass_mailing_id.id == self.email_id.mailing_res_id
+        hosts = {urlsplit(base).netloc for base in (link.get_base_url(), self.get_base_url())}
+        return urlsplit(self.url).netloc in hosts
 
     @api.depends(
         "event",
@@ -272,8 +302,8 @@ class SendgridEvent(models.Model):
                 "colleague",
                 self.env._(
                     "It came from your company's network, or from where one of you was logged in to Odoo: somebody "
-                    "looked at a copy, or at an answer that quotes the e-mail. It says nothing about the recipient, and "
-                    "does not count as opened."
+                    "looked at a copy, or at an answer that quotes the e-mail. It says nothing about the recipient, "
+                    "and does not count as opened."
                 ),
             ),
             "open_unknown": Presentation(

@@ -20,6 +20,7 @@ from . import (
     test_health,
     test_job,
     test_links,
+    test_mailings,
     test_match,
     test_matching,
     test_migrations,

@@ -52,6 +52,7 @@ MODELS = {
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
     "sendgrid.ingest": {},
+    "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
@@ -125,12 +126,12 @@ FIELDS = {
             message_count message_ids_left new_count progress state windows""",
     },
     "sendgrid.email": {
-        EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count content delivered_date
-            engagement_summary event_ids first_open_date has_secret_links is_alone is_in_chatter
+        EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count contact_name content
+            delivered_date engagement_summary event_ids first_open_date has_secret_links is_alone is_in_chatter
             is_unsubscribed_by_machine journey last_open_date machine_click_count machine_open_count mail_message_id
-            mailing_res_id message_id model odoo_id open_count partner_id person_click_date person_open_date
-            processed_date recipient refusal_cause res_id resource_ref sent_date sg_message_id status
-            status_explanation status_reason subject unknown_click_count unknown_open_count""",
+            mailing_res_id mailing_source_id message_id model odoo_id open_count partner_id person_click_date
+            person_open_date processed_date recipient refusal_cause res_id resource_ref sent_date sg_message_id
+            status status_explanation status_reason subject unknown_click_count unknown_open_count""",
         ADMINISTRATORS: "account_id body consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {

@@ -77,7 +77,7 @@ class Event:
     # `engagement.judge`. `former` is {attribute: value} of what version 19.0.1.0.0 read from the same report and this
     # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
     # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
-    # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Whoever stores events decides it.
+    # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Who stores events decides it.
     is_final = False
     former = None
     is_marketing = False

@@ -1,0 +1,32 @@
+from lxml import etree
+
+from odoo import api, models
+
+
+class Base(models.AbstractModel):
+    _inherit = "base"
+
+    @api.model
+    def _get_view(self, view_id=None, view_type="form", **options):
+        """Give the form of a mass mailing a button to its documents.
+
+        The addon does not depend on `mass_mailing`, so that no view of its own can inherit that form.
+        """
+        arch, view = super()._get_view(view_id, view_type, **options)
+        if self._name == "mailing.mailing" and view_type == "form":
+            for box in arch.xpath("//div[@name='button_box']")[:1]:
+                action = self.env.ref("sendgrid_tracking.sendgrid_email_action_of_mailing")
+                button = etree.SubElement(
+                    box,
+                    "button",
+                    {
+                        "name": str(action.id),
+                        "type": "action",
+                        "class": "oe_stat_button",
+                        "icon": "fa-envelope-o",
+                        "string": self.env._("Documents"),
+                        "invisible": "state in ('draft', 'test') or mailing_type != 'mail'",
+                    },
+                )
+                button.tail = "\n"
+        return arch, view

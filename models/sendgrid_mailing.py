@@ -1,0 +1,235 @@
+import re
+from collections import Counter, defaultdict
+from urllib.parse import urlsplit
+
+from odoo import api, models
+from odoo.fields import Domain
+
+from ..tools.events.fold import FAILURES
+from .sendgrid_consequence import FAILURES as FAILED_FACTS
+
+# Core's links of a mailing hold the code of a link, and in older mails the recipient's trace (its `link_tracker`).
+SHORT_LINK = re.compile(r"/r/(?P<code>[\w-]{1,64})(?:/m/\d+)?/?")
+# Of these nothing has to be done but to try again. For the others SendGrid would drop the next one too.
+PASSED_FACTS = ("blocked", "dropped")
+
+
+def read_code(url):
+    """Return the code of a link that core has shortened, or None if the URL is none such.
+
+    :param url: any text, since it comes from outside
+    """
+    try:
+        path = urlsplit(url or "").path
+    except ValueError:
+        return None
+    found = SHORT_LINK.fullmatch(path)
+    return found and found["code"]
+
+
+class SendgridMailing(models.AbstractModel):
+    """What core's mass mailing has to know of documents, if it is installed. The addon does not depend on it.
+
+    A model that may be missing cannot be extended in a class of its own. So its methods are changed when the registry
+    is made, as core's `base.automation` does: see `_register_hook`. `sendgrid.consequence` brings traces and clicks up
+    to date.
+    """
+
+    _name = "sendgrid.mailing"
+    _description = "Mass Mailings and Their Documents"
+
+    def _register_hook(self):
+        super()._register_hook()
+        if "mailing.mailing" in self.env:
+            self._patch("mailing.mailing", "action_retry_failed", self._make_retry())
+            self._patch("link.tracker.click", "add_click", self._make_add_click())
+
+    def _unregister_hook(self):
+        for model, name in (("mailing.mailing", "action_retry_failed"), ("link.tracker.click", "add_click")):
+            Model = self.env.registry.get(model)
+            if Model is not None and name in vars(Model):
+                delattr(Model, name)
+        return super()._unregister_hook()
+
+    def _patch(self, model, name, method):
+        Model = self.env.registry[model]
+        if name not in vars(Model):
+            method.origin = getattr(Model, name)
+            setattr(Model, name, method)
+
+    @api.model
+    def _make_retry(self):
+        def action_retry_failed(self):
+            """Send again what SendGrid could not deliver, besides what core could not send, and say so."""
+            told = self.env["sendgrid.mailing"]._retry(self)
+            return action_retry_failed.origin(self) or told
+
+        return action_retry_failed
+
+    @api.model
+    def _make_add_click(self):
+        @api.model
+        def add_click(self, code, **route_values):
+            """Leave out the clicks that SendGrid reports, as they are counted with their verdict."""
+            if not route_values.get("mailing_trace_id") and self.env["sendgrid.mailing"]._is_measured(code):
+                return self.browse()
+            return add_click.origin(self, code, **route_values)
+
+        return add_click
+
+    # ------------------------------------------------------------
+    # CLICKS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _is_measured(self, code):
+        """Tell whether SendGrid measures the clicks of the mailing to which a short link belongs."""
+        link = self.env["link.tracker.code"].sudo().search([("code", "=", code)]).link_id
+        if not link.mass_mailing_id:
+            return False
+        domain = Domain("account_id.click_tracking", "=", True)
+        domain |= Domain("click_count", ">", 0) | Domain("machine_click_count", ">", 0)
+        domain &= Domain("mailing_res_id", "=", link.mass_mailing_id.id)
+        return bool(self.env["sendgrid.email"].sudo().search_count(domain, limit=1))
+
+    @api.model
+    def _settle_clicks(self, wanted):
+        """Bring core's clicks of traces into the state that the documents tell: one for each click that counts.
+
+        :param wanted: {`mailing.trace` record: list of the URLs that were followed}
+        """
+        traces = self.env["mailing.trace"].union(*wanted)
+        codes = {code for urls in wanted.values() for url in urls if (code := read_code(url))}
+        found = self.env["link.tracker.code"].sudo().search([("code", "in", list(codes))])
+        links = {code.code: code.link_id for code in found}
+        Click = self.env["link.tracker.click"].sudo()
+        known = defaultdict(Click.browse)
+        for click in Click.search([("mailing_trace_id", "in", traces.ids)], order="id"):
+            known[click.mailing_trace_id.id, click.link_id.id] += click
+        rows, surplus = [], Click
+        for trace, urls in wanted.items():
+            mailing = trace.mass_mailing_id
+            # Another site can have the same path.
+            followed = [links.get(read_code(url)) for url in urls]
+            counts = Counter(link.id for link in followed if link and link.mass_mailing_id == mailing)
+            for link_id in counts.keys() | {link_id for trace_id, link_id in known if trace_id == trace.id}:
+                clicks = known[trace.id, link_id]
+                surplus += clicks[counts[link_id] :]
+                rows += [{"link_id": link_id, "mailing_trace_id": trace.id, "mass_mailing_id": mailing.id}] * (
+                    counts[link_id] - len(clicks)
+                )
+        surplus.unlink()
+        Click.create(rows)
+
+    # ------------------------------------------------------------
+    # TRACES
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_traces(self, emails):
+        """Return {document: its `mailing.trace` records}.
+
+        :param emails: `sendgrid.email` records
+        """
+        found = self.env["mailing.trace"].sudo().search([("message_id", "in", emails.mapped("message_id"))])
+        by_message = found.grouped("message_id")
+        traces = {}
+        for email in emails:
+            found = by_message.get(email.message_id, self.env["mailing.trace"])
+            if len(found) > 1:
+                found = found.filtered(lambda t, e=email: not t.email or t.email.strip().lower() == e.recipient)
+            traces[email] = found
+        return traces
+
+    # ------------------------------------------------------------
+    # RETRY
+    # ------------------------------------------------------------
+
+    @api.model
+    def _retry(self, mailings):
+        """Let core send again what was blocked or dropped for a cause that has passed: it writes to who has no trace.
+
+        :param mailings: `mailing.mailing` records
+        :return: the action that says how many are sent again and how many are not, and why; None if there is nothing
+        """
+        mailings.check_access("write")
+        emails = (
+            self.env["sendgrid.email"]
+            .sudo()
+            .search([("mailing_res_id", "in", mailings.ids), ("status", "in", FAILURES)])
+        )
+        traces = {
+            email: failed
+            for email, found in self._get_traces(emails).items()
+            if (failed := found.filtered(lambda t: t.trace_status in ("error", "bounce")))
+        }
+        if not traces:
+            return None
+        recipients = [email.recipient for email in traces]
+        Address = self.env["sendgrid.address"].sudo()
+        by_email = Address.search([("email", "in", recipients)]).grouped("email")
+        held = Address._get_held(recipients, emails.account_id.ids)
+        listed = self.env["mail.blacklist"].sudo().search([("email", "in", recipients)])
+        unwanted = set(listed.mapped("email"))
+        refused, again = Counter(), self.env["mailing.trace"]
+        for email, failed in traces.items():
+            recipient = email.recipient
+            obstacle = (
+                "unwanted"
+                if recipient in unwanted
+                else self._get_obstacle(email, by_email.get(recipient, Address), held.get(recipient))
+            )
+            if obstacle:
+                refused[obstacle] += 1
+            else:
+                again |= failed
+        count = len(again)
+        again.unlink()
+        return self._tell_retry(count, refused)
+
+    @api.model
+    def _get_obstacle(self, email, address, entry):
+        """Return why a failed document is not sent again: a key of `_get_obstacles`, or None.
+
+        :param email: `sendgrid.email` record
+        :param address: what is known of its recipient, a `sendgrid.address` record or none
+        :param entry: the entry of SendGrid's lists for which it holds back what is sent there, or None
+        """
+        if address.is_bounced:
+            return "bounced"
+        if entry:
+            return "held" if entry.list in ("bounces", "invalid_emails") else "unwanted"
+        failed = next((fact for fact in FAILED_FACTS if fact in (email.facts or {})), None)
+        if failed in ("dropped_spam", "dropped_unsubscribed"):
+            return "unwanted"
+        # What bounced or was held back may leave again once somebody has cleared the address.
+        return None if failed in PASSED_FACTS or address else "bounced"
+
+    @api.model
+    def _get_obstacles(self):
+        return {
+            "bounced": self.env._("%s: the address does not work. Correct it, or say in the contact that it is valid."),
+            "held": self.env._("%s: SendGrid holds back what is sent there, until the address is cleared at SendGrid."),
+            "unwanted": self.env._("%s: the recipient has unsubscribed or complained."),
+        }
+
+    @api.model
+    def _tell_retry(self, count, refused):
+        sentences = [
+            self.env._("%s e-mails that could not be delivered are sent again.", count)
+            if count
+            else self.env._("No e-mail that left is sent again.")
+        ]
+        if refused:
+            sentences.append(self.env._("Not sent again:"))
+            sentences += [words % refused[name] for name, words in self._get_obstacles().items() if refused[name]]
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "info" if count else "warning",
+                "sticky": bool(refused),
+                "message": " ".join(sentences),
+                "next": {"type": "ir.actions.client", "tag": "soft_reload"},
+            },
+        }

@@ -1,0 +1,265 @@
+from lxml import etree
+
+from odoo import Command
+from odoo.exceptions import AccessError
+from odoo.tests import new_test_user, tagged
+
+from ..models.sendgrid_mailing import read_code
+from .test_colleagues import AT, ColleaguesCase
+from .test_people import HOUR, MAC
+
+READER = {"ip": "203.0.113.7", "useragent": MAC}
+FATES = {
+    "read": [("delivered", 2), ("open", HOUR, READER)],
+    "unread": [("delivered", 2)],
+    "clicked": [("delivered", 2), ("open", HOUR, READER), ("click", HOUR + 9, READER), ("click", HOUR + 90, READER)],
+    "unknown": [("delivered", 2), ("click", 24, READER)],
+    "prefetched": [("delivered", 2), ("machine_open", 3)],
+    "scanned": [("delivered", 2), ("click", 3, {**READER, "useragent": "Barracuda"})],
+    "colleague": [("delivered", 2), ("open", HOUR, AT), ("click", HOUR + 9, AT)],
+    "blocked": [("bounce", 4, {"type": "blocked", "status": "4.7.1", "reason": "451 4.7.1 busy"})],
+    "quota": [("dropped", 4, {"reason": "Recipient List over Package Quota"})],
+    "bounced": [("bounce", 4)],
+    "held": [("dropped", 4, {"reason": "Bounced Address"})],
+    "unsubscribed": [("delivered", 2), ("open", HOUR, READER), ("unsubscribe", HOUR + 30, READER)],
+    "left": [("dropped", 4, {"reason": "Unsubscribed Address"})],
+}
+
+
+@tagged("post_install", "-at_install")
+class TestShortLinks(ColleaguesCase):
+    def test_read_code(self):
+        """Test which links are core's short ones. Whatever is none raises nothing."""
+        for url, code in (
+            ("https://odoo.example.com/r/Ab1/m/12", "Ab1"),
+            ("https://odoo.example.com/r/Ab1?utm_source=x", "Ab1"),
+            ("https://odoo.example.com/r/Ab1/", "Ab1"),
+            ("https://odoo.example.com/r/Ab1/m/x", None),
+            ("https://odoo.example.com/shop/r/Ab1", None),
+            ("https://[broken", None),
+            ("javascript:alert(1)", None),
+            ("", None),
+            (None, None),
+        ):
+            with self.subTest(url=url):
+                self.assertEqual(read_code(url), code)
+
+    def test_without_mailings(self):
+        """Test that a document without a mailing names its contact, and that its links are shown as they are."""
+        email = self.create_email(partner_id=self.contact.id)
+        self.receive_of(email, (HOUR, "click", {"url": "https://odoo.example.com/r/Ab1"}))
+        self.assertEqual(email.event_ids.link, "https://odoo.example.com/r/Ab1")
+        self.assertEqual((email.contact_name, email.mailing_source_id.id), ("Ada", False))
+        self.assertEqual(self.create_email("nobody@example.org").contact_name, "")
+
+
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestMailings(ColleaguesCase):
+    """A mass mailing and its documents. `end_to_end/test_visibility.py` installs the application and runs this."""
+
+    __test__ = False  # pytest's database does not have it
+
+    def send_mailing(self, names=FATES):
+        """Send a mailing to a list whose entries have no contact; return it and {name: document}."""
+        mailing_list = self.env["mailing.list"].create(
+            {
+                "name": "Cheese",
+                "contact_ids": [
+                    Command.create({"name": name.title(), "email": f"{name}@example.org"}) for name in names
+                ],
+            }
+        )
+        link = "<a href='https://shop.example.com/cheese'>Cheese</a>"
+        mailing = self.env["mailing.mailing"].create(
+            {
+                "subject": "Autumn cheese",
+                "mailing_type": "mail",
+                "mailing_model_id": self.env["ir.model"]._get_id("mailing.list"),
+                "contact_list_ids": [Command.set(mailing_list.ids)],
+                "body_arch": link,
+                "body_html": link,
+                "reply_to_mode": "new",
+                "reply_to": "cheese@example.com",
+                "mail_server_id": self.server.id,
+            }
+        )
+        self.send_waiting(mailing)
+        return mailing, {email.recipient.partition("@")[0]: email for email in self.get_documents(mailing)}
+
+    def send_waiting(self, mailing):
+        with self.sending() as sent:
+            mailing.action_send_mail()
+            self.env["mail.mail"].sudo().search([("mailing_id", "=", mailing.id), ("state", "=", "outgoing")]).send()
+        mailing.state = "done"
+        self.env.flush_all()
+        self.env.invalidate_all()
+        return sent
+
+    def get_documents(self, mailing):
+        return self.Email.search([("mailing_res_id", "=", mailing.id)], order="id")
+
+    def get_link(self, mailing):
+        return self.env["link.tracker"].search([("mass_mailing_id", "=", mailing.id)])
+
+    def tell_fates(self, mailing, documents):
+        link = self.get_link(mailing)
+        self.log_in(documents["colleague"], HOUR)
+        for name, email in documents.items():
+            url = {"url": link.short_url}
+            self.receive_of(
+                email,
+                *(
+                    (seconds, kind, {**(fields[0] if fields else {}), **(url if kind == "click" else {})})
+                    for kind, seconds, *fields in FATES[name]
+                ),
+            )
+        self.env.invalidate_all()
+
+    def test_figures(self):
+        """Test that core's figures of a mailing are those of its documents, also after late events."""
+        mailing, documents = self.send_mailing()
+        self.assertEqual(set(documents), set(FATES))
+        self.tell_fates(mailing, documents)
+        emails = self.get_documents(mailing)
+
+        def assert_agreed():
+            traces = self.env["mailing.trace"].search([("mass_mailing_id", "=", mailing.id)])
+            failed = emails.filtered(lambda e: e.status in ("blocked", "dropped", "bounced"))
+            bounced = failed.filtered(lambda e: {"bounced", "dropped_bounced"} & set(e.facts))
+            opened = emails.filtered(lambda e: e.open_count or e.click_count)
+            clicked = emails.filtered("click_count")
+            self.assertEqual(
+                (mailing.expected, mailing.opened, mailing.clicked, mailing.bounced, mailing.failed, mailing.delivered),
+                (
+                    len(emails),
+                    len(opened),
+                    len(clicked),
+                    len(bounced),
+                    len(failed - bounced),
+                    len(emails - failed),
+                ),
+            )
+            self.assertEqual(mailing.clicks_ratio, round(100 * len(clicked) / len(emails - failed), 2))
+            self.assertEqual(self.get_link(mailing).count, sum(emails.mapped("click_count")))
+            self.assertEqual(
+                set(traces.filtered("links_click_ids").mapped("email")), set(clicked.mapped("recipient")), "who clicked"
+            )
+            self.assertFalse(any(emails.mapped("failed_consequences")))
+
+        assert_agreed()
+        self.assertEqual([mailing.opened, mailing.clicked, self.get_link(mailing).count], [4, 2, 3])
+        url = {"url": self.get_link(mailing).short_url}
+        # The reader clicks once more; who seemed to be one is a scanner that follows further links.
+        self.receive_of(documents["read"], (2 * HOUR, "click", {**READER, **url}))
+        self.receive_of(documents["clicked"], (2 * HOUR, "click", {**READER, **url}))
+        self.receive_of(
+            documents["unknown"],
+            *((24, "click", {**READER, "url": f"https://{name}.example.com"}) for name in "abc"),
+        )
+        self.env.invalidate_all()
+        self.assertEqual(documents["unknown"].click_count, 0)
+        assert_agreed()
+        self.assertEqual([mailing.opened, mailing.clicked, self.get_link(mailing).count], [3, 2, 4])
+
+    def test_measured_once(self):
+        """Test that core does not count a click once more that SendGrid measures, and counts those that it does not."""
+        mailing, documents = self.send_mailing(["read", "unread"])
+        link = self.get_link(mailing)
+        Click = self.env["link.tracker.click"]
+        self.assertTrue(Click.add_click(link.code, ip="203.0.113.7", country_code="BE"))
+        self.assertEqual(link.count, 1)
+        link.link_click_ids.unlink()
+        self.account.click_tracking = True
+        self.assertFalse(Click.add_click(link.code, ip="203.0.113.7", country_code="BE"))
+        self.receive_of(
+            documents["read"], (HOUR, "open", READER), (HOUR + 9, "click", {**READER, "url": link.short_url})
+        )
+        self.assertFalse(Click.add_click(link.code, ip="203.0.113.7", country_code="BE"))
+        self.assertEqual(link.count, 1)
+        # Links of other applications count as ever.
+        other = self.env["link.tracker"].create({"url": "https://www.example.com/other", "title": "Other"})
+        self.assertTrue(Click.add_click(other.code, ip="203.0.113.7", country_code="BE"))
+
+    def test_shown_link(self):
+        """Test that a page names where a link leads, and never the recipient's own link, with one query for all."""
+        mailing, documents = self.send_mailing(["read", "unread"])
+        link = self.get_link(mailing)
+        email = documents["read"]
+        trace = self.env["mailing.trace"].search(
+            [("email", "=", email.recipient), ("mass_mailing_id", "=", mailing.id)]
+        )
+        for number, (url, shown) in enumerate(
+            (
+                (f"{link.short_url}/m/{trace.id}", "https://shop.example.com/cheese"),
+                (link.short_url, "https://shop.example.com/cheese"),
+                (f"{link.short_url_host}gone/m/{trace.id}", f"{link.short_url_host}gone"),
+                ("https://elsewhere.example.com/x/m/3", "https://elsewhere.example.com/x/m/3"),
+            )
+        ):
+            self.receive_of(email, (HOUR + number, "click", {**READER, "url": url}))
+            event = email.event_ids.filtered(lambda e, url=url: e.url == url)
+            self.assertEqual(event.link, shown)
+        counts = []
+        for size in (1, 30):
+            self.receive_of(
+                email, *((2 * HOUR + n, "click", {**READER, "url": f"{link.short_url}/m/{n}"}) for n in range(size))
+            )
+            self.env.invalidate_all()
+            events = email.event_ids
+            before = self.env.cr.sql_log_count
+            self.assertFalse([shown for shown in events.mapped("link") if "/r/" in shown and "gone" not in shown])
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertEqual(*counts)
+
+    def test_retry(self):
+        """Test that *Retry* sends again what may arrive now, says how much, and why the rest stays."""
+        mailing, documents = self.send_mailing()
+        self.tell_fates(mailing, documents)
+        told = mailing.action_retry_failed()
+        message = told["params"]["message"]
+        self.assertIn("2 e-mails", message)
+        self.assertIn("1: the address does not work", message)
+        self.assertIn("1: SendGrid holds back", message)
+        self.assertIn("1: the recipient has unsubscribed", message)
+        self.assertEqual(mailing.state, "in_queue")
+        sent = self.send_waiting(mailing)
+        self.assertEqual(sorted(one.recipients[0] for one in sent), ["blocked@example.org", "quota@example.org"])
+        again = self.get_documents(mailing).filtered(lambda e: e not in list(documents.values()))
+        self.assertEqual(sorted(again.mapped("recipient")), ["blocked@example.org", "quota@example.org"])
+        self.assertEqual(again.mapped("status"), ["sent", "sent"])
+        self.assertEqual((mailing.failed, mailing.bounced), (2, 1))
+        for email in again:
+            self.receive_of(email, (2, "delivered"))
+        self.assertEqual(mailing.expected, len(documents))
+        # Somebody knows that the address works again, and SendGrid has been asked.
+        self.env["sendgrid.suppression"].search([("email", "=", "bounced@example.org")]).state = "cleared"
+        self.env["sendgrid.address"].search([("email", "=", "bounced@example.org")])._confirm()
+        self.assertIn("1 e-mails", mailing.action_retry_failed()["params"]["message"])
+        self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["bounced@example.org"])
+        # Nothing else would arrive.
+        told = mailing.action_retry_failed()["params"]
+        self.assertEqual((told["type"], told["message"][:34]), ("warning", "No e-mail that left is sent again."))
+        mailing.state = "done"
+        user = new_test_user(self.env, "sendgrid_test_nobody", groups="base.group_user")
+        with self.assertRaises(AccessError):
+            mailing.with_user(user).action_retry_failed()
+
+    def test_documents_of_a_mailing(self):
+        """Test the way from a mailing to its documents, which name it and the recipients that have no contact."""
+        mailing, documents = self.send_mailing(["read", "unread"])
+        user = new_test_user(
+            self.env, "sendgrid_test_marketer", groups="base.group_user,mass_mailing.group_mass_mailing_user"
+        )
+        arch = etree.fromstring(self.env["mailing.mailing"].with_user(user).get_view(view_type="form")["arch"])
+        action = self.env.ref("sendgrid_tracking.sendgrid_email_action_of_mailing")
+        [button] = arch.xpath(f"//div[@name='button_box']/button[@name='{action.id}']")
+        self.assertEqual(button.get("string"), "Documents")
+        emails = self.Email.browse(email.id for email in documents.values())
+        self.assertEqual(self.Email.search([("mailing_res_id", "=", mailing.id)]), emails.sorted(lambda e: (-e.id,)))
+        self.assertEqual(sorted(emails.mapped("contact_name")), ["Read", "Unread"])
+        self.assertFalse(emails.partner_id)
+        self.assertEqual(emails.mailing_source_id, mailing.source_id)
+        groups = self.Email.formatted_read_group([("id", "in", emails.ids)], ["mailing_source_id"], ["__count"])
+        self.assertEqual(
+            [(group["mailing_source_id"][0], group["__count"]) for group in groups], [(mailing.source_id.id, 2)]
+        )
