@@ -59,7 +59,7 @@ class TestMailings(ColleaguesCase):
 
     __test__ = False  # pytest's database does not have it
 
-    def send_mailing(self, names=FATES):
+    def send_mailing(self, names=tuple(FATES)):
         """Send a mailing to a list whose entries have no contact; return it and {name: document}."""
         mailing_list = self.env["mailing.list"].create(
             {
