@@ -16,7 +16,6 @@ class SendgridEmail(models.Model):
     contact_name = fields.Char(
         string="Recipient",
         compute="_compute_contact_name",
-        compute_sudo=True,
         help="The contact's name, or the name of the recipient's entry in a mailing list if there is no contact.",
     )
 
@@ -24,11 +23,12 @@ class SendgridEmail(models.Model):
 
     @api.depends("partner_id", "model", "res_id")
     def _compute_contact_name(self):
+        # Whoever may see the e-mail may know to whom it went, also without access to the lists.
         entries = {}
         if "mailing.contact" in self.env:
             listed = self.filtered(lambda email: email.model == "mailing.contact" and not email.partner_id)
-            found = self.env["mailing.contact"].browse(listed.mapped("res_id")).exists()
+            found = self.env["mailing.contact"].sudo().browse(listed.mapped("res_id")).exists()
             entries = {entry.id: entry.name for entry in found}
         for email in self:
             entry = entries.get(email.res_id) if email.model == "mailing.contact" else ""
-            email.contact_name = email.partner_id.display_name or entry or ""
+            email.contact_name = email.partner_id.sudo().display_name or entry or ""

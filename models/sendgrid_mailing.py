@@ -166,13 +166,20 @@ class SendgridMailing(models.AbstractModel):
         }
         if not traces:
             return None
-        addresses = self.env["sendgrid.address"].sudo().search([("email", "in", [email.recipient for email in traces])])
-        by_email = addresses.grouped("email")
-        listed = self.env["mail.blacklist"].sudo().search([("email", "in", [email.recipient for email in traces])])
+        recipients = [email.recipient for email in traces]
+        Address = self.env["sendgrid.address"].sudo()
+        by_email = Address.search([("email", "in", recipients)]).grouped("email")
+        held = Address._get_held(recipients, emails.account_id.ids)
+        listed = self.env["mail.blacklist"].sudo().search([("email", "in", recipients)])
         unwanted = set(listed.mapped("email"))
         refused, again = Counter(), self.env["mailing.trace"]
         for email, failed in traces.items():
-            obstacle = self._get_obstacle(email, by_email.get(email.recipient, addresses.browse()), unwanted)
+            recipient = email.recipient
+            obstacle = (
+                "unwanted"
+                if recipient in unwanted
+                else self._get_obstacle(email, by_email.get(recipient, Address), held.get(recipient))
+            )
             if obstacle:
                 refused[obstacle] += 1
             else:
@@ -182,19 +189,17 @@ class SendgridMailing(models.AbstractModel):
         return self._tell_retry(count, refused)
 
     @api.model
-    def _get_obstacle(self, email, address, listed):
+    def _get_obstacle(self, email, address, entry):
         """Return why a failed document is not sent again: a key of `_get_obstacles`, or None.
 
         :param email: `sendgrid.email` record
         :param address: what is known of its recipient, a `sendgrid.address` record or none
-        :param listed: set of addresses that are on the blacklist
+        :param entry: the entry of SendGrid's lists for which it holds back what is sent there, or None
         """
-        if email.recipient in listed:
-            return "unwanted"
         if address.is_bounced:
             return "bounced"
-        if address.held_list:
-            return "held"
+        if entry:
+            return "held" if entry.list in ("bounces", "invalid_emails") else "unwanted"
         failed = next((fact for fact in FAILED_FACTS if fact in (email.facts or {})), None)
         if failed in ("dropped_spam", "dropped_unsubscribed"):
             return "unwanted"

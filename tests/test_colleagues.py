@@ -1,9 +1,8 @@
 import json
 from datetime import datetime, timedelta, timezone
-from unittest import TestCase
 
 from odoo.exceptions import ValidationError
-from odoo.tests import Form, HttpCase, new_test_user, tagged
+from odoo.tests import BaseCase, Form, HttpCase, new_test_user, tagged
 
 from ..tools.networks import NetworkError, holds, parse, read_site
 from .common import SendgridMixin
@@ -17,7 +16,7 @@ AT = {"ip": OFFICE, "useragent": BROWSER}
 
 
 @tagged("post_install", "-at_install")
-class TestNetworks(TestCase):
+class TestNetworks(BaseCase):
     """The reading of addresses and networks, in plain Python."""
 
     def test_parse(self):

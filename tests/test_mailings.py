@@ -55,11 +55,11 @@ class TestShortLinks(ColleaguesCase):
 
 @tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
 class TestMailings(ColleaguesCase):
-    """A mass mailing and its documents. `end_to_end/test_visibility.py` installs the application and runs this class."""
+    """A mass mailing and its documents. `end_to_end/test_visibility.py` installs the application and runs this."""
 
     __test__ = False  # pytest's database does not have it
 
-    def send_mailing(self, names=FATES):
+    def send_mailing(self, names=tuple(FATES)):
         """Send a mailing to a list whose entries have no contact; return it and {name: document}."""
         mailing_list = self.env["mailing.list"].create(
             {
@@ -218,21 +218,28 @@ class TestMailings(ColleaguesCase):
         told = mailing.action_retry_failed()
         message = told["params"]["message"]
         self.assertIn("2 e-mails", message)
-        self.assertRegex(message, "[12]: the address does not work")
-        self.assertIn("unsubscribed", message)
+        self.assertIn("1: the address does not work", message)
+        self.assertIn("1: SendGrid holds back", message)
+        self.assertIn("1: the recipient has unsubscribed", message)
         self.assertEqual(mailing.state, "in_queue")
         sent = self.send_waiting(mailing)
         self.assertEqual(sorted(one.recipients[0] for one in sent), ["blocked@example.org", "quota@example.org"])
         again = self.get_documents(mailing).filtered(lambda e: e not in list(documents.values()))
         self.assertEqual(sorted(again.mapped("recipient")), ["blocked@example.org", "quota@example.org"])
         self.assertEqual(again.mapped("status"), ["sent", "sent"])
-        self.assertEqual(mailing.failed, 1, "who had unsubscribed before")
+        self.assertEqual((mailing.failed, mailing.bounced), (2, 1))
         for email in again:
             self.receive_of(email, (2, "delivered"))
         self.assertEqual(mailing.expected, len(documents))
-        # The address works again.
-        self.env["sendgrid.suppression"].search([]).unlink()
-        self.env["sendgrid.address"].search([("email", "=", "bounced@example.org")])._confirm(["bounced@example.org"])
+        # Somebody knows that the address works again, and SendGrid has been asked.
+        self.env["sendgrid.suppression"].search([("email", "=", "bounced@example.org")]).state = "cleared"
+        self.env["sendgrid.address"].search([("email", "=", "bounced@example.org")])._confirm()
+        self.assertIn("1 e-mails", mailing.action_retry_failed()["params"]["message"])
+        self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["bounced@example.org"])
+        # Nothing else would arrive.
+        told = mailing.action_retry_failed()["params"]
+        self.assertEqual((told["type"], told["message"][:34]), ("warning", "No e-mail that left is sent again."))
+        mailing.state = "done"
         user = new_test_user(self.env, "sendgrid_test_nobody", groups="base.group_user")
         with self.assertRaises(AccessError):
             mailing.with_user(user).action_retry_failed()
