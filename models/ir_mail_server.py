@@ -6,7 +6,7 @@ from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
-from ..tools.sending import links, smtpapi
+from ..tools.sending import links, pixels, smtpapi
 from ..tools.sending.api_session import ApiSession
 from ..tools.sending.v3_mail import V3MailError
 
@@ -149,14 +149,18 @@ class IrMailServer(models.Model):
     # ------------------------------------------------------------
 
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
-        """Keep secret links out of SendGrid's click tracking.
+        """Keep secret links out of SendGrid's click tracking, and let nothing leave that counts another mail's looks.
 
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
         """
         if not self.env.context.get("sendgrid_outbox") or not body or kwargs.get("subtype") != "html":
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
-        body, has_secrets = links.protect(body)
+        site = self.env["ir.http"]._get_sendgrid_site()
+        body = pixels.remove_recipient(pixels.remove_pixels(body), site)
+        if alternative := kwargs.get("body_alternative"):
+            kwargs["body_alternative"] = pixels.remove_recipient(alternative, site)
+        body, has_secrets = links.protect(body, site)
         message = super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         if has_secrets:
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())

@@ -52,13 +52,14 @@ class SendgridEmail(models.Model):
 
     @api.depends("body", "mail_message_id", "mailing_res_id")
     def _compute_content(self):
+        site = self.env["ir.http"]._get_sendgrid_site()
         for email in self:
             # Clean the HTML here and not when the e-mail is sent, because most e-mails are never looked at.
             content = html_sanitize(email.body or "", sanitize_attributes=False, sanitize_style=True)
             content = content or email.mail_message_id.body
             if not content and email.mailing_res_id and "mailing.mailing" in self.env:
                 content = self.env["mailing.mailing"].browse(email.mailing_res_id).exists().body_html
-            email.content, email.has_secret_links = disarm.disarm(content or "")
+            email.content, email.has_secret_links = disarm.disarm(content or "", site)
 
     @api.depends("mail_message_id")
     @api.depends_context("uid")

@@ -47,8 +47,9 @@ class SendgridEvent(models.Model):
 
     @api.depends("url")
     def _compute_link(self):
+        site = self.env["ir.http"]._get_sendgrid_site()
         for event in self:
-            event.link = disarm.cut(event.url or "")
+            event.link = disarm.cut(event.url or "", site)
 
     @api.depends(
         "event",
