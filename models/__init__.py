@@ -4,6 +4,7 @@ from . import (
     base_automation,
     crm_lead,
     ir_actions_server,
+    ir_http,
     ir_mail_server,
     ir_mail_server_refusal,
     ir_model,

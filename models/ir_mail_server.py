@@ -7,7 +7,7 @@ from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryEx
 from ..tools.address_form import comparable
 from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
-from ..tools.sending import addresses, links, smtpapi
+from ..tools.sending import addresses, links, pixels, smtpapi
 from ..tools.sending.api_session import ApiSession
 from ..tools.sending.errors import AllRefusedError
 from ..tools.sending.v3_mail import V3MailError
@@ -162,7 +162,8 @@ class IrMailServer(models.Model):
     # ------------------------------------------------------------
 
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
-        """Keep secret links out of SendGrid's click tracking, and hold the HTML for the documents.
+        """Let nothing leave that counts another mail's looks, hold the HTML, and keep secret links out of click tracking.
+
 
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
@@ -171,12 +172,17 @@ class IrMailServer(models.Model):
             # Python stumbles over a nameless address that begins with a dot: then nobody would get the mail.
             email_to = [f"<{address}>" if address.startswith(".") else address for address in email_to]
         outbox = self.env.context.get("sendgrid_outbox")
-        is_html = kwargs.get("subtype") == "html"
-        if outbox:
-            outbox.hold(body if is_html else plaintext2html(body or ""))
-        if not outbox or not body or not is_html:
+        if not outbox:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
-        body, has_secrets = links.protect(body)
+        site = self.env["ir.http"]._get_sendgrid_site()
+        if alternative := kwargs.get("body_alternative"):
+            kwargs["body_alternative"] = pixels.remove_recipient(alternative, site)
+        if not body or kwargs.get("subtype") != "html":
+            outbox.hold(plaintext2html(body or ""))
+            return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
+        body = pixels.remove_recipient(pixels.remove_pixels(body), site)
+        outbox.hold(body)
+        body, has_secrets = links.protect(body, site)
         message = super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         if has_secrets:
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())

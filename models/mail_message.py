@@ -1,11 +1,16 @@
 from odoo import api, fields, models
 
+from ..tools.sending.pixels import remove_pixels
+
 # The fields that decide who may read a message besides its author.
 DECIDES = {"model", "res_id", "message_type", "is_internal", "subtype_id"}
 
 
 class MailMessage(models.Model):
-    """If a message moves or leaves the chatter, its documents follow, so that nobody sees more of them than of it."""
+    """If a message moves or leaves the chatter, its documents follow, so that nobody sees more of them than of it.
+
+    Messages have no pixels of SendGrid's: else whoever looks at the chatter would count as a recipient.
+    """
 
     _inherit = "mail.message"
 
@@ -30,13 +35,21 @@ class MailMessage(models.Model):
                     subtype = self.env["mail.message.subtype"].sudo().browse(vals.get("subtype_id"))
                     if vals.get("message_type") == "comment" and not subtype.internal:
                         vals["sendgrid_again_of_id"] = again.id
-        return super().create(vals_list)
+        return super().create([self._without_pixels(vals) for vals in vals_list])
 
     def write(self, vals):
-        result = super().write(vals)
+        result = super().write(self._without_pixels(vals))
         if DECIDES & vals.keys():
             self._move_sendgrid_emails()
         return result
+
+    @api.model
+    def _without_pixels(self, vals):
+        """Return a message's values without SendGrid's pixels, as an answer or a mail that somebody pastes has them."""
+        body = vals.get("body")
+        if not isinstance(body, str) or (clean := remove_pixels(body)) == body:
+            return vals
+        return {**vals, "body": type(body)(clean)}
 
     def _move_sendgrid_emails(self):
         """Let documents follow their messages to another record or out of the chatter.

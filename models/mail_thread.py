@@ -9,6 +9,7 @@ from odoo.tools import email_normalize
 
 from ..tools.address_form import comparable
 from ..tools.automatic import is_automatic
+from ..tools.sending.pixels import remove_pixels
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
@@ -31,9 +32,24 @@ def _get_received_date(email_message):
 
 
 class MailThread(models.AbstractModel):
-    """A mail that comes in proves that its sender's address works: that ends the bounces of the address."""
+    """A mail that comes in proves that its sender's address works: that ends the bounces of the address.
+
+    It also loses SendGrid's pixel of the mail that it answers. Else a colleague who reads the answer would count as the
+    recipient who opens that mail.
+    """
 
     _inherit = "mail.thread"
+
+    def _message_parse_extract_payload(self, message, message_dict, save_original=False):
+        """Take pixels out of the body here: it is the one place that all mails pass, for whatever record they are."""
+        payload = super()._message_parse_extract_payload(message, message_dict, save_original=save_original)
+        try:
+            if body := payload.get("body"):
+                payload["body"] = type(body)(remove_pixels(body))
+        except Exception:
+            # The mail has to come in, because core's fetching drops a mail whose processing fails.
+            _logger.exception("SendGrid: a mail came in, and its body could not be searched for pixels")
+        return payload
 
     @api.model
     def _routing_reset_bounce(self, email_message, message_dict):

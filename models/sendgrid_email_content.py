@@ -69,7 +69,7 @@ class SendgridEmail(models.Model):
             # Clean the HTML here and not when the e-mail is sent, because most e-mails are never looked at. Look for
             # secrets once more: what was not known for one when the e-mail was sent, or appears only now.
             content = html_sanitize(source or "", sanitize_attributes=False, sanitize_style=True)
-            content, has_secrets = disarm.disarm(content)
+            content, has_secrets = disarm.disarm(content, self.env["ir.http"]._get_sendgrid_site())
             email.content = content
             email.has_secret_links = has_secrets or email.content_has_secrets
             email.content_note = note
@@ -121,7 +121,7 @@ class SendgridEmail(models.Model):
         gets a layout of its own.
         """
         body = self.sudo().mail_message_id.body
-        return self.content if is_html_empty(body) else disarm.disarm(body)[0]
+        return self.content if is_html_empty(body) else disarm.disarm(body, self.env["ir.http"]._get_sendgrid_site())[0]
 
     def unlink(self):
         content_ids = self.sudo().content_id.ids

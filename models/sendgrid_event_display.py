@@ -52,9 +52,10 @@ class SendgridEvent(models.Model):
 
     @api.depends("url")
     def _compute_link(self):
+        site = self.env["ir.http"]._get_sendgrid_site()
         targets = self._get_link_targets()
         for event in self:
-            event.link = disarm.cut(targets.get(event) or event.url or "")
+            event.link = disarm.cut(targets.get(event) or event.url or "", site)
 
     def _get_link_targets(self):
         """Return {event: where its link leads} for links that core has shortened, as it does for mass mailings.

@@ -120,11 +120,10 @@ class TestLinks(BaseCase):
             self.assertIs(protect(empty)[0], empty)
 
     def test_only_links(self):
-        """Test that the addresses of other elements stay as they are: SendGrid rewrites links only."""
+        """Test that the addresses of elements that lead nowhere stay as they are."""
         address = escape(SECRET["portal"])
         for source in (
             f'<img src="{address}">',
-            f'<form action="{address}"></form>',
             f"<p>{address}</p>",
             f'<abbr href="{address}">x</abbr>',
             f'<a name="{address}">x</a>',
@@ -203,12 +202,64 @@ class TestLinks(BaseCase):
                 self.assertEqual(protect(source), (source.replace("<a", f"<a{MARK}"), True))
 
     def test_conditional_comments(self):
-        """Test that a link for Outlook alone, which stands in a comment, is marked as well."""
+        """Test that links and buttons for Outlook alone, which stand in a comment, are marked as well."""
         address = escape(SECRET["reset password"])
         source = f'<!--[if mso]><v:roundrect href="{address}"><a href="{address}">x</a></v:roundrect><![endif]-->'
         body, found = protect(source)
         self.assertTrue(found)
-        self.assertEqual(body, source.replace("<a ", f"<a{MARK} "))
+        self.assertEqual(body, source.replace("<a ", f"<a{MARK} ").replace("<v:roundrect ", f"<v:roundrect{MARK} "))
+
+    def test_whatever_leads_on(self):
+        """Test that all that one follows or presses is marked: areas, forms, their buttons, drawn buttons."""
+        address = escape(SECRET["portal, not first"])
+        for source in (
+            f'<map><area shape="rect" href="{address}"></map>',
+            f'<form method="post" action="{address}"><input name="x"></form>',
+            f'<form><button formaction="{address}">x</button></form>',
+            f'<form><input type="submit" formaction="{address}"></form>',
+            f'<v:rect style="x" href="{address}">x</v:rect>',
+            f'<svg><a xlink:href="{address}">x</a></svg>',
+        ):
+            with self.subTest(source):
+                body, found = protect(source)
+                self.assertTrue(found)
+                self.assertEqual(body.replace(MARK, ""), source)
+                self.assertEqual(body.count(MARK), 1)
+
+    def test_no_tag(self):
+        """Test that what only looks like a link stays as it is: a mark there would break the text, or be shown."""
+        link = f"<a href='{SECRET['reset password']}'>x</a>"
+        for source in (
+            f'<img alt="{link}">',
+            f'<p title="x > {link}">x</p>',
+            f'<td data-x="1" title="{link}" class="y">x</td>',
+            f"<!-- {link} -->",
+            f'<style>p {{ content: "{link}" }}</style>',
+            f"<script>x = {link!r}</script>",
+            f"<title>{link}</title><textarea>{link}</textarea>",
+            f'</p title="{link}">',
+        ):
+            with self.subTest(source):
+                self.assertEqual(protect(source), (source, False))
+                real = f'<a href="{escape(SECRET["signup"])}">x</a>'
+                self.assertEqual(protect(source + real), (source + real.replace("<a", f"<a{MARK}"), True))
+
+    def test_tracked_before(self):
+        """Test that SendGrid does not track a quoted link a second time."""
+        for address in (
+            "https://u123.ct.sendgrid.net/ls/click?upn=u001.BBB-2F",
+            "https://url1234.example.com/ls/click?upn=BBB",
+            "http://email.example.com/wf/click?upn=BBB",
+        ):
+            source = f'<blockquote><a href="{address}">x</a></blockquote>'
+            self.assertEqual(protect(source), (source.replace("<a", f"<a{MARK}"), True))
+        source = '<a href="https://example.com/ls/click-here">x</a>'
+        self.assertEqual(protect(source), (source, False))
+
+    def test_link_in_link(self):
+        """Test that SendGrid, which looks for ``href=`` in the text, leaves a link alone that has it in its address."""
+        source = '<a href="https://www.example.com/share?u=1&amp;href=http://example.org/">x</a>'
+        self.assertEqual(protect(source), (source.replace("<a", f"<a{MARK}"), False))
 
     def test_already_marked(self):
         """Test that a mark that is there is not set twice, and a contrary one does not win."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .difference import common, difference, pack, unpack
 from .disarm import disarm
-from .links import leads_to_credentials
+from .links import NOWHERE, Site, leads_to_credentials
 
 # What is known of the content of a document.
 KEPT = "kept"
@@ -49,7 +49,8 @@ class Contents:
     was written to one person only, longer than that person's document is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, site: Site = NOWHERE) -> None:
+        self._site = site
         self._bodies: dict[str, tuple[str, bool, bool]] = {}
         self._mailing_id = None
         self._last = self._common = None
@@ -94,7 +95,7 @@ class Contents:
             if len(self._bodies) == REMEMBERED:
                 del self._bodies[next(iter(self._bodies))]
             # Whoever looks for the link to set a password in a text would find it: that text is not kept at all.
-            self._bodies[body] = (*disarm(body), leads_to_credentials(body))
+            self._bodies[body] = (*disarm(body, self._site), leads_to_credentials(body))
         return self._bodies[body]
 
     def _learn(self, mailing_id: int, stored: Iterable[tuple[int, bytes, bool]]) -> None:

@@ -1,0 +1,253 @@
+"""Pixels of mails that were sent before: they are not stored with an answer, and do not leave again."""
+
+import re
+import time
+from email.message import EmailMessage
+from unittest.mock import patch
+
+from markupsafe import Markup
+
+from odoo import Command
+from odoo.tests import BaseCase, Form, tagged
+from odoo.tools import mute_logger
+
+from ..models import mail_thread
+from ..tools.sending.links import MARK, Site
+from ..tools.sending.pixels import remove_pixels, remove_recipient
+from .common import SendgridCase
+
+PIXEL = "https://u123.ct.sendgrid.net/wf/open?upn=u001.AAA-2B"
+CLICK = "https://u123.ct.sendgrid.net/ls/click?upn=u001.BBB"
+IMG = f'<img src="{PIXEL}" alt="" width="1" height="1" border="0" style="height:1px !important;width:1px">'
+QUOTED = f'<p>Yes, please.</p><blockquote><p>Your offer: <a href="{CLICK}">see it</a></p>{IMG}</blockquote>'
+# Source, and what is left of it.
+CLEANED = {
+    "SendGrid's host": (f"<p>a{IMG}b</p>", "<p>ab</p>"),
+    "the old host": ("a<img src='http://sendgrid.net/wf/open?u=1'/>b", "ab"),
+    "a branded host": ('a<img src="https://url12.example.com/wf/open?upn=A" width=1>b', "ab"),
+    "no quotes": ("a<IMG SRC=https://url12.example.com/wf/open?upn=A>b", "ab"),
+    "Gmail's proxy": (f'a<img src="https://ci3.googleusercontent.com/meips/xyz=s0-d-e1-ft#{PIXEL}">b', "ab"),
+    "a proxy that quotes": (
+        "a<img src='https://p.example.com/?u=https%3A%2F%2Fx.example.com%2Fwf%2Fopen%3Fupn%3DA'>b",
+        "ab",
+    ),
+    "character references": ('a<img src="https://x.example.com/wf&#x2F;open?upn=A">b', "ab"),
+    "several sources": (f'a<img src="/web/image/1" srcset="{PIXEL} 1x">b', "ab"),
+    "a background": (f'<td background="{PIXEL}" class="x">a</td>', '<td background="" class="x">a</td>'),
+    "a style": (
+        f"<p style=\"color: red; background: url('{PIXEL}')\">a</p>",
+        '<p style="color: red; background: none">a</p>',
+    ),
+    "a style sheet": (f"<style>p {{ background: url({PIXEL}) }}</style>a", "<style>p { background: none }</style>a"),
+    "for Outlook": (
+        f'<!--[if mso]><v:rect><v:fill type="frame" src="{PIXEL}"/></v:rect><![endif]-->a',
+        "<!--[if mso]><v:rect></v:rect><![endif]-->a",
+    ),
+    "a mailing of core's": ('a<img src="https://odoo.example.com/mail/track/7/0f0e-1_b/blank.gif"/>b', "ab"),
+    "two": (f"{IMG}<p>a</p>{IMG}", "<p>a</p>"),
+}
+UNTOUCHED = (
+    "",
+    "Hello",
+    "<p>/wf/open</p>",
+    '<img src="https://example.com/wf/opener.png"><img src="/web/image/12"><img src="/web/static/blank.gif">',
+    f'<a href="{PIXEL}">x</a>',
+    f'<img alt="<img src=\'{PIXEL}\'>" src="/a.png">',
+    f"<!-- {IMG} -->",
+    "<P  >blank.gif &nbsp;<br/></p>",
+)
+
+
+@tagged("post_install", "-at_install")
+class TestPixels(BaseCase):
+    def test_cleaned(self):
+        """Test that a pixel goes, wherever HTML has one, and all else stays, byte for byte."""
+        for name, (source, expected) in CLEANED.items():
+            with self.subTest(name):
+                self.assertEqual(remove_pixels(source), expected)
+                self.assertEqual(remove_pixels(expected), expected)
+
+    def test_untouched(self):
+        """Test that a text without a pixel comes back as the same object."""
+        for source in UNTOUCHED:
+            with self.subTest(source):
+                self.assertIs(remove_pixels(source), source)
+
+    def test_recipient(self):
+        """Test that our short links lose their recipient, also in a plain text, and that others keep theirs."""
+        site = Site(frozenset({"odoo.example.com"}))
+        for source, expected in (
+            ('<a href="https://odoo.example.com/r/Ab1/m/12">', '<a href="https://odoo.example.com/r/Ab1">'),
+            ("see http://odoo.example.com:8069/r/Ab1/m/12 [1]", "see http://odoo.example.com:8069/r/Ab1 [1]"),
+            ("<a href='/r/Ab1/m/12'>", "<a href='/r/Ab1'>"),
+            ("https://other.example.com/r/Ab1/m/12", None),
+            ("https://odoo.example.com/r/Ab1/m/12/more", None),
+            ("https://odoo.example.com/r/Ab1", None),
+        ):
+            with self.subTest(source):
+                self.assertEqual(remove_recipient(source, site), expected or source)
+
+    def test_long_text(self):
+        """Test that a text made to be slow to read is read."""
+        for piece in (
+            "<img ",
+            "<img src='/wf/open'",
+            IMG,
+            "wf/open",
+            "url(",
+            "<p style='url(",
+            "/r/a/m/",
+            "/m/1",
+            "wf%",
+        ):
+            with self.subTest(piece):
+                source = IMG + piece * (200_000 // len(piece))
+                start = time.process_time()
+                remove_recipient(remove_pixels(source))
+                self.assertLess(time.process_time() - start, 15)
+
+
+@tagged("post_install", "-at_install")
+class TestPixelsOfMails(SendgridCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.lead = cls.env["crm.lead"].create({"name": "Lead", "partner_id": cls.contact.id})
+
+    def answer(self, body=QUOTED, **headers):
+        """Let Ada's answer come in by the mail gateway; return its message."""
+        mail = EmailMessage()
+        for name, value in {
+            "From": "ada@example.org",
+            "To": "sales@example.com",
+            "Subject": "Re: Your offer",
+            "Message-Id": f"<answer-{self.env['mail.message'].search_count([])}@example.org>",
+            **headers,
+        }.items():
+            mail[name] = value
+        mail.set_content("Yes, please.")
+        mail.add_alternative(body, subtype="html")
+        known = self.env["mail.message"].search([])
+        self.env["mail.thread"].message_process("crm.lead", mail.as_bytes(), thread_id=self.lead.id)
+        return self.env["mail.message"].search([("message_type", "=", "email")]) - known
+
+    def test_incoming(self):
+        """Test that an answer loses the pixel that it quotes, and keeps its words and links."""
+        message = self.answer()
+        self.assertEqual((message.model, message.res_id), ("crm.lead", self.lead.id))
+        self.assertNotIn("wf/open", message.body)
+        self.assertIn(CLICK, message.body)
+        self.assertIn("Your offer", message.body)
+
+    def test_incoming_makes_a_record(self):
+        """Test that a record that a mail makes has no pixel in its own text either."""
+        self.lead = self.lead.browse()
+        message = self.answer()
+        lead = self.env["crm.lead"].browse(message.res_id)
+        self.assertNotIn("wf/open", f"{lead.description}{message.body}")
+
+    def test_incoming_whatever_happens(self):
+        """Test that a mail comes in although it cannot be searched for pixels."""
+        with (
+            patch.object(mail_thread, "remove_pixels", side_effect=RecursionError),
+            mute_logger(mail_thread.__name__),
+        ):
+            message = self.answer()
+        self.assertIn("Yes, please.", message.body)
+
+    def test_pasted(self):
+        """Test that what a colleague pastes into the chatter, or writes into a message, has no pixel."""
+        message = self.lead.message_post(body=f"Look: {QUOTED}", body_is_html=True)
+        self.assertIn(CLICK, message.body)
+        self.assertNotIn("wf/open", message.body)
+        message.body = QUOTED
+        self.assertNotIn("wf/open", message.body)
+
+    def test_forward(self):
+        """Test that a forwarded answer leaves without the pixel, and that its links are not tracked a second time."""
+        with patch.object(mail_thread, "remove_pixels", lambda body: body):
+            quoted = self.answer().body
+        ben = self.env["res.partner"].create({"name": "Ben", "email": "ben@example.net"})
+        form = Form(
+            self.env["mail.compose.message"].with_context(
+                default_model="crm.lead",
+                default_res_ids=self.lead.ids,
+                default_body=Markup("<p>FYI</p>") + quoted + Markup(IMG),
+                default_composition_mode="comment",
+                default_composition_comment_option="forward",
+                default_partner_ids=[Command.set(ben.ids)],
+            )
+        )
+        with self.sending() as sent:
+            form.save()._action_send_mail()
+            self.env["mail.mail"].search([("state", "=", "outgoing")]).send()
+        [copy] = [copy for copy in sent if copy.recipients == ["ben@example.net"]]
+        body = copy.part("html")
+        self.assertNotIn("wf/open", body)
+        self.assertIn(f'<a{MARK} href="{CLICK}"', body)
+        self.assertEqual(copy.smtpapi["filters"]["clicktrack"]["settings"], {"enable_text": 0})
+
+    def test_mail(self):
+        """Test that a mail with a pixel in its own body leaves without, and only through a SendGrid account."""
+        sent, _emails = self.send_mail(body_html=f"<p>Hello</p>{IMG}")
+        self.assertNotIn("wf/open", sent[0].part("html"))
+        self.assertIn("Hello", sent[0].part("html"))
+        self.server.sendgrid_account_id = False
+        sent, _emails = self.send_mail(body_html=f"<p>Hello</p>{IMG}")
+        self.assertIn(PIXEL, sent[0].part("html"))
+
+    def test_routes(self):
+        """Test that links to the routes of installed modules are marked by Odoo's own word, and cut where shown."""
+        host = self.env["ir.config_parameter"].get_param("web.base.url")
+        site = self.env["ir.http"]._get_sendgrid_site()
+        self.assertTrue(site.routes.match("/chat/12/short"))
+        self.assertTrue(site.routes.match("/fr_BE/meet/short"))
+        self.assertFalse(site.routes.match("/odoo/action-12"))
+        sent, [email] = self.send_mail(
+            body_html=f'<p><a href="{host}/meet/short">a</a> <a href="{host}/web/login">b</a></p>'
+        )
+        self.assertEqual(re.findall(rf'<a{MARK} href="([^"]*)"', sent[0].part("html")), [f"{host}/meet/short"])
+        self.assertIn("<a>a</a>", re.sub(r' (?:target|rel)="[^"]*"', "", email.content))
+        event = self.receive(self.relay(email).event("click", url=f"{host}/meet/short")).event_ids
+        self.assertEqual(event.link, f"{host}/…")
+
+    def test_site_follows(self):
+        """Test that another base address is ours as soon as it is set."""
+        self.env["ir.config_parameter"].set_param("web.base.url", "https://new.example.com")
+        self.assertIn("new.example.com", self.env["ir.http"]._get_sendgrid_site().hosts)
+
+
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestMailingLeaves(SendgridCase):
+    """A mailing, in a database that has mass mailing."""
+
+    def test_measured_once(self):
+        """Test that core's pixel and the recipient's part of its short links do not leave through SendGrid."""
+        body = (
+            '<div><p>Our <a href="https://shop.example.com/autumn">cheese</a></p><p><a href="/view">View</a></p></div>'
+        )
+        mailing = self.env["mailing.mailing"].create(
+            {
+                "subject": "Cheese",
+                "mailing_type": "mail",
+                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
+                "mailing_domain": [("id", "in", self.contact.ids)],
+                "body_arch": body,
+                "body_html": body,
+                "email_from": "cheese@example.com",
+                "mail_server_id": self.server.id,
+            }
+        )
+        for is_tracked in (True, False):
+            self.server.sendgrid_account_id = self.account if is_tracked else False
+            sent_mailing = mailing.copy({"mailing_domain": [("id", "in", self.contact.ids)]})
+            with self.sending() as sent:
+                sent_mailing.action_send_mail()
+                self.env["mail.mail"].search([("state", "=", "outgoing")]).send()
+            [copy] = sent
+            texts = copy.part("html") + copy.part("plain")
+            self.assertEqual("/mail/track/" in texts, not is_tracked)
+            self.assertEqual(bool(re.search(r"/r/\w+/m/\d+", texts)), not is_tracked)
+            self.assertTrue(re.search(r'href="[^"]*/r/\w+', copy.part("html")))
+            if is_tracked:
+                self.assertTrue(re.search(rf'<a{MARK} [^>]*href="[^"]*/mailing/\d+/view', copy.part("html")))

@@ -1,0 +1,88 @@
+"""Images that tell who looks at a mail, left over from a mail that was sent before, and the marks of core's mailings.
+
+They come back with each answer and leave again with each forward. There they would count somebody else's look as the
+first recipient's.
+"""
+
+import re
+from urllib.parse import unquote
+
+from .links import NOWHERE, Site
+from .markup import TEXT_ELEMENTS, attributes, start_tags
+
+# SendGrid's pixel, on its own host or on the one that an account is branded with (Twilio docs, "Open Tracking" and
+# "Link Branding"), and core's pixel of a mailing. Both also stand in the address of a proxy for images.
+PIXEL = re.compile(r"/wf/open(?=[?/#]|$)|/mail/track/\d+/[\w\-]+/blank\.gif", re.IGNORECASE)
+# Without one of these there is none: most texts are not looked at closely. The slash may be quoted.
+TRACE = re.compile(r"wf(?:/|%|&)[\w#;]*/?open|blank\.gif", re.IGNORECASE)
+IMAGE_TAGS = {"img", "image", "v:image", "v:imagedata", "v:fill", "v:background"}
+IMAGE_ATTRIBUTES = {"src", "srcset", "background", "style", "xlink:href", "data", "poster", "o:href"}
+CSS_ADDRESS = re.compile(r"""url\(\s*(?:"[^"]*"|'[^']*'|&quot;.*?&quot;|[^)"']*)\s*\)""", re.IGNORECASE | re.DOTALL)
+# The address of core's short link, and the part that tells the recipient.
+SHORT_LINK = re.compile(
+    r"(?P<site>(?:https?://(?P<host>[^/?#\s\"'<>:]+)(?::\d+)?)?)(?P<link>/r/[\w\-]+)/m/\d+(?![\w/])", re.IGNORECASE
+)
+
+
+def is_pixel(address: str) -> bool:
+    """Tell whether an image's address is that of SendGrid's pixel or of a mailing of core's."""
+    return bool(PIXEL.search(address) or ("%" in address and PIXEL.search(unquote(unquote(address)))))
+
+
+def remove_pixels(body: str) -> str:
+    """Return an HTML text without pixels; all else is as it was, byte for byte. Links are left alone."""
+    if not TRACE.search(body):
+        return body
+    pieces, position = [], 0
+    for tag in start_tags(body):
+        source = body[tag.start : tag.end]
+        text_end = tag.end
+        if tag.name == "style" and (closing := TEXT_ELEMENTS["style"].search(body, tag.end)):
+            text_end = closing.start()
+        clean = _clean_tag(tag.name, source)
+        if text_end > tag.end:
+            clean += _clean_style(body[tag.end : text_end])
+        if clean != body[tag.start : text_end]:
+            pieces += [body[position : tag.start], clean]
+            position = text_end
+    return "".join(pieces) + body[position:] if pieces else body
+
+
+def remove_recipient(text: str, site: Site = NOWHERE) -> str:
+    """Return an HTML or plain text whose short links of core's mailings no longer name a recipient.
+
+    :param site: what is our own; the links of other Odoos stay as they are
+    """
+    if "/m/" not in text:
+        return text
+
+    def shorten(found: re.Match[str]) -> str:
+        if found["host"] and found["host"].lower() not in site.hosts:
+            return found[0]
+        return found["site"] + found["link"]
+
+    return SHORT_LINK.sub(shorten, text)
+
+
+def _clean_tag(name: str, source: str) -> str:
+    """Return the source of a start tag without pixels: nothing, if it is an image that is one."""
+    if not TRACE.search(source):
+        return source
+    clean, shift = source, 0
+    for attribute, (value, start, end) in attributes(source).items():
+        if attribute not in IMAGE_ATTRIBUTES or not is_pixel(value):
+            continue
+        if attribute == "style":
+            kept = _clean_style(source[start:end])
+        elif name in IMAGE_TAGS:
+            return ""
+        else:
+            kept = ""
+        clean = clean[: start + shift] + kept + clean[end + shift :]
+        shift += len(kept) - (end - start)
+    return clean
+
+
+def _clean_style(text: str) -> str:
+    """Return a style without the addresses of pixels."""
+    return CSS_ADDRESS.sub(lambda found: "none" if is_pixel(found[0].replace("&amp;", "&")) else found[0], text)
