@@ -1,14 +1,17 @@
+import smtplib
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import email_normalize
 
-from odoo.addons.base.models.ir_mail_server import MailDeliveryException
+from odoo.addons.base.models.ir_mail_server import MailDeliveryException, extract_rfc2822_addresses
 
 from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
 from ..tools.sending import links, smtpapi
-from ..tools.sending.api_session import ApiSession
+from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.v3_mail import V3MailError
+from ..tools.sending.watched_session import WatchedSession, hide_bcc, read_answer
 
 # "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
 # estimate of a mail's size leaves something out.
@@ -162,28 +165,80 @@ class IrMailServer(models.Model):
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())
         return message
 
-    def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
-        """Give the copy its name for SendGrid. This comes last because the name depends on the final recipients."""
-        smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
-        if outbox := self.env.context.get("sendgrid_outbox"):
-            addresses = [email_normalize(address, strict=False) or address for address in smtp_to_list]
-            copy = outbox.stamp(message["Message-Id"], addresses)
-            # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
-            # tells that its events are ours.
-            self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
-        return smtp_from, smtp_to_list, message
-
     def send_email(self, message, *args, **kwargs):
+        outbox = self.env.context.get("sendgrid_outbox")
+        if outbox and (session := kwargs.get("smtp_session")):
+            kwargs["smtp_session"] = WatchedSession(session, self._send_sendgrid_copy)
         try:
             result = super().send_email(message, *args, **kwargs)
         except MailDeliveryException as error:
             # Core's message speaks of an SMTP server and of the exception's class, so replace it.
             if reason := self._explain_sendgrid_api_failure(error.__context__):
                 raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+            if isinstance(error.__context__, MailDeliveryException):
+                raise error.__context__ from None  # it is ours, see `_set_smtpapi`
             raise
-        if outbox := self.env.context.get("sendgrid_outbox"):
-            outbox.accept(getattr(kwargs.get("smtp_session"), "sg_message_id", None))
+        except NothingHandedOver as error:
+            # The mail can go again by itself, but not if a part of it has left, or if nobody asks core to try again.
+            if outbox and not outbox.has_accepted and not outbox.raises:
+                raise
+            reason = self._explain_sendgrid_api_failure(error.error)
+            raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+        if outbox:
+            outbox.confirm(result)
         return result
+
+    def _send_sendgrid_copy(self, session, message, smtp_from, smtp_to_list, *args, **kwargs):
+        """Hand a copy over, with its name for SendGrid, and note in the outbox what became of it.
+
+        The name depends on the final recipients, so this comes last of all. The parameters and what is returned are
+        those of `smtplib.SMTP.send_message`.
+        """
+        outbox = self.env.context["sendgrid_outbox"]
+        hide_bcc(message)
+        copy = outbox.stamp(
+            message["Message-Id"],
+            [self._normalize_recipient(address) for address in smtp_to_list],
+            sender=email_normalize(message["From"], strict=False) or "",
+            roles={
+                self._normalize_recipient(address): role
+                for role in ("cc", "to")
+                for address in extract_rfc2822_addresses(message[role])
+            },
+        )
+        try:
+            # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
+            # tells that its events are ours.
+            self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
+            refused = session.send_message(message, smtp_from, smtp_to_list, *args, **kwargs)
+        except Exception as error:
+            outbox.fail(self._explain_sendgrid_failure(error))
+            raise
+        refused = refused if isinstance(refused, dict) else {}
+        outbox.refuse({self._normalize_recipient(address): read_answer(answer) for address, answer in refused.items()})
+        outbox.take(getattr(session, "sg_message_id", None))
+        return refused
+
+    @api.model
+    def _normalize_recipient(self, address):
+        return email_normalize(address, strict=False) or address
+
+    def _explain_sendgrid_failure(self, error):
+        """Return in words why a copy was not taken, for all its addresses or as {address: words}; None if unknown.
+
+        :param error: the exception that the session raised
+        """
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            return {
+                self._normalize_recipient(address): read_answer(answer) for address, answer in error.recipients.items()
+            }
+        if isinstance(error, smtplib.SMTPResponseException):
+            return read_answer((error.smtp_code, error.smtp_error))
+        if isinstance(error, MailDeliveryException):
+            return "\n".join(map(str, error.args))
+        if isinstance(error, NothingHandedOver):
+            error = error.error
+        return self._explain_sendgrid_api_failure(error)
 
     def _explain_sendgrid_api_failure(self, error):
         """Return in words why the Web API did not take a message, or None if it was not the Web API.

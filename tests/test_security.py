@@ -74,7 +74,9 @@ FIELDS = {
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
-    "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"},
+    "mail.mail": {
+        ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message sendgrid_template_id"
+    },
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
     "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
@@ -124,12 +126,13 @@ FIELDS = {
     },
     "sendgrid.email": {
         EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count company_id content date
-            delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone is_in_chatter
-            is_unsubscribed_by_machine journey last_open_date machine_click_count machine_open_count mail_message_id
-            mailing_res_id message_id model odoo_id open_count partner_id person_click_date person_open_date
-            processed_date recipient recipient_domain recipient_role refusal_cause res_id resource_ref sent_count
-            sent_date sg_message_id status status_explanation status_reason subject team_id template_id
-            unknown_click_count unknown_open_count""",
+            delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
+            is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
+            machine_open_count mail_message_id mailing_res_id message_id model odoo_id open_count partner_id
+            person_click_date person_open_date processed_date recipient recipient_domain recipient_role
+            refusal_cause res_id resource_ref sent_again_explanation sent_count sent_date sg_message_id
+            status status_explanation status_reason subject team_id template_id unknown_click_count
+            unknown_open_count""",
         ADMINISTRATORS: "account_id body consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {
