@@ -11,6 +11,7 @@ from . import (
     mail_blacklist,
     mail_mail,
     mail_message,
+    mail_template,
     mail_thread,
     mail_thread_blacklist,
     res_company,

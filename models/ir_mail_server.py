@@ -1,16 +1,19 @@
+import smtplib
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import plaintext2html
+from odoo.tools import email_normalize, plaintext2html
 
-from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
+from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException, extract_rfc2822_addresses
 
 from ..tools.address_form import comparable
 from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
 from ..tools.sending import addresses, links, pixels, smtpapi
-from ..tools.sending.api_session import ApiSession
+from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.errors import AllRefusedError
 from ..tools.sending.v3_mail import V3MailError
+from ..tools.sending.watched_session import WatchedSession, hide_bcc, read_answer
 
 # "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
 # estimate of a mail's size leaves something out.
@@ -189,19 +192,12 @@ class IrMailServer(models.Model):
         return message
 
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
-        """Give the copy its name for SendGrid. This comes last because the name depends on the final recipients."""
+        """Leave out the recipients to whom SendGrid cannot deliver, and write the others as it understands them."""
         smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
-        outbox = self.env.context.get("sendgrid_outbox")
         if self._leaves_by_sendgrid(smtp_session):
             # Who stands in To and in Cc gets one mail, as by the Web API.
             smtp_to_list = list({comparable(address): address for address in reversed(smtp_to_list)}.values())[::-1]
-        if outbox:
-            copy = outbox.stamp(message["Message-Id"], [comparable(address) for address in smtp_to_list])
-            # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
-            # tells that its events are ours.
-            self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
-        if self._leaves_by_sendgrid(smtp_session):
-            smtp_to_list = self._refuse_impossible(smtp_to_list, outbox)
+            smtp_to_list = self._refuse_impossible(message, smtp_to_list)
             addresses.write_in_ascii(message)
             self._check_sender(message)
         return smtp_from, smtp_to_list, message
@@ -217,7 +213,7 @@ class IrMailServer(models.Model):
     def _leaves_by_sendgrid(self, smtp_session):
         return bool(self.env.context.get("sendgrid_outbox")) or isinstance(smtp_session, ApiSession)
 
-    def _refuse_impossible(self, smtp_to_list, outbox):
+    def _refuse_impossible(self, message, smtp_to_list):
         """Return the recipients to whom SendGrid can deliver. The others get no mail, and their documents say why.
 
         :raise NoValidRecipientError: if there is none
@@ -227,10 +223,14 @@ class IrMailServer(models.Model):
             return smtp_to_list
         messages = self._get_sendgrid_refusal_messages()
         refused = {address: messages[code] % {"address": address} for address, code in codes.items()}
+        outbox = self.env.context.get("sendgrid_outbox")
         if outbox:
             outbox.refuse({comparable(address): words for address, words in refused.items()})
         left = [address for address in smtp_to_list if address not in refused]
         if not left:
+            if outbox:
+                outbox.stamp(message["Message-Id"], ())
+                outbox.fail()
             raise NoValidRecipientError(" ".join(refused.values()))
         return left
 
@@ -242,6 +242,9 @@ class IrMailServer(models.Model):
                 raise MailDeliveryException(self.env._("Mail Delivery Failed"), words)
 
     def send_email(self, message, *args, **kwargs):
+        outbox = self.env.context.get("sendgrid_outbox")
+        if outbox and (session := kwargs.get("smtp_session")):
+            kwargs["smtp_session"] = WatchedSession(session, self._send_sendgrid_copy)
         try:
             result = super().send_email(message, *args, **kwargs)
         except MailDeliveryException as error:
@@ -250,10 +253,66 @@ class IrMailServer(models.Model):
                 raise NoValidRecipientError(self._explain_all_refused(error.__context__)) from error
             if reason := self._explain_sendgrid_api_failure(error.__context__):
                 raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+            if isinstance(error.__context__, MailDeliveryException):
+                raise error.__context__ from None  # it is ours, see `_set_smtpapi`
             raise
-        if outbox := self.env.context.get("sendgrid_outbox"):
-            outbox.accept(getattr(kwargs.get("smtp_session"), "sg_message_id", None))
+        except NothingHandedOver as error:
+            # The mail can go again by itself, but not if a part of it has left, or if nobody asks core to try again.
+            if outbox and not outbox.has_accepted and not outbox.raises:
+                raise
+            reason = self._explain_sendgrid_api_failure(error.error)
+            raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+        if outbox:
+            outbox.confirm(result)
         return result
+
+    def _send_sendgrid_copy(self, session, message, smtp_from, smtp_to_list, *args, **kwargs):
+        """Hand a copy over, with its name for SendGrid, and note in the outbox what became of it.
+
+        The name depends on the final recipients, so this comes last of all. The parameters and what is returned are
+        those of `smtplib.SMTP.send_message`.
+        """
+        outbox = self.env.context["sendgrid_outbox"]
+        hide_bcc(message)
+        copy = outbox.stamp(
+            message["Message-Id"],
+            [comparable(address) for address in smtp_to_list],
+            sender=email_normalize(message["From"], strict=False) or "",
+            roles={
+                comparable(address): role
+                for role in ("cc", "to")
+                for address in extract_rfc2822_addresses(message[role])
+            },
+        )
+        try:
+            # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
+            # tells that its events are ours.
+            self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
+            refused = session.send_message(message, smtp_from, smtp_to_list, *args, **kwargs)
+        except Exception as error:
+            outbox.fail(self._explain_sendgrid_failure(error))
+            raise
+        refused = refused if isinstance(refused, dict) else {}
+        outbox.refuse({comparable(address): read_answer(answer) for address, answer in refused.items()})
+        outbox.take(getattr(session, "sg_message_id", None))
+        return refused
+
+    def _explain_sendgrid_failure(self, error):
+        """Return in words why a copy was not taken, for all its addresses or as {address: words}; None if unknown.
+
+        :param error: the exception that the session raised
+        """
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            return {
+                comparable(address): read_answer(answer) for address, answer in error.recipients.items()
+            }
+        if isinstance(error, smtplib.SMTPResponseException):
+            return read_answer((error.smtp_code, error.smtp_error))
+        if isinstance(error, MailDeliveryException):
+            return "\n".join(map(str, error.args))
+        if isinstance(error, NothingHandedOver):
+            error = error.error
+        return self._explain_sendgrid_api_failure(error)
 
     def _explain_sendgrid_api_failure(self, error):
         """Return in words why the Web API did not take a message, or None if it was not the Web API.

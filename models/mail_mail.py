@@ -1,9 +1,27 @@
+from collections import defaultdict
+from datetime import timedelta
+
 from odoo import fields, models
-from odoo.tools import SQL, email_normalize
+from odoo.tools import SQL, email_normalize, exception_to_unicode
 from odoo.tools.mail import email_normalize_all
 
+from odoo.addons.base.models.ir_mail_server import MailDeliveryException
+
 from ..tools.address_form import all_spellings, comparable
+from ..tools.events.refusal import refusal_cause
+from ..tools.sending.api_session import NothingHandedOver
 from ..tools.sending.outbox import Outbox
+
+# When a mail goes again that could not be handed over because SendGrid could not be reached.
+TRY_AGAIN_AFTER = timedelta(minutes=5)
+# Core has given up these before they were tried, because somebody does not want them or gets another.
+GIVEN_UP = ("mail_bl", "mail_optout", "mail_dup")
+
+
+class Connecting:
+    """Which mails core is about to connect for, and to which server; both are empty once it is connected."""
+
+    mails = server = None
 
 
 class MailMail(models.Model):
@@ -26,9 +44,41 @@ class MailMail(models.Model):
         "them, so that they have one document if the mail is sent again.",
     )
 
+    sendgrid_template_id = fields.Many2one(
+        "mail.template",
+        string="Made From",
+        default=lambda self: self.env.context.get("sendgrid_template_id"),
+        readonly=True,
+        ondelete="set null",
+        help="The template that the mail was made from, for its documents to keep.",
+    )
+
     def _compute_sendgrid_event_ids(self):
         for mail in self:
             mail.sendgrid_event_ids = mail.sendgrid_email_ids.event_ids
+
+    def send(self, auto_commit=False, raise_exception=False, post_send_callback=None):
+        # An outbox in the context is that of another run.
+        connecting = Connecting()
+        self = self.with_context(sendgrid_outbox=None, sendgrid_connecting=connecting)
+        try:
+            return super().send(
+                auto_commit=auto_commit, raise_exception=raise_exception, post_send_callback=post_send_callback
+            )
+        except MailDeliveryException as error:
+            # Core could not connect, and tells nobody but the caller.
+            if connecting.mails:
+                reason = exception_to_unicode(error.args[-1])
+                connecting.mails._record_no_connection(connecting.server, reason, raises=True)
+            raise
+
+    def _split_by_mail_configuration(self):
+        connecting = self.env.context.get("sendgrid_connecting")
+        for configuration in super()._split_by_mail_configuration():
+            if connecting:
+                connecting.mails = self.browse(configuration[-1])
+                connecting.server = self.env["ir.mail_server"].browse(configuration[0] or ())
+            yield configuration
 
     def _send(
         self,
@@ -39,12 +89,12 @@ class MailMail(models.Model):
         mail_server=False,
         **kwargs,
     ):
+        if connecting := self.env.context.get("sendgrid_connecting"):
+            connecting.mails = connecting.server = None
         account = mail_server.sudo().sendgrid_account_id if mail_server else self.env["sendgrid.account"]
         outbox = None
         if account:
-            outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), commits_each=auto_commit)
-            # Look colleagues up for all mails at once, because core then prepares the mails one by one.
-            self._find_colleagues(outbox, self._get_recipient_addresses())
+            outbox = self._open_outbox(account, commits_each=auto_commit, raises=raise_exception)
         if outbox or self.env.context.get("sendgrid_outbox"):
             self = self.with_context(sendgrid_outbox=outbox)
         try:
@@ -56,43 +106,129 @@ class MailMail(models.Model):
                 mail_server=mail_server,
                 **kwargs,
             )
+        except NothingHandedOver:
+            # SendGrid cannot be reached at the moment. Core has marked the mail at hand as failed, and has not touched
+            # the next ones. None of them has left, so that all can go later by themselves.
+            self.browse(outbox.mail)._put_back()
+            return True
         except Exception:
             # If the connection is lost, core raises at once. The copies that were accepted before have left, so write
             # their documents.
             if outbox and (copies := outbox.close()):
-                Email = self.env["sendgrid.email"]
-                copies = Email._keep_contents(outbox, copies, can_query=False)
-                Email._write_lost(self.env.registry, Email._prepare_bare_rows(account.id, copies, outbox.about))
+                self.env["sendgrid.email"]._record_at_once(outbox, copies)
             raise
+
+    def _open_outbox(self, account, **options):
+        """Return the outbox for a run that sends the mails through a SendGrid account.
+
+        What is looked up here is looked up for all mails at once, because core then prepares the mails one by one.
+
+        :param options: those of `tools.sending.outbox.Outbox`
+        """
+        site = self.env["ir.http"]._get_sendgrid_site()
+        outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), site=site, **options)
+        self._find_colleagues(outbox, self._get_recipient_addresses())
+        outbox.company_id = account.company_id.id or self.env.company.id
+        outbox.teams = self._find_teams()
+        outbox.known_documents = self.env["sendgrid.email"]._get_documents_of_mails(self.ids)
+        return outbox
+
+    def _put_back(self):
+        """Let a mail that surely has not left go again by itself, in some minutes."""
+        self.write({"state": "outgoing", "failure_type": False, "failure_reason": False})
+        notifications = self.env["mail.notification"].search(
+            [
+                ("notification_type", "=", "email"),
+                ("mail_mail_id", "in", self.ids),
+                ("notification_status", "=", "exception"),
+            ]
+        )
+        notifications.sudo().write({"notification_status": "ready", "failure_type": False, "failure_reason": False})
+        self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger(fields.Datetime.now() + TRY_AGAIN_AFTER)
 
     def _prepare_outgoing_list(self, mail_server=False, doc_to_followers=None):
         email_list = super()._prepare_outgoing_list(mail_server=mail_server, doc_to_followers=doc_to_followers)
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {comparable(address) for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
-            outbox.open(
-                comparable(email_normalize(self.email_from) or ""),
-                about=self.env["sendgrid.email"]._prepare_about(self),
-                mail_id=None if self.sendgrid_is_named_by_message else self._origin.id,
-                contacts=[
+            self._open_in_outbox(
+                outbox,
+                [
                     (
                         [comparable(address) for address in email["email_to_normalized"]],
                         email["partner_id"].id if email["partner_id"] else None,
+                        email.get("email_to_raw") or "",
+                        _read_addresses(*(email["email_cc"] or ())),
                     )
                     for email in email_list
                 ],
-                mail_message_id=self.mail_message_id.id,
-                mailing_id=self.mailing_id.id if "mailing_id" in self._fields else None,
-                opens_account=self.env["sendgrid.email"]._opens_account(self),
             )
         return email_list
+
+    def _open_in_outbox(self, outbox, planned):
+        """Begin the mail in an outbox.
+
+        :param planned: list of the values of `tools.sending.outbox.Planned`
+        """
+        outbox.open(
+            comparable(email_normalize(self.email_from) or ""),
+            about=self.env["sendgrid.email"]._prepare_about(self, outbox),
+            mail_id=None if self.sendgrid_is_named_by_message else self._origin.id,
+            contacts=planned,
+            mail=self._origin.id,
+            mail_message_id=self.mail_message_id.id,
+            mailing_id=self.mailing_id.id if "mailing_id" in self._fields else None,
+            opens_account=self.env["sendgrid.email"]._opens_account(self),
+        )
+
+    def _plan_copies(self):
+        """Return what core's `_prepare_outgoing_list` would send, as far as a document needs it.
+
+        That method does more than a mail needs that will not leave.
+
+        :return: list of the values of `tools.sending.outbox.Planned`
+        """
+        to, cc = _read_addresses(self.email_to), _read_addresses(self.email_cc)
+        planned = [([*to, *cc], None, self.email_to or "", cc)] if self.email_to or self.email_cc else []
+        return planned + [
+            (_read_addresses(partner.email), partner.id, partner.email or "") for partner in self.recipient_ids
+        ]
+
+    def _find_teams(self):
+        """Return {(model, record id): id of its sales team} for the records that the mails are about."""
+        ids = defaultdict(set)
+        for mail in self:
+            if mail.model and mail.res_id:
+                ids[mail.model].add(mail.res_id)
+        teams = {}
+        for model, res_ids in ids.items():
+            field = self.env[model]._fields.get("team_id") if model in self.env else None
+            if field and field.store and field.comodel_name == "crm.team":
+                records = self.env[model].sudo().with_context(active_test=False)
+                for record in records.search_fetch(
+                    [("id", "in", list(res_ids)), ("team_id", "!=", False)], ["team_id"]
+                ):
+                    teams[model, record.id] = record.team_id.id
+        return teams
+
+    def _record_no_connection(self, server, reason, raises=False):
+        """Record that the mails did not leave, because there was no connection to their mail server.
+
+        :param server: the `ir.mail_server`; nothing is recorded if it is not SendGrid's
+        :param str reason: why, if the mails do not say it
+        :param bool raises: whoever sends gets an exception
+        """
+        if account := server.sudo().sendgrid_account_id:
+            mails = self.filtered(lambda mail: mail.failure_type not in GIVEN_UP)
+            outbox = mails._open_outbox(account, raises=raises)
+            self.env["sendgrid.email"].sudo()._record_unconnected(mails, outbox, reason)
 
     def _get_recipient_addresses(self):
         """Return the set of comparable addresses that core will send the mails to. Other modules may add more later."""
         partners = self.sudo().recipient_ids
         partners.fetch(["email"])
         texts = [*self.mapped("email_to"), *self.mapped("email_cc"), *partners.mapped("email")]
-        return {comparable(address) for text in texts for address in email_normalize_all(text)}
+        return set(_read_addresses(*texts))
 
     def _find_colleagues(self, outbox, addresses):
         """Tell the outbox which addresses are internal users', since mails to colleagues are not tracked.
@@ -117,16 +253,55 @@ class MailMail(models.Model):
 
     def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
         # Record the documents before core deletes the mail, and in the transaction that marks it as sent.
-        if (outbox := self.env.context.get("sendgrid_outbox")) and (copies := outbox.close()):
-            Email = self.env["sendgrid.email"].sudo()
-            Email._record_sent(
-                self,
-                outbox.account_id,
-                Email._keep_contents(outbox, copies),
-                success_pids,
-                is_kept=bool(failure_type),
-                is_final=outbox.commits_each,
+        outbox = self.env.context.get("sendgrid_outbox")
+        if outbox:
+            success_pids, success_emails, failure_reason, failure_type = self._record_in_documents(
+                outbox, success_pids, success_emails, failure_reason, failure_type
             )
+        elif (connecting := self.env.context.get("sendgrid_connecting")) and connecting.mails:
+            self._record_no_connection(connecting.server, failure_reason)
+            connecting.mails = None
         return super()._postprocess_sent_message(
             success_pids, success_emails, failure_reason=failure_reason, failure_type=failure_type
         )
+
+    def _record_in_documents(self, outbox, success_pids, success_emails, failure_reason, failure_type):
+        """Record what left and what did not.
+
+        The parameters but the first are those of core's `_postprocess_sent_message`.
+
+        :param outbox: `tools.sending.outbox.Outbox`
+        :return: the same parameters, corrected by what the server said of each recipient
+        """
+        if outbox.mail != self._origin.id:
+            self._open_in_outbox(outbox, self._plan_copies())  # the mail failed before core had prepared it
+        copies = outbox.close()
+        failed = outbox.close_failed(self.message_id, has_stopped=bool(failure_type) or self.state == "exception")
+        reason = failure_reason or self.failure_reason
+        refused = {address: words for copy in (*copies, *failed) for address, words in copy.refused.items()}
+        if refused:
+            # Core does not know whom the server refused where it took the copy for others, or where another module has
+            # hidden an error.
+            reached = {
+                copy.contacts.get(address) for copy in copies for address in set(copy.recipients) - {*copy.refused}
+            }
+            success_pids = [partner for partner in success_pids if partner.id in reached]
+            success_emails = [text for text in success_emails if refused.keys().isdisjoint(_read_addresses(text))]
+        if refused and not failure_type:
+            words = [said or self.env["sendgrid.email"]._explain_unconfirmed() for said in refused.values()]
+            is_address = all(refusal_cause(said, bounce_type="bounce") == "address" for said in words)
+            failure_type = "mail_email_invalid" if is_address else "unknown"
+            reason = failure_reason = "\n".join(dict.fromkeys(words))
+            if self.state == "exception":
+                self.write({"failure_type": failure_type, "failure_reason": failure_reason})
+        if copies or failed:
+            Email = self.env["sendgrid.email"].sudo()
+            copies, failed = Email._keep_contents(outbox, copies), Email._keep_contents(outbox, failed)
+            is_kept = bool(failure_type) and failure_type not in ("mail_email_invalid", "mail_email_missing")
+            Email._record(self, outbox, copies, failed, reason, is_kept)
+        return success_pids, success_emails, failure_reason, failure_type
+
+
+def _read_addresses(*texts):
+    """Return the list of comparable addresses that stand in texts, such as those of To and Cc."""
+    return [comparable(address) for text in texts for address in email_normalize_all(text)]

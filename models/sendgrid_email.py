@@ -85,7 +85,7 @@ class SendgridEmail(models.Model):
         store=True,
         precompute=True,
         readonly=True,
-        help="What stands behind the @, in lower case. A domain with other letters than a to z stands in its ASCII form.",
+        help="What stands behind the @, in lower case. A domain with other letters than a to z has its ASCII form.",
     )
     recipient_role = fields.Selection(
         [("to", "To"), ("cc", "Cc"), ("bcc", "Bcc")],
@@ -112,7 +112,6 @@ class SendgridEmail(models.Model):
     )
     template_id = fields.Many2one(
         "mail.template",
-        string="Template",
         readonly=True,
         ondelete="set null",
         help="The template that the e-mail was made from.",

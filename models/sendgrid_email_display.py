@@ -63,6 +63,10 @@ class SendgridEmail(models.Model):
         compute="_compute_status_explanation",
         help="Why it did not arrive, or not yet, in words.",
     )
+    sent_again_explanation = fields.Char(
+        compute="_compute_sent_again_explanation",
+        help="Says that the recipient may have the e-mail more than once.",
+    )
     engagement_summary = fields.Char(
         string="Engagement",
         compute="_compute_engagement_summary",
@@ -268,7 +272,9 @@ class SendgridEmail(models.Model):
         Event = self.env["sendgrid.event"]
         for email in self:
             reason = email.status_reason or ""
-            if email.status == "deferred":
+            if email.status == "failed":
+                email.status_explanation = self.env._("Odoo could not hand the e-mail to SendGrid: it was not sent.")
+            elif email.status == "deferred":
                 email.status_explanation = self.env._(
                     "The recipient's server puts the e-mail off. SendGrid goes on trying for up to 72 hours."
                 )
@@ -281,6 +287,15 @@ class SendgridEmail(models.Model):
                 email.status_explanation = Event._explain_refusal(cause, reason)
             else:
                 email.status_explanation = False
+
+    @api.depends("sent_count")
+    @api.depends_context("lang")
+    def _compute_sent_again_explanation(self):
+        for email in self:
+            email.sent_again_explanation = email.sent_count > 1 and self.env._(
+                "Odoo sent this e-mail %s times, because the mail was retried: the recipient may have it as often.",
+                email.sent_count,
+            )
 
     @api.depends(
         "status",
@@ -467,12 +482,21 @@ class SendgridEmail(models.Model):
     def action_send_again(self):
         """Open the composer with the content of the e-mail, addressed to the contact with its present address.
 
-        If the user sends it, that is a new mail with a new document.
+        If the user sends it, that is a new mail with a new document. A mail of which nothing has left is retried
+        instead, and keeps its documents.
 
         :raise UserError: if the e-mail belongs to a mass mailing, or is about no record that can send mails
         """
         self.ensure_one()
         self.check_access("read")
+        if mail_sudo := self._get_mail_to_retry():
+            mail_sudo.action_retry()
+            mail_sudo.send_after_commit()
+            return {
+                "type": "ir.actions.client",
+                "tag": "display_notification",
+                "params": {"type": "info", "message": self.env._("Odoo tries to send the e-mail again.")},
+            }
         record = self.resource_ref
         if self.mailing_res_id:
             raise UserError(self.env._("This e-mail is part of a mass mailing: it is sent again from there."))
@@ -498,6 +522,16 @@ class SendgridEmail(models.Model):
                 "default_template_id": False,
             },
         }
+
+    def _get_mail_to_retry(self):
+        """Return the failed mail of this document as administrator, if the user may retry it and none of it has left.
+
+        A retry sends all copies of a mail again, in its author's name. So it is for him and for administrators.
+        """
+        mail_sudo = self.sudo().mail_id
+        is_allowed = self.author_id == self.env.user.partner_id or self.env.user.has_group("base.group_system")
+        has_left = any(email.status != "failed" for email in mail_sudo.sendgrid_email_ids)
+        return mail_sudo if mail_sudo.state == "exception" and is_allowed and not has_left else mail_sudo.browse()
 
     def action_ask_sendgrid(self):
         """Ask SendGrid what happened to the e-mail. Events that the webhook missed appear a moment later.

@@ -1,17 +1,64 @@
 import functools
 import logging
+from collections import defaultdict
+from dataclasses import replace
+from typing import NamedTuple
 
 import psycopg2
 
 from odoo import SUPERUSER_ID, api, fields, models
+from odoo.service.model import retrying
+from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings, comparable
 from ..tools.sending import links
 from ..tools.sending.outbox import get_domain
 from . import bulk
-from .undoable import LASTING
+from .undoable import LASTING, TRY_LATER
 
 _logger = logging.getLogger(__name__)
+
+# What a document that exists learns from a further try. What the events have said of it stays.
+LEARN = SQL(
+    """ON CONFLICT (odoo_id, recipient) DO UPDATE
+       SET sent_count = GREATEST(known.sent_count, EXCLUDED.sent_count),
+           sent_date = COALESCE(known.sent_date, EXCLUDED.sent_date),
+           date = COALESCE(known.sent_date, EXCLUDED.date),
+           status = CASE known.status WHEN 'failed' THEN EXCLUDED.status ELSE known.status END,
+           status_reason = CASE known.status WHEN 'failed' THEN EXCLUDED.status_reason ELSE known.status_reason END,
+           sg_message_id = COALESCE(known.sg_message_id, EXCLUDED.sg_message_id),
+           content_id = COALESCE(known.content_id, EXCLUDED.content_id),
+           content_changes = CASE WHEN known.content_id IS NULL THEN EXCLUDED.content_changes
+                                  ELSE known.content_changes END,
+           content_state = COALESCE(known.content_state, EXCLUDED.content_state),
+           content_has_secrets = known.content_has_secrets OR EXCLUDED.content_has_secrets,
+           write_date = EXCLUDED.write_date
+     WHERE known.status = 'failed' OR COALESCE(known.sent_count, 0) < EXCLUDED.sent_count"""
+)
+
+REFERENCES = {
+    "again_of_id",
+    "author_id",
+    "company_id",
+    "mail_id",
+    "mail_message_id",
+    "mailing_source_id",
+    "partner_id",
+    "team_id",
+    "template_id",
+}
+
+
+class Known(NamedTuple):
+    """What is known of a document of a mail that was tried before."""
+
+    id: int
+    mail_id: int
+    odoo_id: str
+    recipient: str
+    partner_id: int | None
+    status: str
+    sent_count: int
 
 
 class SendgridEmail(models.Model):
@@ -20,45 +67,99 @@ class SendgridEmail(models.Model):
     _inherit = "sendgrid.email"
 
     @api.model
-    def _record_sent(self, mail, account_id, copies, success_partners, is_kept=False, is_final=False):
-        """Create the documents of the copies of ``mail`` that SendGrid accepted.
+    def _record(self, mail, outbox, copies, failed, reason, is_kept=False):
+        """Write the documents of a mail's copies: those that SendGrid accepted, and those that did not leave.
 
-        Errors are logged and not raised: the mail has left, and after a rollback Odoo would send it again. Documents
-        that exist are not touched.
+        Errors are logged and not raised: what was accepted has left, and after a rollback Odoo would send it again.
 
         :param mail: the `mail.mail` record
-        :param int account_id: id of the `sendgrid.account`
-        :param copies: list of the accepted `tools.sending.outbox.Copy`, in the order of sending
-        :param success_partners: the recipients (`res.partner`) whose copies were accepted. Their copies are the last
-            of ``copies``, in the same order.
+        :param outbox: the `tools.sending.outbox.Outbox` in which the mail is open
+        :param copies: list of the accepted `tools.sending.outbox.Copy`
+        :param failed: list of those that did not leave
+        :param str reason: why, where a copy does not say it
         :param bool is_kept: core keeps the mail, because a part of it failed
-        :param bool is_final: core commits the transaction next
         """
-        if not any(copy.tracked for copy in copies):
+        if not any(copy.tracked for copy in (*copies, *failed)):
             return
-        rows = None
+        rows, is_final = None, outbox.commits_each
         try:
             with self.env.cr.savepoint():
-                rows = self._prepare_sent_rows(mail, account_id, copies, success_partners, is_kept)
-                self._insert_new(rows)
-        except Exception:
+                rows = self._prepare_rows(mail, outbox, copies, failed, reason, is_kept)
+                self._insert(rows, outbox.known_documents.get(mail.id))
+        except Exception as error:
             if rows is None:
                 _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
-                rows = self._prepare_bare_rows(account_id, copies)
+                rows = self._prepare_bare_rows(outbox.account_id, copies)
+            elif not isinstance(error, psycopg2.Error):
+                _logger.exception("SendGrid: documents of mail %s", mail.id)
             self._forget_stored(rows)
             self._write_sent(rows)
-        self._keep_over_rollback(rows, is_final)
+            is_final = False  # what could not be written to a document that exists is written after the commit
+        # What has not left is undone together with its mail. If whoever sends wants an exception, nothing else tells
+        # of the mail afterwards.
+        if copies or outbox.raises:
+            # If the transaction is undone, the mail is still there, although it would have been deleted.
+            references = {"mail_id": mail.id, "mail_message_id": mail.mail_message_id.id}
+            self._keep_over_rollback([{**row, **references} for row in rows], is_final)
 
     @api.model
-    def _prepare_bare_rows(self, account_id, copies, about=None):
+    def _record_at_once(self, outbox, copies):
+        """Write the documents of accepted copies in a transaction of their own, because the present one is lost."""
+        about = {**outbox.about, "mail_id": outbox.mail}
+        counts = self._get_counts(outbox, outbox.mail)
+        copies = self._keep_contents(outbox, copies, can_query=False)
+        self._write_lost(self.env.registry, self._prepare_bare_rows(outbox.account_id, copies, about, counts))
+
+    @api.model
+    def _get_counts(self, outbox, mail_id):
+        """Return {(odoo_id, recipient): how often it was sent} for the documents that a mail had before."""
+        known = outbox.known_documents.get(mail_id, ())
+        return {(one.odoo_id, one.recipient): one.sent_count for one in known}
+
+    @api.model
+    def _record_unconnected(self, mails, outbox, reason):
+        """Write the documents of mails for which there was no connection. The parameters are those of `_record`."""
+        rows = []
+        for mail in mails:
+            mail._open_in_outbox(outbox, mail._plan_copies())
+            failed = outbox.close_failed(mail.message_id, has_stopped=True)
+            rows += self._prepare_rows(mail, outbox, [], failed, reason or mail.failure_reason, is_kept=True)
+        try:
+            with self.env.cr.savepoint():
+                self._insert(rows, [one for known in outbox.known_documents.values() for one in known])
+        except psycopg2.Error:
+            _logger.exception("SendGrid: documents of mails that were not sent")
+        if outbox.raises:
+            self._keep_over_rollback(rows, is_final=False)
+
+    @api.model
+    def _get_documents_of_mails(self, mail_ids):
+        """Return the documents of mails that were tried before: {mail id: list of `Known`}."""
+        found = defaultdict(list)
+        self.flush_model(["mail_id"])
+        for row in self.env.execute_query(
+            SQL(
+                """SELECT id, mail_id, odoo_id, recipient, partner_id, status, COALESCE(sent_count, 0)
+                     FROM sendgrid_email WHERE mail_id = ANY(%s)""",
+                list(mail_ids),
+            )
+        ):
+            known = Known(*row)
+            found[known.mail_id].append(known)
+        return found
+
+    @api.model
+    def _prepare_bare_rows(self, account_id, copies, about=None, counts=None):
         """Return rows for documents, made from the copies alone: it reads nothing from the database.
 
         :param int account_id: id of the `sendgrid.account`
-        :param copies: list of `tools.sending.outbox.Copy`
+        :param copies: list of `tools.sending.outbox.Copy` that SendGrid accepted
         :param about: {column: value} to add to each row
+        :param counts: {(odoo_id, recipient): how often it was sent before}
         :return: list of {column: value}, one for each tracked recipient of each copy
         """
         now = fields.Datetime.now()
+        counts = counts or {}
         return [
             {
                 "is_in_chatter": False,
@@ -66,14 +167,17 @@ class SendgridEmail(models.Model):
                 "account_id": account_id,
                 "odoo_id": copy.odoo_id,
                 "message_id": copy.message_id,
-                "sg_message_id": copy.sg_message_id,
+                "sg_message_id": None if address in copy.refused else copy.sg_message_id,
                 "recipient": address,
                 "recipient_domain": get_domain(address),
+                "recipient_role": copy.roles.get(address, "bcc") if copy.roles else None,
+                "email_from": copy.sender or None,
                 "is_alone": len(copy.recipients) == 1,
-                "sent_date": now,
+                "sent_date": None if address in copy.refused else now,
                 "date": now,
-                "sent_count": 1,
-                "status": "sent",
+                "sent_count": counts.get((copy.odoo_id, address), 0) + (address not in copy.refused),
+                "status": "failed" if address in copy.refused else "sent",
+                "status_reason": copy.refused.get(address),
                 "open_count": 0,
                 "click_count": 0,
                 "unknown_open_count": 0,
@@ -93,6 +197,8 @@ class SendgridEmail(models.Model):
     @api.model
     def _write_sent(self, rows):
         """Insert rows of documents, with less in them at each further attempt. An error of the last one is logged."""
+        if not rows:
+            return
         attempts = (
             lambda: rows,
             # A copy that left before has its document already, and the drain may be writing to it. Leave it out.
@@ -103,7 +209,7 @@ class SendgridEmail(models.Model):
         for attempt in attempts:
             try:
                 with self.env.cr.savepoint(flush=False):
-                    self._insert_new(attempt())
+                    self._insert(attempt())
                 return
             except psycopg2.Error as error:
                 reason = error
@@ -113,8 +219,32 @@ class SendgridEmail(models.Model):
     @api.model
     def _without_known(self, rows):
         """Return the rows whose copy and recipient have no document yet."""
-        known = self.env["sendgrid.match"]._get_documents("odoo_id", {row["odoo_id"] for row in rows})
-        return [row for row in rows if row["recipient"] not in {found.recipient for found in known[row["odoo_id"]]}]
+        known = self._read_known(rows)
+        return [row for row in rows if (row["odoo_id"], row["recipient"]) not in known]
+
+    @api.model
+    def _without_written(self, rows):
+        """Return the rows that say more than the documents: that there is one, that it left, or left once more."""
+        known = self._read_known(rows)
+        nothing = (None, -1)
+        return [
+            row
+            for row in rows
+            for status, count in [known.get((row["odoo_id"], row["recipient"]), nothing)]
+            if row["sent_count"] > count or (status == "failed" and row["sent_date"])
+        ]
+
+    @api.model
+    def _read_known(self, rows):
+        """Return {(odoo_id, recipient): (status, how often it was sent)} for the documents of rows that exist."""
+        found = self.env.execute_query(
+            SQL(
+                """SELECT odoo_id, recipient, status, COALESCE(sent_count, 0) FROM sendgrid_email
+                    WHERE odoo_id = ANY(%s)""",
+                list({row["odoo_id"] for row in rows}),
+            )
+        )
+        return {(odoo_id, recipient): (status, count) for odoo_id, recipient, status, count in found}
 
     @api.model
     def _keep_over_rollback(self, rows, is_final):
@@ -149,30 +279,90 @@ class SendgridEmail(models.Model):
             return
         try:
             with registry.cursor() as cr:
-                emails = api.Environment(cr, SUPERUSER_ID, {})["sendgrid.email"]
-                emails._forget_stored(rows)
-                for row in emails._without_known(rows):
-                    # The rollback may have undone the mail and its message as well, so do not reference them.
-                    emails._write_sent([{**row, "mail_message_id": None, "mail_id": None}])
+                env = api.Environment(cr, SUPERUSER_ID, {})
+                env["sendgrid.email"]._forget_stored(rows)
+                # The drain may be writing to a document that exists.
+                retrying(functools.partial(env["sendgrid.email"]._write_again, rows), env)
         except Exception:
             _logger.exception("SendGrid: documents of sent mails not written after a rollback")
 
     @api.model
-    def _no_references(self, row):
-        names = ("mail_message_id", "mail_id", "partner_id", "author_id", "again_of_id", "mailing_source_id")
-        return dict.fromkeys(names & row.keys())
+    def _write_again(self, rows):
+        """Write what documents do not say yet of these rows, each by itself."""
+        for row in self._without_gone(self._without_written(rows)):
+            try:
+                with self.env.cr.savepoint(flush=False):
+                    self._insert([row])
+            except TRY_LATER:
+                raise
+            except psycopg2.Error:
+                self._write_sent([row])
 
     @api.model
-    def _insert_new(self, rows):
-        """Insert the rows of documents that do not exist yet."""
-        ids = [id_ for (id_,) in bulk.insert(self, self._resolve_contents(rows), conflict=bulk.SKIP_KNOWN)]
+    def _without_gone(self, rows):
+        """Return the rows without the mails and messages that a rollback has undone."""
+        for column, table in (("mail_id", "mail_mail"), ("mail_message_id", "mail_message")):
+            ids = {row[column] for row in rows if row.get(column)}
+            found = (
+                self.env.execute_query(SQL("SELECT id FROM %s WHERE id = ANY(%s)", SQL.identifier(table), list(ids)))
+                if ids
+                else []
+            )
+            there = {id_ for (id_,) in found}
+            rows = [{**row, column: row[column] if row.get(column) in there else None} for row in rows]
+        return rows
+
+    @api.model
+    def _no_references(self, row):
+        return dict.fromkeys(REFERENCES & row.keys())
+
+    @api.model
+    def _insert(self, rows, known=()):
+        """Insert the rows of documents; a document that exists learns that it left, left once more, or failed again.
+
+        It can be done again: how often an e-mail was sent is in the row, and not added up.
+
+        :param known: the documents that the mail had before, as `Known`
+        """
+        self._adopt(rows, known)
+        ids = [id_ for (id_,) in bulk.insert(self, self._resolve_contents(rows), conflict=LEARN)]
         self._notify_created(ids, rows if ids else [])
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
+        if known and rows:
+            changed = self.browse(one.id for one in known)
+            changed.invalidate_recordset(flush=False)
+            changed._notify_changed()
 
     @api.model
-    def _prepare_sent_rows(self, mail, account_id, copies, success_partners, is_kept):
-        """Return complete rows for documents. The parameters are those of `_record_sent`.
+    def _adopt(self, rows, known):
+        """Give documents that failed the names and addresses of the copies that now leave in their place.
+
+        A copy is named by its addresses, which another module or a person may have changed since.
+        """
+        names = {(row["odoo_id"], row["recipient"]) for row in rows}
+        taken = {(one.odoo_id, one.recipient) for one in known or ()}
+        for one in known or ():
+            if one.status != "failed" or (one.odoo_id, one.recipient) in names:
+                continue
+            for row in rows:
+                is_same = row["recipient"] == one.recipient or (one.partner_id and row["partner_id"] == one.partner_id)
+                if is_same and (name := (row["odoo_id"], row["recipient"])) not in taken:
+                    taken.add(name)
+                    self.env.cr.execute(
+                        SQL(
+                            """UPDATE sendgrid_email SET odoo_id = %s, recipient = %s, recipient_domain = %s
+                                WHERE id = %s""",
+                            *name,
+                            row["recipient_domain"],
+                            one.id,
+                        )
+                    )
+                    break
+
+    @api.model
+    def _prepare_rows(self, mail, outbox, copies, failed, reason, is_kept):
+        """Return complete rows for documents. The parameters are those of `_record`.
 
         :return: list of {column: value}, one for each tracked recipient of each copy
         """
@@ -182,26 +372,57 @@ class SendgridEmail(models.Model):
         message_stays = mail.is_notification or not is_going
         mailing = mail.mailing_id if "mailing_id" in mail._fields else None
         about = {
-            **self._prepare_about(mail),
+            **outbox.about,
             "mail_message_id": (message_stays and message.id) or None,
             "mail_id": None if is_going else mail.id,
             "mailing_res_id": mailing.id if mailing else None,
             "mailing_source_id": mailing.source_id.id or None if mailing else None,
         }
-        partner_copies = len(copies) - len(success_partners)
-        partners = [None] * partner_copies + list(success_partners)
-        addresses = {address for copy in copies[:partner_copies] for address in copy.tracked}
-        contacts = self._get_contacts(mail, account_id, addresses) if addresses else {}
-        return [
-            {**row, "partner_id": partner.id if partner else contacts.get(row["recipient"])}
-            for copy, partner in zip(copies, partners, strict=True)
-            for row in self._prepare_bare_rows(account_id, [copy], about)
-        ]
+        counts = self._get_counts(outbox, mail.id)
+        all_copies = [*copies, *(self._with_reasons(copy, reason) for copy in failed)]
+        strangers = {address for copy in all_copies for address in copy.tracked if not copy.contacts.get(address)}
+        contacts = self._get_contacts(mail, outbox.account_id, strangers) if strangers else {}
+        rows = []
+        for copy in all_copies:
+            for row in self._prepare_bare_rows(outbox.account_id, [copy], about, counts):
+                address = row["recipient"]
+                rows.append({**row, "partner_id": copy.contacts.get(address) or contacts.get(address)})
+        return self._without_colleagues(rows)
 
     @api.model
-    def _prepare_about(self, mail):
+    def _with_reasons(self, copy, reason):
+        """Return a copy that did not leave with a reason for each of its addresses, in words.
+
+        :param str reason: the reason of the mail
+        """
+        words = {}
+        for address, said in copy.refused.items():
+            if not address:
+                words[address] = self.env._("The contact has no e-mail address.")
+            elif "@" not in address:
+                words[address] = self.env._("“%s” is no e-mail address.", address)
+            else:
+                words[address] = said or reason or self._explain_unconfirmed()
+        return replace(copy, refused=words)
+
+    @api.model
+    def _explain_unconfirmed(self):
+        return self.env._("Nobody told Odoo that the e-mail was sent. Another app may have hidden why it was not.")
+
+    @api.model
+    def _without_colleagues(self, rows):
+        """Return the rows without colleagues who have no address by which they would have been recognized."""
+        nameless = {row["partner_id"] for row in rows if "@" not in row["recipient"] and row["partner_id"]}
+        if not nameless:
+            return rows
+        colleagues = set(self.env["res.partner"].browse(nameless).filtered(lambda one: not one.partner_share).ids)
+        return [row for row in rows if "@" in row["recipient"] or row["partner_id"] not in colleagues]
+
+    @api.model
+    def _prepare_about(self, mail, outbox):
         """Return the columns that all documents of a mail share, as far as the mail and its message tell them.
 
+        :param outbox: `tools.sending.outbox.Outbox`, which knows what was looked up for all mails
         :return: {column: value}
         """
         return {
@@ -210,6 +431,9 @@ class SendgridEmail(models.Model):
             "model": mail.model or None,
             "res_id": mail.res_id or None,
             "is_in_chatter": self._is_in_chatter(mail),
+            "company_id": mail.record_company_id.id or outbox.company_id,
+            "template_id": mail.sendgrid_template_id.id or None,
+            "team_id": outbox.teams.get((mail.model, mail.res_id)),
             "again_of_id": mail.mail_message_id.sudo().sendgrid_again_of_id.id or None,
         }
 

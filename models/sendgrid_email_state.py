@@ -106,21 +106,27 @@ class SendgridEmail(models.Model):
         for verdict, ids in verdicts.items():
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
-        rows, watched, changes = {}, {}, {}
-        columns = ("sg_message_id", "status", "facts", *FIGURES)
+        rows, watched, changes, left = {}, {}, {}, {}
+        columns = ("sg_message_id", "status", "facts", *FIGURES, "sent_date", "date")
         watched_at = [columns.index(name) for name in WATCHED]
         now = fields.Datetime.now()
-        for id_, before in self._read_columns(columns):
+        for id_, (*before, sent_date, date) in self._read_columns(columns):
             state = states[id_]
+            if not sent_date:
+                if not state.events:
+                    continue  # it did not leave, so that there is nothing to compute
+                left[id_] = {"sent_date": date, "sent_count": 1}
             # A message key has to be written even if the events change nothing else.
             told = state.told
             after = (keys.get(id_) or before[0], state.status, told, *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
-                rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
+                rows[id_] = dict(zip((*columns[:-2], "write_date"), (*after, now), strict=True))
             if any((before[at] or None) != (after[at] or None) for at in watched_at):
                 watched[id_] = {name: before[at] for name, at in zip(WATCHED, watched_at, strict=True)}
             if told != (before[2] or {}):
                 changes[id_] = before[2] or {}
+        # Odoo took these for not sent, and they did leave: SendGrid reports about them.
+        self._write_columns(left)
         # Rules and consequences read these documents only. Without this `fetch`, core would read all their columns as
         # soon as one is asked for.
         self.browse({*watched, *changes}).fetch(["account_id", *WATCHED])

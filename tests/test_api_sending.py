@@ -92,7 +92,17 @@ class ApiSendingCase(SandboxCase, SendgridCase):
             self.assertEqual(mail.state, "exception")
             self.assertIn(words, mail.failure_reason)
             self.assertNotIn(API_KEY, mail.failure_reason)
-            self.assertFalse(self.find_emails(mail.message_id), "a copy that failed has no document")
+            emails = self.find_emails(mail.message_id)
+            self.assertEqual(set(emails.mapped("status")), {"failed"})
+            self.assertFalse(any(emails.mapped("sent_date")))
+            for email in emails:
+                self.assertIn(words, email.status_reason)
+
+    def assertWaiting(self, mails):
+        """Assert that mails go again by themselves, and have no documents yet."""
+        self.assertEqual(set(mails.mapped("state")), {"outgoing"})
+        self.assertFalse(any(mails.mapped("failure_type")) or any(mails.mapped("failure_reason")))
+        self.assertFalse(self.Email.search([("message_id", "in", mails.mapped("message_id"))]))
 
 
 @tagged("post_install", "-at_install")
@@ -266,13 +276,17 @@ class TestApiSending(ApiSendingCase):
         self.assertFailed(mails[0], "It may have taken the message")
         self.assertEqual(mails[1].state, "sent")
         [taken, _other] = self.messages()
-        batch = self.receive(*taken["recipients"][0]["events"])
-        self.assertFalse(batch.event_ids.email_id)
+        email = self.find_emails(mails[0].message_id)
+        self.assertEqual(email.odoo_id, taken["smtpapi"]["unique_args"]["odoo_id"])
+        self.receive(*taken["recipients"][0]["events"])
+        self.assertEmail(email, status="delivered", status_reason=False, sent_count=1)
+        self.assertEqual(email.sent_date, email.date, "the events tell that it did leave")
         mails[0].state = "outgoing"
         with self.leaving():
             mails[0].send()
-        email = self.find_emails(mails[0].message_id)
-        self.assertEqual(email.odoo_id, taken["smtpapi"]["unique_args"]["odoo_id"])
+        self.env.invalidate_all()
+        self.assertEqual(self.find_emails(mails[0].message_id), email)
+        self.assertEmail(email, status="delivered", sent_count=2)
 
     @refused
     def test_no_answer_again_and_again(self):
@@ -282,12 +296,12 @@ class TestApiSending(ApiSendingCase):
         with self.leaving():
             mails.send()
         self.assertFailed(mails[:3], "It may have taken the message")
-        self.assertFailed(mails[3:], "SendGrid cannot be reached")
+        self.assertWaiting(mails[3:])
         self.assertEqual(len(self.calls()), 3)
 
     @refused
     def test_nobody_there(self):
-        """Test that all mails fail with the reason if SendGrid cannot be reached, and only the first one waits."""
+        """Test that mails stay in the queue if SendGrid cannot be reached, and go later, once."""
         mails = self.create_mail() | self.create_mail() | self.create_mail()
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # the socket does not listen
@@ -295,8 +309,14 @@ class TestApiSending(ApiSendingCase):
             self.env["ir.config_parameter"].set_param("sendgrid_tracking.api_host", address)
             with self.leaving() as pauses:
                 mails.send()
-        self.assertFailed(mails, "SendGrid cannot be reached")
+        self.assertWaiting(mails)
         self.assertEqual(len(pauses), client.TRIES - 1)
+        self.env["ir.config_parameter"].set_param("sendgrid_tracking.api_host", self.sandbox_url)
+        with self.leaving():
+            self.env["mail.mail"].process_email_queue(mails.ids)
+        self.assertEqual(mails.mapped("state"), ["sent"] * 3)
+        self.assertEqual(len(self.messages()), 3)
+        self.assertEqual(self.Email.search([("mail_id", "in", mails.ids)]).mapped("sent_count"), [1] * 3)
 
     @refused
     def test_raised(self):

@@ -78,7 +78,8 @@ FIELDS = {
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_resent_id sendgrid_warning"},
     "mail.mail": {
-        ADMINISTRATORS: "sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"
+        ADMINISTRATORS: """sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message
+            sendgrid_template_id""",
     },
     "mail.message": {EMPLOYEES: "sendgrid_again_of_id"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months sendgrid_networks"},
@@ -141,8 +142,9 @@ FIELDS = {
             journey last_open_date machine_click_count machine_open_count mail_message_id mailing_res_id
             mailing_source_id message_id model odoo_id open_count partner_id person_click_date
             person_open_date preview processed_date recipient recipient_domain recipient_role refusal_cause
-            res_id resource_ref sent_count sent_date sg_message_id status status_explanation status_reason
-            subject team_id template_id unknown_click_count unknown_open_count""",
+            res_id resource_ref sent_again_explanation sent_count sent_date sg_message_id status
+            status_explanation status_reason subject team_id template_id unknown_click_count
+            unknown_open_count""",
         ADMINISTRATORS: "account_id consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {

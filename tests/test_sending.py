@@ -170,7 +170,7 @@ class TestSending(SendgridCase):
 
     @refused
     def test_refused(self):
-        """Test that a copy that the server refused has no document, and that the retry has the same name."""
+        """Test that a copy that the server refused has a document that says so, and a retry gives the same name."""
         tried = []
 
         def refuse(sent):
@@ -178,43 +178,64 @@ class TestSending(SendgridCase):
             return OSError("connection reset") if len(tried) == 1 else None
 
         sent, email = self.send_mail(refuse)
-        self.assertEqual((len(tried), sent, len(email)), (1, [], 0))
+        self.assertEqual((len(tried), sent), (1, []))
+        self.assertEmail(email, status="failed", sent_date=False, partner_id=self.contact, subject="Your quotation")
+        self.assertIn("connection reset", email.status_reason)
         mail = self.env["mail.mail"].search([("message_id", "=", tried[0].message["Message-Id"])])
         self.assertEqual(mail.state, "exception")
         mail.state = "outgoing"
         with self.sending(refuse) as sent:
             mail.send()
         self.assertEqual(len(tried), 2)
-        email = self.find_emails(mail.message_id)
+        self.env.invalidate_all()
+        self.assertEqual(self.find_emails(mail.message_id), email)
+        self.assertEmail(email, status="sent", status_reason=False, sent_count=1)
         self.assertCopies(sent, email)
         self.assertEqual(tried[0].unique_args, tried[1].unique_args)
 
     @refused
     def test_partly_refused(self):
-        """Test that copies that left have documents though another was refused, and the retry skips them."""
+        """Test that each copy has a document that says whether it left, and what a retry does to them."""
         partners = self.contact | self.bob | self.env["res.partner"].create({"name": "Eve", "email": "eve@example.org"})
         sent, emails = self.send_mail(
             lambda copy: OSError("no") if copy.recipients == ["bob@example.org"] else None, recipient_ids=partners.ids
         )
-        self.assertEqual(emails.mapped("recipient"), ["ada@example.org"])
+        self.assertEqual(emails.mapped("recipient"), ["ada@example.org", "bob@example.org", "eve@example.org"])
+        self.assertEqual(emails.mapped("status"), ["sent", "failed", "failed"])
+        self.assertEqual(emails.partner_id, partners)
         mail = emails.mail_id
         self.assertEqual(mail.state, "exception")
-        self.receive(sent[0].relayed().event("open", timestamp=self.after(emails, 3600)))
-        emails.flush_recordset()
-        before = emails.read()
+        ada = emails[0]
+        self.receive(sent[0].relayed().event("open", timestamp=self.after(ada, 3600)))
+        ada.flush_recordset()
+        before = ada.read()
         mail.state = "outgoing"
         with self.sending() as again:
             mail.send()
         self.env.invalidate_all()
-        self.assertEqual(emails.read(), before, "an e-mail that has its events is not written to")
+        self.assertSentAgain(ada, before, 2)
         everything = self.find_emails(mail.message_id)
+        self.assertEqual(everything, emails)
+        self.assertEqual(everything.mapped("status"), ["opened", "sent", "sent"])
+        self.assertEqual(everything.mapped("sent_count"), [2, 1, 1])
         self.assertEqual(everything.mapped("recipient"), ["ada@example.org", "bob@example.org", "eve@example.org"])
         self.assertEqual([copy.recipients for copy in again], [[p.email_normalized] for p in partners])
         self.assertEqual(again[0].unique_args, sent[0].unique_args)
         self.assertEqual(everything.mapped("partner_id"), partners)
 
+    def assertSentAgain(self, email, before, times):
+        """Assert that nothing but the number of sendings has changed since ``before``, and that the page says so."""
+        told = ("sent_count", "sent_again_explanation", "write_date")
+        now = email.read()
+        self.assertEqual(
+            [{k: v for k, v in one.items() if k not in told} for one in now],
+            [{k: v for k, v in one.items() if k not in told} for one in before],
+        )
+        self.assertEqual(email.sent_count, times)
+        self.assertIn(f"sent this e-mail {times} times", email.sent_again_explanation)
+
     def test_sent_again(self):
-        """Test that a mail that is sent once more, which Odoo allows, still has one document, as it was."""
+        """Test that a mail that is sent once more, which Odoo allows, still has one document, which says so."""
         [sent], email = self.send_mail()
         self.receive(sent.relayed().event("delivered", timestamp=self.after(email, 60)))
         before = email.read()
@@ -225,17 +246,26 @@ class TestSending(SendgridCase):
         self.env.invalidate_all()
         self.assertEqual(again[0].unique_args, sent.unique_args)
         self.assertEqual(self.find_emails(mail.message_id), email)
-        self.assertEqual(email.read(), before)
+        self.assertSentAgain(email, before, 2)
 
     def test_invalid_recipient_among_others(self):
         """Test that a recipient without a usable address shifts nobody's document to somebody else."""
         broken = self.env["res.partner"].create([{"name": "Broken", "email": "nonsense"}, {"name": "None"}])
         partners = broken[0] | self.contact | broken[1] | self.bob
         sent, emails = self.send_mail(recipient_ids=partners.ids)
-        self.assertCopies(sent, emails)
+        left = emails.filtered("sent_date")
+        self.assertCopies(sent, left)
         self.assertEqual(
-            {email.recipient: email.partner_id for email in emails},
+            {email.recipient: email.partner_id for email in left},
             {"ada@example.org": self.contact, "bob@example.org": self.bob},
+        )
+        # Nothing can be sent to the others, and their documents say why.
+        self.assertEqual(
+            {email.recipient: (email.partner_id, email.status, email.status_reason) for email in emails - left},
+            {
+                "nonsense": (broken[0], "failed", "“nonsense” is no e-mail address."),
+                "": (broken[1], "failed", "The contact has no e-mail address."),
+            },
         )
 
     # ------------------------------------------------------------
@@ -599,7 +629,9 @@ class TestSending(SendgridCase):
         for header in ("{broken", "[1]", json.dumps({"a": "x" * 2000})):
             with self.subTest(header[:20]):
                 sent, emails = self.send_mail(headers=repr({"X-SMTPAPI": header}), subject=header[:20])
-                self.assertFalse(sent or emails)
+                self.assertFalse(sent)
+                self.assertEmail(emails, status="failed", recipient="ada@example.org", sent_date=False)
+                self.assertIn("X-SMTPAPI", emails.status_reason)
                 mail = self.env["mail.mail"].search([("subject", "=", header[:20])], limit=1)
                 self.assertEqual((mail.state, mail.failure_type), ("exception", "unknown"))
                 self.assertIn("X-SMTPAPI", mail.failure_reason)

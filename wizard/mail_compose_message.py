@@ -40,6 +40,12 @@ class MailComposeMessage(models.TransientModel):
         }
 
     def _action_send_mail_comment(self, res_ids):
+        # Core keeps nowhere which template a mail was made from, so the mails take it from the context.
+        self = self.with_context(sendgrid_template_id=self.template_id.id)
         if self.sendgrid_resent_id:
             self = self.with_context(sendgrid_again_of=self.sendgrid_resent_id.id)
         return super()._action_send_mail_comment(res_ids)
+
+    def _action_send_mail_mass_mail(self, res_ids, auto_commit=False):
+        self = self.with_context(sendgrid_template_id=self.template_id.id)
+        return super()._action_send_mail_mass_mail(res_ids, auto_commit=auto_commit)

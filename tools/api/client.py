@@ -2,7 +2,9 @@
 
 import json
 import logging
+import ssl
 import time
+import traceback
 import urllib.error
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
@@ -111,6 +113,7 @@ class Client:
             repeatable = method != "post"
         pause, patience = FIRST_PAUSE, self._patience
         for attempt in range(1, TRIES + 1):
+            began = time.monotonic()
             try:
                 return self._call_once(method, path, params, body, timeout)
             except ApiError as error:
@@ -118,7 +121,7 @@ class Client:
                 if attempt == TRIES or not (untouched or (repeatable and error.kind in ("server", "timeout"))):
                     raise
                 wait = pause if error.wait is None else max(error.wait, FIRST_PAUSE)
-                if wait > patience:
+                if wait > patience or time.monotonic() - began > self._patience:
                     raise
                 patience -= wait
                 pause *= 2
@@ -147,7 +150,8 @@ class Client:
             raise ApiError("timeout") from None
         except urllib.error.URLError as error:
             # It is raised while connecting, but also when the connection broke before there was an answer.
-            if isinstance(error.reason, TimeoutError | ConnectionResetError | BrokenPipeError):
+            broken = (TimeoutError, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+            if isinstance(error.reason, broken) and not _is_of_connecting(error.reason):
                 raise ApiError("timeout") from None
             raise ApiError("unreachable", errors=[{"message": str(error.reason), "field": None}]) from None
         except (OSError, HTTPException):
@@ -156,6 +160,14 @@ class Client:
             return Answer(status, json.loads(raw) if raw else None, _lower(headers))
         except ValueError:
             raise ApiError("answer", status) from None
+
+
+def _is_of_connecting(error: BaseException) -> bool:
+    """Tell whether an error was raised before there was a connection, so that nothing can have been sent."""
+    return any(
+        frame.f_code.co_name == "connect" and frame.f_globals.get("__name__") == "http.client"
+        for frame, _line in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Odoo takes an `ApiSession` for an SMTP connection; it sends by SendGrid's Web API."""
 
 import math
+import smtplib
 from email.message import EmailMessage
 from functools import cached_property
 from typing import Literal
@@ -9,12 +10,24 @@ from ..api import tracking_settings
 from ..api.client import ApiError, Client
 from . import v3_mail
 from .errors import AllRefusedError
+from .watched_session import hide_bcc
 
 TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
 # After so many failures of a kind in a row the next message would only wait for the same: it fails at once.
 MOST_TRIES = 10  # if SendGrid names one malformed address at a time
 REFUSED = 553  # SMTP's "mailbox name not allowed" (RFC 5321, 4.2.3)
 HOPELESS_AFTER = {"key": 1, "credits": 1, "unreachable": 1, "timeout": 3}
+
+
+class NothingHandedOver(smtplib.SMTPServerDisconnected):
+    """SendGrid cannot be reached, and surely has nothing of the message. ``error`` tells why.
+
+    Odoo leaves mails in the queue if an SMTP server disconnects, and would not try those again that fail otherwise.
+    """
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class ApiSession:
@@ -42,14 +55,19 @@ class ApiSession:
         ``smtp_from`` is where bounces would go; SendGrid puts its own address there, as it does with SMTP.
 
         :raise tools.sending.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
-        :raise tools.api.client.ApiError: SendGrid refused it, or cannot be reached
+        :raise tools.api.client.ApiError: SendGrid refused it, or it is not known whether SendGrid has it
+        :raise NothingHandedOver: SendGrid cannot be reached, and it surely does not have it
         :raise tools.sending.errors.AllRefusedError: it refused each address
         :return: {address that SendGrid refused: (code, words as bytes)}, as `smtplib` does
         """
         self.sg_message_id = None
+        hide_bcc(message)
         if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):
             # This message surely was not sent, so it must not be said that it may have been.
-            raise ApiError("unreachable") if self._failures[-1].kind == "timeout" else self._failures[-1]
+            last = self._failures[-1]
+            if last.kind in ("timeout", "unreachable"):
+                raise NothingHandedOver(last if last.kind == "unreachable" else ApiError("unreachable"))
+            raise last
         recipients, refused = list(smtp_to_list), {}
         for attempt in range(1, MOST_TRIES + 1):
             payload = v3_mail.build(message, recipients, lambda: self._is_click_tracked)
@@ -60,6 +78,8 @@ class ApiSession:
                 named = v3_mail.find_refused(payload, error.errors) if error.kind == "refused" else {}
                 if not named or attempt == MOST_TRIES:
                     self._failures = [one for one in self._failures if one.kind == error.kind] + [error]
+                    if error.kind == "unreachable":
+                        raise NothingHandedOver(error) from error
                     raise
             refused |= {address: (REFUSED, words.encode()) for address, words in named.items()}
             keys = {address.lower() for address in named}

@@ -1,12 +1,26 @@
-"""An outbox knows which message copies one run of sending hands to SendGrid, their names, and which were accepted."""
+"""An outbox knows which message copies one run of sending hands to SendGrid, their names, and what became of each."""
 
+import contextlib
 import hashlib
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .contents import Contents, Kept
+from .links import NOWHERE, Site
+
+
+class Planned(NamedTuple):
+    """A copy that core means to send: its addresses, and the id of the contact that it is for.
+
+    ``text`` is what stands where an address should be, if there is none. ``cc`` are those of the addresses that are Cc.
+    """
+
+    recipients: Iterable[str]
+    contact_id: int | None = None
+    text: str = ""
+    cc: Iterable[str] = ()
 
 
 @dataclass(frozen=True)
@@ -22,8 +36,14 @@ class Copy:
     recipients: tuple[str, ...]
     tracked: tuple[str, ...]
     sg_message_id: str | None = None
-    refused: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """The server's words for each address of the copy that it refused, though it took the copy for the others."""
+    refused: Mapping[str, str | None] = field(default_factory=dict, compare=False)
+    """Why an address of the copy did not get it, in the server's words or ours; None where the mail's reason holds."""
+    contacts: Mapping[str, int | None] = field(default_factory=dict, compare=False)
+    """The ids of the contacts of the addresses, as far as the mail names contacts."""
+    roles: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where the message names an address: ``to`` or ``cc``. Whoever is missing is Bcc."""
+    sender: str = field(default="", compare=False)
+    """The address in the From header."""
     body: str | None = field(default=None, repr=False)
     kept: Kept | None = None
 
@@ -31,14 +51,26 @@ class Copy:
 class Outbox:
     """The copies of the mail being sent, in order. `mail.mail` opens and closes it, `ir.mail_server` fills it."""
 
-    def __init__(self, account_id: int, odoo_db: str, commits_each: bool = False) -> None:
-        """:param commits_each: each mail is committed once sent, so that nothing can take its document back"""
+    def __init__(
+        self, account_id: int, odoo_db: str, commits_each: bool = False, raises: bool = False, site: Site = NOWHERE
+    ) -> None:
+        """:param commits_each: each mail is committed once sent, so that nothing can take its document back
+        :param raises: whoever sends wants an exception where a mail fails, and may undo all he did
+        :param site: what is our own, so that its secret links are known
+        """
         self.account_id = account_id
         self.odoo_db = odoo_db
         self.commits_each = commits_each
+        self.raises = raises
         self.known = set()
-        self.contents = Contents()
+        self.contents = Contents(site)
         self._colleagues = set()
+        self.company_id: int | None = None
+        """The company of what is about no record that has one."""
+        self.teams: Mapping[tuple[str, int], int] = {}
+        """{(model, record id): id of its sales team} for the records that the mails are about."""
+        self.known_documents: Mapping[int, list[Any]] = {}
+        """{mail id: the documents of its earlier tries}."""
         self.open("")
 
     def learn(self, addresses: set[str], colleagues: set[str]) -> None:
@@ -51,7 +83,8 @@ class Outbox:
         sender: str,
         about: dict[str, Any] | None = None,
         mail_id: int | None = None,
-        contacts: Iterable[tuple[list[str], int | None]] = (),
+        contacts: Iterable[tuple] = (),
+        mail: int | None = None,
         mail_message_id: int | None = None,
         mailing_id: int | None = None,
         opens_account: bool = False,
@@ -62,62 +95,99 @@ class Outbox:
 
         :param mail_id: what tells the mail from others of the same message, and is the same when it is sent again.
             Without it two mails of one message to one address have one name.
-        :param contacts: for each copy in the order of sending, its addresses and the id of the contact that it is for
+        :param contacts: the copies in the order of sending, each as the values of a `Planned`
+        :param mail: the id of the mail, whether it is part of the names or not
         :param mail_message_id: the message that the mail belongs to, and ``mailing_id`` the mailing
         :param opens_account: the mail gives access to Odoo, so that its content is not kept
         """
         self.about = about or {}
+        self.mail = mail
         self.mail_message_id = mail_message_id
         self.mailing_id = mailing_id
         self.opens_account = opens_account
         self._sender = sender
         self._mail_id = mail_id
-        self._contacts = defaultdict(deque)
-        for addresses, contact_id in contacts:
-            self._contacts[_sorted(addresses)].append(contact_id)
+        # Another module may hand a copy to other addresses than core means to, so what is planned is only looked up.
+        self._planned = deque(
+            Planned(_sorted(one.recipients), *one[1:]) for one in (Planned(*values) for values in contacts)
+        )
+        self._contacts = {
+            address: one.contact_id for one in reversed(self._planned) if one.contact_id for address in one.recipients
+        }
         self._same = Counter()
         self._last = None
         self._body = None
+        self._taken = False
+        self._early = {}
+        self._strays = set()
         self._accepted = []
+        self._failed = []
+
+    @property
+    def has_accepted(self) -> bool:
+        """Whether a copy of the mail has left already."""
+        return bool(self._accepted)
 
     def hold(self, body: str | None) -> None:
         """Note the HTML of the message that was just built: the copies that are stamped next leave with it."""
         self._body = body
 
-    def stamp(self, message_id: str, recipients: list[str]) -> Copy:
+    def stamp(
+        self, message_id: str, recipients: Iterable[str], sender: str = "", roles: Mapping[str, str] | None = None
+    ) -> Copy:
         """Name the copy that is about to leave for ``recipients`` (the addresses of the envelope).
 
         A second try of the same mail gives the same name: that is how its events find the one document.
+
+        :param sender: the address in the From header
+        :param roles: see `Copy`
         """
-        recipients = _sorted(recipients)
+        self.fail()
+        refused, self._early = self._early, {}
+        # Who is refused before sending belongs to the copy as well: its name is the same if he is not, another time.
+        recipients = _sorted([*recipients, *refused])
+        planned = self._take(recipients)
+        if not planned:
+            self._strays.update(recipients)
+        self._taken = False
         self._last = Copy(
-            odoo_id=self._get_name(message_id, recipients),
+            odoo_id=self._get_name(message_id, recipients, planned and planned.contact_id),
             message_id=message_id,
             recipients=recipients,
             tracked=self._get_tracked(recipients),
+            refused=refused,
+            contacts=self._get_contacts(recipients, planned),
+            roles=roles or {},
+            sender=sender or self._sender,
             body=self._body,
         )
         return self._last
 
-    def _get_name(self, message_id: str, recipients: tuple[str, ...]) -> str:
+    def _take(self, recipients: tuple[str, ...]) -> Planned | None:
+        """Take the next planned copy to these addresses, if there is one, off the list."""
+        for one in self._planned:
+            if one.recipients == recipients:
+                self._planned.remove(one)
+                return one
+        return None
+
+    def _get_contacts(self, recipients: tuple[str, ...], planned: Planned | None) -> dict[str, int | None]:
+        if planned and planned.contact_id:
+            return dict.fromkeys(recipients, planned.contact_id)
+        return {address: self._contacts.get(address) for address in recipients}
+
+    def _get_name(self, message_id: str, recipients: tuple[str, ...], contact_id: int | None) -> str:
         said = (self.odoo_db, message_id, recipients)
         if self._mail_id:
             # Contacts may share an address, and one message may go to them in one mail or in several. Tell their copies
             # apart by the contact, because the order of the copies can be another when the mail is sent again.
-            contacts = self._contacts.get(recipients)
-            said += (self._mail_id, contacts.popleft() if contacts else None)
+            said += (self._mail_id, contact_id)
         # Copies that differ in nothing else are numbered.
         self._same[said] += 1
         return hashlib.sha256(repr((*said, self._same[said])).encode()).hexdigest()[:32]
 
-    def accept(self, sg_message_id: str | None = None) -> None:
-        """Note that the server took the copy stamped last, and which id SendGrid gave it."""
-        if self._last:
-            self._accepted.append(replace(self._last, sg_message_id=sg_message_id))
-            self._last = None
-
     def refuse(self, refused: Mapping[str, str]) -> None:
-        """Note which addresses of the copy stamped last are refused, by the server or before sending.
+        """Note which addresses of the copy stamped last, or of the next one, are refused: by the server or before.
 
         The others of the copy go on.
 
@@ -125,11 +195,76 @@ class Outbox:
         """
         if self._last:
             self._last = replace(self._last, refused={**self._last.refused, **refused})
+        else:
+            self._early |= refused
+
+    def take(self, sg_message_id: str | None = None) -> None:
+        """Note that the server took the copy stamped last, and which id SendGrid gave it."""
+        if self._last:
+            self._taken = True
+            self._last = replace(self._last, sg_message_id=sg_message_id)
+
+    def confirm(self, message_id: str | None) -> None:
+        """Accept the copy that the server took if sending it ended with its Message-ID; else it counts as failed.
+
+        Another module may return nothing, where it hides an error.
+        """
+        if self._taken and self._last and message_id == self._last.message_id:
+            self.accept(self._last.sg_message_id)
+        else:
+            self.fail()
+
+    def accept(self, sg_message_id: str | None = None) -> None:
+        """Note that the copy stamped last has left, and which id SendGrid gave it."""
+        if self._last:
+            self._accepted.append(replace(self._last, sg_message_id=sg_message_id))
+            self._last = None
+
+    def fail(self, words: str | Mapping[str, str] | None = None) -> None:
+        """Note that the copy stamped last, if it was not accepted, did not leave.
+
+        :param words: why, for all its addresses or as {address: words}; None where the mail's reason holds
+        """
+        if self._last:
+            if not isinstance(words, Mapping):
+                words = dict.fromkeys(self._last.recipients, words)
+            refused = {address: words.get(address) for address in self._last.recipients}
+            self._failed.append(replace(self._last, refused={**refused, **self._last.refused}))
+            self._last = None
 
     def close(self) -> list[Copy]:
         """Return the accepted copies of the mail, once."""
         accepted, self._accepted = self._accepted, []
         return accepted
+
+    def close_failed(self, message_id: str, has_stopped: bool) -> list[Copy]:
+        """Return the copies of the mail that did not leave, once; each has the reasons in ``refused``.
+
+        :param message_id: the mail's Message-ID
+        :param has_stopped: the mail failed, so that what was planned and never stamped did not leave either
+        """
+        self.fail()
+        failed, self._failed = self._failed, []
+        planned, self._planned = self._planned, deque()
+        for one in planned if has_stopped else ():
+            # Another module may have put the addresses into another copy. A copy to nobody is a contact's without an
+            # address.
+            recipients = one.recipients or ((one.text,) if one.text or one.contact_id else ())
+            if not recipients or self._strays.issuperset(recipients):
+                continue
+            failed.append(
+                Copy(
+                    odoo_id=self._get_name(message_id, recipients, one.contact_id),
+                    message_id=message_id,
+                    recipients=recipients,
+                    tracked=self._get_tracked(recipients),
+                    refused=dict.fromkeys(recipients),
+                    contacts=self._get_contacts(recipients, one),
+                    roles={address: "cc" if address in one.cc else "to" for address in recipients},
+                    sender=self._sender,
+                )
+            )
+        return failed
 
     def _get_tracked(self, recipients: tuple[str, ...]) -> tuple[str, ...]:
         # Colleagues' notifications would flood the lists, and a copy to oneself shows nothing.
@@ -148,8 +283,6 @@ def get_domain(address: str | None) -> str | None:
     """Return the domain of an address in lower case and in its ASCII form (punycode), or None if it has none."""
     domain = (address or "").rpartition("@")[2].strip().lower() if "@" in (address or "") else ""
     if not domain.isascii():
-        try:
+        with contextlib.suppress(UnicodeError):  # what is no domain stays as it was written
             domain = domain.encode("idna").decode()
-        except UnicodeError:
-            pass  # it is no domain, so keep what was written
     return domain or None
