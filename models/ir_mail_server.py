@@ -165,7 +165,7 @@ class IrMailServer(models.Model):
     # ------------------------------------------------------------
 
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
-        """Let nothing leave that counts another mail's looks, hold the HTML, and keep secret links out of click tracking.
+        """Let nothing leave that counts another mail's looks, and keep secret links out of click tracking.
 
 
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
@@ -303,9 +303,7 @@ class IrMailServer(models.Model):
         :param error: the exception that the session raised
         """
         if isinstance(error, smtplib.SMTPRecipientsRefused):
-            return {
-                comparable(address): read_answer(answer) for address, answer in error.recipients.items()
-            }
+            return {comparable(address): read_answer(answer) for address, answer in error.recipients.items()}
         if isinstance(error, smtplib.SMTPResponseException):
             return read_answer((error.smtp_code, error.smtp_error))
         if isinstance(error, MailDeliveryException):
