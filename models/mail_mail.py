@@ -16,6 +16,8 @@ from ..tools.sending.outbox import Outbox
 TRY_AGAIN_AFTER = timedelta(minutes=5)
 # Core has given up these before they were tried, because somebody does not want them or gets another.
 GIVEN_UP = ("mail_bl", "mail_optout", "mail_dup")
+# Whose a record is, and so the documents about it.
+OWNERS = {"company_id": "res.company", "team_id": "crm.team"}
 
 
 class Connecting:
@@ -129,7 +131,7 @@ class MailMail(models.Model):
         outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), site=site, **options)
         self._find_colleagues(outbox, self._get_recipient_addresses())
         outbox.company_id = account.company_id.id or self.env.company.id
-        outbox.teams = self._find_teams()
+        outbox.owners = self._find_owners()
         outbox.known_documents = self.env["sendgrid.email"]._get_documents_of_mails(self.ids)
         return outbox
 
@@ -194,22 +196,24 @@ class MailMail(models.Model):
             (_read_addresses(partner.email), partner.id, partner.email or "") for partner in self.recipient_ids
         ]
 
-    def _find_teams(self):
-        """Return {(model, record id): id of its sales team} for the records that the mails are about."""
+    def _find_owners(self):
+        """Return {(model, record id): (company id, sales team id)} for the records that the mails are about."""
         ids = defaultdict(set)
         for mail in self:
-            if mail.model and mail.res_id:
+            if mail.model in self.env and mail.res_id:
                 ids[mail.model].add(mail.res_id)
-        teams = {}
+        owners = {}
         for model, res_ids in ids.items():
-            field = self.env[model]._fields.get("team_id") if model in self.env else None
-            if field and field.store and field.comodel_name == "crm.team":
-                records = self.env[model].sudo().with_context(active_test=False)
-                for record in records.search_fetch(
-                    [("id", "in", list(res_ids)), ("team_id", "!=", False)], ["team_id"]
-                ):
-                    teams[model, record.id] = record.team_id.id
-        return teams
+            records = self.env[model].sudo().with_context(active_test=False)
+            names = [name for name, comodel in OWNERS.items() if self._is_stored_link(records, name, comodel)]
+            if names:
+                for record in records.search_fetch([("id", "in", list(res_ids))], names):
+                    owners[model, record.id] = tuple(name in names and record[name].id for name in OWNERS)
+        return owners
+
+    def _is_stored_link(self, records, name, comodel):
+        field = records._fields.get(name)
+        return bool(field and field.store and field.type == "many2one" and field.comodel_name == comodel)
 
     def _record_no_connection(self, server, reason, raises=False):
         """Record that the mails did not leave, because there was no connection to their mail server.

@@ -425,15 +425,16 @@ class SendgridEmail(models.Model):
         :param outbox: `tools.sending.outbox.Outbox`, which knows what was looked up for all mails
         :return: {column: value}
         """
+        company_id, team_id = outbox.owners.get((mail.model, mail.res_id), (None, None))
         return {
             "author_id": mail.author_id.id or None,
             "subject": mail.subject or None,
             "model": mail.model or None,
             "res_id": mail.res_id or None,
             "is_in_chatter": self._is_in_chatter(mail),
-            "company_id": mail.record_company_id.id or outbox.company_id,
+            "company_id": mail.record_company_id.id or company_id or outbox.company_id,
             "template_id": mail.sendgrid_template_id.id or None,
-            "team_id": outbox.teams.get((mail.model, mail.res_id)),
+            "team_id": team_id or None,
             "again_of_id": mail.mail_message_id.sudo().sendgrid_again_of_id.id or None,
         }
 

@@ -1,4 +1,5 @@
 from . import (
+    test_accepted,
     test_access,
     test_account,
     test_address_form,

@@ -67,8 +67,8 @@ class Outbox:
         self._colleagues = set()
         self.company_id: int | None = None
         """The company of what is about no record that has one."""
-        self.teams: Mapping[tuple[str, int], int] = {}
-        """{(model, record id): id of its sales team} for the records that the mails are about."""
+        self.owners: Mapping[tuple[str, int], tuple[int, int]] = {}
+        """{(model, record id): (company id, sales team id)} for the records that the mails are about."""
         self.known_documents: Mapping[int, list[Any]] = {}
         """{mail id: the documents of its earlier tries}."""
         self.open("")

@@ -1,0 +1,675 @@
+import itertools
+import socket
+from contextlib import contextmanager
+from email import message_from_string
+from unittest.mock import patch
+
+from odoo.tests import BaseCase, tagged
+from odoo.tools import email_normalize, mute_logger
+
+from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
+from odoo.addons.mail.models.mail_mail import MailMail
+
+from ..tools.api import client
+from ..tools.sending.outbox import get_domain
+from .common import SendgridCase
+from .properties import need_sandbox
+from .sandbox_case import API_KEY
+from .test_api_sending import ApiSendingCase, refused
+
+SENDER = "salesperson@example.com"
+GONE = "5.1.1 The email account that you tried to reach does not exist"
+
+
+class Relay:
+    """What an SMTP server is asked for and answers; see `aiosmtpd`. It refuses whom ``refused`` names."""
+
+    def __init__(self):
+        self.refused = {}
+        self.data_answer = "250 OK"
+        self.envelopes = []
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802
+        if answer := self.refused.get(address.lower()):
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
+        if self.data_answer.startswith("250"):
+            self.envelopes.append((list(envelope.rcpt_tos), envelope.content.decode()))
+        return self.data_answer
+
+
+class SmtpCase(SendgridCase):
+    """Mails that leave to a real SMTP server, which answers what a test tells it to."""
+
+    @classmethod
+    def setUpClass(cls):
+        need_sandbox()
+        super().setUpClass()
+        from aiosmtpd.controller import Controller  # noqa: PLC0415, it may be missing
+
+        cls.smtp = Relay()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        controller = Controller(cls.smtp, hostname="127.0.0.1", port=port)
+        controller.start()
+        cls.addClassCleanup(controller.stop)
+        cls.server.write({"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_encryption": "none"})
+        cls.bob = cls.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+
+    def setUp(self):
+        super().setUp()
+        self.smtp.refused, self.smtp.data_answer, self.smtp.envelopes = {}, "250 OK", []
+
+    @contextmanager
+    def leaving(self):
+        with patch.object(IrMail_Server, "_disable_send", lambda server: False):
+            yield
+
+    def create_mail(self, **values):
+        return self.env["mail.mail"].create(
+            {
+                "subject": "Your quotation",
+                "body_html": "<p>Hello</p>",
+                "email_from": '"Sally" <salesperson@example.com>',
+                "author_id": self.salesperson.partner_id.id,
+                "mail_server_id": self.server.id,
+                **({} if "email_to" in values else {"recipient_ids": self.contact.ids}),
+                **values,
+            }
+        )
+
+    def send(self, **values):
+        """Send a mail, and return it and its documents."""
+        mail = self.create_mail(**values)
+        message_id = mail.message_id
+        with self.leaving():
+            mail.send()
+        self.env.invalidate_all()
+        return mail, self.find_emails(message_id)
+
+    def post(self, record, **values):
+        """Post a message by mail; return it and its documents."""
+        with self.leaving():
+            message = record.with_user(self.salesperson).message_post(
+                body="Hello",
+                message_type="comment",
+                subtype_xmlid="mail.mt_comment",
+                mail_server_id=self.server.id,
+                **values,
+            )
+        self.env.invalidate_all()
+        return message, self.Email.search([("mail_message_id", "=", message.id)], order="recipient, id")
+
+    def get_outcomes(self, emails):
+        return {email.recipient: (email.status, email.status_reason, bool(email.sent_date)) for email in emails}
+
+    @contextmanager
+    def no_connection(self):
+        """Let nobody listen where the mail server is."""
+        port = self.server.smtp_port
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # it does not listen
+            self.server.smtp_port = taken.getsockname()[1]
+            try:
+                yield
+            finally:
+                self.server.smtp_port = port
+
+
+@tagged("post_install", "-at_install")
+class TestAccepted(SmtpCase):
+    """A document says what the server said of its recipient."""
+
+    # ------------------------------------------------------------
+    # REFUSED
+    # ------------------------------------------------------------
+
+    def test_one_of_several_refused(self):
+        """Test that of several recipients the one that the server refused has a document with the server's words."""
+        self.smtp.refused = {"gone@example.org": f"550 {GONE}", "full@example.org": "452 4.2.2 Mailbox full"}
+        mail, emails = self.send(email_to="good@example.org, gone@example.org", email_cc="full@example.org")
+        self.assertEqual(
+            self.get_outcomes(emails),
+            {
+                "good@example.org": ("sent", False, True),
+                "gone@example.org": ("failed", f"550 {GONE}", False),
+                "full@example.org": ("failed", "452 4.2.2 Mailbox full", False),
+            },
+        )
+        self.assertEqual(mail.state, "sent")
+        self.assertEqual([to for to, _data in self.smtp.envelopes], [["good@example.org"]])
+        [name] = set(emails.mapped("odoo_id"))
+        self.assertIn(name, self.smtp.envelopes[0][1])
+        failed = emails.filtered(lambda email: email.status == "failed")
+        self.assertEqual(set(failed.mapped("status_explanation")), {failed[0].status_explanation})
+        self.assertIn("was not sent", failed[0].status_explanation)
+        self.assertEqual([step["status"] for step in failed[0].journey], ["failed"])
+
+    def test_notification_of_the_refused(self):
+        """Test that the chatter shows who was refused, and that who was reached stays sent."""
+        both = self.env["res.partner"].create({"name": "Two", "email": "one@example.org, two@example.org"})
+        self.smtp.refused = {"two@example.org": f"550 {GONE}"}
+        message, emails = self.post(both, partner_ids=both.ids)
+        self.assertEqual(
+            {email.recipient: (email.status, email.partner_id) for email in emails},
+            {"one@example.org": ("sent", both), "two@example.org": ("failed", both)},
+        )
+        self.assertEqual(message.notification_ids.notification_status, "sent", "the contact has it")
+
+        self.smtp.refused = {"ada@example.org": f"550 {GONE}"}
+        with mute_logger("odoo.addons.mail.models.mail_mail"):
+            message, email = self.post(both, partner_ids=self.contact.ids)
+        self.assertEqual(self.get_outcomes(email), {"ada@example.org": ("failed", f"550 {GONE}", False)})
+        self.assertEqual(message.notification_ids.notification_status, "exception")
+
+    @refused
+    def test_refused_data(self):
+        """Test that a message that the server refused as a whole has documents that say why, in its words."""
+        self.smtp.data_answer = "554 5.7.1 The from address does not match a verified Sender Identity"
+        mail, emails = self.send(recipient_ids=(self.contact | self.bob).ids)
+        self.assertEqual(mail.state, "exception")
+        self.assertEqual(emails.partner_id, self.contact | self.bob)
+        self.assertEqual(set(emails.mapped("status")), {"failed"})
+        self.assertEqual(emails[0].status_reason, self.smtp.data_answer)
+        self.assertEqual(set(emails.mapped("sent_date")), {False})
+        self.assertEqual(emails.mapped("sent_count"), [0, 0])
+
+    # ------------------------------------------------------------
+    # ANOTHER MODULE
+    # ------------------------------------------------------------
+
+    @refused
+    def test_hidden_error(self):
+        """Test that a module that hides the server's error makes no document "Sent", wherever the module stands."""
+        self.smtp.refused = {"ada@example.org": f"550 {GONE}"}
+        for owner in (IrMail_Server, self.env.registry["ir.mail_server"]):
+            send_email = owner.send_email
+
+            def hide(server, message, *args, send_email=send_email, **kwargs):
+                try:
+                    return send_email(server, message, *args, **kwargs)
+                except MailDeliveryException:
+                    return None
+
+            with self.subTest(owner=owner), patch.object(owner, "send_email", hide):
+                mail, email = self.send(auto_delete=True, model="res.partner", res_id=self.contact.id)
+                self.assertEqual(self.get_outcomes(email), {"ada@example.org": ("failed", f"550 {GONE}", False)})
+                self.assertEqual(email.partner_id, self.contact)
+                self.assertFalse(mail.exists().filtered(lambda one: one.state == "sent"))
+
+    def test_nothing_said(self):
+        """Test that a copy is not sent if sending does not end with its Message-ID, and that the words are honest."""
+        send_email = IrMail_Server.send_email
+        answers = {
+            "nothing, and did not send": lambda *args, **kwargs: None,
+            "nothing, and sent": lambda *args, **kwargs: send_email(*args, **kwargs) and None,
+            "something else": lambda *args, **kwargs: send_email(*args, **kwargs) and "<other@example.com>",
+        }
+        for name, answer in answers.items():
+            with self.subTest(name), patch.object(IrMail_Server, "send_email", answer):
+                message, email = self.post(self.contact, partner_ids=self.contact.ids, mail_auto_delete=False)
+                self.assertEmail(email, status="failed", sent_date=False, partner_id=self.contact)
+                self.assertIn("Nobody told Odoo", email.status_reason)
+                notification = message.notification_ids
+                self.assertEqual(notification.notification_status, "exception")
+                self.assertIn("Nobody told Odoo", notification.failure_reason)
+
+    def test_it_did_leave(self):
+        """Test that a document that failed becomes what SendGrid says of it, in any order of the events."""
+        send_email = IrMail_Server.send_email
+        for order in itertools.permutations(["processed", "delivered", "open"]):
+            with patch.object(IrMail_Server, "send_email", lambda *a, **k: send_email(*a, **k) and None):
+                _mail, email = self.send()
+            self.assertEqual(email.status, "failed")
+            relayed = self.relay(email)
+            for number, kind in enumerate(order):
+                before = email.status
+                self.receive(relayed.event(kind, timestamp=int(email.date.timestamp()) + 100 * (1 + number)))
+                self.assertNotEqual((before, email.status), ("delivered", "failed"))
+                self.assertEqual(email.sent_date, email.date)
+            self.assertEmail(email, status="opened", status_reason=False, sent_count=1)
+            email._refresh_state()
+            self.assertEqual(email.status, "opened")
+
+    # ------------------------------------------------------------
+    # NOT HANDED OVER
+    # ------------------------------------------------------------
+
+    @refused
+    def test_no_connection(self):
+        """Test that mails for which there was no connection are in the Documents, and that a retry is the same."""
+        mails = self.create_mail(auto_delete=True) | self.create_mail(
+            email_to="Lead <lead@example.org>", email_cc="cc@example.org", auto_delete=False
+        )
+        with self.leaving(), self.no_connection():
+            mails.send()
+        emails = self.find_emails(mails[0].message_id) | self.find_emails(mails[1].message_id)
+        self.assertEqual(set(mails.mapped("state")), {"exception"})
+        self.assertEqual(
+            {email.recipient: (email.recipient_role, email.partner_id, email.mail_id) for email in emails},
+            {
+                "ada@example.org": ("to", self.contact, mails[0]),
+                "lead@example.org": ("to", self.env["res.partner"], mails[1]),
+                "cc@example.org": ("cc", self.env["res.partner"], mails[1]),
+            },
+        )
+        for email in emails:
+            self.assertEmail(
+                email, status="failed", sent_date=False, sent_count=0, email_from="salesperson@example.com"
+            )
+            self.assertIn("refused", email.status_reason)
+            self.assertTrue(email.date)
+        before = emails.mapped("odoo_id")
+        mails.action_retry()
+        with self.leaving():
+            mails.send()
+        self.env.invalidate_all()
+        self.assertEqual(emails.mapped("odoo_id"), before)
+        self.assertEqual(set(emails.mapped("status")), {"sent"})
+        self.assertEqual(emails.mapped("sent_count"), [1, 1, 1])
+        self.assertEqual(emails.mapped("sent_date"), emails.mapped("date"))
+        for name in before:
+            self.assertTrue([data for _to, data in self.smtp.envelopes if name in data])
+
+    @refused
+    def test_no_connection_raises(self):
+        """Test that a mail whose sender wants an exception has its document even though all else is undone."""
+        mail = self.create_mail()
+        message_id = mail.message_id
+        with self.leaving(), self.no_connection(), self.assertRaises(MailDeliveryException):
+            mail.send(raise_exception=True)
+        self.assertFalse(self.find_emails(message_id), "the test has undone it")
+        with self.enter_registry_test_mode():
+            self.env.cr.postrollback.run()
+        self.env.invalidate_all()
+        self.assertEmail(self.find_emails(message_id), status="failed", recipient="ada@example.org", sent_date=False)
+
+    @refused
+    def test_other_server(self):
+        """Test that a mail that another server did not take has no document."""
+        with self.leaving(), self.no_connection():
+            self.server.sendgrid_account_id = False
+            mail = self.create_mail()
+            mail.send()
+        self.assertEqual(mail.state, "exception")
+        self.assertFalse(self.find_emails(mail.message_id))
+
+    @refused
+    def test_given_up(self):
+        """Test that a mail that Odoo has given up, because somebody does not want it, has no document."""
+        mail = self.create_mail(state="cancel", failure_type="mail_bl")
+        with self.leaving():
+            mail.send()
+            with self.no_connection():
+                mail.send()
+        self.assertFalse(self.find_emails(mail.message_id))
+
+    @refused
+    def test_colleagues(self):
+        """Test that a colleague whom a mail did not reach has no document, with and without an address."""
+        colleague = self.salesperson.copy({"login": "x", "email": "x@example.com"}).partner_id
+        for address in ("x@example.com", "nonsense", False):
+            colleague.email = address
+            with self.leaving(), self.no_connection():
+                mail = self.create_mail(recipient_ids=(colleague | self.contact).ids)
+                mail.send()
+            self.assertEqual(self.find_emails(mail.message_id).partner_id, self.contact)
+
+    @refused
+    def test_corrected_address(self):
+        """Test that a document goes with its contact if the address is corrected before the mail is sent again."""
+        broken = self.env["res.partner"].create({"name": "Broken", "email": "nonsense"})
+        mail, email = self.send(recipient_ids=broken.ids, auto_delete=False)
+        self.assertEqual(self.get_outcomes(email), {"nonsense": ("failed", "“nonsense” is no e-mail address.", False)})
+        broken.email = "Right@example.org"
+        mail.action_retry()
+        with self.leaving():
+            mail.send()
+        self.env.invalidate_all()
+        self.assertEqual(self.find_emails(mail.message_id), email)
+        self.assertEmail(email, status="sent", recipient="right@example.org", recipient_domain="example.org")
+        self.assertIn(email.odoo_id, self.smtp.envelopes[0][1])
+
+    @refused
+    def test_send_again(self):
+        """Test that *Send Again* retries the very mail if nothing of it has left, and else opens the composer."""
+        with self.leaving(), self.no_connection():
+            mail = self.create_mail(model="res.partner", res_id=self.contact.id)
+            mail.send()
+        email = self.find_emails(mail.message_id)
+        with self.leaving():
+            email.with_user(self.salesperson).action_send_again()
+        self.env.invalidate_all()
+        self.assertEmail(email, status="sent", sent_count=1)
+
+        self.smtp.refused = {"bob@example.org": f"550 {GONE}"}
+        _mail, emails = self.send(
+            recipient_ids=(self.contact | self.bob).ids, model="res.partner", res_id=self.bob.id, auto_delete=False
+        )
+        failed = emails.filtered(lambda one: one.status == "failed")
+        self.assertEqual(failed.partner_id, self.bob)
+        action = failed.with_user(self.salesperson).action_send_again()
+        self.assertEqual(action["res_model"], "mail.compose.message", "Ada would get it a second time")
+        self.assertEqual(action["context"]["default_partner_ids"], self.bob.ids)
+
+    # ------------------------------------------------------------
+    # KEPT WITH THE DOCUMENT
+    # ------------------------------------------------------------
+
+    def test_what_is_kept(self):
+        """Test that a document keeps what cannot be had later: company, template, team, sender, domain, role."""
+        company = self.env["res.company"].create({"name": "Other"})
+        team = self.env["crm.team"].create({"name": "Team", "company_id": company.id})
+        lead = self.env["crm.lead"].create(
+            {"name": "Lead", "email_from": "Lead@Example.ORG", "team_id": team.id, "company_id": company.id}
+        )
+        template = self.env["mail.template"].create(
+            {
+                "name": "Offer",
+                "model_id": self.env["ir.model"]._get_id("crm.lead"),
+                "subject": "Offer",
+                "body_html": "<p>Hello</p>",
+                "email_to": "{{ object.email_from }}",
+                "email_from": "Sales <Sales@Example.com>",
+                "mail_server_id": self.server.id,
+            }
+        )
+        ways = {
+            "send_mail": lambda: template.send_mail(lead.id, force_send=True),
+            "queued": lambda: self.env["mail.mail"].browse(template.send_mail(lead.id)).send(),
+            "message_mail_with_source": lambda: lead.message_mail_with_source(template, force_send=True),
+            "message_post_with_source": lambda: lead.message_post_with_source(
+                template, subtype_xmlid="mail.mt_comment"
+            ),
+        }
+        for name, way in ways.items():
+            with self.subTest(name), self.leaving():
+                last = self.Email.search([], order="id desc", limit=1).id or 0
+                way()
+                email = self.Email.search([("id", ">", last)])
+                self.assertEmail(
+                    email,
+                    company_id=company,
+                    template_id=template,
+                    team_id=team,
+                    email_from="sales@example.com",
+                    recipient_domain="example.org",
+                    recipient_role="to",
+                )
+        _mail, email = self.send()
+        self.assertEmail(email, company_id=self.env.company, template_id=False, team_id=False)
+        self.account.company_id = company
+        _mail, email = self.send()
+        self.assertEmail(email, company_id=company)
+        template.unlink()
+        self.assertEqual(len(self.Email.search([("team_id", "=", team.id)])), 4)
+
+    def test_queries(self):
+        """Test that what is kept costs no query for each mail."""
+        leads = self.env["crm.lead"].create(
+            [{"name": f"Lead {n}", "email_from": f"l{n}@example.org"} for n in range(30)]
+        )
+
+        def count(some):
+            mails = self.env["mail.mail"].create(
+                [
+                    {
+                        "body_html": "<p>Hello</p>",
+                        "email_from": "salesperson@example.com",
+                        "recipient_ids": self.contact.ids,
+                        "mail_server_id": self.server.id,
+                        "model": "crm.lead",
+                        "res_id": lead.id,
+                        "auto_delete": True,
+                    }
+                    for lead in some
+                ]
+            )
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            with self.leaving():
+                mails.send()
+            self.env.flush_all()
+            return self.env.cr.sql_log_count - before
+
+        count(leads[:1])
+        few, many = count(leads[:5]), count(leads[5:30])
+        with_addon = (many - few) / 20
+        self.server.sendgrid_account_id = False
+        few, many = count(leads[:5]), count(leads[5:30])
+        # A savepoint takes two, the documents one.
+        self.assertLessEqual(with_addon - (many - few) / 20, 3)
+
+
+@tagged("post_install", "-at_install")
+class TestDomain(BaseCase):
+    def test_domain(self):
+        """Test the domain of an address, in one form."""
+        for address, domain in {
+            "ada@Example.ORG": "example.org",
+            '"a@b"@example.org': "example.org",
+            "ada@müller.example": "xn--mller-kva.example",
+            "ada@xn--mller-kva.example": "xn--mller-kva.example",
+            "nonsense": None,
+            "ada@": None,
+            "": None,
+            None: None,
+            f"ada@{'ä' * 70}.example": f"{'ä' * 70}.example",
+        }.items():
+            with self.subTest(address):
+                self.assertEqual(get_domain(address), domain)
+
+
+def with_cc_and_bcc(owner_of_mail, owner_of_server):
+    """Make Odoo send as modules do that let people write one mail with Cc and Bcc: a message for each address of the
+    envelope, all with the same To and Cc, and the secret in a header of their own.
+
+    The recipients are told by the context: ``cc`` and ``bcc`` are contacts among the mail's recipients.
+
+    :param owner_of_mail: the class of `mail.mail` to change: that of core for a module that stands below this one, that
+        of the registry for one that stands above
+    :param owner_of_server: the class of `ir.mail_server`
+    :return: the two patches
+    """
+    prepare_list = owner_of_mail._prepare_outgoing_list
+    prepare_message = owner_of_server._prepare_email_message__
+
+    def _prepare_outgoing_list(mail, *args, **kwargs):
+        emails = prepare_list(mail, *args, **kwargs)
+        cc, bcc = mail.env.context["cc"], mail.env.context["bcc"]
+        shown = [partner.email_formatted for partner in mail.recipient_ids - cc - bcc]
+        for email in emails:
+            to = email["partner_id"]
+            # Core's headers are one dict for all messages: so the secret stands in each of them.
+            if to in bcc:
+                email["headers"]["X-Odoo-Bcc"] = to.email_formatted
+            email.update(email_to=shown, email_cc=[partner.email_formatted for partner in cc])
+        # The order of the envelopes is another than that of the messages, and one message is not sent.
+        mail.env.context["envelopes"].extend(sorted((p.email_normalized for p in mail.recipient_ids), reverse=True))
+        return emails
+
+    def _prepare_email_message__(server, message, session):
+        message["Bcc"] = message["X-Odoo-Bcc"] or ""
+        server = server.with_context(send_validated_to=[])
+        sender, _recipients, message = prepare_message(server, message, session)
+        return sender, [server.env.context["envelopes"].pop(0)], message
+
+    return (
+        patch.object(owner_of_mail, "_prepare_outgoing_list", _prepare_outgoing_list),
+        patch.object(owner_of_server, "_prepare_email_message__", _prepare_email_message__),
+    )
+
+
+class CcBccMixin:
+    """One mail to Ada, with Ben as Cc and Cleo as Bcc."""
+
+    def send_with_cc_and_bcc(self, is_above):
+        registry = self.env.registry
+        owners = (registry["mail.mail"], registry["ir.mail_server"]) if is_above else (MailMail, IrMail_Server)
+        ben, cleo = self.env["res.partner"].create(
+            [{"name": "Ben", "email": "ben@example.org"}, {"name": "Cleo", "email": "cleo@example.net"}]
+        )
+        mail = self.create_mail(
+            recipient_ids=(self.contact | ben | cleo).ids, model="res.partner", res_id=self.contact.id
+        )
+        message_id = mail.message_id
+        first, second = with_cc_and_bcc(*owners)
+        with first, second, self.leaving():
+            mail.with_context(cc=ben, bcc=cleo, envelopes=[]).send()
+        self.env.invalidate_all()
+        emails = self.find_emails(message_id)
+        self.assertEqual(
+            {email.recipient: (email.partner_id, email.recipient_role, email.status) for email in emails},
+            {
+                "ada@example.org": (self.contact, "to", "sent"),
+                "ben@example.org": (ben, "cc", "sent"),
+                "cleo@example.net": (cleo, "bcc", "sent"),
+            },
+        )
+        self.assertEqual(len(set(emails.mapped("odoo_id"))), 3)
+        for email in emails:
+            self.assertEmail(email, subject="Your quotation", model="res.partner", res_id=self.contact.id)
+            self.assertIn("Hello", email.content)
+        return emails
+
+
+@tagged("post_install", "-at_install")
+class TestCcBccBySmtp(CcBccMixin, SmtpCase):
+    def test_cc_and_bcc(self):
+        """Test that each recipient of such a mail has the right document, and nobody learns of the Bcc."""
+        for is_above in (True, False):
+            with self.subTest(is_above=is_above):
+                self.smtp.envelopes = []
+                emails = self.send_with_cc_and_bcc(is_above)
+                self.assertEqual(len(self.smtp.envelopes), 3)
+                for [recipient], data in self.smtp.envelopes:
+                    [email] = emails.filtered(lambda one, to=recipient: one.recipient == email_normalize(to))
+                    self.assertIn(email.odoo_id, data)
+                    self.assertIn('To: "Ada" <ada@example.org>', data)
+                    self.assertIn('Cc: "Ben" <ben@example.org>', data)
+                    self.assertNotIn("cleo", data.lower())
+                    names = message_from_string(data).keys()
+                    self.assertFalse([name for name in names if "bcc" in name.lower()])
+
+    def test_headers_that_tell(self):
+        """Test that no header leaves that tells a Bcc, however it is named."""
+        names = ("X-Odoo-Bcc", "x-bcc", "Resent-Bcc", "X-Original-BCC-To")
+        self.send(headers=repr(dict.fromkeys(names, "secret@example.org")))
+        [(_to, data)] = self.smtp.envelopes
+        self.assertNotIn("secret", data)
+
+
+@tagged("post_install", "-at_install")
+class TestCcBccByApi(CcBccMixin, ApiSendingCase):
+    def test_cc_and_bcc(self):
+        """Test the same by the Web API, which cannot show the others."""
+        for is_above in (True, False):
+            with self.subTest(is_above=is_above):
+                self.sandbox("POST", "/sandbox/reset")
+                emails = self.send_with_cc_and_bcc(is_above)
+                messages = self.messages()
+                self.assertEqual(len(messages), 3)
+                for message in messages:
+                    [recipient] = message["recipients"]
+                    [email] = emails.filtered(lambda one, to=recipient: one.recipient == to["address"])
+                    self.assertEqual(message["smtpapi"]["unique_args"]["odoo_id"], email.odoo_id)
+                    self.assertEqual(email.sg_message_id, message["id"])
+                    if email.recipient_role != "bcc":
+                        self.assertNotIn("cleo", str(message).lower())
+                    self.assertFalse([name for name, _value in message["headers"] if "bcc" in name.lower()])
+
+
+@tagged("post_install", "-at_install")
+class TestUnreachable(ApiSendingCase):
+    """Mails of the Web API that surely have not left go later, once; those that may have left do not."""
+
+    @contextmanager
+    def nobody_there(self):
+        parameters = self.env["ir.config_parameter"]
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # it does not listen
+            parameters.set_param("sendgrid_tracking.api_host", f"http://127.0.0.1:{taken.getsockname()[1]}")
+            try:
+                yield
+            finally:
+                parameters.set_param("sendgrid_tracking.api_host", self.sandbox_url)
+
+    def cut_off(self, session):
+        """Take the network away from a session while it is in use."""
+        session._session._client = client.Client(API_KEY, "http://127.0.0.1:1", sleep=lambda seconds: None)
+
+    @refused
+    def test_in_a_batch(self):
+        """Test that a batch whose network goes after the second mail leaves the others in the queue."""
+        mails = self.env["mail.mail"].union(*(self.create_mail(subject=f"Number {n}") for n in range(5)))
+        send_email = IrMail_Server.send_email
+        sent = []
+
+        def send_some(server, message, *args, **kwargs):
+            sent.append(message["Subject"])
+            if len(sent) <= 2:
+                return send_email(server, message, *args, **kwargs)
+            self.cut_off(kwargs["smtp_session"])
+            return send_email(server, message, *args, **kwargs)
+
+        with self.leaving(), patch.object(IrMail_Server, "send_email", send_some):
+            self.env["mail.mail"].process_email_queue(mails.ids)
+        self.assertEqual(mails.mapped("state"), ["sent", "sent", "outgoing", "outgoing", "outgoing"])
+        with self.leaving():
+            self.env["mail.mail"].process_email_queue(mails.ids)
+        self.assertEqual(mails.mapped("state"), ["sent"] * 5)
+        self.assertEqual(len(self.messages()), 5)
+        self.assertEqual(self.Email.search([("mail_id", "in", mails.ids)]).mapped("sent_count"), [1] * 5)
+
+    @refused
+    def test_a_part_has_left(self):
+        """Test that a mail of which a copy has left does not go again by itself, since somebody would have it twice."""
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        mail = self.create_mail(recipient_ids=(self.contact | bob).ids)
+        send_email = IrMail_Server.send_email
+        sent = []
+
+        def send_one(server, message, *args, **kwargs):
+            sent.append(message)
+            if len(sent) > 1:
+                self.cut_off(kwargs["smtp_session"])
+            return send_email(server, message, *args, **kwargs)
+
+        with self.leaving(), patch.object(IrMail_Server, "send_email", send_one):
+            mail.send()
+        emails = self.find_emails(mail.message_id)
+        self.assertEqual(mail.state, "exception")
+        self.assertEqual(emails.mapped("status"), ["sent", "failed"])
+        self.assertIn("cannot be reached", emails[1].status_reason)
+
+    @refused
+    def test_raises(self):
+        """Test that a caller who wants exceptions gets Odoo's, and that the mail then fails."""
+        with self.leaving(), self.nobody_there(), self.assertRaises(MailDeliveryException) as caught:
+            self.create_mail().send(raise_exception=True)
+        self.assertIn("cannot be reached", caught.exception.args[1])
+
+    @refused
+    def test_notification_waits(self):
+        """Test that the chatter shows a mail that goes later as such."""
+        with self.leaving(), self.nobody_there():
+            message = self.contact.message_post(
+                body="Hello",
+                message_type="comment",
+                subtype_xmlid="mail.mt_comment",
+                partner_ids=self.contact.ids,
+                mail_server_id=self.server.id,
+                mail_auto_delete=False,
+            )
+        self.assertEqual(message.notification_ids.notification_status, "ready")
+        self.assertEqual(message.mail_ids.state, "outgoing")
+        self.assertFalse(self.find_emails(message.message_id))
+        with self.leaving():
+            message.mail_ids.send()
+        self.assertEqual(message.notification_ids.notification_status, "sent")
+        self.assertEmail(self.find_emails(message.message_id), status="sent", sent_count=1)
