@@ -12,7 +12,13 @@ from ..tools.events.lenient_json import AbsurdNumber, get_kind
 from .common import SendgridCase
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
-ERRORS = {"BatchError": "batch", "EventError": "element", "SmtpapiError": "mail", "V3MailError": "mail"}
+ERRORS = {
+    "BatchError": "batch",
+    "EventError": "element",
+    "SmtpapiError": "mail",
+    "RecipientError": "mail",
+    "V3MailError": "mail",
+}
 SEVERAL_WORDS = re.compile(r"\w\W*\s\W*\w")
 LOGGERS = ("_logger", "logging")
 
