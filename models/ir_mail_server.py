@@ -218,11 +218,10 @@ class IrMailServer(models.Model):
 
         :raise NoValidRecipientError: if there is none
         """
-        codes = addresses.find_impossible(smtp_to_list)
-        if not codes:
+        errors = addresses.find_impossible(smtp_to_list)
+        if not errors:
             return smtp_to_list
-        messages = self._get_sendgrid_refusal_messages()
-        refused = {address: messages[code] % {"address": address} for address, code in codes.items()}
+        refused = {address: self._explain_sendgrid_refusal(error) for address, error in errors.items()}
         outbox = self.env.context.get("sendgrid_outbox")
         if outbox:
             outbox.refuse({comparable(address): words for address, words in refused.items()})
@@ -238,8 +237,10 @@ class IrMailServer(models.Model):
         """Refuse a sender whom SendGrid does not take, with the same words whatever the way."""
         for address in addresses.get_addresses(message, "From") if addresses.has_odd_address(message, "From") else ():
             if not address.addr_spec.isascii():
-                words = self._get_sendgrid_refusal_messages()["sender_not_ascii"] % {"address": address.addr_spec}
-                raise MailDeliveryException(self.env._("Mail Delivery Failed"), words)
+                error = V3MailError("sender_not_ascii", address=address.addr_spec)
+                raise MailDeliveryException(
+                    self.env._("Mail Delivery Failed"), self._explain_sendgrid_refusal(error)
+                ) from error
 
     def send_email(self, message, *args, **kwargs):
         outbox = self.env.context.get("sendgrid_outbox")

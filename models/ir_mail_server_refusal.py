@@ -11,7 +11,7 @@ class IrMailServer(models.Model):
 
     @api.model
     def _explain_sendgrid_refusal(self, error):
-        """Return the words of a `V3MailError` or `SmtpapiError` in the user's language."""
+        """Return the words of a `V3MailError`, `SmtpapiError` or `RecipientError` in the user's language."""
         code, parameters = error.reason
         message = self._get_sendgrid_refusal_messages().get(code)
         if not message:

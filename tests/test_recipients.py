@@ -50,6 +50,24 @@ class TestRecipients(BothWaysCase):
     def read_names(self, raw):
         return [address.display_name for address in message_from_string(raw, policy=policy.default)["To"].addresses]
 
+    def test_dropped_under_a_piece_of_the_name(self):
+        """Test that a drop that takes a piece of a name for the address finds a copy's only document."""
+        dropped = {
+            "event": "dropped",
+            "reason": "Invalid",
+            "sg_event_id": "x",
+            "email": "doe",
+            "timestamp": 1_795_500_000,
+        }
+        for address, match in (("jane@example.org", "odoo_id"), ("jane@example.org, bob@example.org", "untracked")):
+            with self.subTest(match):
+                _mail, emails = self.send(email_to=address)
+                names = {"odoo_id": emails[0].odoo_id, "odoo_db": emails._get_odoo_db(), "sg_event_id": match}
+                batch = self.receive({**dropped, **names, "timestamp": self.after(emails[0], len(emails))})
+                self.assertEqual(self.event_of(batch).match, match)
+                is_alone = len(emails) == 1
+                self.assertEqual(emails.mapped("status"), ["dropped"] if is_alone else ["sent", "sent"])
+
     @refused
     def test_impossible_addresses(self):
         """Test that the others get a mail where one address is none, and that it fails if that is the only one."""

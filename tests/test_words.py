@@ -16,6 +16,7 @@ ERRORS = {
     "BatchError": "batch",
     "EventError": "element",
     "NetworkError": "network",
+    "RecipientError": "mail",
     "SmtpapiError": "mail",
     "V3MailError": "mail",
 }

@@ -28,7 +28,7 @@ def comparable(address: str) -> str:
         return address.lower()
     local, at, domain = address.rpartition("@")
     if not at:
-        return address
+        return address.lower()
     return (local.lower() if local.isascii() else local) + at + _encode(domain.lower())
 
 

@@ -6,6 +6,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 
 from ..address_form import DOTS, comparable
+from .errors import RecipientError
 
 SHOWING = ("From", "Sender", "To", "Cc", "Reply-To", "Disposition-Notification-To")
 ODD = re.compile(r"[^\x00-\x7f][^\s<>,;\"]*@|@[^\s<>,;\"]*[^\x00-\x7f]")
@@ -54,29 +55,27 @@ def to_ascii(address: str) -> str:
     return address if domain.isascii() else local + at + comparable(address).rpartition("@")[2]
 
 
-def find_impossible(addresses: Iterable[str]) -> dict[str, str]:
-    """Return the addresses that surely nobody delivers to, with the code of the reason.
+def find_impossible(addresses: Iterable[str]) -> dict[str, RecipientError]:
+    """Return the addresses that surely nobody delivers to, with the reason.
 
     By SMTP, SendGrid would take some of them and drop the mail later, and refuse others together with all recipients of
     the message. The Web API would refuse the whole message. What is not sure is left to SendGrid.
-
-    :return: {address: code of `tools.sending.errors`}
     """
-    codes = {address: _get_code(address) for address in addresses}
-    return {address: code for address, code in codes.items() if code}
+    errors = {address: _get_error(address) for address in addresses}
+    return {address: error for address, error in errors.items() if error}
 
 
-def _get_code(address: str) -> str | None:
+def _get_error(address: str) -> RecipientError | None:
     local, _at, domain = address.rpartition("@")
     # SendGrid has no SMTPUTF8, and the Web API drops such a mail as "Invalid" (sendgrid/sendgrid-csharp, issue 656).
     if not local.isascii():
-        return "recipient_not_ascii"
+        return RecipientError("recipient_not_ascii", address=address)
     is_quoted = local.startswith('"') and local.endswith('"') and len(local) > 2
     if not local or len(local) > MAX_LOCAL or ("@" in local and not is_quoted):
-        return "malformed_recipient"
+        return RecipientError("malformed_recipient", address=address)
     if domain.startswith("["):
         return None
     labels = DOTS.split(domain)
     if not domain.isascii() or len(domain) > MAX_DOMAIN or not all(0 < len(label) <= MAX_LABEL for label in labels):
-        return "malformed_recipient"
+        return RecipientError("malformed_recipient", address=address)
     return None

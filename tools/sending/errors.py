@@ -19,7 +19,6 @@ class V3MailError(CodedError):
     Codes about the message: ``too_large`` and ``long_args`` (``size`` and ``limit`` in bytes), ``many_categories`` and
     ``many_recipients`` (``count`` and ``limit``), ``long_category`` (``category`` and ``limit`` in characters),
     ``no_sender``, ``no_recipient``, ``sender_not_ascii`` (``address``), ``no_domain`` (``domain``),
-    ``recipient_not_ascii`` and ``malformed_recipient`` (``address``; `find_impossible` returns these),
     ``forbidden_header`` and ``empty_attachment`` (``name``).
 
     Codes about the settings of the ``header``: those of `SmtpapiError`, and ``unknown_settings`` (``names``),
@@ -27,6 +26,10 @@ class V3MailError(CodedError):
     ``not_a_number`` (``name``). Without it: ``too_many_groups`` (``count`` and ``limit``) and ``ip_pool``
     (``minimum`` and ``maximum`` in characters).
     """
+
+
+class RecipientError(CodedError):
+    """Nobody delivers to a recipient: ``recipient_not_ascii`` and ``malformed_recipient`` say the ``address``."""
 
 
 class AllRefusedError(smtplib.SMTPRecipientsRefused):
