@@ -8,6 +8,7 @@ from . import (
     ir_model,
     mail_blacklist,
     mail_mail,
+    mail_mail_again,
     mail_message,
     mail_thread,
     mail_thread_blacklist,

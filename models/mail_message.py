@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import models
 
 # The fields that decide who may read a message besides its author.
 DECIDES = {"model", "res_id", "message_type", "is_internal", "subtype_id"}
@@ -8,29 +8,6 @@ class MailMessage(models.Model):
     """If a message moves or leaves the chatter, its documents follow, so that nobody sees more of them than of it."""
 
     _inherit = "mail.message"
-
-    sendgrid_again_of_id = fields.Many2one(
-        "sendgrid.email",
-        string="Sent Again After",
-        readonly=True,
-        copy=False,
-        index="btree_not_null",
-        ondelete="set null",
-        groups="base.group_user",
-        help="The e-mail from whose page this message was sent again.",
-    )
-
-    @api.model_create_multi
-    def create(self, vals_list):
-        if again_of_id := self.env.context.get("sendgrid_again_of"):
-            # The context comes from a browser: the user has to see the e-mail, and to write where it was written.
-            again = self.env["sendgrid.email"].with_user(self.env.uid).search([("id", "=", again_of_id)])
-            for vals in vals_list:
-                if again and (vals.get("model"), vals.get("res_id")) == (again.model, again.res_id):
-                    subtype = self.env["mail.message.subtype"].sudo().browse(vals.get("subtype_id"))
-                    if vals.get("message_type") == "comment" and not subtype.internal:
-                        vals["sendgrid_again_of_id"] = again.id
-        return super().create(vals_list)
 
     def write(self, vals):
         result = super().write(vals)

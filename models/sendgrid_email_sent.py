@@ -202,7 +202,7 @@ class SendgridEmail(models.Model):
             "model": mail.model or None,
             "res_id": mail.res_id or None,
             "is_in_chatter": self._is_in_chatter(mail),
-            "again_of_id": mail.mail_message_id.sudo().sendgrid_again_of_id.id or None,
+            "again_of_id": mail.sendgrid_again_of_id.id or None,
         }
 
     @api.model

@@ -77,7 +77,6 @@ FIELDS = {
     "mail.mail": {
         ADMINISTRATORS: "sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"
     },
-    "mail.message": {EMPLOYEES: "sendgrid_again_of_id"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
     "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
     "res.partner": {
@@ -126,14 +125,14 @@ FIELDS = {
             message_count message_ids_left new_count progress state windows""",
     },
     "sendgrid.email": {
-        EMPLOYEES: """again_date again_ids again_of_id also_sent_to attachment_ids author_id
+        EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id
             can_take_back_unsubscription click_count company_id content date delivered_date email_from
             engagement_summary event_ids first_open_date has_secret_links is_alone is_in_chatter
-            is_sent_again is_unsubscribed_by_machine journey last_open_date machine_click_count machine_open_count
+            is_unsubscribed_by_machine journey last_open_date machine_click_count machine_open_count
             mail_message_id mailing_res_id message_id model odoo_id open_count partner_id person_click_date
-            person_open_date preview processed_date recipient recipient_role refusal_cause res_id resource_ref sent_count sent_date
-            sg_message_id status status_explanation status_reason subject team_id template_id unknown_click_count
-            unknown_open_count""",
+            person_open_date preview processed_date recipient recipient_role refusal_cause res_id resource_ref
+            sent_count sent_date sg_message_id status status_explanation status_reason subject team_id template_id
+            unknown_click_count unknown_open_count""",
         ADMINISTRATORS: "account_id body consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {

@@ -201,12 +201,13 @@ class TestSending(SendgridCase):
         self.assertEqual(mail.state, "exception")
         self.receive(sent[0].relayed().event("open", timestamp=self.after(emails, 3600)))
         emails.flush_recordset()
-        before = emails.read()
+        stored = [name for name, field in emails._fields.items() if field.store]
+        before = emails.read(stored)
         mail.state = "outgoing"
         with self.sending() as again:
             mail.send()
         self.env.invalidate_all()
-        self.assertEqual(emails.read(), before, "an e-mail that has its events is not written to")
+        self.assertEqual(emails.read(stored), before, "an e-mail that has its events is not written to")
         everything = self.find_emails(mail.message_id)
         self.assertEqual(everything.mapped("recipient"), ["ada@example.org", "bob@example.org", "eve@example.org"])
         self.assertEqual([copy.recipients for copy in again], [[p.email_normalized] for p in partners])
