@@ -10,6 +10,7 @@ from . import (
     ir_model,
     mail_blacklist,
     mail_mail,
+    mail_mail_again,
     mail_message,
     mail_template,
     mail_thread,

@@ -19,7 +19,9 @@ def describe_time(env, date):
     locale = babel_locale_parse(get_lang(env).code)
     local, now = (moment.replace(tzinfo=timezone.utc).astimezone(zone) for moment in (date, env.cr.now()))
     day = babel.dates.format_skeleton("MMMd" if local.year == now.year else "yMMMd", local, locale=locale)
-    return f"{day}, {babel.dates.format_time(local, 'short', locale=locale)}"
+    time = babel.dates.format_time(local, "short", locale=locale)
+    # Browsers write an ordinary space before AM and PM too.
+    return f"{day}, {time}".replace("\u202f", " ")
 
 
 def describe_duration(env, seconds):

@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import api, models
 
 from ..tools.sending.pixels import remove_pixels
 
@@ -14,27 +14,8 @@ class MailMessage(models.Model):
 
     _inherit = "mail.message"
 
-    sendgrid_again_of_id = fields.Many2one(
-        "sendgrid.email",
-        string="Sent Again After",
-        readonly=True,
-        copy=False,
-        index="btree_not_null",
-        ondelete="set null",
-        groups="base.group_user",
-        help="The e-mail from whose page this message was sent again.",
-    )
-
     @api.model_create_multi
     def create(self, vals_list):
-        if again_of_id := self.env.context.get("sendgrid_again_of"):
-            # The context comes from a browser: the user has to see the e-mail, and to write where it was written.
-            again = self.env["sendgrid.email"].with_user(self.env.uid).search([("id", "=", again_of_id)])
-            for vals in vals_list:
-                if again and (vals.get("model"), vals.get("res_id")) == (again.model, again.res_id):
-                    subtype = self.env["mail.message.subtype"].sudo().browse(vals.get("subtype_id"))
-                    if vals.get("message_type") == "comment" and not subtype.internal:
-                        vals["sendgrid_again_of_id"] = again.id
         return super().create([self._without_pixels(vals) for vals in vals_list])
 
     def write(self, vals):

@@ -268,8 +268,11 @@ class MailThreadBlacklist(models.AbstractModel):
             return {}
         wishes = self._get_wishes(listed)
         documents = self.env["sendgrid.email"].browse(email.id for email, *_rest in wishes.values())
-        # A user who may not see the e-mail must not learn its subject here.
-        subjects = {email.id: email.subject for email in documents._filtered_access("read")}
+        # A user who may not see the e-mail must not learn its subject here. One that never arrived is not named: nobody
+        # can have unsubscribed in it.
+        subjects = {
+            email.id: email.subject for email in documents._filtered_access("read") if email._may_have_arrived()
+        }
         known = self.env["sendgrid.address"].sudo().search([("email", "in", listed), ("wish_date", "!=", False)])
         dates = {address.email: address.wish_date for address in known}
         told = {email: (self._describe_wish(email, date), date) for email, date in dates.items()}

@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import fields, models
 
 
 class SendgridEmail(models.Model):
@@ -14,33 +14,17 @@ class SendgridEmail(models.Model):
         ondelete="set null",
         help="The earlier e-mail, from whose page somebody sent this one again.",
     )
-    again_ids = fields.One2many("sendgrid.email", "again_of_id", string="Sent Again", readonly=True)
-    is_sent_again = fields.Boolean(
-        compute="_compute_again",
-        compute_sudo=True,
-        help="Somebody sent it again from its page. The new e-mail may still be on its way.",
-    )
+    # It is written at once, while the documents of the new e-mail follow when SendGrid has taken it.
     again_date = fields.Datetime(
-        string="Sent Again On", compute="_compute_again", compute_sudo=True, help="When it was sent again last."
+        string="Sent Again On", readonly=True, help="When somebody sent it again last, from its page."
     )
-
-    @api.depends("again_ids.date")
-    def _compute_again(self):
-        # The message comes first, its documents follow when SendGrid has taken it, and may outlive the message.
-        messages = self.env["mail.message"].search_fetch(
-            [("sendgrid_again_of_id", "in", self.ids)], ["sendgrid_again_of_id", "date"]
-        )
-        by_email = messages.grouped("sendgrid_again_of_id")
-        for email in self:
-            dates = [*email.again_ids.mapped("date"), *by_email.get(email, messages.browse()).mapped("date")]
-            email.again_date = max(filter(None, dates), default=False)
-            email.is_sent_again = bool(dates)
 
     def action_view_again(self):
         """Open the e-mails with which this one was sent again, as far as the user may see them."""
         self.ensure_one()
         self.check_access("read")
-        emails = self.search([("again_of_id", "=", self.id)])
+        domain = [("again_of_id", "=", self.id)]
+        emails = self.search(domain)
         if not emails:
             return {
                 "type": "ir.actions.client",
@@ -56,7 +40,7 @@ class SendgridEmail(models.Model):
         return {
             **action,
             "display_name": self.env._("Sent Again: %s", self.display_name),
-            "domain": [("again_of_id", "=", self.id)],
+            "domain": domain,
             "path": "sendgrid-sent-again",
             "context": {"active_id": self.id},
         }

@@ -16,7 +16,12 @@ from ..tools.events.refusal import drop_cause, refusal_cause
 
 # In characters.
 PREVIEW_LENGTH = 160
+# In bytes. Gmail shows no more of an e-mail at once, and the pixel that tells of an open is at its end (Twilio docs:
+# "Gmail Message Clipping").
+CLIPPED_FROM = 102 * 1024
 LINK = re.compile(r"(?:https?://|www\.)\S+")
+# The tags where one line or cell ends and another begins.
+BLOCK = re.compile(r"</?(?:p|div|br|li|td|th|tr|table|h[1-6]|blockquote|pre)\b", re.IGNORECASE)
 # So many of the other recipients of a message are named.
 SHOWN_RECIPIENTS = 20
 # Columns that mean something to developers only.
@@ -100,8 +105,9 @@ class SendgridEmail(models.Model):
         """Return the first words of HTML as plain text, without links: some of them are secret."""
         if is_html_empty(source):
             return ""
-        texts = fromstring(source).xpath("//text()[not(ancestor::style or ancestor::script or ancestor::title)]")
-        words = LINK.sub("…", " ".join(texts)).split()
+        html = fromstring(BLOCK.sub(r" \g<0>", source))
+        texts = html.xpath("//text()[not(ancestor::style or ancestor::script or ancestor::title)]")
+        words = LINK.sub("…", "".join(texts)).split()
         return shorten(" ".join(words), PREVIEW_LENGTH, placeholder="…")
 
     @api.depends("message_id", "mail_message_id", "recipient_role")
@@ -262,6 +268,12 @@ class SendgridEmail(models.Model):
         ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []
         return reached + [wrong] + ahead
 
+    def _may_have_arrived(self):
+        """Tell whether the recipient may have got the e-mail: it was delivered, or at least nobody refused it."""
+        if self.delivered_date or self.first_open_date:
+            return True
+        return not any(event.event in ("dropped", "bounce") for event in self.sudo().event_ids)
+
     # ------------------------------------------------------------
     # WORDS
     # ------------------------------------------------------------
@@ -336,7 +348,7 @@ class SendgridEmail(models.Model):
         """
         total = people + machines
         if not total:
-            return self.env._("Not opened yet, as far as can be seen.") if self.status == "delivered" else ""
+            return self._describe_unopened() if self.status == "delivered" else ""
         if not people and total == 1:
             return self.env._("Opened once, by a machine: whether anybody has read it is not known.")
         if not people:
@@ -345,6 +357,13 @@ class SendgridEmail(models.Model):
             return self._describe_unknown_opens(total, machines)
         sentence = self._describe_known_opens(total, machines)
         return f"{sentence} {self._describe_doubt(unknown)}".strip()
+
+    def _describe_unopened(self):
+        if len((self.content or "").encode()) > CLIPPED_FROM:
+            return self.env._(
+                "Not opened yet, as far as can be seen. It is so long that Gmail cuts it: an open may not be noticed."
+            )
+        return self.env._("Not opened yet, as far as can be seen.")
 
     def _describe_doubt(self, unknown):
         if unknown == 1:

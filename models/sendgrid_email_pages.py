@@ -1,7 +1,11 @@
+import functools
+import logging
 from collections import defaultdict
 
-from odoo import api, models
+from odoo import SUPERUSER_ID, api, models
 from odoo.tools import SQL
+
+_logger = logging.getLogger(__name__)
 
 CREATED = "sendgrid_tracking.created"
 
@@ -25,7 +29,7 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _notify_created(self, ids, rows):
-        """Tell the open pages, once when the transaction is committed, of documents that are new or were sent again.
+        """Tell the open pages, once after the transaction is committed, of documents that are new or were sent again.
 
         Those of a mass mailing are left out: there may be many thousands, each in a transaction of its own.
 
@@ -35,20 +39,28 @@ class SendgridEmail(models.Model):
         rows = [row for row in rows if not row.get("mailing_res_id")]
         if not rows:
             return
-        queue = self.env.cr.precommit
+        queue = self.env.cr.postcommit
         if CREATED not in queue.data:
-            queue.data[CREATED] = (set(), [])
-            queue.add(self._tell_created)
-        known_ids, known_rows = queue.data[CREATED]
-        known_ids.update(ids)
+            queue.data[CREATED] = {"ids": set(), "rows": []}
+            queue.add(functools.partial(self._tell_created, self.env.registry, queue.data[CREATED]))
+        created = queue.data[CREATED]
         # The page of an e-mail shows that it was sent again.
-        known_ids.update(row["again_of_id"] for row in rows if row.get("again_of_id"))
-        known_rows.extend(rows)
+        created["ids"].update(ids, (row["again_of_id"] for row in rows if row.get("again_of_id")))
+        created["rows"].extend(rows)
 
-    @api.model
-    def _tell_created(self):
-        ids, rows = self.env.cr.precommit.data.pop(CREATED)
-        self._send_to_pages(sorted(ids), self._get_owners(rows), is_new=True)
+    @staticmethod
+    def _tell_created(registry, created):
+        """Tell the open pages of new documents, in a transaction of its own. Errors are logged and not raised.
+
+        :param registry: the registry of the database
+        :param created: {"ids": set of ids, "rows": list of {column: value}}
+        """
+        try:
+            with registry.cursor() as cr:
+                emails = api.Environment(cr, SUPERUSER_ID, {})["sendgrid.email"]
+                emails._send_to_pages(sorted(created["ids"]), emails._get_owners(created["rows"]), is_new=True)
+        except Exception:
+            _logger.exception("SendGrid: open pages do not hear of new documents")
 
     @api.model
     def _get_owners(self, rows):

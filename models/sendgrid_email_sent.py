@@ -435,7 +435,7 @@ class SendgridEmail(models.Model):
             "company_id": mail.record_company_id.id or company_id or outbox.company_id,
             "template_id": mail.sendgrid_template_id.id or None,
             "team_id": team_id or None,
-            "again_of_id": mail.mail_message_id.sudo().sendgrid_again_of_id.id or None,
+            "again_of_id": mail.sendgrid_again_of_id.id or None,
         }
 
     @api.model

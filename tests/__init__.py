@@ -31,6 +31,7 @@ from . import (
     test_order,
     test_outbox,
     test_parsing,
+    test_pages,
     test_partner,
     test_people,
     test_pixels,

@@ -1156,7 +1156,8 @@ class TestNotify(CommittedCase):
         with self.listening() as told:
             self.run_cron("ir_cron_drain")
         [change] = self._get_changes(told)
-        self.assertEqual((set(change), sorted(change["ids"])), ({"ids"}, emails.ids))
+        self.assertEqual((set(change), sorted(change["ids"])), ({"ids", "about", "is_new"}, emails.ids))
+        self.assertEqual((change["about"], change["is_new"]), ({}, False))
         self.assertNotIn("example.org", json.dumps(told))
         self.assertNotIn(untouched.id, change["ids"])
 

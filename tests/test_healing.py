@@ -504,13 +504,13 @@ class TestBanner(PeopleCase):
         self._post(relayed.event("spamreport", timestamp=SENT_SECONDS + 60), drop)
         self.env.invalidate_all()
         warning = partner.sendgrid_warning
-        self.assertIn("reported spam on 11/24/2026", warning)
+        self.assertIn("reported spam on Nov 24", warning)
         self.assertIn("“Offer”", warning)
-        self.assertNotIn("12/14", warning)
+        self.assertNotIn("Dec 14", warning)
         self.assertNotIn("Second offer", warning)
         for reason, words in (
-            ("Spam Reporting Address", "reported spam some time before 12/14/2026"),
-            ("Unsubscribed Address", "unsubscribed some time before 12/14/2026"),
+            ("Spam Reporting Address", "reported spam some time before Dec 14"),
+            ("Unsubscribed Address", "unsubscribed some time before Dec 14"),
         ):
             partner = self._contact()
             _email, relayed = self._sent(partner)
@@ -519,7 +519,7 @@ class TestBanner(PeopleCase):
             # SendGrid's list has told when it was.
             self._address(partner.email_normalized).wish_date = "2026-11-02 08:00:00"
             self.env.invalidate_all()
-            self.assertIn("on 11/02/2026", partner.sendgrid_warning.splitlines()[0])
+            self.assertIn("on Nov 2, ", partner.sendgrid_warning.splitlines()[0])
 
     def test_held(self):
         """Test that an address on SendGrid's list is shown with cause and date, whatever else is known of it."""
@@ -539,7 +539,7 @@ class TestBanner(PeopleCase):
             for record in (partner.with_user(self.salesperson), lead.with_user(self.salesperson)):
                 self.assertTrue(record.is_held_by_sendgrid and record.may_clear_at_sendgrid)
                 self.assertFalse(record.email_bounced)
-                self.assertIn("holds back e-mails to two@example.org since 11/24/2026", record.sendgrid_warning)
+                self.assertIn("holds back e-mails to two@example.org since Nov 24", record.sendgrid_warning)
                 self.assertIn(words, record.sendgrid_warning)
                 self.assertIn("552 5.2.2 full", record.sendgrid_warning)
                 self.assertEqual(record.action_clear_at_sendgrid()["context"], {"default_email": "two@example.org"})
@@ -575,14 +575,14 @@ class TestBanner(PeopleCase):
         partner = self._contact()
         self._bounce(partner)
         for name, values, words in (
-            ("plain", {"tz": "UTC"}, "11/24/2026 06:01:00 AM"),
-            ("kiritimati", {"tz": "Pacific/Kiritimati"}, "11/24/2026 08:01:00 PM"),
-            ("honolulu", {"tz": "Pacific/Honolulu"}, "11/23/2026 08:01:00 PM"),
-            ("french", {"tz": "Europe/Paris", "lang": "fr_FR"}, "24/11/2026 07:01:00"),
+            ("plain", {"tz": "UTC"}, r"Nov 24,( 2026,)? 6:01 AM"),
+            ("kiritimati", {"tz": "Pacific/Kiritimati"}, r"Nov 24,( 2026,)? 8:01 PM"),
+            ("honolulu", {"tz": "Pacific/Honolulu"}, r"Nov 23,( 2026,)? 8:01 PM"),
+            ("french", {"tz": "Europe/Paris", "lang": "fr_FR"}, r"24 nov\.( 2026)?, 07:01"),
         ):
             user = new_test_user(self.env, f"sendgrid_{name}", groups="base.group_user", **values)
             seen = partner.with_user(user).with_context(lang=user.lang)
-            self.assertIn(words, seen.sendgrid_warning.replace("\u202f", " "))
+            self.assertRegex(seen.sendgrid_warning, words)
             self.assertTrue(seen.email_bounced)
             self.assertFalse(seen.may_clear_at_sendgrid)
             with self.assertRaises(AccessError):

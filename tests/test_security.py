@@ -81,7 +81,6 @@ FIELDS = {
         ADMINISTRATORS: """sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message
             sendgrid_template_id""",
     },
-    "mail.message": {EMPLOYEES: "sendgrid_again_of_id"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months sendgrid_networks"},
     "res.config.settings": {
         ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months sendgrid_networks",
@@ -135,16 +134,15 @@ FIELDS = {
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
         NOBODY: "content_changes content_id",
-        EMPLOYEES: """again_date again_ids again_of_id also_sent_to attachment_ids author_id
-            can_take_back_unsubscription click_count company_id contact_name content content_has_secrets
-            content_note content_state date delivered_date email_from engagement_summary event_ids
-            first_open_date has_secret_links is_alone is_in_chatter is_sent_again is_unsubscribed_by_machine
-            journey last_open_date machine_click_count machine_open_count mail_message_id mailing_res_id
-            mailing_source_id message_id model odoo_id open_count partner_id person_click_date
-            person_open_date preview processed_date recipient recipient_domain recipient_role refusal_cause
-            res_id resource_ref sent_again_explanation sent_count sent_date sg_message_id status
-            status_explanation status_reason subject team_id template_id unknown_click_count
-            unknown_open_count""",
+        EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id can_take_back_unsubscription
+            click_count company_id contact_name content content_has_secrets content_note content_state date
+            delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
+            is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
+            machine_open_count mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
+            open_count partner_id person_click_date person_open_date preview processed_date recipient
+            recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
+            sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
+            template_id unknown_click_count unknown_open_count""",
         ADMINISTRATORS: "account_id consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.event": {

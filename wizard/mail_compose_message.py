@@ -24,7 +24,7 @@ class MailComposeMessage(models.TransientModel):
         action = super().action_send_mail()
         resent = self.sendgrid_resent_id
         record = resent.resource_ref if len(self) == 1 and resent.has_access("read") else None
-        if not record:
+        if not record or not self.partner_ids or self.subtype_id.internal:
             return action
         names = ", ".join(self.partner_ids.mapped("display_name"))
         return {
@@ -42,9 +42,15 @@ class MailComposeMessage(models.TransientModel):
     def _action_send_mail_comment(self, res_ids):
         # Core keeps nowhere which template a mail was made from, so the mails take it from the context.
         self = self.with_context(sendgrid_template_id=self.template_id.id)
-        if self.sendgrid_resent_id:
-            self = self.with_context(sendgrid_again_of=self.sendgrid_resent_id.id)
-        return super()._action_send_mail_comment(res_ids)
+        resent = self.sendgrid_resent_id
+        if not resent or not resent.has_access("read"):
+            return super()._action_send_mail_comment(res_ids)
+        self = self.with_context(sendgrid_again_of=resent.id)
+        messages = super()._action_send_mail_comment(res_ids)
+        # The user may have made a note of it instead.
+        if messages.partner_ids and not messages.subtype_id.internal:
+            resent.sudo().again_date = fields.Datetime.now()
+        return messages
 
     def _action_send_mail_mass_mail(self, res_ids, auto_commit=False):
         self = self.with_context(sendgrid_template_id=self.template_id.id)

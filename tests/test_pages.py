@@ -1,0 +1,249 @@
+from odoo import Command
+from odoo.exceptions import AccessError, MissingError
+from odoo.tests import Form, new_test_user, tagged
+
+from .common import SendgridCase
+from .simulator import Relayed
+
+
+@tagged("post_install", "-at_install")
+class TestAddresses(SendgridCase):
+    """The address of a list is enough to open it again."""
+
+    def _open(self, path, active_id=None, user=None):
+        """Open an address as the web client does: it knows the action's path and the id before it."""
+        action = self.env["ir.actions.server"].search([("path", "=", path)])
+        self.assertEqual(len(action), 1, path)
+        context = {"active_id": active_id, "active_ids": [active_id]} if active_id else {}
+        return action.with_user(user or self.env.user).with_context(**context).run()
+
+    def test_address_tells_all(self):
+        """Test that each list of a record's documents has a path whose action gives the same list."""
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": "ada@example.org"})
+        self.create_email(partner_id=self.contact.id)
+        for record in (self.contact, lead):
+            shown = record.action_view_sendgrid_emails()
+            with self.subTest(path=shown["path"]):
+                again = self._open(shown["path"], record.id)
+                for key in ("domain", "res_model", "path", "display_name"):
+                    self.assertEqual(again[key], shown[key])
+
+    def test_without_a_record(self):
+        """Test that nothing is shown in the name of a record that is gone, and that a title can be had without one."""
+        gone = self.env["res.partner"].create({"name": "Gone"})
+        gone.unlink()
+        with self.assertRaises(MissingError):
+            self._open("sendgrid-contact-documents", gone.id)
+        self.assertEqual(self._open("sendgrid-contact-documents")["path"], "sendgrid-documents")
+
+    def test_administrators_lists(self):
+        """Test that the lists of administrators are theirs in this way too."""
+        with self.assertRaises(AccessError):
+            self._open("sendgrid-missed-events", 1, user=self.salesperson)
+
+
+@tagged("post_install", "-at_install")
+class TestMessages(SendgridCase):
+    """What open pages hear of new documents."""
+
+    def setUp(self):
+        super().setUp()
+        self.told = []
+        self.patch(
+            type(self.env["sendgrid.email"]),
+            "_send_to_pages",
+            lambda emails, ids, owners, is_new: self.told.append((ids, owners, is_new)),
+        )
+
+    def test_new_documents(self):
+        """Test that one message tells of all mails of a transaction, with contact, company and lead, after its end."""
+        firm = self.env["res.partner"].create({"name": "Firm", "is_company": True})
+        self.contact.parent_id = firm
+        lead = self.env["crm.lead"].create({"name": "Lead"})
+        _sent, first = self.send_mail(model="crm.lead", res_id=lead.id)
+        _sent, second = self.send_mail()
+        self.assertFalse(self.told)
+        with self.enter_registry_test_mode():
+            self.env.cr.postcommit.run()
+        self.assertEqual(
+            self.told,
+            [
+                (
+                    sorted((first | second).ids),
+                    {"res.partner": sorted([self.contact.id, firm.id]), "crm.lead": lead.ids},
+                    True,
+                )
+            ],
+        )
+
+    def test_a_retry_is_no_news(self):
+        """Test that nothing is told if no document was created."""
+        self.Email._notify_created([], [])
+        self.env.cr.postcommit.run()
+        self.assertFalse(self.told)
+
+
+@tagged("post_install", "-at_install")
+class TestAgain(SendgridCase):
+    """An e-mail that is sent again, and the new one."""
+
+    def setUp(self):
+        super().setUp()
+        self.former = self.create_email(
+            partner_id=self.contact.id, model="res.partner", res_id=self.contact.id, subject="Once", body="<p>Hello</p>"
+        )
+        self.receive(self.relay(self.former).event("bounce", reason="550 5.1.1 no such user", type="bounce"))
+
+    def _send_again(self, email, user=None, **values):
+        action = email.with_user(user or self.salesperson).action_send_again()
+        context = action["context"]
+        form = Form(self.env["mail.compose.message"].with_user(user or self.salesperson).with_context(**context))
+        composer = form.save()
+        composer.write(values)
+        with self.sending() as sent:
+            answer = composer.action_send_mail()
+        return sent, answer
+
+    def test_both_know_each_other(self):
+        self.assertFalse(self.former.again_date)
+        sent, answer = self._send_again(self.former)
+        self.assertEqual(len(sent), 1)
+        self.assertEqual((answer["tag"], answer["params"]["type"]), ("display_notification", "success"))
+        self.assertIn(self.contact.display_name, answer["params"]["message"])
+        new = self.Email.search([("again_of_id", "=", self.former.id)])
+        self.assertEqual(new.recipient, "ada@example.org")
+        self.env.invalidate_all()
+        self.assertTrue(self.former.again_date)
+        self.assertEqual(self.former.with_user(self.salesperson).action_view_again()["res_id"], new.id)
+        # The new one was not sent again.
+        self.assertFalse(new.again_date)
+
+    def test_note_is_not_sent(self):
+        """Test that a note that somebody writes in the composer instead does not count."""
+        self._send_again(self.former, subtype_id=self.env.ref("mail.mt_note").id, partner_ids=[Command.clear()])
+        self.env.invalidate_all()
+        self.assertFalse(self.former.again_date)
+
+    def test_only_who_sees_it(self):
+        """Test that nobody can mark an e-mail that he does not see."""
+        hidden = self.create_email("x@example.org", author_id=False)
+        self.contact.with_user(self.salesperson).with_context(sendgrid_again_of=hidden.id).message_post(
+            body="x", message_type="comment", subtype_xmlid="mail.mt_comment"
+        )
+        self.assertFalse(self.env["mail.mail"].search([("sendgrid_again_of_id", "=", hidden.id)]))
+
+
+@tagged("post_install", "-at_install")
+class TestShown(SendgridCase):
+    """What a document and the lists say."""
+
+    def test_other_recipients(self):
+        """Test that a document names the other recipients of its message, and a Bcc only to who may know it."""
+        about = {"model": "res.partner", "res_id": self.contact.id, "message_id": "<one@example.com>"}
+        to = self.create_email("to@example.org", recipient_role="to", **about)
+        self.create_email("cc@example.org", recipient_role="cc", **about)
+        hidden = self.create_email("bcc@example.org", recipient_role="bcc", **about)
+        self.create_email("other@example.org", **{**about, "message_id": "<two@example.com>"})
+        colleague = new_test_user(self.env, "sendgrid_colleague", groups="base.group_user,base.group_partner_manager")
+        admin = new_test_user(self.env, "sendgrid_admin", groups="base.group_user,base.group_system")
+        self.assertEqual(to.with_user(colleague).also_sent_to, "cc@example.org (Cc)")
+        self.assertFalse(hidden.with_user(colleague).has_access("read"))
+        for user in (self.salesperson, admin):
+            self.assertEqual(to.with_user(user).also_sent_to, "bcc@example.org (Bcc), cc@example.org (Cc)")
+
+    def test_preview(self):
+        """Test the beginning of e-mails: plain text, without links, code and layout; nothing if there is nothing."""
+        for body, words in (
+            ("<p>Dear <b>Ada</b>,</p><p>the offer</p>", "Dear Ada, the offer"),
+            ("<style>p { color: red }</style><title>T</title><p>Hello<br/>you</p><!-- no -->", "Hello you"),
+            ("<p>See https://www.example.com/my/orders/7?access_token=secret now</p>", "See … now"),
+            ("<p><br/></p>", False),
+            ("", False),
+        ):
+            with self.subTest(body=body):
+                self.assertEqual(self.create_email(body=body).preview or False, words)
+        self.assertLessEqual(len(self.create_email(body=f"<p>{'word ' * 500}</p>").preview), 160)
+
+    def test_preview_of_a_page_in_one_pass(self):
+        """Test that a page of previews costs no more queries than one."""
+
+        def count(emails):
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            emails.mapped("preview")
+            return self.env.cr.sql_log_count - before
+
+        message = self.contact.message_post(body="Hello")
+        emails = self.Email.browse(
+            self.create_email(f"{number}@example.org", mail_message_id=message.id).id for number in range(80)
+        )
+        count(emails[0])
+        self.assertEqual(count(emails), count(emails[0]))
+
+    def test_technical_columns(self):
+        """Test that nothing technical is offered as a measure, to group by, to filter by or to export."""
+        shown = self.Email.with_user(self.salesperson).fields_get()
+        for name in ("mailing_res_id", "res_id", "odoo_id", "is_alone", "message_id", "sg_message_id"):
+            with self.subTest(field=name):
+                about = shown[name]
+                self.assertFalse(about.get("groupable"))
+                self.assertFalse(about.get("searchable"))
+                self.assertFalse(about.get("exportable", False))
+                self.assertFalse(about.get("aggregator"))
+        self.assertTrue(shown["status"]["groupable"])
+        self.assertTrue(shown["open_count"]["aggregator"])
+
+    def test_untracked_links(self):
+        """Test that the step Clicked says where links are not tracked on purpose, and only there."""
+        for body, is_noted in (
+            ("<a href='https://www.example.com/my/orders/7?access_token=0123456789abcdef0123456789'>Order</a>", True),
+            ("<a href='https://www.example.com/offer'>Offer</a>", False),
+        ):
+            email = self.create_email(body=body)
+            self.receive(self.relay(email).event("delivered"))
+            [step] = [step for step in email.journey if step["status"] == "clicked"]
+            self.assertEqual(bool(step["note"]), is_noted)
+
+    def test_long_mail(self):
+        """Test that an e-mail that Gmail cuts says that an open may not be noticed."""
+        email = self.create_email(body=f"<p>{'x' * 110_000}</p>")
+        self.receive(self.relay(email).event("delivered"))
+        self.assertIn("Gmail", email.engagement_summary)
+
+    def test_unsubscribed_in_the_right_mail(self):
+        """Test that the warning never names an e-mail that did not arrive as the one with the wish."""
+        arrived, dropped = (
+            self.create_email(subject=subject, partner_id=self.contact.id, model="res.partner", res_id=self.contact.id)
+            for subject in ("It arrived", "It was dropped")
+        )
+        self.receive(self.relay(arrived).event("delivered"), self.relay(arrived).event("unsubscribe"))
+        self.receive(
+            self.relay(dropped).event("dropped", reason="Unsubscribed Address"),
+            self.relay(dropped).event("unsubscribe", timestamp=self.after(dropped, 3600)),
+        )
+        warning = self.contact.with_user(self.salesperson).sendgrid_warning
+        self.assertIn("unsubscribed", warning)
+        self.assertNotIn("It was dropped", warning)
+
+    def test_attach_narrows(self):
+        """Test that the dialog offers the e-mails to the event's recipient, each with its address and date."""
+        mine, _other = self.create_email("lost@example.org"), self.create_email("other@example.org")
+        self.receive(Relayed(["lost@example.org"]).event("open"))
+        event = self.Event.search([("recipient", "=", "lost@example.org"), ("email_id", "=", False)])
+        if not event:
+            event = self.Event.create(
+                {
+                    "account_id": self.account.id,
+                    "match": "foreign",
+                    "event": "open",
+                    "recipient": "lost@example.org",
+                    "timestamp": mine.sent_date,
+                    "fingerprint": "lost",
+                }
+            )
+        dialog = self.env["sendgrid.event.attach"].create({"email_id": mine.id, "event_ids": [Command.set(event.ids)]})
+        self.assertEqual(dialog.offered_ids, mine)
+        name = mine.with_context(sendgrid_full_name=True).display_name
+        self.assertIn("lost@example.org", name)
+        self.assertIn(mine.subject, name)
