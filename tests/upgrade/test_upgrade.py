@@ -47,8 +47,8 @@ CHANGED = {
 }
 # The external ids of the scheduled actions that the upgrade adds.
 NEW_ACTIONS = {"ir_cron_forget_foreign"}
-# The upgrade adds a server action to the lists of contacts and of leads.
-NEW_SERVER_ACTIONS = 2
+# The upgrade adds a server action to the lists of contacts and of leads, and one that claims an account for a database.
+NEW_SERVER_ACTIONS = 3
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
     "ir_config_parameter": 1,  # until when events may have fingerprints of before

@@ -44,7 +44,7 @@ class ApiSession:
             raise ApiError("unreachable") if self._failures[-1].kind == "timeout" else self._failures[-1]
         payload = v3_mail.build(message, smtp_to_list, lambda: self._is_click_tracked)
         try:
-            answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT)
+            answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT, changes=False)
         except ApiError as error:
             self._failures = [one for one in self._failures if one.kind == error.kind] + [error]
             raise

@@ -1,0 +1,9 @@
+"""Note from where the accounts are connected: version 19.0.1.0.0 did not tell a copied database from its original."""
+
+from odoo import SUPERUSER_ID, api
+
+
+def migrate(cr, version):
+    """Take this database for the one that the accounts were connected from. A copy of it is asked from now on."""
+    env = api.Environment(cr, SUPERUSER_ID, {})
+    env["sendgrid.account"].search([("active", "in", [True, False])])._take_place()
