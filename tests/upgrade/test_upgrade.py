@@ -222,6 +222,16 @@ def test_facts_have_times(before, after):
             assert bool(seconds) == (fact not in ("delivered", "opened", "clicked")), fact
 
 
+def test_places(upgrade, after):
+    """Each account is connected from the database that was upgraded: a copy of it is another place."""
+    uuid = Database(upgrade.name).value("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'")
+    assert after.rows["sendgrid_account"]
+    for row in after.rows["sendgrid_account"]:
+        assert row["connected_database"] == upgrade.name
+        assert row["connected_uuid"] == uuid
+        assert row["connected_url"].startswith("http://127.0.0.1:")
+
+
 def test_schedule(before, after):
     """Each scheduled action keeps its interval, next call and switch, as the administrator has set them."""
     assert before.schedule
