@@ -13,6 +13,7 @@
         "data/ir_cron.xml",
         "data/base_automation.xml",
         "data/ir_actions_server.xml",
+        "wizard/base_module_uninstall_views.xml",
         "wizard/mail_compose_message_views.xml",
         "wizard/sendgrid_account_connect_views.xml",
         "wizard/sendgrid_account_disconnect_views.xml",
@@ -46,5 +47,6 @@
         "web.assets_backend": ["sendgrid_tracking/static/src/**/*"],
         "web.assets_tests": ["sendgrid_tracking/static/tests/tours/**/*"],
     },
+    "uninstall_hook": "uninstall_hook",
     "application": True,
 }

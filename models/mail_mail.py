@@ -242,6 +242,9 @@ class MailMail(models.Model):
         """
         if not (addresses := addresses - outbox.known):
             return
+        if self.env.context.get("sendgrid_tracks_colleagues"):
+            outbox.learn(addresses, set())
+            return
         self.env["res.partner"].flush_model(["email_normalized"])
         self.env["res.users"].flush_model(["partner_id", "active", "share"])
         rows = self.env.execute_query(

@@ -23,6 +23,7 @@ class SendgridAccountCheck(models.Model):
             ("refusals", "Sender Accepted"),
             ("key", "API Key"),
             ("webhook", "Webhook"),
+            ("place", "Database"),
             ("clock", "Clock"),
             ("suppressions", "Suppressions"),
         ],
@@ -169,6 +170,16 @@ class SendgridAccountCheck(models.Model):
                 "SendGrid signs with another key than the one stored here, so that events are refused. Connect again."
             ),
             "webhook_partial": self.env._("It does not report everything: {} is switched off. Connect again."),
+            "place_known": self.env._("This is the database from which the account was connected."),
+            "place_none": self.env._("Nobody has connected the account with an API key."),
+            "place_other": self.env._(
+                "The account was connected from another database: {}. Nothing is changed at SendGrid, and jobs wait, "
+                "until an administrator says on the account that this is the production database."
+            ),
+            "place_address": self.env._(
+                "The account was connected from another address: {}. Nothing is changed at SendGrid, and jobs wait, "
+                "until an administrator says on the account that this is the production database."
+            ),
             "clock_right": self.env._("This server's clock agrees with SendGrid's."),
             "clock_wrong": self.env._(
                 "This server's clock and SendGrid's differ by {} seconds: times shown are not right. Let a time "

@@ -6,6 +6,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..tools.api import client, event_webhook, hosts
+from .elsewhere import ElsewhereError
 
 _logger = logging.getLogger(__name__)
 
@@ -181,10 +182,11 @@ class SendgridAccount(models.Model):
     # API CALLS
     # ------------------------------------------------------------
 
-    def _get_client(self, patience=15):
-        """Return a `tools.api.client.Client` for the account.
+    def _get_client(self, patience=15, timeout=client.TIMEOUT):
+        """Return a `tools.api.client.Client` for the account. It changes nothing at SendGrid from a copied database.
 
         :param float patience: for how many seconds in all the client may wait before it repeats one call
+        :param float timeout: for how many seconds it waits for an answer
         :raise UserError: if the account has no API key
         """
         self.ensure_one()
@@ -193,13 +195,24 @@ class SendgridAccount(models.Model):
             raise UserError(self.env._("The account “%s” has no API key.", account_sudo.name))
         # For development, this parameter replaces SendGrid by a local program.
         host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
-        return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience)
+        return client.Client(
+            account_sudo.api_key,
+            host or hosts.API[account_sudo.region],
+            patience,
+            before_change=self._require_place,
+            timeout=timeout,
+        )
 
     @contextmanager
     def _telling_api_errors(self):
-        """Turn an `ApiError` into a `UserError` that tells the user of a button what he can do about it."""
+        """Turn an `ApiError` into a `UserError` that tells the user of a button what he can do about it.
+
+        If this database may not change anything at SendGrid, the user is asked whether it is the production database.
+        """
         try:
             yield
+        except ElsewhereError as error:
+            raise self._ask_about_place(error) from error
         except client.ApiError as error:
             raise UserError(self._explain_api_error(error)) from error
 

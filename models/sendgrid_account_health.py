@@ -104,6 +104,7 @@ class SendgridAccount(models.Model):
             "signatures": self._check_signatures(),
             "batches": self._check_batches(),
             "refusals": self._check_refusals(),
+            "place": self._check_place(),
         }
         findings |= self._check_remote(is_arriving=findings["arrivals"][1] == "arriving")
         is_changed, has_new = self.env["sendgrid.account.check"].sudo()._note(self, findings)
@@ -216,6 +217,18 @@ class SendgridAccount(models.Model):
         limit = PROBLEM_ENDS_BELOW if known.state == "problem" else PROBLEM_FROM
         state = "problem" if len(rows) >= limit else "warning"
         return state, "refused", f"{fault} {within_hour} {len(rows)} {shorten(words, WORDS_LENGTH)}"
+
+    def _check_place(self):
+        """Check whether this database is the one that may change something at SendGrid.
+
+        It is no problem of which the administrators get an activity: a copy may be left as it is, and production goes
+        on receiving events at its old address.
+        """
+        account_sudo = self.sudo()
+        if question := self._get_place_question():
+            detail = f"“{account_sudo.connected_database}”, {account_sudo.connected_url}"
+            return "warning", "place_address" if question == "address" else "place_other", detail
+        return "ok", "place_known" if account_sudo.connected_uuid else "place_none", None
 
     def _check_remote(self, is_arriving):
         """Ask SendGrid about the API key and the webhook. Its answer also shows SendGrid's clock.

@@ -9,6 +9,7 @@ from odoo import api, models
 from odoo.exceptions import UserError
 
 from ..tools.api.client import ApiError
+from .elsewhere import ElsewhereError
 from .undoable import TRY_LATER
 
 _logger = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ _logger = logging.getLogger(__name__)
 MAX_TRIES = 5
 PAUSE = 0.05  # seconds after the first conflict; each further pause is twice as long
 TRY_AGAIN = timedelta(minutes=5)
+# A copied database changes nothing at SendGrid until somebody has said that it is the production database.
+ASK_AGAIN = timedelta(hours=1)
 # What the server refuses has a class of its own, below these. These themselves come from the driver.
 LOST_CONNECTION = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
@@ -38,7 +41,8 @@ class SendgridJobMixin(models.AbstractModel):
         """Run a job until it is done, fails, or the scheduled action's time is over. It never raises.
 
         After a conflict with another transaction it tries again, up to `MAX_TRIES` times in all. The job is put off if
-        it may succeed later by itself (a full disk, a busy SendGrid, more conflicts), and given up if it may not.
+        it may succeed later by itself (a full disk, a busy SendGrid, more conflicts) or after an administrator's word
+        (`ElsewhereError`), and given up if it may not.
 
         :param str name: names the job in the log
         :param steps: function without arguments that returns an iterator. The iterator does a piece of work and yields
@@ -84,6 +88,8 @@ class SendgridJobMixin(models.AbstractModel):
             except UserError as error:
                 if not self._roll_back(name):
                     return False
+                if isinstance(error, ElsewhereError):
+                    return self._end_job(name, others, put_off, str(error), ASK_AGAIN)
                 return self._end_job(name, others, give_up, str(error))
             except Exception as error:
                 if not self._roll_back(name):

@@ -5,6 +5,7 @@ from odoo.tools import SQL
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import clear_address
 from . import bulk
+from .elsewhere import ElsewhereError
 
 
 class SendgridSuppression(models.Model):
@@ -112,6 +113,8 @@ class SendgridSuppression(models.Model):
         account = self.account_id
         try:
             clear_address(account._get_client(), self.list, self.email, self.group_id)
+        except ElsewhereError:
+            raise
         except UserError as error:
             self._note_not_cleared(str(error))
         except ApiError as error:

@@ -4,7 +4,6 @@ Its answer names the id (Twilio docs: SMTP integration).
 """
 
 import asyncio
-import hmac
 import logging
 import warnings
 
@@ -43,9 +42,10 @@ async def listen(sandbox: Sandbox, host: str, port: int) -> asyncio.Server:
     def authenticate(
         server: SMTP, session: Session, envelope: Envelope, mechanism: str, credentials: object
     ) -> AuthResult:
-        good = isinstance(credentials, LoginPassword) and (
-            hmac.compare_digest(credentials.login, b"apikey")
-            and hmac.compare_digest(credentials.password, sandbox.api_key.encode())
+        good = (
+            isinstance(credentials, LoginPassword)
+            and credentials.login == b"apikey"
+            and "mail.send" in sandbox.account.keys.get(credentials.password.decode("utf-8", "replace"), ())
         )
         return AuthResult(success=good, handled=False)
 

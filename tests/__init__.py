@@ -20,6 +20,7 @@ from . import (
     test_engagement,
     test_fold,
     test_foreign,
+    test_going,
     test_healing,
     test_health,
     test_job,

@@ -11,7 +11,7 @@ from odoo.tests import TransactionCase, tagged
 from odoo.addons.base.models.ir_cron import IrCron
 
 from ..tools.api import client, event_webhook
-from ..wizard import sendgrid_account_connect_step
+from ..wizard import sendgrid_account_connect_step, sendgrid_account_connect_test
 from .common import SendgridMixin
 from .sandbox_case import API_KEY, SandboxCase
 from .simulator import Signer
@@ -21,8 +21,9 @@ NEEDED = ["mail.send", "user.webhooks.event.settings.read", "user.webhooks.event
 ALL_STEPS = ["key", "webhook", "signing", "server", "tracking", "test"]
 
 
-@tagged("post_install", "-at_install")
-class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
+class ConnectCase(SandboxCase, SendgridMixin, TransactionCase):
+    """Provides the dialog, and runs its steps with the local SendGrid."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -88,7 +89,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.assertNotIn(API_KEY, step.message)
         for other in connect.step_ids:
             if name in sendgrid_account_connect_step.NEEDS.get(other.name, ()):
-                self.assertEqual(other.state, "waiting")
+                self.assertEqual(other.state, "offered" if other.name == "mail" else "waiting")
         self.assertIs(connect.run_next(), False, "nothing is left to run")
 
     def assertRepaired(self, connect, name):
@@ -112,6 +113,18 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     def calls(self, method):
         return [call["path"] for call in self.sandbox("GET", "/sandbox/calls") if call["method"] == method]
 
+    def disconnect(self, account):
+        dialog = self.env["sendgrid.account.disconnect"].browse(account.action_disconnect()["res_id"])
+        dialog.action_disconnect()
+        return dialog
+
+    def rotate(self, account):
+        connect = self.Connect.browse(account.action_rotate_key()["res_id"])
+        return self.start(connect)
+
+
+@tagged("post_install", "-at_install")
+class TestConnect(ConnectCase):
     # ------------------------------------------------------------
     # ALL IS WELL
     # ------------------------------------------------------------
@@ -119,8 +132,8 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     def test_connect(self):
         """Test that an API key is enough: webhook, signature, mail server, tracking, and a test event that arrives."""
         connect = self.start(self.open())
-        self.assertEqual(connect.step_ids.mapped("name"), ALL_STEPS)
-        self.assertEqual(set(connect.step_ids.mapped("state")), {"done"}, self.tell(connect))
+        self.assertEqual(connect.step_ids.mapped("name"), [*ALL_STEPS, "mail"])
+        self.assertEqual(self.states(connect), {**dict.fromkeys(ALL_STEPS, "done"), "mail": "offered"})
         self.assertTrue(connect.is_done)
         account = connect.account_id
         self.assertEqual((account.name, account.api_key, account.connection_state), ("Ours", API_KEY, "connected"))
@@ -318,7 +331,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         connect = self.start(self.open(api_key="SG.mistyped"))
         self.assertFailed(connect, "key", "does not know this API key")
         self.assertFalse(connect.account_id)
-        self.assertEqual(set(connect.step_ids[1:].mapped("state")), {"waiting"})
+        self.assertEqual(set(connect.step_ids[1:].mapped("state")), {"waiting", "offered"})
         self.assertFalse(self.env["sendgrid.account"].search([]))
         connect.action_back()
         self.assertFalse(connect.step_ids)
@@ -368,6 +381,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
                 "server": "done",
                 "tracking": "skipped",
                 "test": "skipped",
+                "mail": "offered",
             },
             self.tell(connect),
         )
@@ -513,7 +527,7 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
         self.store([{"email": "ada@example.org", "event": "open", "timestamp": 1}], connect.account_id)
         connect.run_next()
         self.assertEqual(test.state, "running", "another event is no test")
-        test.test_date -= sendgrid_account_connect_step.TEST_ARRIVES_WITHIN
+        test.test_date -= sendgrid_account_connect_test.TEST_ARRIVES_WITHIN
         self.assertIs(connect.run_next(), False)
         self.assertFailed(connect, "test", "within a minute", "https://odoo.example.com", "proxy", "--db-filter")
         self.assertNotIn(connect.account_id.webhook_token, test.message)
@@ -533,11 +547,6 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
     # THE WAY BACK
     # ------------------------------------------------------------
-
-    def disconnect(self, account):
-        dialog = self.env["sendgrid.account.disconnect"].browse(account.action_disconnect()["res_id"])
-        dialog.action_disconnect()
-        return dialog
 
     def test_disconnect(self):
         """Test that disconnecting removes only the webhook, the keys and the server that connecting made."""
@@ -638,10 +647,6 @@ class TestConnect(SandboxCase, SendgridMixin, TransactionCase):
     # ------------------------------------------------------------
     # ANOTHER KEY
     # ------------------------------------------------------------
-
-    def rotate(self, account):
-        connect = self.Connect.browse(account.action_rotate_key()["res_id"])
-        return self.start(connect)
 
     def test_rotation(self):
         """Test that a new signing key comes with a second webhook, and that the first is deleted in time."""

@@ -1,6 +1,6 @@
 from odoo import Command, api, fields, models
 
-CONNECT = ("key", "webhook", "signing", "server", "tracking", "test")
+CONNECT = ("key", "webhook", "signing", "server", "tracking", "test", "mail")
 ROTATE = ("second", "webhook", "signing", "test")
 
 
@@ -37,6 +37,9 @@ class SendgridAccountConnect(models.TransientModel):
         "not show the recipients of a message to each other.",
     )
     rotates_key = fields.Boolean(readonly=True, help="The dialog only changes the signing key.")
+    moves_webhook = fields.Boolean(
+        readonly=True, help="The user has agreed that SendGrid's webhook is led to the present address."
+    )
     step_ids = fields.One2many("sendgrid.account.connect.step", "connect_id", readonly=True)
     is_done = fields.Boolean(compute="_compute_is_done")
 
@@ -46,11 +49,13 @@ class SendgridAccountConnect(models.TransientModel):
             connect.is_done = connect.step_ids and all(step._is_passed() for step in connect.step_ids)
 
     @api.model
-    def _open(self, account, rotates_key=False):
+    def _open(self, account, rotates_key=False, is_started=False, moves_webhook=False):
         """Make a dialog.
 
         :param account: the `sendgrid.account` to connect, or an empty recordset for a new one
         :param bool rotates_key: only change the signing key
+        :param bool is_started: run the steps at once, with what is known of the account
+        :param bool moves_webhook: the user has agreed to the webhook's new address
         :return: the action that shows the dialog
         """
         is_api = "sendgrid_api" in account.mail_server_ids.mapped("smtp_authentication")
@@ -61,8 +66,10 @@ class SendgridAccountConnect(models.TransientModel):
             "region": account.region,
             "sending": "sendgrid_api" if is_api else "login",
             "rotates_key": rotates_key,
+            "moves_webhook": moves_webhook,
         }
-        return self.create(values)._reopen()
+        connect = self.create(values)
+        return connect.action_start() if is_started else connect._reopen()
 
     def _reopen(self):
         self.ensure_one()
@@ -80,7 +87,11 @@ class SendgridAccountConnect(models.TransientModel):
         """Make the steps and show them. The dialog in the browser then calls `run_next` for each."""
         self.api_key = (self.api_key or "").strip()
         names = ROTATE if self.rotates_key else CONNECT
-        self.step_ids = [Command.clear(), *(Command.create({"name": name}) for name in names)]
+        states = {"mail": "offered"}  # it runs only if the user asks for it
+        self.step_ids = [
+            Command.clear(),
+            *(Command.create({"name": name, "state": states.get(name, "waiting")}) for name in names),
+        ]
         self._mark_next()
         return self._reopen()
 

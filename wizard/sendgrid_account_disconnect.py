@@ -1,8 +1,7 @@
+import secrets
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
-
-from ..tools.api import event_webhook
-from ..tools.api.client import ApiError
 
 
 class SendgridAccountDisconnect(models.TransientModel):
@@ -26,7 +25,13 @@ class SendgridAccountDisconnect(models.TransientModel):
             account = wizard.account_id
             servers = account.with_context(active_test=True).mail_server_ids
             lines = []
-            if account.previous_webhook_id or (account.webhook_id and account.webhook_created):
+            if account._get_place_question():
+                lines.append(
+                    self.env._(
+                        "The webhook stays at SendGrid: the account was connected from another database or address."
+                    )
+                )
+            elif account.previous_webhook_id or (account.webhook_id and account.webhook_created):
                 lines.append(self.env._("The webhook that connecting made is deleted at SendGrid."))
             elif account.webhook_id:
                 lines.append(self.env._("The webhook stays at SendGrid: it was there before."))
@@ -72,8 +77,12 @@ class SendgridAccountDisconnect(models.TransientModel):
         If SendGrid does not answer, Odoo forgets its part all the same, and the dialog says what remains to be done.
         """
         self.ensure_one()
-        done, remains = self._delete_webhooks()
-        for server in self.account_id.with_context(active_test=True).mail_server_ids:
+        account = self.account_id
+        is_copy = bool(account._get_place_question())
+        # Before anything is written here, so that no lock is held while SendGrid answers.
+        client = account._get_client(patience=5) if account.api_key else None
+        done, remains = account._delete_webhooks(account._get_webhooks(only_created=True), client)
+        for server in account.with_context(active_test=True).mail_server_ids:
             if server.sendgrid_connection == "created":
                 try:
                     with self.env.cr.savepoint():
@@ -85,7 +94,7 @@ class SendgridAccountDisconnect(models.TransientModel):
             elif server.sendgrid_connection == "adopted":
                 server.write({"sendgrid_account_id": False, "sendgrid_connection": False})
                 done.append(self.env._("The e-mails of the mail server “%s” are not tracked any more.", server.name))
-        self.account_id.write(
+        account.write(
             {
                 "api_key": False,
                 "verification_key": False,
@@ -97,45 +106,17 @@ class SendgridAccountDisconnect(models.TransientModel):
                 "webhook_created": False,
                 "connection_date": False,
                 "tracking_settings_date": False,
+                "connected_uuid": False,
+                "connected_database": False,
+                "connected_url": False,
+                # The original goes on with the token. Connected anew, the copy must not find the original's webhook.
+                **({"webhook_token": secrets.token_urlsafe(32)} if is_copy else {}),
             }
         )
         done.append(self.env._("The signing key and the API key are forgotten."))
+        account._log_lines([self.env._("Disconnected."), *done, *remains])
         self.write({"done": self._to_list(done), "remains": self._to_list(remains)})
         return self._reopen()
-
-    def _delete_webhooks(self):
-        """Delete the webhooks that connecting made at SendGrid.
-
-        Call it before anything is written here, so that no lock is held while SendGrid answers.
-
-        :return: two lists of sentences: what was done, and what remains to be done by hand
-        """
-        account = self.account_id
-        webhooks = [(account.previous_webhook_id, account.previous_webhook_token)]
-        if account.webhook_created:
-            webhooks.append((account.webhook_id, account.webhook_token))
-        done, remains = [], []
-        for webhook_id, token in webhooks:
-            if not webhook_id:
-                continue
-            try:
-                gone = event_webhook.delete(account._get_client(patience=5), webhook_id, token)
-            except (ApiError, UserError) as error:
-                why = account._explain_api_error(error) if isinstance(error, ApiError) else str(error)
-                remains.append(
-                    self.env._(
-                        "Delete the webhook at SendGrid under Settings > Mail Settings > Event Webhooks (its id is "
-                        "%(id)s). It could not be done from here. %(why)s",
-                        id=webhook_id,
-                        why=why,
-                    )
-                )
-                continue
-            if gone:
-                done.append(self.env._("The webhook is deleted at SendGrid."))
-            else:
-                done.append(self.env._("The webhook at SendGrid leads elsewhere by now, and was left alone."))
-        return done, remains
 
     @api.model
     def _to_list(self, sentences):

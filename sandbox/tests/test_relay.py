@@ -13,6 +13,20 @@ def test_wrong_key_or_user_is_refused(program):
         assert refused.value.smtp_code == 535
 
 
+def test_each_key_that_may_send_logs_in(program):
+    for scopes, is_taken in ((["mail.send"], True), (["scopes.read"], False)):
+        program.http("PUT", "/sandbox/keys/SG.another", scopes)
+        if is_taken:
+            with program.smtp("SG.another") as client:
+                assert client.noop()[0] == 250
+        else:
+            with pytest.raises(smtplib.SMTPAuthenticationError):
+                program.smtp("SG.another")
+    program.http("DELETE", "/sandbox/keys/SG.another")
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        program.smtp("SG.another")
+
+
 def test_without_login_nothing_is_taken(program):
     with program.smtp(user=None) as client:
         client.ehlo()

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from harness import picture, wait_for
+from harness import Database, picture, wait_for
 from playwright.sync_api import expect
 
 SETTINGS = "/v3/user/webhooks/event/settings"
@@ -99,6 +99,20 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     expect(page.locator(".modal .alert-success:visible")).to_contain_text("The account is connected.")
     picture(page, "connect-done")
 
+    # The e-mail to oneself is shown being processed and delivered; its page is a click away.
+    sendgrid.webhook(hold=True)
+    page.click(".o_sendgrid_connect_step[data-name=mail] button:has-text('Send Me a Test E-mail')")
+    expect(step(page, "mail", "running")).to_contain_text("… delivered", timeout=SECONDS_TO_CONNECT)
+    picture(page, "connect-mail-running")
+    sendgrid.webhook(hold=False)
+    expect(step(page, "mail", "done")).to_contain_text("✓ delivered", timeout=SECONDS_TO_CONNECT)
+    assert sendgrid.message_to("marc@example.com", "Test e-mail of SendGrid Email Tracking")
+    picture(page, "connect-mail")
+    page.set_viewport_size({"width": 390, "height": 844})
+    picture(page, "connect-mail-phone")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    picture(page, "connect-mail-wide")
+
     # The account shows SendGrid's tracking settings and can switch them.
     press(page, "Open the Account")
     expect(page.locator(".o_statusbar_status .o_arrow_button_current")).to_have_text("Connected")
@@ -133,6 +147,64 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     [account] = odoo.find("sendgrid.account", ("name", "=", "Our SendGrid"), fields=["mail_server_ids", "api_key"])
     assert not account.mail_server_ids
     assert not account.api_key
+
+
+def test_questions(stack, odoo, sendgrid, open_browser):
+    """A copy and a changed address: the dialog asks, moves the webhook only if told to, and asks twice if in doubt."""
+    dialog = odoo.create("sendgrid.account.connect", name="Original", api_key=KEY)
+    account_id = run_dialog(odoo, {"res_id": dialog})
+    account = odoo.read("sendgrid.account", account_id, "webhook_url", "mail_server_ids")
+    database = Database(stack.odoo.database)
+    database.query("UPDATE sendgrid_account SET connected_database = 'production' WHERE id = %s", account_id)
+    page = open_browser("admin", "admin")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"/odoo/sendgrid.account/{account_id}")
+    banner = page.locator(".alert:has(button[name=action_claim])")
+    expect(banner).to_contain_text("“production”")
+    picture(page, "account-of-a-copy")
+
+    page.click("[name=action_switch_click_tracking]:visible")
+    page.click(".modal button:has-text('Ok')")
+    expect(page.locator(".modal")).to_contain_text("“production”")
+    expect(page.locator(".modal button:has-text('This is the production database')")).to_be_visible()
+    picture(page, "question-of-a-button")
+    page.click(".modal button:has-text('Close')")
+
+    page.click("button[name=action_rotate_key]")
+    press(page, "Change the Key")
+    expect(step(page, "second", "failed")).to_contain_text("“production”", timeout=SECONDS_TO_CONNECT)
+    picture(page, "question-place")
+    page.set_viewport_size({"width": 390, "height": 844})
+    picture(page, "question-place-phone")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.click("[data-answer=action_connect_beside]")
+    expect(step(page, "second", "failed")).to_contain_text("SendGrid has no webhook", timeout=SECONDS_TO_CONNECT)
+    press(page, "Close")
+    expect(banner).not_to_be_visible()
+    assert odoo.read("sendgrid.account", account_id, "webhook_url").webhook_url != account.webhook_url
+
+    # Connect the copy, then move it.
+    run_dialog(odoo, odoo.call("sendgrid.account", "action_connect", [account_id]))
+    url = odoo.read("sendgrid.account", account_id, "webhook_url").webhook_url
+    [parameter] = odoo.find("ir.config_parameter", ("key", "=", "web.base.url"), fields=["value"])
+    moved = stack.odoo.url.replace("127.0.0.1", "localhost")
+    odoo.write("ir.config_parameter", parameter.id, value=moved)
+    try:
+        page.reload()
+        expect(banner).to_contain_text(moved)
+        page.click("button[name=action_connect]:visible")
+        press(page, "Connect")
+        expect(step(page, "webhook", "failed")).to_contain_text(f"→ {moved}", timeout=SECONDS_TO_CONNECT)
+        picture(page, "question-address")
+        assert url in sendgrid.webhook()["urls"]
+        page.click("[data-answer=action_move]")
+        expect(page.locator(".modal:has-text('can hardly reach')")).to_be_visible()
+        page.click(".modal button:has-text('Move It'):not([data-answer])")
+        expect(step(page, "test", "done")).to_be_visible(timeout=SECONDS_TO_CONNECT)
+        assert url not in sendgrid.webhook()["urls"]
+        assert url.replace("127.0.0.1", "localhost") in sendgrid.webhook()["urls"]
+    finally:
+        odoo.write("ir.config_parameter", parameter.id, value=parameter.value)
 
 
 def run_dialog(odoo, action):

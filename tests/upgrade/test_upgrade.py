@@ -47,8 +47,8 @@ CHANGED = {
 }
 # The external ids of the scheduled actions that the upgrade adds.
 NEW_ACTIONS = {"ir_cron_forget_foreign"}
-# The upgrade adds a server action to the lists of contacts and of leads.
-NEW_SERVER_ACTIONS = 2
+# The upgrade adds a server action to the lists of contacts and of leads, and one that claims an account for a database.
+NEW_SERVER_ACTIONS = 3
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
     "ir_config_parameter": 1,  # until when events may have fingerprints of before
@@ -220,6 +220,16 @@ def test_facts_have_times(before, after):
         assert sorted(times[row["id"]] or ()) == sorted(row["facts"] or ())
         for fact, seconds in (times[row["id"]] or {}).items():
             assert bool(seconds) == (fact not in ("delivered", "opened", "clicked")), fact
+
+
+def test_places(upgrade, after):
+    """Each account is connected from the database that was upgraded: a copy of it is another place."""
+    uuid = Database(upgrade.name).value("SELECT value FROM ir_config_parameter WHERE key = 'database.uuid'")
+    assert after.rows["sendgrid_account"]
+    for row in after.rows["sendgrid_account"]:
+        assert row["connected_database"] == upgrade.name
+        assert row["connected_uuid"] == uuid
+        assert row["connected_url"].startswith("http://127.0.0.1:")
 
 
 def test_schedule(before, after):

@@ -75,6 +75,8 @@ class Client:
     :param str host: one of `hosts.API`, or a local stand-in
     :param float patience: for how many seconds all the waiting of one call may last, before it fails
     :param sleep: takes seconds and waits for them
+    :param before_change: called before each call that changes something at SendGrid; what it raises prevents the call
+    :param float timeout: for how many seconds to wait for an answer, where a call does not say otherwise
     """
 
     def __init__(
@@ -83,10 +85,14 @@ class Client:
         host: str = hosts.API["global"],
         patience: float = 15,
         sleep: Callable[[float], object] = time.sleep,
+        before_change: Callable[[], object] = lambda: None,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._client = SendGridAPIClient(api_key, host=host.rstrip("/")).client
         self._patience = patience
         self._sleep = sleep
+        self.before_change = before_change
+        self._timeout = timeout
 
     def get(self, path: tuple[str | int, ...], **params: Any) -> Any:
         """Return the JSON of a GET; ``params`` that are None are left out."""
@@ -99,7 +105,8 @@ class Client:
         params: dict[str, Any] | None = None,
         body: Any = None,
         repeatable: bool | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float | None = None,
+        changes: bool = True,
     ) -> Answer:
         """Make a call, and try again if it may succeed the next time.
 
@@ -107,15 +114,18 @@ class Client:
         :param path: the segments after `/v3`, such as ("suppression", "bounces", address); they are quoted here
         :param bool repeatable: whether a second call does no harm if the first one did reach SendGrid. By default all
             but POST. A call that SendGrid surely has not acted on (429, no connection) is tried again in any case.
+        :param bool changes: False for a call other than GET that changes nothing of the account's: it sends or asks
         :raise ApiError: when it failed, and trying again did not help or would last too long
         """
         if repeatable is None:
             repeatable = method != "post"
+        if changes and method != "get":
+            self.before_change()
         pause, patience = FIRST_PAUSE, self._patience
         for attempt in range(1, TRIES + 1):
             began = time.monotonic()
             try:
-                return self._call_once(method, path, params, body, timeout)
+                return self._call_once(method, path, params, body, timeout or self._timeout)
             except ApiError as error:
                 untouched = error.kind in ("limit", "unreachable")
                 if attempt == TRIES or not (untouched or (repeatable and error.kind in ("server", "timeout"))):

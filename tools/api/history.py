@@ -46,7 +46,7 @@ class EmailLogs:
         if recipient:
             query.append(f"to_email = {_quote(recipient)}")
         body = {"query": " AND ".join(query), "limit": AT_ONCE}
-        answer = self._client.call("post", ("logs",), body=body, repeatable=True).body
+        answer = self._client.call("post", ("logs",), body=body, repeatable=True, changes=False).body
         return _read_ids(answer, "sg_message_id")
 
     def get_events(self, message_id: str) -> list[dict[str, Any]]:

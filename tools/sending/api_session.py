@@ -72,7 +72,7 @@ class ApiSession:
         for attempt in range(1, MOST_TRIES + 1):
             payload = v3_mail.build(message, recipients, lambda: self._is_click_tracked)
             try:
-                answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT)
+                answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT, changes=False)
                 break
             except ApiError as error:
                 named = v3_mail.find_refused(payload, error.errors) if error.kind == "refused" else {}

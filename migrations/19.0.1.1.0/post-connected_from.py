@@ -1,0 +1,20 @@
+"""Note from where the accounts are connected: version 19.0.1.0.0 did not tell a copied database from its original."""
+
+from odoo import SUPERUSER_ID, api
+
+
+def migrate(cr, version):
+    """Take this database for the one that the accounts were connected from. A copy of it is asked from now on."""
+    env = api.Environment(cr, SUPERUSER_ID, {})
+    for account in env["sendgrid.account"].search([("active", "in", [True, False])]):
+        # Not by the ORM, because nobody has changed the account.
+        cr.execute(
+            """
+            UPDATE sendgrid_account
+               SET connected_uuid = %(connected_uuid)s,
+                   connected_database = %(connected_database)s,
+                   connected_url = %(connected_url)s
+             WHERE id = %(id)s
+            """,
+            {**account._get_place(), "id": account.id},
+        )

@@ -1,0 +1,283 @@
+import logging
+
+from odoo import api, models
+from odoo.exceptions import UserError
+
+from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
+
+from ..tools.api import event_webhook, hosts
+from ..tools.api.client import ApiError
+from .elsewhere import ElsewhereError
+
+_logger = logging.getLogger(__name__)
+
+TIMEOUT = 4  # seconds for one call while something is being removed: nobody should wait for a SendGrid that is away
+NOBODY_THERE = ("timeout", "unreachable")
+
+
+class SendgridAccount(models.Model):
+    """What goes when an account is disconnected or deleted, or the addon is uninstalled.
+
+    At SendGrid the webhook goes, because what it posts would find nobody. Here the mail servers go on sending.
+    """
+
+    _inherit = "sendgrid.account"
+
+    def unlink(self):
+        if self.env.context.get(MODULE_UNINSTALL_FLAG):
+            return super().unlink()
+        known = [(account, account._get_webhooks(), account._get_client_or_none()) for account in self]
+        names = {account: account.name for account in self}
+        result = super().unlink()
+        # A foreign key may refuse the deletion, so SendGrid is asked only now.
+        self.env.flush_all()
+        for account, webhooks, client in known:
+            _done, remains = self._delete_webhooks(webhooks, client)
+            if remains:
+                self._tell_remains(names[account], remains)
+        return result
+
+    def _tell_remains(self, name, remains):
+        """Tell the user what a deleted account has left at SendGrid: the account's chatter is gone."""
+        message = self.env._("The account “%(name)s” is deleted. %(remains)s", name=name, remains=" ".join(remains))
+        _logger.warning("SendGrid: %s", message)
+        self.env.user._bus_send("simple_notification", {"type": "warning", "sticky": True, "message": message})
+
+    def _get_webhooks(self, only_created=False):
+        """Return SendGrid's ids of the account's webhooks, with the token that is part of their addresses.
+
+        :param bool only_created: leave out a webhook that connecting found, and did not make
+        :return: list of (webhook id, token, words for the webhook)
+        """
+        account = self.sudo()
+        webhooks = []
+        if account.previous_webhook_id:
+            label = self.env._("The webhook with the previous signing key")
+            webhooks.append((account.previous_webhook_id, account.previous_webhook_token, label))
+        if account.webhook_id and (account.webhook_created or not only_created):
+            webhooks.append((account.webhook_id, account.webhook_token, self.env._("The webhook")))
+        return webhooks
+
+    def _get_client_or_none(self):
+        """Return a client that does not wait long and can be used when the account is gone; None without an API key."""
+        account = self.sudo()
+        if not account.api_key:
+            return None
+        client = account._get_client(patience=0, timeout=TIMEOUT)
+        if question := account._get_place_question():
+            error = ElsewhereError(account._explain_place(), question)
+        else:
+            error = None
+
+        def check():
+            if error:
+                raise error
+
+        client.before_change = check
+        return client
+
+    @api.model
+    def _delete_webhooks(self, webhooks, client, failures=None):
+        """Delete webhooks at SendGrid that still lead to their address. It never raises.
+
+        Call it before anything is written here, so that no lock is held while SendGrid answers.
+
+        :param webhooks: as `_get_webhooks` returns them
+        :param client: `tools.api.client.Client`, or None without an API key
+        :param failures: list of the `ApiError` of earlier calls, to which those of this one are added. Where nobody
+            answered, nobody is called again.
+        :return: two lists of sentences: what was done, and what remains to be done by hand
+        """
+        done, remains, failures = [], [], [] if failures is None else failures
+        for webhook_id, token, label in webhooks:
+            try:
+                if not client:
+                    raise UserError(self.env._("There is no API key."))
+                if failures and failures[-1].kind in NOBODY_THERE:
+                    raise failures[-1]
+                gone = event_webhook.delete(client, webhook_id, token)
+            except ElsewhereError as error:
+                done.append(
+                    self.env._(
+                        "%(webhook)s stays at SendGrid (its id is %(id)s), because it may be another database's. "
+                        "%(why)s",
+                        webhook=label,
+                        id=webhook_id,
+                        why=str(error),
+                    )
+                )
+            except (ApiError, UserError) as error:
+                if isinstance(error, ApiError):
+                    failures.append(error)
+                    why = self._explain_api_error(error)
+                else:
+                    why = str(error)
+                remains.append(
+                    self.env._(
+                        "Delete the webhook at SendGrid under Settings > Mail Settings > Event Webhooks (its id is "
+                        "%(id)s). It stays there, because it could not be done from here. %(why)s",
+                        id=webhook_id,
+                        why=why,
+                    )
+                )
+            else:
+                if gone:
+                    done.append(self.env._("%s is deleted at SendGrid.", label))
+                else:
+                    done.append(self.env._("%s leads elsewhere at SendGrid by now, and was left alone.", label))
+        return done, remains
+
+    # ------------------------------------------------------------
+    # UNINSTALL
+    # ------------------------------------------------------------
+
+    @api.model
+    def _prepare_uninstall(self):
+        """Let mails leave without the addon, and take the webhooks away. It never raises: see `hooks`."""
+        accounts = self.sudo().search([("active", "in", [True, False])])
+        for step in (
+            accounts._free_mail_servers,
+            accounts._remove_webhooks,
+            accounts._forget_parameters,
+            accounts._forget_leftovers,
+        ):
+            try:
+                with self.env.cr.savepoint():
+                    step()
+            except Exception:
+                _logger.exception("SendGrid: a part of the uninstallation was left out")
+
+    def _free_mail_servers(self):
+        """Have the mail servers of the Web API send by SMTP with the same API key, or archive them without a key."""
+        servers = self.env["ir.mail_server"].sudo().with_context(active_test=False)
+        for server in servers.search([("smtp_authentication", "=", "sendgrid_api")]):
+            account = server.sendgrid_account_id
+            if account.api_key:
+                server.write(account._get_relay_values())
+                _logger.info("SendGrid: the mail server “%s” sends by SMTP from now on.", server.name)
+                continue
+            server.write({"smtp_authentication": "login", "smtp_host": False})
+            # Not by `write`: core refuses to archive a server that a template names. Active, but without a host, it
+            # would make all mails fail that core sends through the first server.
+            self.env.flush_all()
+            self.env.cr.execute("UPDATE ir_mail_server SET active = FALSE WHERE id = %s", [server.id])
+            server.invalidate_recordset(["active"])
+            _logger.warning("SendGrid: the mail server “%s” is archived: its account has no API key.", server.name)
+
+    def _get_relay_values(self):
+        """Return the values of a mail server that sends through SendGrid's SMTP relay with the account's API key."""
+        account = self.sudo()
+        host, port, encryption = hosts.RELAY[account.region], hosts.RELAY_PORT, "starttls"
+        # For development, this parameter replaces SendGrid's relay by a local program.
+        if stand_in := self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.smtp_host"):
+            host, _colon, port = stand_in.rpartition(":")
+            encryption = "none"
+        return {
+            "smtp_authentication": "login",
+            "smtp_host": host,
+            "smtp_port": int(port),
+            "smtp_encryption": encryption,
+            "smtp_user": hosts.RELAY_USER,
+            "smtp_pass": account.api_key,
+        }
+
+    def _remove_webhooks(self):
+        """Delete the accounts' webhooks at SendGrid: their addresses end here. What stays is said in the log."""
+        failures = []
+        for account in self:
+            webhooks, client = account._get_webhooks(), account._get_client_or_none()
+            if client and not account.webhook_id and not failures:
+                webhooks += account._find_webhook_by_hand(client)
+            done, remains = self._delete_webhooks(webhooks, client, failures)
+            for line in done:
+                _logger.info("SendGrid account “%s”: %s", account.name, line)
+            for line in remains:
+                _logger.warning("SendGrid account “%s”: %s", account.name, line)
+
+    def _find_webhook_by_hand(self, client):
+        """Return the webhook that somebody set up by hand for the account, as `_get_webhooks`, or an empty list."""
+        account = self.sudo()
+        try:
+            webhooks, _allowed = event_webhook.list_all(client)
+        except ApiError:
+            return []
+        found = event_webhook.find(webhooks, account.webhook_token, None)
+        return [(found["id"], account.webhook_token, self.env._("The webhook"))] if found else []
+
+    @api.model
+    def _forget_parameters(self):
+        """Delete the system parameters of the addon, which no data file has made."""
+        self.env["ir.config_parameter"].sudo().search([("key", "=like", r"sendgrid\_tracking.%")]).unlink()
+
+    @api.model
+    def _forget_leftovers(self):
+        """Delete what core would leave: the index of a field of its own, and names that its modules gave to our models.
+
+        The names are the external ids of inherited fields' selections and of inheritance. What they name goes with the
+        models.
+        """
+        self.env.cr.execute("DROP INDEX IF EXISTS res_partner__email_normalized_index")
+        self.env.cr.execute(
+            """
+            DELETE FROM ir_model_data
+             WHERE module != 'sendgrid_tracking'
+               AND model IN ('ir.model.fields', 'ir.model.fields.selection', 'ir.model.inherit')
+               AND name ~ '^(field|selection|model_inherit)_+sendgrid_'
+            """
+        )
+
+    @api.model
+    def _tell_uninstall(self):
+        """Return sentences for what uninstalling the addon does, for the dialog that asks before."""
+        lines = []
+        accounts = self.sudo().search([("active", "in", [True, False])])
+        for account in accounts:
+            webhooks = account._get_webhooks()
+            if account._get_place_question():
+                lines.append(
+                    self.env._(
+                        "“%s”: its webhook stays at SendGrid, because it was connected from another database or "
+                        "address.",
+                        account.name,
+                    )
+                )
+            elif webhooks and account.api_key:
+                ids = ", ".join(webhook_id for webhook_id, _token, _label in webhooks)
+                lines.append(
+                    self.env._(
+                        "“%(name)s”: its webhook at SendGrid is deleted. If SendGrid does not answer, it stays there, "
+                        "and posts to an address that is gone: delete it under Settings > Mail Settings > Event "
+                        "Webhooks (its id is %(ids)s). The server's log says which it was.",
+                        name=account.name,
+                        ids=ids,
+                    )
+                )
+            elif webhooks or account.verification_key:
+                lines.append(
+                    self.env._(
+                        "“%s”: there is no API key to delete its webhook with. Delete it at SendGrid under Settings > "
+                        "Mail Settings > Event Webhooks.",
+                        account.name,
+                    )
+                )
+            lines += account._tell_servers_after_uninstall()
+        if accounts:
+            lines.append(self.env._("The API key stays at SendGrid, until you delete it there."))
+        return lines
+
+    def _tell_servers_after_uninstall(self):
+        lines = []
+        for server in self.with_context(active_test=True).mail_server_ids:
+            if server.smtp_authentication != "sendgrid_api":
+                line = self.env._("The mail server “%s” goes on sending; nothing is tracked any more.", server.name)
+            elif self.sudo().api_key:
+                line = self.env._(
+                    "The mail server “%(name)s” sends by SMTP (%(host)s, port %(port)s) instead of the Web API.",
+                    name=server.name,
+                    host=self._get_relay_values()["smtp_host"],
+                    port=self._get_relay_values()["smtp_port"],
+                )
+            else:
+                line = self.env._("The mail server “%s” is archived: there is no API key to send with.", server.name)
+            lines.append(line)
+        return lines

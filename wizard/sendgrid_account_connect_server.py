@@ -1,0 +1,174 @@
+from odoo import models
+
+from ..tools.api import hosts
+from ..tools.api.client import ApiError
+from ..tools.api.relay import RelayError, try_login
+
+
+class SendgridAccountConnectStep(models.TransientModel):
+    """The steps about sending: the mail server, whether it can log in, and what SendGrid tracks."""
+
+    _inherit = "sendgrid.account.connect.step"
+
+    def _run_server(self):
+        account, sending = self._get_account(), self.connect_id.sending
+        server, message = self._choose_server(account, sending)
+        state, lines = "done", [message]
+        first = self.env["ir.mail_server"].search([("from_filter", "in", [False, ""])], order="sequence, id", limit=1)
+        if first and first != server and not server.from_filter:
+            state = "warning"
+            lines.append(
+                self.env._(
+                    "Odoo sends through the first mail server of the list, and that is “%s”. Move this one up in "
+                    "Settings > Technical > Outgoing Mail Servers to send through it.",
+                    first.name,
+                )
+            )
+        relayed = self._get_relayed_servers(account)
+        if others := relayed.filtered(lambda one: one.smtp_pass != account.sudo().api_key):
+            # It may be so on purpose, so ask.
+            state, self.question = "warning", "password"
+            lines.append(
+                self.env._(
+                    "Another API key than the account's is the password of %s. If that key is deleted at SendGrid, "
+                    "their e-mails fail.",
+                    ", ".join(f"“{one.name}”" for one in others),
+                )
+            )
+        for one in relayed:
+            if trouble := self._try_login(one):
+                state = "failed" if one == server or state == "failed" else "warning"
+                lines.append(trouble)
+        return state, "\n".join(lines)
+
+    def _choose_server(self, account, sending):
+        """Return the mail server through which the account sends, and a sentence about it. Make one if there is none.
+
+        :param sending: the chosen `smtp_authentication`
+        """
+        Server = self.env["ir.mail_server"]
+        servers = Server.with_context(active_test=False).search([("sendgrid_account_id", "=", account.id)])
+        created = servers.filtered(lambda server: server.sendgrid_connection == "created")
+        others = (servers - created).filtered(lambda server: server.active and server.smtp_authentication == sending)
+        if others:
+            return others[:1], self.env._("Mails leave through “%s”, as before.", others[0].name)
+        if adopted := self._find_adoptable(sending) if not created else None:
+            adopted.write({"sendgrid_account_id": account.id, "sendgrid_connection": "adopted"})
+            names = ", ".join(adopted.mapped("name"))
+            return adopted[:1], self.env._("“%s” was there, and is tracked from now on.", names)
+        values = self._get_server_values(account, sending)
+        if created:
+            created.write(values)
+        else:
+            created = Server.create({**values, "name": account.name, "sendgrid_connection": "created"})
+        return created, self.env._("“%s” is ready to send.", created.name)
+
+    def _get_relayed_servers(self, account):
+        """Return the account's active mail servers that send through SendGrid's relay with an API key."""
+        relays = {*hosts.RELAY.values(), account._get_relay_values()["smtp_host"]}
+        return account.sudo().mail_server_ids.filtered(
+            lambda server: (
+                server.active
+                and server.smtp_authentication == "login"
+                and server.smtp_host in relays
+                and server.smtp_user == hosts.RELAY_USER
+            )
+        )
+
+    def _try_login(self, server):
+        """Log in as the mail server will, and return words for what went wrong, or None."""
+        if server._disable_send():
+            return None
+        try:
+            try_login(
+                server.smtp_host, server.smtp_port, server.smtp_user, server.smtp_pass or "", server.smtp_encryption
+            )
+        except RelayError as error:
+            if error.kind == "login":
+                return self.env._(
+                    "SendGrid refuses the password of “%(name)s”: it has to be an API key that may send. It said: "
+                    "“%(words)s”",
+                    name=server.name,
+                    words=str(error),
+                )
+            if error.kind == "unreachable":
+                return self.env._(
+                    "“%(name)s” cannot reach %(host)s, port %(port)s, from this server (%(words)s). Many hosts block "
+                    "SMTP: ask yours, or go back and choose the Web API.",
+                    name=server.name,
+                    host=server.smtp_host,
+                    port=server.smtp_port,
+                    words=str(error),
+                )
+            return self.env._(
+                "“%(name)s” cannot be used. SendGrid said: “%(words)s”", name=server.name, words=str(error)
+            )
+        return None
+
+    def action_use_key(self):
+        """Give the account's API key to its mail servers that have another, then run the step again."""
+        account = self._get_account()
+        others = self._get_relayed_servers(account).filtered(lambda one: one.smtp_pass != account.api_key)
+        others.write({"smtp_pass": account.api_key})
+        account._log_lines([self.env._("The mail server “%s” got the account's API key.", one.name) for one in others])
+        self.action_repeat()
+
+    def _find_adoptable(self, sending):
+        """Return mail servers that use SendGrid's relay but belong to no account yet, and can belong to this one.
+
+        These are the servers with this account's API key. If there are none, and Odoo has no other account, these are
+        all such servers.
+
+        :param sending: the chosen `smtp_authentication`
+        :return: `ir.mail_server` records, or None
+        """
+        if sending != "login":
+            return None
+        account = self._get_account()
+        servers = self.env["ir.mail_server"].search(
+            [
+                ("sendgrid_account_id", "=", False),
+                ("smtp_host", "in", list(hosts.RELAY.values())),
+                ("smtp_user", "=", hosts.RELAY_USER),
+            ]
+        )
+        same_key = servers.filtered(lambda server: server.sudo().smtp_pass == account.sudo().api_key)
+        is_alone = not self.env["sendgrid.account"].sudo().search_count([("id", "!=", account.id)], limit=1)
+        return same_key or (servers if is_alone else None)
+
+    def _get_server_values(self, account, sending):
+        values = {"sendgrid_account_id": account.id, "active": True}
+        if sending == "login":
+            return {**values, **account._get_relay_values()}
+        return {
+            **values,
+            "smtp_authentication": sending,
+            "smtp_host": False,
+            "smtp_user": False,
+            "smtp_pass": False,
+            "smtp_encryption": "none",
+        }
+
+    def _run_tracking(self):
+        account = self._get_account()
+        try:
+            account._read_tracking_settings()
+        except ApiError as error:
+            if error.kind != "scope":
+                raise
+            return "skipped", self.env._(
+                "The key may not read these settings: Settings > Tracking at SendGrid shows them."
+            )
+        off = [
+            name
+            for name, enabled in (
+                (self.env._("opens"), account.open_tracking),
+                (self.env._("clicks"), account.click_tracking),
+            )
+            if not enabled
+        ]
+        if not off:
+            return "done", self.env._("SendGrid tracks opens and clicks.")
+        return "warning", self.env._(
+            "SendGrid does not track: %s. Switch it on at the account, if you want it and may.", ", ".join(off)
+        )
