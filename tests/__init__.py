@@ -1,6 +1,7 @@
 from . import (
     test_access,
     test_account,
+    test_administration,
     test_api_sending,
     test_backfill,
     test_chatter,
@@ -14,6 +15,7 @@ from . import (
     test_drain,
     test_engagement,
     test_fold,
+    test_follow_up,
     test_foreign,
     test_healing,
     test_health,

@@ -76,7 +76,10 @@ FIELDS = {
     "mail.compose.message": {EMPLOYEES: "sendgrid_warning"},
     "mail.mail": {ADMINISTRATORS: "sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message"},
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months"},
-    "res.config.settings": {ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months"},
+    "res.config.settings": {
+        ADMINISTRATORS: """sendgrid_accounts sendgrid_deleted_rules sendgrid_detail_months sendgrid_document_months
+            sendgrid_rule_bounce sendgrid_rule_click sendgrid_rule_unsubscribe"""
+    },
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
@@ -100,7 +103,7 @@ FIELDS = {
             tracking_settings_date unmatched_count verification_key webhook_created webhook_id webhook_token
             webhook_url""",
     },
-    "sendgrid.account.check": {ADMINISTRATORS: "account_id date detail finding message since state subject"},
+    "sendgrid.account.check": {ADMINISTRATORS: "account_id can_open date detail finding message since state subject"},
     "sendgrid.account.connect": {
         ADMINISTRATORS: "account_id api_key company_id is_done name region rotates_key sending step_ids",
     },
@@ -120,7 +123,7 @@ FIELDS = {
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
         ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
-            message_count message_ids_left new_count progress state windows""",
+            message_count message_ids_left new_count progress state waits_until windows""",
     },
     "sendgrid.email": {
         EMPLOYEES: """attachment_ids author_id can_take_back_unsubscription click_count content delivered_date
@@ -142,7 +145,7 @@ FIELDS = {
     "sendgrid.event.batch": {
         ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
             event_count event_ids failed_rules processed_date rejected_count rejected_explanation
-            rejected_reasons size source state unmatched_count""",
+            rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -154,8 +157,8 @@ FIELDS = {
     },
     "sendgrid.suppression.sync": {
         ADMINISTRATORS: """account_id acted_count asked_groups cleared_count current_last current_list current_offset
-            ended error failed_count gap_message gaps is_whole kept_count known_count new_count odoo_only_count
-            progress rejected_count seen_count since started state until""",
+            ended error failed_count gap_message gaps idle_count is_whole kept_count known_count new_count
+            odoo_only_count progress rejected_count seen_count since started state until waits_until""",
     },
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
@@ -222,6 +225,7 @@ METHODS = {
     "sendgrid.account.connect": dict.fromkeys(
         ("action_back", "action_open_account", "action_start", "run_next"), ADMINISTRATORS
     ),
+    "sendgrid.account.check": {"action_open": ADMINISTRATORS},
     "sendgrid.account.connect.step": {"action_repeat": ADMINISTRATORS},
     "sendgrid.account.disconnect": {"action_disconnect": ADMINISTRATORS},
     "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
@@ -234,7 +238,9 @@ METHODS = {
     },
     "sendgrid.event": {"action_match_again": ADMINISTRATORS},
     "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
-    "sendgrid.event.batch": {"action_process_again": ADMINISTRATORS},
+    "sendgrid.event.batch": dict.fromkeys(
+        ("action_process_again", "action_set_aside", "action_take_back"), ADMINISTRATORS
+    ),
     "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
     "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
     "sendgrid.suppression.sync": {
