@@ -1,4 +1,5 @@
 import logging
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -181,10 +182,11 @@ class SendgridAccount(models.Model):
     # API CALLS
     # ------------------------------------------------------------
 
-    def _get_client(self, patience=15):
+    def _get_client(self, patience=15, sleep=time.sleep):
         """Return a `tools.api.client.Client` for the account.
 
         :param float patience: for how many seconds in all the client may wait before it repeats one call
+        :param sleep: function that takes seconds and waits for them
         :raise UserError: if the account has no API key
         """
         self.ensure_one()
@@ -193,7 +195,7 @@ class SendgridAccount(models.Model):
             raise UserError(self.env._("The account “%s” has no API key.", account_sudo.name))
         # For development, this parameter replaces SendGrid by a local program.
         host = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.api_host")
-        return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience)
+        return client.Client(account_sudo.api_key, host or hosts.API[account_sudo.region], patience, sleep)
 
     @contextmanager
     def _telling_api_errors(self):
