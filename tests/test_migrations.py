@@ -260,14 +260,14 @@ class TestScripts(TransactionCase):
         script = load("post-where_rules_act.py")
         rule = self.env.ref("sendgrid_tracking.base_automation_click")
         actions = {name: self.env.ref(f"sendgrid_tracking.ir_actions_server_{name}") for name in ("bounce", "click")}
-        shipped = {name: action.code for name, action in actions.items()}
+        shipped = {name: action.code.strip() for name, action in actions.items()}
         for name, before in (("bounce", script.BOUNCE_BEFORE), ("click", script.CLICK_BEFORE)):
             actions[name].code = before
         for _time in range(2):
             self.env.flush_all()
             script.migrate(self.env.cr, "19.0.1.0.0")
             self.env.invalidate_all()
-            self.assertEqual({name: action.code for name, action in actions.items()}, shipped)
+            self.assertEqual({name: action.code.strip() for name, action in actions.items()}, shipped)
             self.assertEqual(rule.filter_domain, script.CLICK_FILTER)
         own = f"{script.CLICK_BEFORE}\nlog(str(records))"
         actions["click"].code = own

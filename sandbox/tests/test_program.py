@@ -47,9 +47,8 @@ def test_connected(start, receiver):
     """The webhook of the command line stands among those of the API, with the program's key, also after a reset."""
     program = start("--webhook-url", receiver.url, "--connected", "--flush-seconds", "0.01")
     key = program.http("GET", "/sandbox/public-key").text
-    headers = {"Authorization": "Bearer SG.sandbox"}
     for _turn in range(2):
-        [webhook] = program.http("GET", "/v3/user/webhooks/event/settings/all", headers=headers).json["webhooks"]
+        [webhook] = program.v3("GET", "/user/webhooks/event/settings/all").json["webhooks"]
         assert (webhook["url"], webhook["enabled"], webhook["public_key"]) == (receiver.url, True, key)
         program.http("POST", "/sandbox/reset")
     program.send(["ada@example.org"])
