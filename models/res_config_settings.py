@@ -1,5 +1,12 @@
 from odoo import api, fields, models
 
+# {setting: the ready-made automation rule that it switches}
+RULES = {
+    "sendgrid_rule_bounce": "sendgrid_tracking.base_automation_bounce",
+    "sendgrid_rule_click": "sendgrid_tracking.base_automation_click",
+    "sendgrid_rule_unsubscribe": "sendgrid_tracking.base_automation_unsubscribe",
+}
+
 
 class ResConfigSettings(models.TransientModel):
     _inherit = "res.config.settings"
@@ -12,6 +19,40 @@ class ResConfigSettings(models.TransientModel):
     sendgrid_detail_months = fields.Integer(related="company_id.sendgrid_detail_months", readonly=False)
     sendgrid_document_months = fields.Integer(related="company_id.sendgrid_document_months", readonly=False)
     sendgrid_networks = fields.Text(related="company_id.sendgrid_networks", readonly=False)
+
+    sendgrid_rule_bounce = fields.Boolean(
+        string="Find another address",
+        help="An activity when an address bounces, on the record that the e-mail is about.",
+    )
+    sendgrid_rule_click = fields.Boolean(
+        string="Call who clicked",
+        help="An activity on the first click by a person, on the record that the e-mail is about.",
+    )
+    sendgrid_rule_unsubscribe = fields.Boolean(
+        string="Tag who unsubscribes", help="Contacts who unsubscribe by e-mail get a tag."
+    )
+    sendgrid_deleted_rules = fields.Char(
+        help="The settings above whose automation rule somebody has deleted: they have nothing to switch."
+    )
+
+    @api.model
+    def get_values(self):
+        values = super().get_values()
+        deleted = []
+        for name, xmlid in RULES.items():
+            rule = self.env.ref(xmlid, raise_if_not_found=False)
+            values[name] = bool(rule and rule.active)
+            if not rule:
+                deleted.append(name)
+        return {**values, "sendgrid_deleted_rules": " ".join(deleted)}
+
+    def set_values(self):
+        result = super().set_values()
+        for name, xmlid in RULES.items():
+            rule = self.env.ref(xmlid, raise_if_not_found=False)
+            if rule and rule.active != self[name]:
+                rule.active = self[name]
+        return result
 
     @api.depends_context("allowed_company_ids", "lang")
     def _compute_sendgrid_accounts(self):

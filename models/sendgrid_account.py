@@ -18,9 +18,9 @@ class SendgridAccount(models.Model):
     _inherit = ["mail.thread", "mail.activity.mixin", "sendgrid.job.mixin"]
     _order = "name, id"
 
-    name = fields.Char(required=True)
-    active = fields.Boolean(default=True)
-    company_id = fields.Many2one("res.company", help="Empty: the account serves all companies.")
+    name = fields.Char(required=True, tracking=True)
+    active = fields.Boolean(default=True, tracking=True)
+    company_id = fields.Many2one("res.company", tracking=True, help="Empty: the account serves all companies.")
     api_key = fields.Char(
         string="API Key",
         groups="base.group_system",
@@ -31,6 +31,7 @@ class SendgridAccount(models.Model):
         [("global", "Global"), ("eu", "European Union")],
         required=True,
         default="global",
+        tracking=True,
         help="Where SendGrid keeps the account's data. Subusers of the European region have hosts of their own.",
     )
     act_on_events = fields.Boolean(
@@ -44,6 +45,7 @@ class SendgridAccount(models.Model):
         string="On Group Unsubscribe",
         required=True,
         default="nothing",
+        tracking=True,
         help="Says what Odoo does when a recipient leaves one of SendGrid's unsubscribe groups.",
     )
     keep_foreign_events = fields.Boolean(

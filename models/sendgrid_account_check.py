@@ -1,5 +1,20 @@
 from odoo import api, fields, models
 
+REFUSED_POSTS = ("sendgrid_rejection_action", ())
+# {finding: (external id of the page that shows what it is about, filters to set there)}
+PAGES = {
+    "failed": ("sendgrid_event_batch_action", ("failed",)),
+    "stuck": ("ir_cron_drain", ()),
+    "refused": ("sendgrid_event_action", ("refused_for_sender",)),
+    **dict.fromkeys(("unsigned", "age", "body", "key"), REFUSED_POSTS),
+    **dict.fromkeys(("compared_partly", "not_compared"), ("sendgrid_suppression_sync_action", ())),
+}
+# The findings that connecting again mends.
+CONNECTS = {
+    *("silent_no_key", "no_key", "key_none", "key_refused", "key_cannot_send"),
+    *("webhook_gone", "webhook_disabled", "webhook_unsigned", "webhook_key", "webhook_partial"),
+}
+
 
 class SendgridAccountCheck(models.Model):
     """The result of the last check of one subject of an account, such as its API key.
@@ -47,6 +62,8 @@ class SendgridAccountCheck(models.Model):
     date = fields.Datetime(string="Checked", required=True, readonly=True)
     since = fields.Datetime(required=True, readonly=True, help="Each check since then has found the same.")
 
+    can_open = fields.Boolean(compute="_compute_can_open", help="Odoo has a page about the finding.")
+
     _account_subject_uniq = models.UniqueIndex("(account_id, subject)", "The account has this check already.")
 
     @api.depends("finding", "detail")
@@ -62,6 +79,33 @@ class SendgridAccountCheck(models.Model):
                 check.message = message
             else:
                 check.message = messages.get(check.finding, check.finding).replace("{}", check.detail or "")
+
+    @api.depends("finding")
+    def _compute_can_open(self):
+        for check in self:
+            check.can_open = check.finding in PAGES or check.finding in CONNECTS
+
+    def action_open(self):
+        """Open the page on which the finding can be looked at or mended, also one that has no menu for everybody."""
+        self.ensure_one()
+        if self.finding in CONNECTS:
+            return self.account_id.action_connect()
+        if self.finding not in PAGES:
+            return False
+        page, search = PAGES[self.finding]
+        record = self.env.ref(f"sendgrid_tracking.{page}")
+        if record._name == "ir.cron":
+            return {
+                "type": "ir.actions.act_window",
+                "res_model": record._name,
+                "res_id": record.id,
+                "views": [[False, "form"]],
+            }
+        context = {f"search_default_{name}": 1 for name in search}
+        return {
+            **self.env["ir.actions.act_window"]._for_xml_id(f"sendgrid_tracking.{page}"),
+            "context": {**context, "search_default_account_id": self.account_id.id},
+        }
 
     @api.model
     def _get_messages(self):
@@ -139,7 +183,8 @@ class SendgridAccountCheck(models.Model):
                 "received events” is active, and whether this server runs scheduled actions."
             ),
             "failed": self.env._(
-                "{} batches could not be processed: open them, read the reason, and process them again."
+                "{} batches could not be processed: open them, read the reason, and process them again or set them "
+                "aside."
             ),
             "key_valid": self.env._("SendGrid accepts the key, and it may send."),
             "key_none": self.env._("No API key is stored here: SendGrid cannot be asked."),

@@ -1,4 +1,5 @@
 import logging
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -182,11 +183,12 @@ class SendgridAccount(models.Model):
     # API CALLS
     # ------------------------------------------------------------
 
-    def _get_client(self, patience=15, timeout=client.TIMEOUT):
+    def _get_client(self, patience=15, timeout=client.TIMEOUT, sleep=time.sleep):
         """Return a `tools.api.client.Client` for the account. It changes nothing at SendGrid from a copied database.
 
         :param float patience: for how many seconds in all the client may wait before it repeats one call
         :param float timeout: for how many seconds it waits for an answer
+        :param sleep: function that takes seconds and waits for them
         :raise UserError: if the account has no API key
         """
         self.ensure_one()
@@ -199,6 +201,7 @@ class SendgridAccount(models.Model):
             account_sudo.api_key,
             host or hosts.API[account_sudo.region],
             patience,
+            sleep,
             before_change=self._require_place,
             timeout=timeout,
         )

@@ -27,7 +27,9 @@ class SendgridAccountDay(models.Model):
     batch_count = fields.Integer(string="Batches", readonly=True)
     event_count = fields.Integer(string="Events", readonly=True, help="Duplicates included.")
     duplicate_count = fields.Integer(string="Duplicates", readonly=True, help="Events that Odoo knew already.")
-    unmatched_count = fields.Integer(string="Unmatched", readonly=True, help="New events that found no e-mail.")
+    unmatched_count = fields.Integer(
+        string="Unmatched", readonly=True, help="New events that found no e-mail, except SendGrid's own tests."
+    )
     rejected_count = fields.Integer(
         string="Not Understood", readonly=True, help="Elements of batches that Odoo could not read as events."
     )

@@ -28,7 +28,9 @@ class SendgridAccount(models.Model):
         string="Duplicates", compute="_compute_arrivals", help="Events of 30 days that Odoo knew already."
     )
     unmatched_count = fields.Integer(
-        string="Unmatched", compute="_compute_arrivals", help="New events of 30 days for which Odoo found no e-mail."
+        string="Unmatched",
+        compute="_compute_arrivals",
+        help="New events of 30 days for which Odoo found no e-mail, except SendGrid's own tests.",
     )
     rejected_count = fields.Integer(
         string="Not Understood",

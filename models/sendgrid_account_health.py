@@ -107,6 +107,18 @@ class SendgridAccount(models.Model):
             "place": self._check_place(),
         }
         findings |= self._check_remote(is_arriving=findings["arrivals"][1] == "arriving")
+        self._note_findings(findings)
+
+    def _check_health_of_batches(self):
+        """Look at the batches only, after somebody has decided about some of them. It asks SendGrid nothing."""
+        self.ensure_one()
+        self._note_findings({"batches": self._check_batches()})
+
+    def _note_findings(self, findings):
+        """Store the results of checks. If one of them is new, update the warnings.
+
+        :param findings: {subject: (state, finding, detail or None)}
+        """
         is_changed, has_new = self.env["sendgrid.account.check"].sudo()._note(self, findings)
         if is_changed:
             self._warn_administrators(has_new)

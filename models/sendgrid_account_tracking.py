@@ -11,11 +11,13 @@ class SendgridAccount(models.Model):
     open_tracking = fields.Boolean(
         readonly=True,
         copy=False,
+        tracking=True,
         help="SendGrid's setting for the whole account: an invisible picture in each e-mail shows that it was opened.",
     )
     click_tracking = fields.Boolean(
         readonly=True,
         copy=False,
+        tracking=True,
         help="SendGrid's setting for the whole account: links lead to SendGrid first, which notes the click.",
     )
     tracking_settings_date = fields.Datetime(

@@ -73,6 +73,7 @@ class SendgridAccount(models.Model):
     signature_max_age = fields.Integer(
         string="Signature Valid for (hours)",
         groups="base.group_system",
+        tracking=True,
         help="Refuse events that were signed longer ago than this, or further in the future. 0 accepts any age, which "
         "does no harm: SendGrid repeats a POST for 24 hours, and an event that arrives twice counts once.",
     )

@@ -65,6 +65,9 @@ class SendgridBackfill(models.Model):
     new_count = fields.Integer(string="New Events", compute="_compute_new_count", help="Those that Odoo did not know.")
     progress = fields.Integer(compute="_compute_progress", help="In percent of the period.")
     error = fields.Text(readonly=True, help="Says why the work has failed or waits.")
+    waits_until = fields.Datetime(
+        readonly=True, help="SendGrid takes no more calls for now: the work goes on by itself at this time."
+    )
     is_incomplete = fields.Boolean(
         readonly=True,
         help="SendGrid has over 1,000 messages of one second, and tells no more than these, or its answer about a "
@@ -112,7 +115,7 @@ class SendgridBackfill(models.Model):
         self.check_access("write")
         for backfill in self.filtered(lambda b: b.state in ("draft", "failed")):
             backfill.account_id._get_client()  # raises now if the API key is missing
-            backfill.write({"state": "running", "error": False})
+            backfill.write({"state": "running", "error": False, "waits_until": False})
         self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger()
 
     @api.model
@@ -163,15 +166,15 @@ class SendgridBackfill(models.Model):
         :return: a generator that yields 1 after each step, for a commit
         """
         while self.state == "running":
-            self._step(self.account_id._get_client())
+            self._step(self._get_patient_client(self.account_id))
             yield 1
 
     def _fail(self, words):
-        self.write({"state": "failed", "error": words})
+        self.write({"state": "failed", "error": words, "waits_until": False})
 
     def _put_off(self, words, after):
         if words:
-            self.error = words
+            self.write({"error": words, "waits_until": fields.Datetime.now() + after})
         self.env.ref("sendgrid_tracking.ir_cron_backfill").sudo()._trigger(at=fields.Datetime.now() + after)
 
     def _step(self, client):
@@ -183,7 +186,7 @@ class SendgridBackfill(models.Model):
         elif self.windows:
             self._search_messages(client)
         else:
-            self.write({"state": "done", "error": False})
+            self.write({"state": "done", "error": False, "waits_until": False})
 
     def _choose_api(self, client):
         """Choose the first of SendGrid's APIs for which the key and the plan allow a call, and note what to search."""
@@ -227,6 +230,7 @@ class SendgridBackfill(models.Model):
                     "message_ids_left": [message_id for message_id in found if message_id],
                     "is_incomplete": self.is_incomplete or is_full or "" in found,
                     "error": False,
+                    "waits_until": False,
                 }
             )
 
@@ -255,6 +259,7 @@ class SendgridBackfill(models.Model):
                 "event_count": self.event_count + len(events),
                 "is_incomplete": is_incomplete,
                 "error": False,
+                "waits_until": False,
             }
         )
 

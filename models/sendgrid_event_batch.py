@@ -4,6 +4,8 @@ import gzip
 import logging
 import zlib
 
+from markupsafe import Markup
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -61,17 +63,26 @@ class SendgridEventBatch(models.Model):
     )
     size = fields.Integer(readonly=True, help="Bytes of the body.")
     state = fields.Selection(
-        [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed")],
+        [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed"), ("set_aside", "Set Aside")],
         required=True,
         readonly=True,
         default="pending",
     )
     error = fields.Text(readonly=True, help="Why the batch failed as a whole.")
+    set_aside_uid = fields.Many2one(
+        "res.users",
+        string="Set Aside by",
+        readonly=True,
+        help="Who decided that this batch needs nobody's attention any more.",
+    )
+    set_aside_date = fields.Datetime(string="Set Aside on", readonly=True)
     event_count = fields.Integer(readonly=True, help="Events in the batch, duplicates included.")
     duplicate_count = fields.Integer(
         readonly=True, help="Events that were known already: SendGrid may deliver an event more than once."
     )
-    unmatched_count = fields.Integer(readonly=True, help="New events for which no e-mail was found.")
+    unmatched_count = fields.Integer(
+        readonly=True, help="New events for which no e-mail was found, except SendGrid's own tests."
+    )
     rejected_count = fields.Integer(readonly=True, help="Elements that could not be understood.")
     rejected_reasons = fields.Text(readonly=True, help="The elements that could not be understood, and why.")
     processed_date = fields.Datetime(readonly=True)
@@ -138,8 +149,38 @@ class SendgridEventBatch(models.Model):
         """Put the batches back into the queue. Events that are known already count as duplicates."""
         self.check_access("read")
         again = self.sudo().filtered("body_gzip")
-        again.write({"state": "pending", "error": False, "failed_rules": False})
+        nobody = {"set_aside_uid": False, "set_aside_date": False}
+        again.write({"state": "pending", "error": False, "failed_rules": False, **nobody})
         self.env["sendgrid.drain"]._wake()
+
+    def action_set_aside(self):
+        """Set failed batches aside, because nothing can or has to be done about them: no longer a problem.
+
+        Others among the records stay as they are. The account's chatter tells who did it: it lasts longer than a batch.
+        """
+        self.check_access("read")
+        aside = self.sudo().filtered(lambda batch: batch.state == "failed")
+        aside.write(
+            {"state": "set_aside", "set_aside_uid": self.env.uid, "set_aside_date": fields.Datetime.now()},
+        )
+        aside._tell_account(self.env._("Set aside:"))
+
+    def action_take_back(self):
+        """Take batches back that were set aside: they count as failed again."""
+        self.check_access("read")
+        back = self.sudo().filtered(lambda batch: batch.state == "set_aside")
+        back.write({"state": "failed", "set_aside_uid": False, "set_aside_date": False})
+        back._tell_account(self.env._("No longer set aside:"))
+
+    def _tell_account(self, words):
+        """Note in the chatters of the accounts what the user did with these batches, and look at their health anew.
+
+        :param str words: what was done
+        """
+        for account, batches in self.grouped("account_id").items():
+            links = Markup(", ").join(batch._get_html_link() for batch in batches)
+            account._message_log(body=Markup("%s %s") % (words, links))
+            account._check_health_of_batches()
 
     # ------------------------------------------------------------
     # READ

@@ -1,11 +1,12 @@
 import logging
+import math
 import time
 from datetime import timedelta
 
 import psycopg2
 from psycopg2.errors import DiskFull
 
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..tools.api.client import ApiError
@@ -35,6 +36,24 @@ class SendgridJobMixin(models.AbstractModel):
 
     _name = "sendgrid.job.mixin"
     _description = "Long Work of SendGrid Email Tracking"
+
+    def _get_patient_client(self, account):
+        """Return a client that tells on the record's page how long it waits before it repeats a call.
+
+        :param account: `sendgrid.account` record
+        """
+        return account._get_client(sleep=self._wait)
+
+    def _wait(self, seconds):
+        """Note in ``waits_until`` until when the work waits, commit this, so that the page can show it, and wait.
+
+        SendGrid is called before anything is read or written for the next piece, so that nothing else is committed.
+
+        :param float seconds: how long
+        """
+        self.waits_until = fields.Datetime.now() + timedelta(seconds=math.ceil(seconds))
+        self.env["ir.cron"]._commit_progress(0)
+        time.sleep(seconds)
 
     @api.model
     def _run_job(self, name, steps, give_up=None, put_off=None, others=0, is_long=True):

@@ -78,14 +78,20 @@ class SendgridSuppressionSync(models.Model):
     )
     progress = fields.Integer(compute="_compute_progress", help="In percent, by lists.")
     seen_count = fields.Integer(string="Entries Read", readonly=True)
-    new_count = fields.Integer(string="New", readonly=True, help="Entries that Odoo had not seen before.")
+    new_count = fields.Integer(string="New Entries", readonly=True, help="Entries that Odoo had not seen before.")
     acted_count = fields.Integer(
-        string="New in Odoo",
+        string="Done in Odoo",
         readonly=True,
         help="New entries for which Odoo flagged a contact, blacklisted the address, or added a bounce to an e-mail.",
     )
     known_count = fields.Integer(
         string="Known Already", readonly=True, help="New entries that Odoo knew from events before."
+    )
+    idle_count = fields.Integer(
+        string="Nothing to Do",
+        compute="_compute_idle_count",
+        help="New entries that change nothing in Odoo: blocks, groups about which the account says so, and all if "
+        "events of the account have no consequences.",
     )
     kept_count = fields.Integer(
         string="Left as Decided",
@@ -104,6 +110,9 @@ class SendgridSuppressionSync(models.Model):
         "them.",
     )
     error = fields.Text(readonly=True, help="Says why the work has failed or waits.")
+    waits_until = fields.Datetime(
+        readonly=True, help="SendGrid takes no more calls for now: the work goes on by itself at this time."
+    )
 
     _running_uniq = models.UniqueIndex(
         "(account_id) WHERE state = 'running'", "SendGrid's lists are being read already."
@@ -119,6 +128,12 @@ class SendgridSuppressionSync(models.Model):
         for sync in self:
             done = LISTS.index(sync.current_list) if sync.current_list else 0
             sync.progress = 100 if sync.state == "done" else 100 * done // len(LISTS)
+
+    @api.depends("new_count", "acted_count", "known_count", "kept_count", "failed_count")
+    def _compute_idle_count(self):
+        for sync in self:
+            others = sync.acted_count + sync.known_count + sync.kept_count + sync.failed_count
+            sync.idle_count = max(0, sync.new_count - others)
 
     @api.depends("gaps")
     @api.depends_context("lang")
@@ -247,7 +262,7 @@ class SendgridSuppressionSync(models.Model):
 
     def _read_pages(self):
         return read_list(
-            self.account_id._get_client(),
+            self._get_patient_client(self.account_id),
             self.current_list,
             since=to_seconds(self.since),
             until=to_seconds(self.until),
@@ -277,6 +292,7 @@ class SendgridSuppressionSync(models.Model):
             "current_offset": page.next or 0,
             "current_last": page.last if page.next else False,
             "error": False,
+            "waits_until": False,
         }
         if not page.next and self.current_list == "groups":
             values["asked_groups"] = self._choose_groups(page.groups)
@@ -403,10 +419,12 @@ class SendgridSuppressionSync(models.Model):
 
         :return: a generator that yields after each address, for a commit
         """
-        client = self.account_id._get_client()
+        client = self._get_patient_client(self.account_id)
         addresses = self._get_returned()
         if not addresses:
-            self.write({"asked_groups": False, "current_last": False, "error": False, **self._end_list()})
+            self.write(
+                {"asked_groups": False, "current_last": False, "error": False, "waits_until": False, **self._end_list()}
+            )
         yield 0  # The calls come before any reading from the database; see `_compare`.
         for address in addresses:
             try:
@@ -442,7 +460,7 @@ class SendgridSuppressionSync(models.Model):
 
         :param groups: ids of the groups that it is out of; None if SendGrid did not tell, then nothing is concluded
         """
-        values = {"current_last": address, "error": False}
+        values = {"current_last": address, "error": False, "waits_until": False}
         if groups is None:
             self._note_gap("unasked", "groups", told=1)
         else:
@@ -520,11 +538,11 @@ class SendgridSuppressionSync(models.Model):
 
     def _put_off(self, words, after):
         if words:
-            self.error = words
+            self.write({"error": words, "waits_until": fields.Datetime.now() + after})
         self.env.ref("sendgrid_tracking.ir_cron_sync").sudo()._trigger(at=fields.Datetime.now() + after)
 
     def _fail(self, words):
-        self.write({"state": "failed", "error": words, "ended": fields.Datetime.now()})
+        self.write({"state": "failed", "error": words, "waits_until": False, "ended": fields.Datetime.now()})
         self._note_health("problem", "not_compared", words)
 
     def _note_health(self, state, finding, detail=None):

@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--private-key", metavar="PEM", help="P-256 key file, made if missing (default: none is kept)")
     parser.add_argument("--api-key", default="SG.sandbox", help="password of SMTP user apikey (default %(default)s)")
     parser.add_argument("--webhook-url", metavar="URL", help="where events are posted")
+    parser.add_argument("--connected", action="store_true", help="show --webhook-url among the webhooks of the API")
     parser.add_argument("--flush-seconds", type=float, default=0.2, help="wait before a POST (default %(default)s)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
                     api_key=options.api_key,
                     key=key,
                     webhook_url=options.webhook_url,
+                    connected=options.connected,
                     flush_seconds=options.flush_seconds,
                 )
             )

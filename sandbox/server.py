@@ -31,6 +31,7 @@ class Settings:
     api_key: str
     key: ec.EllipticCurvePrivateKey
     webhook_url: str | None
+    connected: bool
     flush_seconds: float
 
 
@@ -41,6 +42,8 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sandbox = Sandbox(settings.api_key, keys.public_text(settings.key))
     sandbox.webhooks = Webhooks(settings.key, settings.webhook_url, settings.flush_seconds, sandbox.changed)
+    if settings.connected:
+        sandbox.webhooks.connect()
     runner = web.AppRunner(web_site(sandbox), access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:

@@ -72,6 +72,7 @@ class Webhooks:
         self.max_allowed = MAX_ALLOWED
         self.main = Webhook(self._poster, self.conduct, key, url)
         """The webhook of the command line."""
+        self._connected = False
 
     @property
     def posts(self) -> list[Post]:
@@ -99,6 +100,14 @@ class Webhooks:
         self.configured[one.id] = one
         self.change(one, settings)
         return one
+
+    def connect(self) -> None:
+        """Show the webhook of the command line among those of the API, as if somebody had set it up there."""
+        url, _flush_seconds = self._start
+        self._connected = True
+        self.main.move(None)
+        one = self.configure({"url": url, "enabled": True, "friendly_name": None, **dict.fromkeys(FLAGS, True)})
+        one.webhook.key = self.main.key
 
     def change(self, one: Configured, settings: dict) -> None:
         """Change settings of a webhook of the API."""
@@ -147,13 +156,15 @@ class Webhooks:
         self._changed()
 
     def reset(self) -> None:
-        """Return to the settings at the start, without a webhook of the API."""
+        """Return to the settings at the start, without a webhook of the API but the one that was shown there."""
         self.clear()
         self.configured.clear()
         self.max_allowed = MAX_ALLOWED
         url, flush_seconds = self._start
         vars(self.conduct).update(asdict(Conduct(flush_seconds)))
         self.main.move(url)
+        if self._connected:
+            self.connect()
 
     async def close(self) -> None:
         """Stop all POSTs and close the connections."""

@@ -284,6 +284,28 @@ class TestScripts(TransactionCase):
                 else:
                     self.assertEqual(rule.read(["filter_domain", "filter_pre_domain", "trigger_field_ids"]), shipped)
 
+    def test_where_rules_act(self):
+        """The activities move where the code stands as it was shipped. Edited code keeps the filter that it needs."""
+        script = load("post-where_rules_act.py")
+        rule = self.env.ref("sendgrid_tracking.base_automation_click")
+        actions = {name: self.env.ref(f"sendgrid_tracking.ir_actions_server_{name}") for name in ("bounce", "click")}
+        shipped = {name: action.code.strip() for name, action in actions.items()}
+        for name, before in (("bounce", script.BOUNCE_BEFORE), ("click", script.CLICK_BEFORE)):
+            actions[name].code = before
+        for _time in range(2):
+            self.env.flush_all()
+            script.migrate(self.env.cr, "19.0.1.0.0")
+            self.env.invalidate_all()
+            self.assertEqual({name: action.code.strip() for name, action in actions.items()}, shipped)
+            self.assertEqual(rule.filter_domain, script.CLICK_FILTER)
+        own = f"{script.CLICK_BEFORE}\nlog(str(records))"
+        actions["click"].code = own
+        self.env.flush_all()
+        script.migrate(self.env.cr, "19.0.1.0.0")
+        self.env.invalidate_all()
+        self.assertEqual(actions["click"].code.strip(), own.strip())
+        self.assertEqual(rule.filter_domain, script.CLICK_FILTER_WITH_CONTACT)
+
     def test_counts(self):
         """What the script writes about opens and clicks is what the fold says, as far as the verdicts are the same."""
         script = load("post-engagement.py")

@@ -84,7 +84,8 @@ FIELDS = {
     },
     "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months sendgrid_networks"},
     "res.config.settings": {
-        ADMINISTRATORS: "sendgrid_accounts sendgrid_detail_months sendgrid_document_months sendgrid_networks",
+        ADMINISTRATORS: """sendgrid_accounts sendgrid_deleted_rules sendgrid_detail_months sendgrid_document_months
+            sendgrid_networks sendgrid_rule_bounce sendgrid_rule_click sendgrid_rule_unsubscribe"""
     },
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
@@ -111,7 +112,7 @@ FIELDS = {
             tracking_settings_date unmatched_count verification_key webhook_created webhook_id webhook_token
             webhook_url""",
     },
-    "sendgrid.account.check": {ADMINISTRATORS: "account_id date detail finding message since state subject"},
+    "sendgrid.account.check": {ADMINISTRATORS: "account_id can_open date detail finding message since state subject"},
     "sendgrid.account.connect": {
         ADMINISTRATORS: "account_id api_key company_id is_done moves_webhook name region rotates_key sending step_ids",
     },
@@ -131,7 +132,7 @@ FIELDS = {
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
         ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
-            message_count message_ids_left new_count progress state windows""",
+            message_count message_ids_left new_count progress state waits_until windows""",
     },
     # Nobody reads a content but through a document that he may see.
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
@@ -159,7 +160,7 @@ FIELDS = {
     "sendgrid.event.batch": {
         ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
             event_count event_ids failed_rules processed_date rejected_count rejected_explanation
-            rejected_reasons size source state unmatched_count""",
+            rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -171,8 +172,8 @@ FIELDS = {
     },
     "sendgrid.suppression.sync": {
         ADMINISTRATORS: """account_id acted_count asked_groups cleared_count current_last current_list current_offset
-            ended error failed_count gap_message gaps is_whole kept_count known_count new_count odoo_only_count
-            progress rejected_count seen_count since started state until""",
+            ended error failed_count gap_message gaps idle_count is_whole kept_count known_count new_count
+            odoo_only_count progress rejected_count seen_count since started state until waits_until""",
     },
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
@@ -240,6 +241,7 @@ METHODS = {
     "sendgrid.account.connect": dict.fromkeys(
         ("action_back", "action_open_account", "action_start", "run_next"), ADMINISTRATORS
     ),
+    "sendgrid.account.check": {"action_open": ADMINISTRATORS},
     "sendgrid.account.connect.step": dict.fromkeys(
         (
             "action_claim",
@@ -263,7 +265,9 @@ METHODS = {
     },
     "sendgrid.event": {"action_match_again": ADMINISTRATORS},
     "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
-    "sendgrid.event.batch": {"action_process_again": ADMINISTRATORS},
+    "sendgrid.event.batch": dict.fromkeys(
+        ("action_process_again", "action_set_aside", "action_take_back"), ADMINISTRATORS
+    ),
     "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
     "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
     "sendgrid.suppression.sync": {

@@ -1,7 +1,7 @@
 import itertools
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 
 from ..models.sendgrid_address import HOLDING_LISTS
 from ..tools.api.client import ApiError
@@ -123,15 +123,23 @@ class SendgridSuppressionClear(models.TransientModel):
         """Have the address taken off the chosen lists, after the commit. The contact's chatter then says the result.
 
         :raise AccessError: if the user may not undo a wish of the recipient
+        :raise UserError: if nothing is chosen
         """
         self.ensure_one()
         chosen = self.line_ids.filtered("is_chosen")
+        if not chosen:
+            raise UserError(
+                self.env._(
+                    "Nothing is ticked: tick the entries that SendGrid shall delete. To keep them all, press “Leave It "
+                    "There”."
+                )
+            )
         self.env["res.partner"].check_access("write")
         if any(line.list in WISHES for line in chosen) and not self.env["mail.blacklist"].has_access("write"):
             raise AccessError(
                 self.env._(
-                    "Somebody asked for this himself. Only who may change the blacklist can take it back: please ask "
-                    "your administrator."
+                    "The recipient asked for this. Only who may change the blacklist can take it back: please ask your "
+                    "administrator."
                 )
             )
         accounts = self._get_accounts_sudo().grouped("id")

@@ -10,7 +10,7 @@ from odoo.tools import SQL
 # What the released version has written into the rule "activity on the first click by a person".
 SHIPPED_FILTER = '[("status", "=", "clicked"), ("partner_id", "!=", False)]'
 FILTER_BEFORE = '[("person_click_date", "=", False)]'
-FILTER = '[("person_click_date", "!=", False), ("partner_id", "!=", False)]'
+FILTER = '[("person_click_date", "!=", False)]'
 
 
 def migrate(cr, version):

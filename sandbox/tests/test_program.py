@@ -43,6 +43,18 @@ def test_webhook_url_from_the_command_line(start, receiver):
     assert program.http("GET", "/health").status == 200
 
 
+def test_connected(start, receiver):
+    """The webhook of the command line stands among those of the API, with the program's key, also after a reset."""
+    program = start("--webhook-url", receiver.url, "--connected", "--flush-seconds", "0.01")
+    key = program.http("GET", "/sandbox/public-key").text
+    for _turn in range(2):
+        [webhook] = program.v3("GET", "/user/webhooks/event/settings/all").json["webhooks"]
+        assert (webhook["url"], webhook["enabled"], webhook["public_key"]) == (receiver.url, True, key)
+        program.http("POST", "/sandbox/reset")
+    program.send(["ada@example.org"])
+    assert len(receiver.wait(2)) == 2, "posted once"
+
+
 @pytest.mark.parametrize("option", ["--smtp-port", "--http-port"])
 def test_port_in_use_is_one_clear_line(start, option):
     program = start()

@@ -27,11 +27,11 @@ SETTINGS = paths.ROOT / "script" / "demo.py"
 class Sandbox(process.Server):
     """The local SendGrid: an SMTP relay, the API, and the inbox page."""
 
-    def __init__(self, smtp_port: int, http_port: int, log: Path, webhook_url: str):
+    def __init__(self, smtp_port: int, http_port: int, log: Path, webhook_url: str, options: Iterable[str] = ()):
         self.smtp_port = smtp_port
         self.url = f"http://127.0.0.1:{http_port}"
         command = [paths.VENV_PYTHON, "-m", "sandbox", "--smtp-port", smtp_port, "--http-port", http_port]
-        command += ["--private-key", paths.SANDBOX_KEY, "--api-key", API_KEY, "--webhook-url", webhook_url]
+        command += ["--private-key", paths.SANDBOX_KEY, "--api-key", API_KEY, "--webhook-url", webhook_url, *options]
         super().__init__("The local SendGrid", command, log, f"{self.url}/health", cwd=paths.ROOT)
 
 
@@ -64,12 +64,17 @@ class Odoo(process.Server):
 
 
 class Stack:
-    """Odoo on a database that `configure` has prepared, and the local SendGrid."""
+    """Odoo on a database that `configure` has prepared, and the local SendGrid.
 
-    def __init__(self, name: str, ports: Iterable[int], logs: Path, **odoo_options: Any):
+    :param sandbox_options: further options of the local SendGrid's, such as `--connected`
+    """
+
+    def __init__(
+        self, name: str, ports: Iterable[int], logs: Path, sandbox_options: Iterable[str] = (), **odoo_options: Any
+    ):
         odoo_port, smtp_port, inbox_port = ports
         self.odoo = Odoo(name, odoo_port, logs / "odoo.log", **odoo_options)
-        self.sandbox = Sandbox(smtp_port, inbox_port, logs / "sandbox.log", self.webhook_url())
+        self.sandbox = Sandbox(smtp_port, inbox_port, logs / "sandbox.log", self.webhook_url(), sandbox_options)
 
     def webhook_url(self) -> str:
         """Return the address at which the account of `configure` receives its events."""

@@ -23,7 +23,7 @@ CORES_OWN = {
         ".o_clipboard_button",
     ],
     # Lists: the boxes by which rows are chosen, and those that show a yes or no, have no label.
-    "label": [".o_list_record_selector input", ".o_data_cell.o_boolean_cell input"],
+    "label": [".o_list_record_selector input", ".o_data_cell input[type=checkbox]"],
     # Tags, drop-down lists and progress bars say something that their elements cannot be.
     "aria-allowed-attr": [".o_tag", ".o-dropdown", ".o-autocomplete--input", ".o_progress"],
     "autocomplete-valid": [".o_select_menu_input"],

@@ -239,9 +239,10 @@ def press(page, button):
 def test_connect_and_disconnect(page, world, odoo):
     """The dialogs at each step: before anything is done, with a failure, when all is done, and the other way."""
     known = [account.id for account in odoo.find("sendgrid.account")]
-    go(page, "sendgrid_account_action")
-    page.locator(".o_control_panel, .o_list_view").get_by_role("button", name="Connect", exact=True).first.click()
+    page.goto("/odoo/settings")
+    page.locator("#sendgrid_accounts button", has_text="Connect").click()
     page.wait_for_selector(f"{DIALOG} [name=api_key] input")
+    settle(page)
     check(page, "connect", DIALOG)
     page.fill(f"{DIALOG} [name=name] input", f"Accessible {page.size}")
     page.fill(f"{DIALOG} [name=api_key] input", "SG.mistyped")
@@ -275,10 +276,12 @@ def test_clear_dialog(page, world):
 
 
 def test_attach_dialog(page, world):
+    page.set_viewport_size(SIZES["wide"])  # on a telephone, a row is ticked by a long touch
     go(page, "sendgrid_event_action_unmatched")
     page.locator(".o_data_row .o_list_record_selector input").first.click()
     page.locator(".o_cp_action_menus button:has(.fa-cog)").click()
     page.locator(".o-dropdown--menu .o_menu_item", has_text="Attach to an E-mail").click()
     page.wait_for_selector(f"{DIALOG} [name=event_ids]")
+    page.set_viewport_size(SIZES[page.size])
     settle(page)
     check(page, "attach", DIALOG)

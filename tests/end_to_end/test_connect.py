@@ -117,6 +117,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     press(page, "Open the Account")
     expect(page.locator(".o_statusbar_status .o_arrow_button_current")).to_have_text("Connected")
     picture(page, "account")
+    page.click(".o_notebook .nav-link[name=connection]")
     click_tracking = page.locator("[name=action_switch_click_tracking]:visible")
     expect(click_tracking).to_have_text("Switch Off")
     click_tracking.click()

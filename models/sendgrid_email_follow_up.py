@@ -1,0 +1,104 @@
+from odoo import api, models
+
+
+class SendgridEmail(models.Model):
+    """What the ready-made automation rules make of an e-mail: an activity on the right record, for the right person.
+
+    The rules are data that core does not update, so their code only calls these methods.
+    """
+
+    _inherit = "sendgrid.email"
+
+    def _schedule_follow_up(self, activity_type, summary):
+        """Have somebody look after each of these documents: an activity on the record that the e-mail is about.
+
+        If that record cannot have activities, or is gone, the contact gets it. Documents about the same record for the
+        same person become one activity.
+
+        :param str activity_type: external id of a `mail.activity.type`
+        :param str summary: what to do. Everybody who may see the record can read it, so it must tell nothing of the
+            e-mail
+        """
+        subjects = self._get_subjects()
+        wanted = {}
+        for email in self:
+            record = subjects.get((email.model, email.res_id)) or email.partner_id
+            if record:
+                wanted.setdefault((record, email._choose_responsible(record)), False)
+        self._create_follow_ups(wanted, activity_type, summary)
+
+    @api.model
+    def _schedule_bounce_follow_up(self, partners, activity_type, summary):
+        """Do the same for contacts whose address bounces, on what the latest e-mail that was not delivered is about.
+
+        Without such an e-mail the contact gets the activity: SendGrid may have told of the bounce by its list only.
+
+        :param partners: `res.partner` records
+        """
+        emails = self.search(
+            [("partner_id", "in", partners.ids), ("status", "in", ("bounced", "dropped"))], order="id desc"
+        )
+        latest = {}
+        for email in emails:
+            latest.setdefault(email.partner_id, email)
+        subjects = self.union(*latest.values())._get_subjects()
+        wanted = {}
+        for partner in partners:
+            email = latest.get(partner, self.browse())
+            record = subjects.get((email.model, email.res_id)) or partner
+            user = email._choose_responsible(record, partner)
+            wanted.setdefault((record, user), partner.email_bounce_reason)
+        self._create_follow_ups(wanted, activity_type, summary)
+
+    def _get_subjects(self):
+        """Return the records that the documents are about, if they can have activities: {(model, id): record}."""
+        ids = {}
+        for email in self:
+            if email.model in self.env and email.res_id and "activity_ids" in self.env[email.model]:
+                ids.setdefault(email.model, set()).add(email.res_id)
+        return {
+            (model, record.id): record
+            for model, found in ids.items()
+            for record in self.env[model].browse(found).exists()
+        }
+
+    def _choose_responsible(self, record, partner=None):
+        """Return who looks after a record: the e-mail's author if he is a colleague, else whoever is responsible.
+
+        Only a user who may see the record gets the activity.
+
+        :param record: the record that gets the activity
+        :param partner: the contact, by default the document's
+        :return: a `res.users` record, empty if there is nobody
+        """
+        partner = partner or self.partner_id
+        candidates = [*self.author_id.user_ids]
+        if record._fields.get("user_id") and record._fields["user_id"].comodel_name == "res.users":
+            candidates.append(record.user_id)
+        candidates += [partner.user_id, partner.commercial_partner_id.user_id, record.create_uid]
+        for user in candidates:
+            if user.active and not user.share and record.with_user(user).has_access("read"):
+                return user
+        return self.env["res.users"]
+
+    @api.model
+    def _create_follow_ups(self, wanted, activity_type, summary):
+        """Create the activities, in one go and without a mail about each, since there may be many.
+
+        :param wanted: {(record, user): note or False}
+        """
+        type_id = self.env.ref(activity_type).id
+        self.env["mail.activity"].with_context(mail_activity_quick_update=True).create(
+            [
+                {
+                    "res_model_id": self.env["ir.model"]._get_id(record._name),
+                    "res_id": record.id,
+                    "activity_type_id": type_id,
+                    "automated": True,
+                    "summary": summary,
+                    "note": note,
+                    "user_id": user.id,
+                }
+                for (record, user), note in wanted.items()
+            ]
+        )

@@ -1,0 +1,30 @@
+import { onMounted, onWillUnmount } from "@odoo/owl";
+import { browser } from "@web/core/browser/browser";
+
+// Milliseconds between two reloads.
+const INTERVAL = 2000;
+
+/** Tell whether a scheduled action has still to do something with a record, or is doing it. */
+export function isAtWork(record) {
+    return ["pending", "running"].includes(record.data.state);
+}
+
+/**
+ * Reload a view's model by and by, while there is something to wait for.
+ *
+ * @param {Object} model the view's model
+ * @param {Function} isNeeded tells whether to reload now: the work goes on, and the reload would disturb nobody
+ */
+export function useReloading(model, isNeeded) {
+    let timer;
+    const look = async () => {
+        if (isNeeded()) {
+            await model.load();
+        }
+        timer = browser.setTimeout(look, INTERVAL);
+    };
+    onMounted(() => {
+        timer = browser.setTimeout(look, INTERVAL);
+    });
+    onWillUnmount(() => browser.clearTimeout(timer));
+}

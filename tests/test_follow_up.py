@@ -1,0 +1,194 @@
+from odoo.tests import new_test_user, tagged
+
+from .common import SendgridCase
+
+MAIL_PROGRAM = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0 Safari/537.36"
+)
+
+
+@tagged("post_install", "-at_install")
+class TestFollowUp(SendgridCase):
+    """The ready-made rules: switched by the settings, their activities stand in the right place."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        groups = "base.group_user,sales_team.group_sale_salesman_all_leads"
+        cls.author = new_test_user(cls.env, "follow_author", groups=groups)
+        cls.responsible = new_test_user(cls.env, "follow_responsible", groups=groups)
+        cls.keeper = new_test_user(cls.env, "follow_keeper", groups=groups)
+        cls.contact.user_id = cls.keeper
+        cls.lead = cls.env["crm.lead"].create(
+            {"name": "An engine", "type": "opportunity", "user_id": cls.responsible.id}
+        )
+
+    def _switch(self, **switches):
+        """Save the settings with these checkboxes, as the page does."""
+        self.env["res.config.settings"].create(switches).execute()
+
+    def _values(self):
+        return self.env["res.config.settings"].default_get(
+            ["sendgrid_rule_bounce", "sendgrid_rule_click", "sendgrid_rule_unsubscribe", "sendgrid_deleted_rules"]
+        )
+
+    def _activities(self, record):
+        return self.env["mail.activity"].search([("res_model", "=", record._name), ("res_id", "=", record.id)])
+
+    def _about_lead(self, **values):
+        return self.create_email(
+            **{
+                "partner_id": self.contact.id,
+                "author_id": self.author.partner_id.id,
+                "model": "crm.lead",
+                "res_id": self.lead.id,
+                **values,
+            }
+        )
+
+    def _click(self, email, *others):
+        """Tell of each document that it was delivered and, later, opened and clicked by a person."""
+        person = {"ip": "203.0.113.7", "useragent": MAIL_PROGRAM}
+        events = []
+        for one in (email, *others):
+            message = self.relay(one)
+            events += [
+                message.event("delivered", timestamp=self.after(one, 2)),
+                message.event("open", timestamp=self.after(one, 300), **person),
+                message.event("click", timestamp=self.after(one, 320), url="https://shop.example.com/", **person),
+            ]
+        batch = self.receive(*events)
+        self.assertTrue(all(one.person_click_date for one in (email, *others)))
+        return batch
+
+    def _bounce(self, email):
+        return self.receive(
+            self.relay(email).event(
+                "bounce", timestamp=self.after(email, 2), status="5.1.1", type="bounce", reason="550 5.1.1 unknown"
+            )
+        )
+
+    # ------------------------------------------------------------
+    # SETTINGS
+    # ------------------------------------------------------------
+
+    def test_settings(self):
+        """Test that the checkboxes show and switch the shipped rules, each by itself."""
+        rules = {name: self.env.ref(f"sendgrid_tracking.base_automation_{name}") for name in ("bounce", "click")}
+        rules["unsubscribe"] = self.env.ref("sendgrid_tracking.base_automation_unsubscribe")
+        self.assertFalse(any(rule.active for rule in rules.values()))
+        self.assertFalse(any(self._values()[f"sendgrid_rule_{name}"] for name in rules))
+        for name, rule in rules.items():
+            self._switch(**{f"sendgrid_rule_{name}": True})
+            self.assertTrue(rule.active)
+            self.assertTrue(self._values()[f"sendgrid_rule_{name}"])
+        self._switch(sendgrid_rule_bounce=False)
+        self.assertEqual([rule.active for rule in rules.values()], [False, True, True])
+
+    def test_settings_without_a_rule(self):
+        """Test that a deleted rule hides its checkbox, and that the settings can be saved all the same."""
+        self.env.ref("sendgrid_tracking.base_automation_click").unlink()
+        self.assertEqual(self._values()["sendgrid_deleted_rules"], "sendgrid_rule_click")
+        self._switch(sendgrid_rule_click=True, sendgrid_rule_bounce=True)
+        self.assertTrue(self.env.ref("sendgrid_tracking.base_automation_bounce").active)
+        self.assertFalse(self._values()["sendgrid_rule_click"])
+
+    # ------------------------------------------------------------
+    # ACTIVITIES
+    # ------------------------------------------------------------
+
+    def test_click(self):
+        """Test that a click makes the author of the mail call, on the opportunity that the mail is about."""
+        self._switch(sendgrid_rule_click=True)
+        self._click(self._about_lead())
+        activity = self._activities(self.lead)
+        self.assertEqual((activity.user_id, activity.summary), (self.author, "Clicked a link in an e-mail"))
+        self.assertFalse(self._activities(self.contact))
+
+    def test_click_without_contact(self):
+        """Test that a click in a mail to an opportunity without a contact counts as well."""
+        self._switch(sendgrid_rule_click=True)
+        self._click(self._about_lead(partner_id=False))
+        self.assertEqual(self._activities(self.lead).user_id, self.author)
+
+    def test_click_by_whom_cannot_be_told(self):
+        self._switch(sendgrid_rule_click=True)
+        email = self._about_lead()
+        message = self.relay(email)
+        self.receive(
+            message.event("delivered", timestamp=self.after(email, 1)),
+            message.event("click", timestamp=self.after(email, 2), useragent="", url="https://example.com/"),
+        )
+        self.assertFalse(self._activities(self.lead))
+
+    def test_responsible(self):
+        """Test who gets the activity, from the author on, and that it is somebody who may see the record."""
+        self._switch(sendgrid_rule_click=True)
+        customer = self.env["res.partner"].create({"name": "A customer"})
+        stranger = new_test_user(self.env, "follow_stranger", groups="base.group_user")
+        archived = new_test_user(self.env, "follow_archived", groups="base.group_user")
+        archived.active = False
+        for author, expected in (
+            (self.author.partner_id, self.author),
+            (customer, self.responsible),
+            (stranger.partner_id, self.responsible),  # he may not see opportunities
+            (archived.partner_id, self.responsible),
+            (self.env["res.partner"], self.responsible),
+        ):
+            with self.subTest(author=author.name):
+                self._activities(self.lead).unlink()
+                self._click(self._about_lead(author_id=author.id))
+                self.assertEqual(self._activities(self.lead).user_id, expected)
+        self.lead.user_id = False
+        self._activities(self.lead).unlink()
+        self._click(self._about_lead(author_id=customer.id))
+        self.assertEqual(self._activities(self.lead).user_id, self.keeper)
+
+    def test_record_is_gone(self):
+        """Test that the contact gets the activity if the record is gone, or cannot have any."""
+        self._switch(sendgrid_rule_click=True)
+        gone = self.env["crm.lead"].create({"name": "Soon gone"})
+        email = self._about_lead(res_id=gone.id)
+        gone.unlink()
+        server = self.env["ir.mail_server"].search([], limit=1)
+        others = [
+            self._about_lead(model="ir.mail_server", res_id=server.id),
+            self._about_lead(model="of.an.addon.that.is.gone", res_id=1),
+            self._about_lead(model=False, res_id=False),
+        ]
+        batch = self._click(email, *others)
+        self.assertFalse(batch.failed_rules)
+        self.assertEqual(self._activities(self.contact).user_id, self.author, "one activity, not four")
+
+    def test_bounce(self):
+        """Test that a bounce makes an activity on the opportunity, with what the contact says of the bounce."""
+        self._switch(sendgrid_rule_bounce=True)
+        self._bounce(self._about_lead())
+        activity = self._activities(self.lead)
+        self.assertEqual((activity.user_id, activity.summary), (self.author, "Find another e-mail address"))
+        self.assertIn("5.1.1", activity.note)
+        self.assertFalse(self._activities(self.contact))
+
+    def test_bounce_without_document(self):
+        """Test that a contact whose bounce is known from SendGrid's list only gets the activity himself."""
+        self._switch(sendgrid_rule_bounce=True)
+        self.contact.email_bounced = False
+        self.env["sendgrid.email"]._schedule_bounce_follow_up(
+            self.contact, "mail.mail_activity_data_todo", "Find another e-mail address"
+        )
+        self.assertEqual(self._activities(self.contact).user_id, self.keeper)
+
+    def test_queries(self):
+        """Test that a chunk's activities are made together: queries grow with people and records only."""
+        self._switch(sendgrid_rule_click=True)
+        leads = self.env["crm.lead"].create([{"name": f"Lead {n}", "user_id": self.author.id} for n in range(60)])
+        emails = [self._about_lead(res_id=lead.id) for lead in leads]
+        counts = []
+        for part in (emails[:20], emails[20:60]):
+            documents = self.env["sendgrid.email"].union(*part)
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            documents._schedule_follow_up("mail.mail_activity_data_call", "Call")
+            self.env.flush_all()
+            counts.append(self.env.cr.sql_log_count - before)
+        self.assertLess(counts[1] - counts[0], 5 * 20, counts)
