@@ -179,7 +179,7 @@ class MailMail(models.Model):
             contacts=planned,
             mail=self._origin.id,
             mail_message_id=self.mail_message_id.id,
-            mailing_id=self.mailing_id.id if "mailing_id" in self._fields else None,
+            mailing_id=(self.mailing_id.id or None) if "mailing_id" in self._fields else None,
             opens_account=self.env["sendgrid.email"]._opens_account(self),
         )
 

@@ -46,11 +46,11 @@ class SendgridContent(models.Model):
 
     @api.model
     def _store(self, contents):
-        """Store those contents that are not stored, in one query.
+        """Store contents, in one query.
 
-        :param contents: iterable of `tools.sending.contents.Content`; they get their ids
+        :param contents: list of `tools.sending.contents.Content`; they get their ids
         """
-        new = {content.packed: content for content in contents if content and not content.id}
+        new = {content.packed: content for content in contents}
         rows = [
             {
                 "packed": content.packed,

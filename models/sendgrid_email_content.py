@@ -175,17 +175,24 @@ class SendgridEmail(models.Model):
         :return: {column: value}. ``content_id`` is a `tools.sending.contents.Content`, which `_resolve_contents` stores
         """
         kept = copy.kept
+        if not kept:
+            return self._no_content()
         return {
-            "content_id": kept and kept.content,
-            "content_changes": kept and kept.changes,
-            "content_state": kept and kept.state,
-            "content_has_secrets": bool(kept and kept.has_secrets),
+            "content_id": kept.content,
+            "content_changes": kept.changes,
+            "content_state": kept.state,
+            "content_has_secrets": kept.has_secrets,
         }
+
+    @api.model
+    def _no_content(self):
+        return {"content_id": None, "content_changes": None, "content_state": None, "content_has_secrets": False}
 
     @api.model
     def _resolve_contents(self, rows):
         """Store the new contents of rows of documents, and return rows with their ids."""
-        self.env["sendgrid.content"].sudo()._store(row["content_id"] for row in rows)
+        if new := [row["content_id"] for row in rows if row["content_id"] and not row["content_id"].id]:
+            self.env["sendgrid.content"].sudo()._store(new)
         return [{**row, "content_id": row["content_id"].id if row["content_id"] else None} for row in rows]
 
     @api.model

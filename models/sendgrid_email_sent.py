@@ -205,6 +205,8 @@ class SendgridEmail(models.Model):
             lambda: self._without_known(rows),
             # A contact may have been deleted meanwhile. A document without its contact is better than none.
             lambda: [{**row, **self._no_references(row)} for row in self._without_known(rows)],
+            # Or its content cannot be stored, for whatever reason.
+            lambda: [{**row, **self._no_references(row), **self._no_content()} for row in self._without_known(rows)],
         )
         for attempt in attempts:
             try:

@@ -2,7 +2,9 @@
 
 import re
 from datetime import timedelta
-from unittest.mock import patch
+from unittest.mock import Mock, patch
+
+import psycopg2
 
 from odoo import Command, fields
 from odoo.tests import BaseCase, tagged
@@ -300,6 +302,15 @@ class TestContent(ContentCase):
         email = self.Email.search([("subject", "=", "x")])
         self.assertEmail(email, recipient="x1@example.org", content_state="kept")
         self.assertIn("Hello", email.content)
+
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
+    def test_storing_fails(self):
+        """Test that a mail whose content cannot be stored has a document with all but that."""
+        broken = {"_store": Mock(side_effect=psycopg2.DataError)}
+        with patch.multiple(self.env.registry["sendgrid.content"], **broken):
+            sent, email = self.send_mail()
+        self.assertEqual(len(sent), 1)
+        self.assertEmail(email, recipient="ada@example.org", status="sent", content_state=False)
 
     def test_rolled_back(self):
         """Test that documents that are written again after a rollback have their contents, once."""

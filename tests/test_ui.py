@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 from odoo.tests import HttpCase, TransactionCase, new_test_user, tagged
 
-from ..models import sendgrid_email_display
+from ..models import sendgrid_email_content
 from ..tools.events.refusal import refusal_cause
 from .simulator import BROWSER
 
@@ -194,7 +194,7 @@ class TestPages(ShowMixin, HttpCase):
             content_id=self.env["sendgrid.content"].create({"text": body}).id, content_state="kept"
         )
         # The page must be safe without a sanitizer too.
-        self.patch(sendgrid_email_display, "html_sanitize", lambda source, **options: source)
+        self.patch(sendgrid_email_content, "html_sanitize", lambda source, **options: source)
         self._start(email, "sendgrid_content")
 
     def test_many_events(self):

@@ -19,8 +19,8 @@ class SendgridAccountConnectStep(models.TransientModel):
             state = "warning"
             lines.append(
                 self.env._(
-                    "Odoo sends through the first mail server of the list, and that is “%s”. Move this one up in "
-                    "Settings > Technical > Outgoing Mail Servers to send through it.",
+                    "Odoo sends through the first mail server of the list, and that is “%s”. To send through this "
+                    "one, move it up: the account's page Connection leads to all outgoing mail servers.",
                     first.name,
                 )
             )

@@ -163,7 +163,7 @@ def test_password_mail_is_kept_nowhere(odoo, sandbox):
     assert 'clicktracking="off"' in tag
     document = odoo.document_to("portal@sending.test")
     assert document.partner_id == partner_id
-    assert not document.content and not document.body
+    assert not document.content and "access" in document.content_note
     token = re.search(r"token=([\w\-.]+)", tag)[1]
     assert len(token) > 20 and token not in str(document)
 

@@ -26,6 +26,7 @@ from script.lib import paths, release, say
 # {table, or table.column: why it is gone}
 GONE = {
     "res_partner.email_valid_date": "a confirmation is the address's now; see `test_addresses`",
+    "sendgrid_email.body": "it is a content now, which documents share; see `test_contents`",
     "sendgrid_email.failed_facts": "what failed is noted by the consequence's name",
     "sendgrid_email.is_blacklisted_by_group": "why an address is blacklisted is noted with the address",
 }
@@ -230,6 +231,17 @@ def test_places(upgrade, after):
         assert row["connected_database"] == upgrade.name
         assert row["connected_uuid"] == uuid
         assert row["connected_url"].startswith("http://127.0.0.1:")
+
+
+def test_contents(before, after, client):
+    """Each body became a content, without secret links. Documents without a body say that what was sent is not kept."""
+    bodies = {row["id"]: row["body"] for row in before.rows["sendgrid_email"]}
+    assert any(bodies.values()) and not all(bodies.values())
+    for row in after.rows["sendgrid_email"]:
+        assert (row["content_state"] == "kept") == bool(row["content_id"]) == bool(bodies[row["id"]])
+    for document in client.find("sendgrid.email", ("id", "in", list(bodies)), fields=["content", "content_note"]):
+        assert "offer</a> you asked for" in document.content or "Between us" in document.content
+        assert bool(document.content_note) == (not bodies[document.id])
 
 
 def test_schedule(before, after):
