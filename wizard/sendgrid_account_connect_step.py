@@ -161,6 +161,8 @@ class SendgridAccountConnectStep(models.TransientModel):
         return message
 
     def _get_account(self):
-        account = self.connect_id.account_id
+        self.ensure_one()
+        if not (account := self.connect_id.account_id):
+            raise UserError(self.env._("There is no account yet: the first step makes it."))
         account.check_access("write")  # each call uses the account's API key
         return account
