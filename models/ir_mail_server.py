@@ -159,7 +159,7 @@ class IrMailServer(models.Model):
         site = self.env["ir.http"]._get_sendgrid_site()
         body = pixels.remove_recipient(pixels.remove_pixels(body), site)
         if alternative := kwargs.get("body_alternative"):
-            kwargs["body_alternative"] = pixels.remove_recipient(alternative, site)
+            kwargs["body_alternative"] = pixels.remove_recipient(pixels.remove_listed_pixels(alternative), site)
         body, has_secrets = links.protect(body, site)
         message = super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         if has_secrets:
