@@ -179,7 +179,7 @@ class IrMailServer(models.Model):
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         site = self.env["ir.http"]._get_sendgrid_site()
         if alternative := kwargs.get("body_alternative"):
-            kwargs["body_alternative"] = pixels.remove_recipient(alternative, site)
+            kwargs["body_alternative"] = pixels.remove_recipient(pixels.remove_listed_pixels(alternative), site)
         if not body or kwargs.get("subtype") != "html":
             outbox.hold(plaintext2html(body or ""))
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)

@@ -170,6 +170,8 @@ def protect(body: str, site: Site = NOWHERE) -> tuple[str, bool]:
     """
     if not _may_need_marks(body, site):
         return body, False
+    # A subclass may escape what is added to it.
+    whole, body = body, str(body)
     pieces, position, found = [], 0, False
     for tag in start_tags(body):
         if tag.name not in LINK_TAGS and ":" not in tag.name:
@@ -185,7 +187,7 @@ def protect(body: str, site: Site = NOWHERE) -> tuple[str, bool]:
             place = tag.start + 1 + len(tag.name)
             pieces += [body[position:place], MARK]
             position = place
-    return "".join(pieces) + body[position:] if pieces else body, found
+    return "".join(pieces) + body[position:] if pieces else whole, found
 
 
 def _may_need_marks(body: str, site: Site) -> bool:

@@ -18,6 +18,8 @@ TRACE = re.compile(r"wf(?:/|%|&)[\w#;]*/?open|blank\.gif", re.IGNORECASE)
 IMAGE_TAGS = {"img", "image", "v:image", "v:imagedata", "v:fill", "v:background"}
 IMAGE_ATTRIBUTES = {"src", "srcset", "background", "style", "xlink:href", "data", "poster", "o:href"}
 CSS_ADDRESS = re.compile(r"""url\(\s*(?:"[^"]*"|'[^']*'|&quot;.*?&quot;|[^)"']*)\s*\)""", re.IGNORECASE | re.DOTALL)
+# Odoo's plain text of a mail lists the addresses of images below: "Image [2]", and there "[2] https://…".
+LISTED = re.compile(r"^\[(?P<number>\d+)\] +(?P<address>\S+)[ \r]*$\n?", re.MULTILINE)
 # The address of core's short link, and the part that tells the recipient.
 SHORT_LINK = re.compile(
     r"(?P<site>(?:https?://(?P<host>[^/?#\s\"'<>:]+)(?::\d+)?)?)(?P<link>/r/[\w\-]+)/m/\d+(?![\w/])", re.IGNORECASE
@@ -30,9 +32,14 @@ def is_pixel(address: str) -> bool:
 
 
 def remove_pixels(body: str) -> str:
-    """Return an HTML text without pixels; all else is as it was, byte for byte. Links are left alone."""
+    """Return an HTML text without pixels; all else is as it was, byte for byte. Links are left alone.
+
+    :return: a plain str, or the same object if there is no pixel in it
+    """
     if not TRACE.search(body):
         return body
+    # A subclass may escape what is added to it.
+    whole, body = body, str(body)
     pieces, position = [], 0
     for tag in start_tags(body):
         source = body[tag.start : tag.end]
@@ -45,7 +52,23 @@ def remove_pixels(body: str) -> str:
         if clean != body[tag.start : text_end]:
             pieces += [body[position : tag.start], clean]
             position = text_end
-    return "".join(pieces) + body[position:] if pieces else body
+    return "".join(pieces) + body[position:] if pieces else whole
+
+
+def remove_listed_pixels(text: str) -> str:
+    """Return Odoo's plain text of a mail without the pixels that it lists as images."""
+    if not TRACE.search(text):
+        return text
+    numbers = set()
+
+    def leave_out(found: re.Match[str]) -> str:
+        if not is_pixel(found["address"]):
+            return found[0]
+        numbers.add(found["number"])
+        return ""
+
+    text = LISTED.sub(leave_out, text)
+    return re.sub(r"(?:Image|blank) \[(\d+)\]", lambda found: "" if found[1] in numbers else found[0], text)
 
 
 def remove_recipient(text: str, site: Site = NOWHERE) -> str:
