@@ -184,6 +184,16 @@ class TestContent(ContentCase):
         self.assertTrue(email.has_secret_links)
         self.assertNotIn(TOKEN, email.content + "".join(self.stored(email)))
 
+    def test_image(self):
+        """Test that Odoo's own image is shown to whoever may read it, without the recipient's token."""
+        image = self.env["ir.attachment"].create({"name": "x.png", "raw": b"x"})
+        source = f"/web/image/{image.id}"
+        body = f'<p>Hello <img src="{source}?access_token={TOKEN}"/></p>'
+        [sent], email = self.send_mail(body_html=body)
+        self.assertIn(TOKEN, sent.part("html"))
+        self.assertIn(f'src="{SITE}{source}"', email.content)
+        self.assertNotIn(TOKEN, "".join(self.stored(email)))
+
     def test_template(self):
         """Test that mails to many records have one content in common, and each document its own values."""
         leads = self.env["crm.lead"].create(

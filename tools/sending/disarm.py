@@ -26,7 +26,7 @@ ADDRESS = re.compile(
 ADDRESS_ATTRIBUTES = set(
     "action background cite classid codebase data formaction href icon longdesc manifest ping poster src usemap".split()
 )
-OWN_IMAGE = re.compile(r"/web/(?:image|content)/[\w./\-]+(?=\?)")
+OWN_IMAGE = re.compile(r"(?:https?://[^/?#@\s]+)?/web/(?:image|content)/[\w./\-]+(?=\?)", re.IGNORECASE)
 # A text goes on over these elements, as a reader sees it.
 INLINE = set(
     "a abbr b bdi bdo big cite code em font i ins del kbd label mark nobr q s samp small span strike strong sub sup "
