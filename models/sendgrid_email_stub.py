@@ -18,7 +18,7 @@ class SendgridEmail(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     template_id = fields.Many2one("mail.template", readonly=True, ondelete="set null")
     team_id = fields.Many2one("crm.team", string="Sales Team", readonly=True, ondelete="set null")
-    date = fields.Datetime(related="sent_date", related_sudo=False)
+    date = fields.Datetime(related="sent_date")
     sent_count = fields.Integer(string="Times Sent", readonly=True)
 
     @api.model
