@@ -215,7 +215,7 @@ def test_settings(page, world):
     page.wait_for_selector("#sendgrid_accounts")
     page.locator("#sendgrid_accounts").scroll_into_view_if_needed()
     settle(page)
-    check(page, "settings", "#sendgrid_accounts", "#sendgrid_retention")
+    check(page, "settings", "#sendgrid_accounts", "#sendgrid_follow_up", "#sendgrid_retention")
 
 
 def test_mail_server(page, world):
