@@ -109,7 +109,7 @@ CHANGE = re.compile(r"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[0-9]|(?<=[0-9])[A-Za-z]")
 TRACKED = re.compile(r"/(?:ls|wf|uni/ls)/click\?(?:[^#]*&)?upn=")
 # SendGrid looks for links in the text, and takes this for the beginning of one, although it stands in an address
 # (github.com/sendgrid/docs/issues/3416).
-HREF_WITHIN = re.compile(r"""\bhref=["']?\s*https?://""", re.IGNORECASE)
+HREF_WITHIN = re.compile(r"\bhref=https?://", re.IGNORECASE)
 QUOTED_TIMES = 5
 CACHED_LENGTH = 300
 
@@ -178,8 +178,8 @@ def protect(body: str, site: Site = NOWHERE) -> tuple[str, bool]:
             continue
         values = attributes(body[tag.start : tag.end])
         addresses = [values[name].value for name in LINK_ATTRIBUTES if name in values]
-        is_private = any(is_secret(address, site) or TRACKED.search(address) for address in addresses)
-        if not (is_private or any(HREF_WITHIN.search(address) for address in addresses)):
+        is_private = any(_is_private(address, site) for address in addresses)
+        if not (is_private or any(map(_would_break, addresses))):
             continue
         found = found or is_private
         if "clicktracking" not in values or values["clicktracking"].value.lower() != "off":
@@ -202,9 +202,17 @@ def _may_need_marks(body: str, site: Site) -> bool:
         for name in LINK_ATTRIBUTES:
             if name in values:
                 address = values[name].value
-                if is_secret(address, site) or TRACKED.search(address) or HREF_WITHIN.search(address):
+                if _is_private(address, site) or _would_break(address):
                     return True
     return False
+
+
+def _is_private(address: str, site: Site) -> bool:
+    return is_secret(address, site) or ("/click?" in address and bool(TRACKED.search(address)))
+
+
+def _would_break(address: str) -> bool:
+    return "=http" in address.lower() and bool(HREF_WITHIN.search(address))
 
 
 def _find_keys(url: str, site: Site) -> Iterator[str]:

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from html import unescape
 from typing import NamedTuple
 
-# A tag begins, or something begins within which nothing is a tag. An end tag without anything in it is passed over.
+# A tag begins, or something begins within which nothing is a tag. Passed over are tags without attributes, unless what
+# stands in their element is text.
 BEGINNING = re.compile(
-    r"<(?!/[a-z][\w:\-]*>)(?:(?P<comment>!--(?!\[if\b))|[!?]|/?(?P<name>[a-z][^\s/>]*))", re.IGNORECASE | re.ASCII
+    r"<(?!/?(?!(?:iframe|noembed|noframes|script|style|textarea|title|xmp)>)[a-z][\w:\-]*>)"
+    r"(?:(?P<comment>!--(?!\[if\b))|[!?]|/?(?P<name>[a-z][^\s/>]*))",
+    re.IGNORECASE | re.ASCII,
 )
 # Most tags are written properly, and these are read in one go.
 PROPER_REST = re.compile(
@@ -45,8 +48,9 @@ class Attribute(NamedTuple):
 
 
 def start_tags(source: str) -> Iterator[Tag]:
-    """Yield the start tags of an HTML text, also those that stand in a comment for Outlook alone (``<!--[if …]>``).
+    """Yield the start tags of an HTML text that have attributes, or whose content is no markup.
 
+    They may stand in a comment for Outlook alone (``<!--[if …]>``).
     Where a comment, a text element or a quote never ends, nobody knows what programs make of the rest: all that looks
     like a tag there is one.
     """
