@@ -105,7 +105,8 @@ class SendgridEmail(models.Model):
         """Return the first words of HTML as plain text, without links: some of them are secret."""
         if is_html_empty(source):
             return ""
-        html = fromstring(BLOCK.sub(r" \g<0>", source))
+        # `Markup` would escape what is put together.
+        html = fromstring(BLOCK.sub(r" \g<0>", str(source)))
         texts = html.xpath("//text()[not(ancestor::style or ancestor::script or ancestor::title)]")
         words = LINK.sub("…", "".join(texts)).split()
         return shorten(" ".join(words), PREVIEW_LENGTH, placeholder="…")

@@ -1,3 +1,5 @@
+from markupsafe import Markup
+
 from odoo import Command
 from odoo.exceptions import AccessError, MissingError
 from odoo.tests import Form, new_test_user, tagged
@@ -174,10 +176,11 @@ class TestShown(SendgridCase):
             emails.mapped("preview")
             return self.env.cr.sql_log_count - before
 
-        message = self.contact.message_post(body="Hello")
+        message = self.contact.message_post(body=Markup("<p>Hello</p><p>you</p>"))
         emails = self.Email.browse(
             self.create_email(f"{number}@example.org", mail_message_id=message.id).id for number in range(80)
         )
+        self.assertEqual(set(emails.mapped("preview")), {"Hello you"})
         count(emails[0])
         self.assertEqual(count(emails), count(emails[0]))
 
