@@ -20,7 +20,6 @@ from . import (
     res_partner,
     res_partner_resend,
     sendgrid_account,
-    sendgrid_account_changes,
     sendgrid_account_check,
     sendgrid_account_connection,
     sendgrid_account_day,
