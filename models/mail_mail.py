@@ -119,6 +119,10 @@ class MailMail(models.Model):
             if outbox and (copies := outbox.close()):
                 self.env["sendgrid.email"]._record_at_once(outbox, copies)
             raise
+        finally:
+            # Pages hear of them after the next commit, which is that of whoever sends.
+            for ids, rows in outbox.created if outbox else ():
+                self.env["sendgrid.email"].with_context(sendgrid_outbox=None)._notify_created(ids, rows)
 
     def _open_outbox(self, account, **options):
         """Return the outbox for a run that sends the mails through a SendGrid account.

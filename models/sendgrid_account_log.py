@@ -1,7 +1,8 @@
 from markupsafe import Markup
 
 from odoo import models
-from odoo.tools import format_datetime
+
+from .durations import describe_time
 
 # The fields whose changes are told in the chatter, though their values are secret or mean little.
 LOGGED = ("api_key", "verification_key", "previous_verification_key", "webhook_token", "webhook_id", "connection_date")
@@ -47,7 +48,7 @@ class SendgridAccount(models.Model):
             if not account.previous_verification_key:
                 lines.append(self.env._("The previous verification key is not accepted any more."))
             elif account.previous_verification_key_end:
-                end = format_datetime(self.env, account.previous_verification_key_end)
+                end = describe_time(self.env, account.previous_verification_key_end)
                 lines.append(self.env._("The previous verification key is accepted until %s.", end))
             else:
                 lines.append(self.env._("A previous verification key is accepted as well."))

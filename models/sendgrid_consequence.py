@@ -259,7 +259,7 @@ class SendgridConsequence(models.AbstractModel):
             said = said._replace(groups={name_group(account, group): word for group, word in said.groups.items()})
             words[email.recipient] = merge(words.get(email.recipient, Words()), said)
             if fact := self._get_wish(state.facts):
-                messages[email.recipient] = self._explain(email, fact, state.facts[fact])
+                messages[email.recipient] = self._explain(email, fact, state.facts)
             for name, listed in said.lists.items():
                 key = email.recipient, name
                 lists[account][key] = max(lists[account].get(key, listed), listed)
@@ -279,7 +279,14 @@ class SendgridConsequence(models.AbstractModel):
         return next((fact for fact in WISHES if fact in facts), last_group)
 
     @api.model
-    def _explain(self, email, fact, evidence):
+    def _explain(self, email, fact, facts):
+        """Return the text about a wish for the chatter of the blacklist's entry.
+
+        An e-mail that did not arrive is not named as the one with the wish: the recipient has another one in mind.
+
+        :param str fact: which of the ``facts`` (those of `State`) is the wish
+        """
+        evidence = facts[fact]
         reasons = {
             "spam": self.env._("Reported the e-mail as spam"),
             "unsubscribed": self.env._("Unsubscribed through the e-mail"),
@@ -288,13 +295,22 @@ class SendgridConsequence(models.AbstractModel):
             "left_group": self.env._("Left an unsubscribe group through the e-mail"),
             "returned_group": self.env._("Returned to the unsubscribe group"),
         }
-        return Markup("<p>%s</p>") % self.env._(
-            "SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.",
-            date=fields.Datetime.to_string(to_datetime(evidence.timestamp)),
-            reason=reasons[fact],
+        words = {
+            "date": fields.Datetime.to_string(to_datetime(evidence.timestamp)),
+            "reason": reasons[fact],
             # The list has readers who may not read the e-mail.
-            subject=(email.is_in_chatter and email.subject) or "",
-        )
+            "subject": (email.is_in_chatter and email.subject) or "",
+        }
+        has_arrived = "delivered" in facts or "opened" in facts or not any(failure in facts for failure in FAILURES)
+        if words["subject"] and has_arrived:
+            text = self.env._("SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.", **words)
+        elif words["subject"]:
+            text = self.env._(
+                "SendGrid, %(date)s (UTC): %(reason)s. The e-mail that did not arrive was “%(subject)s”.", **words
+            )
+        else:
+            text = self.env._("SendGrid, %(date)s (UTC): %(reason)s.", **words)
+        return Markup("<p>%s</p>") % text
 
     # ------------------------------------------------------------
     # NOTIFICATIONS

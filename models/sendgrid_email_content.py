@@ -76,6 +76,8 @@ class SendgridEmail(models.Model):
 
     def _read_sources(self):
         """Return {id: HTML as it was sent}, for the e-mails of which it was kept."""
+        if not self:
+            return {}
         self.flush_recordset(["content_id", "content_changes"])
         self.env["sendgrid.content"].flush_model(["packed"])
         rows = self.env.execute_query(
@@ -91,6 +93,15 @@ class SendgridEmail(models.Model):
             text = difference.unpack(bytes(packed))
             sources[id_] = text if changes is None else difference.patch(text, bytes(changes))
         return sources
+
+    def _read_mailings(self):
+        """Return {id: HTML of its mailing as it is now}, for the e-mails of mailings that still exist."""
+        sent = self.filtered(lambda email: email.mailing_res_id and email.content_state != "empty")
+        if not sent or "mailing.mailing" not in self.env:
+            return {}
+        mailings = self.env["mailing.mailing"].browse(set(sent.mapped("mailing_res_id"))).exists()
+        bodies = {mailing.id: mailing.body_html for mailing in mailings}
+        return {email.id: bodies.get(email.mailing_res_id) for email in sent}
 
     def _get_present_source(self):
         """Return the HTML and a sentence about it, for an e-mail of which no content was kept."""

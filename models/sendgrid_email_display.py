@@ -2,7 +2,8 @@ import re
 from collections import Counter, defaultdict
 from textwrap import shorten
 
-from lxml.html import fromstring
+from lxml import etree
+from lxml.html import HTMLParser, fromstring
 from markupsafe import Markup
 
 from odoo import api, fields, models
@@ -89,13 +90,18 @@ class SendgridEmail(models.Model):
             attachments = email.sudo().mail_message_id.attachment_ids.sudo(False)
             email.attachment_ids = attachments._filtered_access("read")
 
-    @api.depends("mail_message_id", "mailing_res_id")
+    @api.depends("mail_message_id", "mailing_res_id", "content_id", "content_changes", "content_state")
     def _compute_preview(self):
-        sources = self._read_sources()
+        # Whoever sees a list must not read there what gives its recipient access to Odoo.
+        shown = self.filtered(lambda email: email.content_state != "credentials")
+        # The message comes first, because what was sent begins with the layout around it, which is always the same. It
+        # is also read at once, while what was sent has to be unpacked.
+        sources = {email.id: email.mail_message_id.body for email in shown if email.mail_message_id.body}
+        sources |= (shown - shown.browse(sources))._read_sources()
+        sources |= (shown - shown.browse(sources))._read_mailings()
         previews = {}
         for email in self:
-            # The message comes first, because what was sent begins with the layout around it, which is always the same.
-            source = email.mail_message_id.body or sources.get(email.id) or email._get_present_source()[0] or ""
+            source = sources.get(email.id) or ""
             if source not in previews:
                 previews[source] = self._get_beginning(source)
             email.preview = previews[source]
@@ -105,8 +111,12 @@ class SendgridEmail(models.Model):
         """Return the first words of HTML as plain text, without links: some of them are secret."""
         if is_html_empty(source):
             return ""
-        # `Markup` would escape what is put together.
-        html = fromstring(BLOCK.sub(r" \g<0>", str(source)))
+        try:
+            # `Markup` would escape what is put together. Text whose first line names an encoding is read as bytes only.
+            text = BLOCK.sub(r" \g<0>", str(source)).encode()
+            html = fromstring(text, parser=HTMLParser(encoding="utf-8"))
+        except (etree.ParserError, ValueError):
+            return ""  # there is nothing to read, such as in a comment alone
         texts = html.xpath("//text()[not(ancestor::style or ancestor::script or ancestor::title)]")
         words = LINK.sub("…", "".join(texts)).split()
         return shorten(" ".join(words), PREVIEW_LENGTH, placeholder="…")

@@ -8,6 +8,8 @@ from odoo.tools import SQL
 _logger = logging.getLogger(__name__)
 
 CREATED = "sendgrid_tracking.created"
+# What pages are told by of a new document.
+TOLD = ("partner_id", "model", "res_id", "again_of_id")
 
 
 class SendgridEmail(models.Model):
@@ -21,23 +23,29 @@ class SendgridEmail(models.Model):
     def _notify_changed(self):
         """Tell the open pages which documents changed."""
         if self:
-            rows = [
-                {"partner_id": email.partner_id.id, "model": email.model, "res_id": email.res_id}
-                for email in self.sudo()
-            ]
+            # The drain calls this for thousands, of which nobody needs more than these columns.
+            names = ("partner_id", "model", "res_id")
+            rows = [dict(zip(names, values, strict=True)) for _id, values in self._read_columns(names)]
             self._send_to_pages(self.ids, self._get_owners(rows), is_new=False)
 
     @api.model
     def _notify_created(self, ids, rows):
         """Tell the open pages, once after the transaction is committed, of documents that are new or were sent again.
 
+        A run that commits each of its mails, such as that of the mail queue, tells of all at its end: else every open
+        list would be read again for each mail. See `mail.mail._send`.
+
         Those of a mass mailing are left out: there may be many thousands, each in a transaction of its own.
 
         :param ids: ids of the documents, as far as they are known
         :param rows: list of {column: value} of the documents
         """
-        rows = [row for row in rows if not row.get("mailing_res_id")]
+        rows = [{name: row.get(name) for name in TOLD} for row in rows if not row.get("mailing_res_id")]
         if not rows:
+            return
+        outbox = self.env.context.get("sendgrid_outbox")
+        if outbox and outbox.commits_each:
+            outbox.created.append((ids, rows))
             return
         queue = self.env.cr.postcommit
         if CREATED not in queue.data:

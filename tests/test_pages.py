@@ -78,6 +78,35 @@ class TestMessages(SendgridCase):
             ],
         )
 
+    def test_a_run_tells_once(self):
+        """Test that a run that commits each of its mails, such as that of the queue, tells of all when it ends."""
+        mails = self.env["mail.mail"].create(
+            [
+                {
+                    "subject": subject,
+                    "body_html": "<p>Hello</p>",
+                    "email_from": "salesperson@example.com",
+                    "mail_server_id": self.server.id,
+                    "recipient_ids": self.contact.ids,
+                }
+                for subject in ("One", "Two", "Three")
+            ]
+        )
+        message_ids = mails.mapped("message_id")
+        told_at_commits = []
+
+        def commit():
+            self.env.cr.postcommit.run()
+            told_at_commits.append(len(self.told))
+
+        self.patch(self.env.cr, "commit", commit)
+        with self.enter_registry_test_mode(), self.sending():
+            mails.send(auto_commit=True)
+            commit()
+        self.assertEqual(told_at_commits, [0, 0, 0, 1])
+        emails = self.Email.search([("message_id", "in", message_ids)], order="id")
+        self.assertEqual(self.told, [(emails.ids, {"res.partner": self.contact.ids}, True)])
+
     def test_a_retry_is_no_news(self):
         """Test that nothing is told if no document was created."""
         self.Email._notify_created([], [])
@@ -92,7 +121,7 @@ class TestAgain(SendgridCase):
     def setUp(self):
         super().setUp()
         self.former = self.create_email(
-            partner_id=self.contact.id, model="res.partner", res_id=self.contact.id, subject="Once", body="<p>Hello</p>"
+            partner_id=self.contact.id, model="res.partner", res_id=self.contact.id, subject="Once", content="<p>Hello</p>"
         )
         self.receive(self.relay(self.former).event("bounce", reason="550 5.1.1 no such user", type="bounce"))
 
@@ -163,8 +192,8 @@ class TestShown(SendgridCase):
             ("", False),
         ):
             with self.subTest(body=body):
-                self.assertEqual(self.create_email(body=body).preview or False, words)
-        self.assertLessEqual(len(self.create_email(body=f"<p>{'word ' * 500}</p>").preview), 160)
+                self.assertEqual(self.create_email(content=body).preview or False, words)
+        self.assertLessEqual(len(self.create_email(content=f"<p>{'word ' * 500}</p>").preview), 160)
 
     def test_preview_of_a_page_in_one_pass(self):
         """Test that a page of previews costs no more queries than one."""
@@ -183,6 +212,42 @@ class TestShown(SendgridCase):
         self.assertEqual(set(emails.mapped("preview")), {"Hello you"})
         count(emails[0])
         self.assertEqual(count(emails), count(emails[0]))
+
+    def test_preview_of_what_cannot_be_read(self):
+        """Test that a list opens whatever the e-mails in it hold."""
+        for body, words in (
+            ("<!-- only a comment -->", False),
+            ("<?xml version='1.0' encoding='utf-8'?><p>Grüße</p>", "Grüße"),
+            ("<?xml version='1.0' encoding='utf-8'?>", False),
+            ("<![CDATA[x]]>", False),
+        ):
+            with self.subTest(body=body):
+                self.assertEqual(self.create_email(content=body).preview or False, words)
+
+    def test_no_preview_of_what_gives_access(self):
+        """Test that an e-mail with a password's link shows no words in a list, also while its message exists."""
+        message = self.contact.message_post(body=Markup("<p>Your code is 123456</p>"))
+        email = self.create_email(mail_message_id=message.id, content_state="credentials")
+        self.assertFalse(email.preview)
+
+    def test_preview_costs_no_query_for_each(self):
+        """Test that a page of e-mails with messages of their own, or with contents only, takes a few queries."""
+        with_messages = self.Email.union(
+            *(
+                self.create_email(
+                    mail_message_id=self.contact.message_post(body=Markup("<p>Hello %s</p>") % number).id,
+                    content="<p>Layout</p>",
+                )
+                for number in range(80)
+            )
+        )
+        with_contents = self.Email.union(*(self.create_email(content=f"<p>Hello {number}</p>") for number in range(80)))
+        for emails, queries in ((with_messages, 2), (with_contents, 2)):
+            self.env.flush_all()
+            self.env.invalidate_all()
+            with self.assertQueryCount(queries):
+                previews = emails.mapped("preview")
+            self.assertEqual(previews, [f"Hello {number}" for number in range(80)])
 
     def test_technical_columns(self):
         """Test that nothing technical is offered as a measure, to group by, to filter by or to export."""
@@ -203,16 +268,25 @@ class TestShown(SendgridCase):
             ("<a href='https://www.example.com/my/orders/7?access_token=0123456789abcdef0123456789'>Order</a>", True),
             ("<a href='https://www.example.com/offer'>Offer</a>", False),
         ):
-            email = self.create_email(body=body)
+            email = self.create_email(content=body)
             self.receive(self.relay(email).event("delivered"))
             [step] = [step for step in email.journey if step["status"] == "clicked"]
             self.assertEqual(bool(step["note"]), is_noted)
 
     def test_long_mail(self):
         """Test that an e-mail that Gmail cuts says that an open may not be noticed."""
-        email = self.create_email(body=f"<p>{'x' * 110_000}</p>")
+        email = self.create_email(content=f"<p>{'x' * 110_000}</p>")
         self.receive(self.relay(email).event("delivered"))
         self.assertIn("Gmail", email.engagement_summary)
+
+    def test_blacklist_names_the_right_mail(self):
+        """Test that the blacklist's entry does not name an e-mail that did not arrive as the one with the wish."""
+        about = {"partner_id": self.contact.id, "model": "res.partner", "res_id": self.contact.id}
+        dropped = self.create_email(subject="Dropped", **about)
+        self.receive(self.relay(dropped).event("dropped", reason="Unsubscribed Address"))
+        entry = self.env["mail.blacklist"].search([("email", "=", "ada@example.org")])
+        told = str(entry.message_ids.mapped("body"))
+        self.assertIn("the address has unsubscribed. The e-mail that did not arrive was “Dropped”", told)
 
     def test_unsubscribed_in_the_right_mail(self):
         """Test that the warning never names an e-mail that did not arrive as the one with the wish."""

@@ -104,6 +104,31 @@ def test_contact_is_live(odoo, sally, sandbox, open_browser):
     page.wait_for_selector(".o_sendgrid_email_form .o_sendgrid_journey")
 
 
+def test_half_typed_value_is_left_alone(odoo, sally, sandbox, open_browser):
+    """An event that comes in while somebody types does not put what is half typed into the record."""
+    contact_id = odoo.contact("Ada Typing", "ada.typing@pages.test")
+    lead_id = odoo.create("crm.lead", name="Typing", type="opportunity", partner_id=contact_id, user_id=sally.uid)
+    sally.compose(contact_id, "An offer", BODY)
+    wait_for(lambda: odoo.document_to("ada.typing@pages.test").status == "delivered", "delivered")
+    page = open_browser("sally.pages", "sally.pages")
+    open_form(page, f"/odoo/crm/{lead_id}")
+    open_documents(page)
+    row = page.locator("[name=sendgrid_email_ids] .o_data_row")
+    expect(row.locator(".badge")).to_have_text("Delivered")
+
+    revenue = page.locator(".o_field_widget[name=expected_revenue] input")
+    revenue.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("1.")
+    message = sandbox.message_to("ada.typing@pages.test")
+    sandbox.fire_by_person(message, "ada.typing@pages.test", "open")
+    expect(row.locator(".badge")).to_have_text("Opened", timeout=SECONDS_TO_SEE * 1000)
+    expect(revenue).to_have_value("1.")
+    page.keyboard.type("5")
+    page.keyboard.press("Tab")
+    expect(revenue).to_have_value("1.50")
+
+
 def test_banner_is_live(odoo, sally, sandbox, open_browser):
     """The warning that an address bounced appears in the open forms of contact and lead by itself."""
     contact_id = odoo.contact("Sofia", "bounce.sofia@pages.test")

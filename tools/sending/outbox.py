@@ -71,6 +71,8 @@ class Outbox:
         """{(model, record id): (company id, sales team id)} for the records that the mails are about."""
         self.known_documents: Mapping[int, list[Any]] = {}
         """{mail id: the documents of its earlier tries}."""
+        self.created: list[tuple[list[int], list[dict[str, Any]]]] = []
+        """Ids and columns of the new documents of which open pages hear when the run ends."""
         self.open("")
 
     def learn(self, addresses: set[str], colleagues: set[str]) -> None:

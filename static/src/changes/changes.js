@@ -4,9 +4,13 @@ import { useService } from "@web/core/utils/hooks";
 
 // Milliseconds. Changes within this time cause one reload.
 const BURST = 300;
+// Milliseconds between two reloads because of new documents, such as while many mails leave one after the other.
+const PAUSE = 3000;
 
 /**
  * Reload a part of a page when documents that it shows are changed, or new.
+ *
+ * One reload waits for the other.
  *
  * A page that nobody looks at asks for nothing. It reloads once when somebody looks at it again.
  *
@@ -18,34 +22,59 @@ const BURST = 300;
 export function useDocumentChanges({ concerns, reload }) {
     const bus = useService("bus_service");
     let timer;
+    let due;
+    let pauseEnd = 0;
+    let isNew = false;
+    let isRunning = false;
     let isWaiting = false;
-    const reloadNow = () => {
-        timer = undefined;
-        if (document.visibilityState === "hidden") {
-            isWaiting = true;
+    let isLeft = false;
+    const plan = (delay) => {
+        const time = Date.now() + delay;
+        if (isLeft || (timer && due <= time)) {
             return;
         }
-        isWaiting = false;
-        return reload();
+        browser.clearTimeout(timer);
+        due = time;
+        timer = browser.setTimeout(reloadNow, delay);
+    };
+    const reloadNow = async () => {
+        timer = undefined;
+        isWaiting = isRunning || document.visibilityState === "hidden";
+        if (isWaiting) {
+            return;
+        }
+        isRunning = true;
+        if (isNew) {
+            isNew = false;
+            pauseEnd = Date.now() + PAUSE;
+        }
+        try {
+            await reload();
+        } finally {
+            isRunning = false;
+            lookAgain();
+        }
+    };
+    const lookAgain = () => {
+        if (isWaiting && document.visibilityState !== "hidden") {
+            plan(BURST);
+        }
     };
     const onChanged = (message) => {
         if (concerns(message)) {
-            timer ??= browser.setTimeout(reloadNow, BURST);
-        }
-    };
-    const onVisible = () => {
-        if (isWaiting && document.visibilityState !== "hidden") {
-            timer ??= browser.setTimeout(reloadNow, BURST);
+            isNew ||= message.is_new;
+            plan(message.is_new ? Math.max(BURST, pauseEnd - Date.now()) : BURST);
         }
     };
     onMounted(() => {
         bus.subscribe("sendgrid.email/changed", onChanged);
         bus.start();
-        document.addEventListener("visibilitychange", onVisible);
+        document.addEventListener("visibilitychange", lookAgain);
     });
     onWillUnmount(() => {
         bus.unsubscribe("sendgrid.email/changed", onChanged);
-        document.removeEventListener("visibilitychange", onVisible);
+        document.removeEventListener("visibilitychange", lookAgain);
+        isLeft = true;
         browser.clearTimeout(timer);
     });
 }

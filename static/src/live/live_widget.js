@@ -2,7 +2,7 @@ import { Component, status, useComponent, xml } from "@odoo/owl";
 import { getFieldsSpec } from "@web/model/relational_model/utils";
 import { registry } from "@web/core/registry";
 import { pick } from "@web/core/utils/objects";
-import { useService } from "@web/core/utils/hooks";
+import { useBus, useService } from "@web/core/utils/hooks";
 import { standardWidgetProps } from "@web/views/widgets/standard_widget_props";
 import { useDocumentChanges } from "../changes/changes";
 
@@ -22,6 +22,10 @@ export class LiveWidget extends Component {
     setup() {
         this.orm = useService("orm");
         const component = useComponent();
+        // Asking the record whether it is dirty would put a half-typed value into it. So listen to the fields, as the
+        // form's own save button does.
+        this.isTyping = false;
+        useBus(this.record.model.bus, "FIELD_IS_DIRTY", ({ detail }) => (this.isTyping = detail));
         this.isDestroyed = () => status(component) === "destroyed";
         useDocumentChanges({
             concerns: (message) => this.concerns(message),
@@ -51,7 +55,7 @@ export class LiveWidget extends Component {
         const record = this.record;
         const { resId, resModel, fields, evalContext, context } = record;
         // While another address is being typed, the warning is about that one.
-        const names = (await record.isDirty()) ? DOCUMENTS : [...DOCUMENTS, ...ADDRESS];
+        const names = record.dirty || this.isTyping ? DOCUMENTS : [...DOCUMENTS, ...ADDRESS];
         const activeFields = pick(record.activeFields, ...names.filter((name) => name in record.activeFields));
         const specification = getFieldsSpec(activeFields, fields, evalContext);
         const [values] = await this.orm.call(resModel, "web_read", [[resId]], { specification, context });

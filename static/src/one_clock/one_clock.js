@@ -9,13 +9,13 @@ import { describeExactTime, formatTime } from "../exact_time/exact_time";
  *
  * A time that a person can enter is left to core's picker, which goes by the browser's zone.
  *
- * @param {import("@web/model/relational_model/record").Record} record
+ * @param {import("@web/model/relational_model/record").Record} record one that core made of plain fields has no model
  * @param {string} name of a field
  * @returns {boolean}
  */
 function isOurTime(record, name) {
     const field = record.fields[name];
-    return record.resModel.startsWith("sendgrid.") && field.type === "datetime" && field.readonly;
+    return record.resModel?.startsWith("sendgrid.") && field.type === "datetime" && field.readonly;
 }
 
 patch(ListRenderer.prototype, {

@@ -17,14 +17,24 @@ export function isAtWork(record) {
  */
 export function useReloading(model, isNeeded) {
     let timer;
+    let isLeft = false;
     const look = async () => {
-        if (isNeeded()) {
-            await model.load();
+        try {
+            if (isNeeded()) {
+                await model.load();
+            }
+        } finally {
+            // A reload that failed, such as while the server restarts, is no reason never to look again.
+            if (!isLeft) {
+                timer = browser.setTimeout(look, INTERVAL);
+            }
         }
-        timer = browser.setTimeout(look, INTERVAL);
     };
     onMounted(() => {
         timer = browser.setTimeout(look, INTERVAL);
     });
-    onWillUnmount(() => browser.clearTimeout(timer));
+    onWillUnmount(() => {
+        isLeft = true;
+        browser.clearTimeout(timer);
+    });
 }
