@@ -94,7 +94,7 @@ class TestScripts(TransactionCase):
     """What the scripts write, once and again."""
 
     def test_places(self):
-        """Test that an upgraded copy asks before it changes anything at SendGrid, once, and that production does not."""
+        """Test that an upgraded copy asks once before it changes anything at SendGrid, and production never."""
         account = self.env["sendgrid.account"].create({"name": "x", "api_key": "SG.x"})
         place = account._get_place()
         for is_copy in (False, True):

@@ -71,6 +71,8 @@ class Outbox:
         """{(model, record id): (company id, sales team id)} for the records that the mails are about."""
         self.known_documents: Mapping[int, list[Any]] = {}
         """{mail id: the documents of its earlier tries}."""
+        self.acts_on_events = True
+        """Whether the account's events have consequences in Odoo; else core itself counts what becomes of mailings."""
         self.open("")
 
     def learn(self, addresses: set[str], colleagues: set[str]) -> None:
