@@ -160,6 +160,21 @@ class IrMailServer(models.Model):
                 )
             )
 
+    def _archive_after_sendgrid(self):
+        """Archive a server of the Web API when the addon goes.
+
+        Not by `write`: core refuses to archive a server that a template names. Active, but without a host, it would
+        make all mails fail that core sends through the first server.
+        """
+        self.flush_recordset()
+        self.env.cr.execute(
+            """
+            UPDATE ir_mail_server SET active = FALSE, smtp_authentication = 'login', smtp_host = NULL WHERE id = ANY(%s)
+            """,
+            [self.ids],
+        )
+        self.invalidate_recordset()
+
     # ------------------------------------------------------------
     # SEND
     # ------------------------------------------------------------
@@ -178,12 +193,16 @@ class IrMailServer(models.Model):
         if not outbox:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         site = self.env["ir.http"]._get_sendgrid_site()
+        # Core counts what becomes of a mailing, unless the account's events do.
+        own = outbox.mail if outbox.mailing_id and not outbox.acts_on_events else None
         if alternative := kwargs.get("body_alternative"):
-            kwargs["body_alternative"] = pixels.remove_recipient(pixels.remove_listed_pixels(alternative), site)
+            alternative = pixels.remove_listed_pixels(alternative, own)
+            kwargs["body_alternative"] = alternative if own else pixels.remove_recipient(alternative, site)
         if not body or kwargs.get("subtype") != "html":
             outbox.hold(plaintext2html(body or ""))
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
-        body = pixels.remove_recipient(pixels.remove_pixels(body), site)
+        body = pixels.remove_pixels(body, own)
+        body = body if own else pixels.remove_recipient(body, site)
         outbox.hold(body)
         body, has_secrets = links.protect(body, site)
         message = super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)

@@ -135,6 +135,7 @@ class MailMail(models.Model):
         outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), site=site, **options)
         self._find_colleagues(outbox, self._get_recipient_addresses())
         outbox.company_id = account.company_id.id or self.env.company.id
+        outbox.acts_on_events = account.act_on_events
         outbox.owners = self._find_owners()
         outbox.known_documents = self.env["sendgrid.email"]._get_documents_of_mails(self.ids)
         return outbox

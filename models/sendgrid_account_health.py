@@ -238,7 +238,8 @@ class SendgridAccount(models.Model):
         """
         account_sudo = self.sudo()
         if question := self._get_place_question():
-            detail = f"“{account_sudo.connected_database}”, {account_sudo.connected_url}"
+            unknown = self.env._("unknown")
+            detail = f"“{account_sudo.connected_database or unknown}”, {account_sudo.connected_url or unknown}"
             return "warning", "place_address" if question == "address" else "place_other", detail
         return "ok", "place_known" if account_sudo.connected_uuid else "place_none", None
 

@@ -10,6 +10,9 @@ from .elsewhere import ElsewhereError
 
 # What tells one database from another. A dump keeps the uuid, and a copy that was made by hand may keep the address.
 PLACE_FIELDS = ("connected_uuid", "connected_database", "connected_url")
+# The place of an account that was connected before the place was noted, in a database that is known to be a copy. It
+# differs from every place, so that an administrator is asked once.
+UNKNOWN_PLACE = {"connected_uuid": "unknown", "connected_database": None, "connected_url": None}
 
 
 class SendgridAccount(models.Model):
@@ -113,6 +116,16 @@ class SendgridAccount(models.Model):
                     new=now["connected_url"],
                 )
             ]
+        elif not account_sudo.connected_database:
+            lines = [
+                self.env._(
+                    "This database, “%(name)s” at %(url)s, is a copy of another one, from which the account was "
+                    "connected. A change at SendGrid could take the events away from the original. Nothing is changed "
+                    "there until an administrator decides.",
+                    name=now["connected_database"],
+                    url=now["connected_url"],
+                )
+            ]
         else:
             lines = [
                 self.env._(
@@ -150,14 +163,15 @@ class SendgridAccount(models.Model):
             # Each copy that was neutralised got this token, so it does not tell them apart.
             self.webhook_token = secrets.token_urlsafe(32)
         self._take_place()
+        unknown = self.env._("unknown")
         self.message_post(
             body=self.env._(
                 "This is the production database now: “%(name)s” at %(url)s. Before, the account was connected from "
                 "“%(old_name)s” at %(old_url)s.",
                 name=self.connected_database,
                 url=self.connected_url,
-                old_name=old["connected_database"],
-                old_url=old["connected_url"],
+                old_name=old["connected_database"] or unknown,
+                old_url=old["connected_url"] or unknown,
             )
         )
 
@@ -187,8 +201,8 @@ class SendgridAccount(models.Model):
             body=self.env._(
                 "This database is a copy of “%(name)s” at %(url)s. It gets a webhook of its own; the original's is "
                 "left alone.",
-                name=original[0],
-                url=original[1],
+                name=original[0] or self.env._("unknown"),
+                url=original[1] or self.env._("unknown"),
             )
         )
 

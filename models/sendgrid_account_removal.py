@@ -148,21 +148,29 @@ class SendgridAccount(models.Model):
                 _logger.exception("SendGrid: a part of the uninstallation was left out")
 
     def _free_mail_servers(self):
-        """Have the mail servers of the Web API send by SMTP with the same API key, or archive them without a key."""
+        """Have the mail servers of the Web API send by SMTP with the same API key, or archive them without a key.
+
+        One that cannot be changed is archived too, and does not keep the others from going on.
+        """
         servers = self.env["ir.mail_server"].sudo().with_context(active_test=False)
         for server in servers.search([("smtp_authentication", "=", "sendgrid_api")]):
             account = server.sendgrid_account_id
-            if account.api_key:
-                server.write(account._get_relay_values())
-                _logger.info("SendGrid: the mail server “%s” sends by SMTP from now on.", server.name)
-                continue
-            server.write({"smtp_authentication": "login", "smtp_host": False})
-            # Not by `write`: core refuses to archive a server that a template names. Active, but without a host, it
-            # would make all mails fail that core sends through the first server.
-            self.env.flush_all()
-            self.env.cr.execute("UPDATE ir_mail_server SET active = FALSE WHERE id = %s", [server.id])
-            server.invalidate_recordset(["active"])
-            _logger.warning("SendGrid: the mail server “%s” is archived: its account has no API key.", server.name)
+            try:
+                if account.api_key:
+                    with self.env.cr.savepoint():
+                        server.write(account._get_relay_values())
+                    _logger.info("SendGrid: the mail server “%s” sends by SMTP from now on.", server.name)
+                    continue
+                why = "its account has no API key"
+            except Exception:
+                _logger.exception("SendGrid: the mail server “%s” could not be changed", server.name)
+                why = "it could not be changed"
+            try:
+                with self.env.cr.savepoint():
+                    server._archive_after_sendgrid()
+                _logger.warning("SendGrid: the mail server “%s” is archived: %s.", server.name, why)
+            except Exception:
+                _logger.exception("SendGrid: the mail server “%s” could not be archived", server.name)
 
     def _get_relay_values(self):
         """Return the values of a mail server that sends through SendGrid's SMTP relay with the account's API key."""

@@ -1,4 +1,5 @@
 from odoo import api, models
+from odoo.tools import plaintext2html
 
 
 class SendgridEmail(models.Model):
@@ -12,8 +13,8 @@ class SendgridEmail(models.Model):
     def _schedule_follow_up(self, activity_type, summary):
         """Have somebody look after each of these documents: an activity on the record that the e-mail is about.
 
-        If that record cannot have activities, or is gone, the contact gets it. Documents about the same record for the
-        same person become one activity.
+        If that record cannot have activities, is gone, or its readers may not know of the e-mail, the contact gets it.
+        Documents about the same record for the same person become one activity.
 
         :param str activity_type: external id of a `mail.activity.type`
         :param str summary: what to do. Everybody who may see the record can read it, so it must tell nothing of the
@@ -22,7 +23,7 @@ class SendgridEmail(models.Model):
         subjects = self._get_subjects()
         wanted = {}
         for email in self:
-            record = subjects.get((email.model, email.res_id)) or email.partner_id
+            record = subjects.get(email) or email.partner_id
             if record:
                 wanted.setdefault((record, email._choose_responsible(record)), False)
         self._create_follow_ups(wanted, activity_type, summary)
@@ -45,22 +46,32 @@ class SendgridEmail(models.Model):
         wanted = {}
         for partner in partners:
             email = latest.get(partner, self.browse())
-            record = subjects.get((email.model, email.res_id)) or partner
+            record = subjects.get(email) or partner
             user = email._choose_responsible(record, partner)
-            wanted.setdefault((record, user), partner.email_bounce_reason)
+            # The server's words are plain text, and often name an address in angle brackets.
+            reason = partner.email_bounce_reason
+            wanted.setdefault((record, user), reason and plaintext2html(reason))
         self._create_follow_ups(wanted, activity_type, summary)
 
     def _get_subjects(self):
-        """Return the records that the documents are about, if they can have activities: {(model, id): record}."""
-        ids = {}
-        for email in self:
-            if email.model in self.env and email.res_id and "activity_ids" in self.env[email.model]:
-                ids.setdefault(email.model, set()).add(email.res_id)
-        return {
-            (model, record.id): record
-            for model, found in ids.items()
-            for record in self.env[model].browse(found).exists()
-        }
+        """Return the records that the documents are about: {document: record}, without those that get no activity.
+
+        Everybody who may see the record reads its activities, and with a bounce the server's words, which name the
+        address. So an e-mail that does not stand in the chatter, or a copy of which others do not know, is left out.
+        """
+        emails = self.filtered(
+            lambda e: e.is_in_chatter and e.recipient_role != "bcc" and e.res_id and self._has_activities(e.model)
+        )
+        subjects = {}
+        for model, about in emails.grouped("model").items():
+            existing = set(self.env[model].browse(set(about.mapped("res_id"))).exists().ids)
+            subjects |= {e: self.env[model].browse(e.res_id) for e in about if e.res_id in existing}
+        return subjects
+
+    @api.model
+    def _has_activities(self, model):
+        """Tell whether the records of a model have activities of their own: users show those of their contact."""
+        return model in self.env and isinstance(self.env[model], self.env.registry["mail.activity.mixin"])
 
     def _choose_responsible(self, record, partner=None):
         """Return who looks after a record: the e-mail's author if he is a colleague, else whoever is responsible.

@@ -235,6 +235,8 @@ class SendgridEvent(models.Model):
         column = SQL.identifier(name)
         if name == "source":
             return SQL("COALESCE(%s, 'webhook')", column)
+        if name == "is_colleague":
+            return column  # NULL says that it is not decided
         kind = self._fields[name].type
         if kind == "datetime":
             return SQL("EXTRACT(EPOCH FROM %s)::bigint", column)

@@ -43,7 +43,8 @@ class SendgridEvent(models.Model):
     def _note_colleagues(self, received):
         """Note on events (``is_colleague``) which of them are colleagues'.
 
-        It takes two queries, however many events there are.
+        It stays None where the address is no colleague's network and the program is not told: another report of the
+        same event may tell it. It takes two queries, however many events there are.
 
         :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
         """
@@ -55,9 +56,12 @@ class SendgridEvent(models.Model):
         networks = self._get_own_networks({batch.account_id for batch, _event in told})
         suspects = []
         for batch, event in told:
-            event.is_colleague = holds(networks[batch.account_id], event.ip)
+            event.is_colleague = holds(networks[batch.account_id], event.ip) or None
+            if event.is_colleague or not (program := agent(event)):
+                continue
+            event.is_colleague = False
             # A program that names none is no evidence: any script is such.
-            if not event.is_colleague and identify_program(agent(event))[1]:
+            if identify_program(program)[1]:
                 suspects.append(event)
         if not suspects:
             return

@@ -68,6 +68,14 @@ COMPARED = (
 )
 
 
+def is_decided(event):
+    """Tell whether it was decided of an event if a colleague did it. Once its details are forgotten, nobody can.
+
+    :param event: `tools.events.event.Event` or `StoredEvent`
+    """
+    return event.is_colleague is not None or event.is_final
+
+
 class SendgridIngest(models.AbstractModel):
     """The storing of parsed events: it drops those that are known, matches the others, and updates their documents.
 
@@ -111,7 +119,8 @@ class SendgridIngest(models.AbstractModel):
             attached = Match._match_by_keys(keys)
             emails |= attached
             keys = {}
-        new, matches = self._drop_poorer_reports(new, matches, duplicates, attached)
+        new, matches, decided_anew = self._drop_poorer_reports(new, matches, duplicates, attached)
+        emails |= decided_anew
         emails |= self.env["sendgrid.event"]._settle_held(
             [(shared[batch.id]["account_id"], event) for batch, event in new]
         )
@@ -263,9 +272,8 @@ class SendgridIngest(models.AbstractModel):
             elif source == "webhook":
                 told.add(event.fingerprint)
                 replaced.add(twin.id)
-                # A report without an address decides nothing.
-                if twin.ip or twin.is_colleague:
-                    decided[event.fingerprint] = twin.is_colleague
+                if is_decided(twin):
+                    decided[event.fingerprint] = bool(twin.is_colleague)
             else:
                 asked_for.add(event.fingerprint)
         replaced = Event.browse(sorted(replaced))
@@ -284,7 +292,8 @@ class SendgridIngest(models.AbstractModel):
         :param matches: list of their matches in the same order, as `sendgrid.match._match` returns them
         :param duplicates: `Counter` by batch, to which dropped new reports are added
         :param attached: documents (`sendgrid.email`) that have just got stored reports, which were not compared then
-        :return: ``new`` and ``matches`` without the dropped reports
+        :return: ``new`` and ``matches`` without the dropped reports, and the documents of stored events
+            that are decided otherwise now
         """
         asked_for = any(batch.source != "webhook" for batch, _event in new)
         reports = defaultdict(list)
@@ -292,24 +301,53 @@ class SendgridIngest(models.AbstractModel):
         for event in self._read_reports(email_ids, asked_for or attached):
             reports[event.email_id].append((event.source, event))
         if not asked_for and not reports:
-            return new, matches
+            return new, matches, attached.browse()
         for (batch, event), (_match, document) in zip(new, matches, strict=True):
             if document:
                 reports[document.id].append((batch.source, event))
-        poorer = []
+        poorer, poorer_of = [], defaultdict(list)
         for told in reports.values():
             for source, event in told:
                 better = [other for other in told if source != "webhook" and self._is_better(other, source, event)]
                 if better:
                     poorer.append(event)
                     for _source, other in better:
-                        # What was decided holds for the interaction, whoever reports it.
-                        other.is_colleague = other.is_colleague or event.is_colleague
-        self.env["sendgrid.event"].browse(event.id for event in poorer if isinstance(event, StoredEvent)).unlink()
+                        poorer_of[id(other)].append(event)
         dropped = set(map(id, poorer))
+        better = [event for told in reports.values() for _source, event in told if id(event) in poorer_of]
+        decided_anew = self._share_decisions([event for event in better if id(event) not in dropped], poorer_of)
+        self.env["sendgrid.event"].browse(event.id for event in poorer if isinstance(event, StoredEvent)).unlink()
         duplicates.update(batch for batch, event in new if id(event) in dropped)
         kept = [pair for pair in zip(new, matches, strict=True) if id(pair[0][1]) not in dropped]
-        return [told for told, _match in kept], [match for _told, match in kept]
+        return [told for told, _match in kept], [match for _told, match in kept], decided_anew
+
+    @api.model
+    def _share_decisions(self, kept, poorer_of):
+        """Let an event keep what was decided first of its reports: whether a colleague did it, whoever tells of it.
+
+        A report that tells too little decides nothing, so that the order of the reports does not matter.
+
+        :param kept: list of the events that stay, `tools.events.event.Event` or `StoredEvent`
+        :param poorer_of: {id() of an event: list of the reports of it that are dropped}
+        :return: the documents (`sendgrid.email`) of stored events that are decided otherwise now
+        """
+        stored = {True: [], False: []}
+        for event in kept:
+            reports = [one for one in (event, *poorer_of[id(event)]) if is_decided(one)]
+            # What is stored was decided before. Of reports that come together, any will do.
+            reports.sort(
+                key=lambda one: (0, one.id) if isinstance(one, StoredEvent) else (1, 0 if one.is_colleague else 1)
+            )
+            if not reports or reports[0] is event:
+                continue
+            decision = bool(reports[0].is_colleague)
+            if isinstance(event, StoredEvent) and event.is_colleague != decision:
+                stored[decision].append(event)
+            event.is_colleague = decision
+        for decision, events in stored.items():
+            if events:
+                self.env["sendgrid.event"].browse(event.id for event in events).write({"is_colleague": decision})
+        return self.env["sendgrid.email"].browse({event.email_id for event in stored[True] + stored[False]})
 
     @api.model
     def _is_better(self, other, source, event):
@@ -358,7 +396,7 @@ class SendgridIngest(models.AbstractModel):
             "verdict": verdict.verdict if verdict else None,
             "is_machine": verdict.is_machine if verdict else None,
             "machine_reason": (verdict.reason or None) if verdict else None,
-            "is_colleague": event.is_colleague or None,
+            "is_colleague": event.is_colleague,
             "sg_message_id": event.message_key or None,
             "smtp_id": None if document else event.smtp_id or None,
         }

@@ -84,12 +84,16 @@ class SendgridMailing(models.AbstractModel):
 
     @api.model
     def _is_measured(self, code):
-        """Tell whether SendGrid measures the clicks of the mailing to which a short link belongs."""
+        """Tell whether SendGrid measures the clicks of the mailing to which a short link belongs.
+
+        Where events have no consequences, the clicks that SendGrid reports do not come to the mailing.
+        """
         link = self.env["link.tracker.code"].sudo().search([("code", "=", code)]).link_id
         if not link.mass_mailing_id:
             return False
         domain = Domain("account_id.click_tracking", "=", True)
         domain |= Domain("click_count", ">", 0) | Domain("machine_click_count", ">", 0)
+        domain &= Domain("account_id.act_on_events", "=", True)
         domain &= Domain("mailing_res_id", "=", link.mass_mailing_id.id)
         return bool(self.env["sendgrid.email"].sudo().search_count(domain, limit=1))
 
@@ -132,7 +136,9 @@ class SendgridMailing(models.AbstractModel):
 
         :param emails: `sendgrid.email` records
         """
-        found = self.env["mailing.trace"].sudo().search([("message_id", "in", emails.mapped("message_id"))])
+        # Without the filter, a document without a Message-ID would get all traces that have none.
+        names = list(filter(None, emails.mapped("message_id")))
+        found = self.env["mailing.trace"].sudo().search([("message_id", "in", names)])
         by_message = found.grouped("message_id")
         traces = {}
         for email in emails:

@@ -108,16 +108,26 @@ class TestChanges(SendgridCase):
 
     def test_secrets(self):
         """Test that of a secret only its change is told, never a value, be it new or old."""
-        for name, label, old, new in (
-            ("api_key", "API Key", "SG.old", "SG.new"),
-            ("verification_key", "Verification Key", Signer().public_key, Signer().public_key),
-            ("previous_verification_key", "Previous Verification Key", Signer().public_key, Signer().public_key),
-            ("webhook_token", "Webhook Token", "old-token", "new-token"),
+        for name, words, old, new in (
+            ("api_key", "The API key was replaced by another.", "SG.old", "SG.new"),
+            (
+                "verification_key",
+                "The verification key was replaced by another.",
+                Signer().public_key,
+                Signer().public_key,
+            ),
+            (
+                "previous_verification_key",
+                "A previous verification key is accepted as well.",
+                Signer().public_key,
+                Signer().public_key,
+            ),
+            ("webhook_token", "The webhook got another secret address.", "old-token", "new-token"),
         ):
             with self.subTest(name):
                 self.account[name] = old
                 [note] = self._change(**{name: new})
-                self.assertIn(label, note.body)
+                self.assertIn(words, note.body)
                 everything = f"{note.body} {note.tracking_value_ids.mapped('new_value_char')}"
                 self.assertNotIn(new, everything)
                 self.assertNotIn(old, everything)
@@ -125,7 +135,7 @@ class TestChanges(SendgridCase):
     def test_removed(self):
         self.account.api_key = "SG.x"
         self.account.api_key = False
-        self.assertIn("Removed: API Key", self.account.message_ids[0].body)
+        self.assertIn("The API key was removed.", self.account.message_ids[0].body)
 
     def test_no_change(self):
         """Test that entering the same again tells nothing."""

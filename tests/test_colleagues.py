@@ -1,3 +1,4 @@
+import itertools
 import json
 from datetime import datetime, timedelta, timezone
 
@@ -300,6 +301,56 @@ class TestColleagues(ColleaguesCase):
                 self.receive(opened)
                 self.assertEqual((email.event_ids.is_colleague, email.event_ids.source), (True, False))
                 self.assertEqual(email.status, "sent")
+
+    def test_order_of_reports(self):
+        """Test that the order does not matter in which the webhook and SendGrid's history tell of one look."""
+        reports = {
+            "nothing": {"ip": "", "useragent": ""},
+            "address": {"ip": OFFICE, "useragent": ""},
+            "program": {"ip": "", "useragent": BROWSER},
+            "all": AT,
+        }
+        for webhook, history in itertools.product(reports, repeat=2):
+            # Nobody can put an address and a program together that different reports tell.
+            expected = "all" in (webhook, history)
+            for order in itertools.permutations(("webhook", "history")):
+                with self.subTest(webhook=webhook, history=history, order=order):
+                    email = self.create_email(partner_id=self.contact.id)
+                    log = self.log_in(email, HOUR)
+                    opened = self.relay(email).event("open", timestamp=self.after(email, HOUR))
+                    for source in order:
+                        told = {**opened, **reports[webhook if source == "webhook" else history]}
+                        if source == "webhook":
+                            self.receive(told)
+                        else:
+                            self.Batch._receive(self.account, json.dumps([told]).encode(), source="history")
+                            self.drain()
+                    self.assertEqual(len(email.event_ids), 1)
+                    self.assertEqual((email.event_ids.is_colleague, email.event_ids.source), (expected, False))
+                    self.assertEqual(email.status, "sent" if expected else "opened")
+                    log.unlink()
+
+    def test_first_decision(self):
+        """Test that the first report that tells enough decides, whichever it is and whatever is known later."""
+        for known_first, order in itertools.product((True, False), (("webhook", "history"), ("history", "webhook"))):
+            with self.subTest(known_first=known_first, order=order):
+                email = self.create_email(partner_id=self.contact.id)
+                opened = self.relay(email).event("open", timestamp=self.after(email, HOUR), **AT)
+                # The history tells more of the place, so that its report has another fingerprint.
+                told = {"webhook": opened, "history": {**opened, "url_offset": {"index": 0, "type": "html"}}}
+                log = self.log_in(email, HOUR) if known_first else None
+                for source in (*order, *order):
+                    self.Batch._receive(self.account, json.dumps([told[source]]).encode(), source=source)
+                    self.drain()
+                    if log:
+                        log.unlink()
+                        log = None
+                    elif not known_first:
+                        self.env["res.device.log"].search([]).unlink()
+                        self.log_in(email, HOUR)
+                self.assertEqual(len(email.event_ids), 1)
+                self.assertEqual(email.event_ids.is_colleague, known_first)
+                self.env["res.device.log"].search([]).unlink()
 
     def test_before_its_document(self):
         """Test that an event that came before its document keeps its decision."""

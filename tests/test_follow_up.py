@@ -61,10 +61,10 @@ class TestFollowUp(SendgridCase):
         self.assertTrue(all(one.person_click_date for one in (email, *others)))
         return batch
 
-    def _bounce(self, email):
+    def _bounce(self, email, reason="550 5.1.1 unknown"):
         return self.receive(
             self.relay(email).event(
-                "bounce", timestamp=self.after(email, 2), status="5.1.1", type="bounce", reason="550 5.1.1 unknown"
+                "bounce", timestamp=self.after(email, 2), status="5.1.1", type="bounce", reason=reason
             )
         )
 
@@ -155,10 +155,12 @@ class TestFollowUp(SendgridCase):
             self._about_lead(model="ir.mail_server", res_id=server.id),
             self._about_lead(model="of.an.addon.that.is.gone", res_id=1),
             self._about_lead(model=False, res_id=False),
+            # A user shows the activities of his contact, and has none himself.
+            self._about_lead(model="res.users", res_id=self.keeper.id),
         ]
         batch = self._click(email, *others)
         self.assertFalse(batch.failed_rules)
-        self.assertEqual(self._activities(self.contact).user_id, self.author, "one activity, not four")
+        self.assertEqual(self._activities(self.contact).user_id, self.author, "one activity, not five")
 
     def test_bounce(self):
         """Test that a bounce makes an activity on the opportunity, with what the contact says of the bounce."""
@@ -168,6 +170,37 @@ class TestFollowUp(SendgridCase):
         self.assertEqual((activity.user_id, activity.summary), (self.author, "Find another e-mail address"))
         self.assertIn("5.1.1", activity.note)
         self.assertFalse(self._activities(self.contact))
+
+    def test_unknown_to_readers(self):
+        """Test that readers of the opportunity are not told of a copy or an e-mail of which they may not know."""
+        self._switch(sendgrid_rule_bounce=True, sendgrid_rule_click=True)
+        for number, hidden in enumerate(({"recipient_role": "bcc"}, {"is_in_chatter": False})):
+            with self.subTest(hidden):
+                contact = self.env["res.partner"].create(
+                    {"name": "Hidden", "email": f"hidden{number}@example.org", "user_id": self.keeper.id}
+                )
+                self._click(self._about_lead(recipient=f"clicks{number}@example.org", partner_id=contact.id, **hidden))
+                self._bounce(self._about_lead(recipient=contact.email, partner_id=contact.id, **hidden))
+                self.assertFalse(self._activities(self.lead))
+                self.assertEqual(len(self._activities(contact)), 2)
+                self.assertEqual(self._activities(contact).user_id, self.author)
+
+    def test_hidden_and_shown(self):
+        """Test that of two copies about one opportunity the Bcc goes to its contact, whichever comes first."""
+        self._switch(sendgrid_rule_click=True)
+        contact = self.env["res.partner"].create({"name": "Hidden", "email": "hidden@example.org"})
+        shown = self._about_lead(recipient_role="to")
+        self._click(
+            self._about_lead(recipient="hidden@example.org", partner_id=contact.id, recipient_role="bcc"), shown
+        )
+        self.assertEqual((len(self._activities(self.lead)), len(self._activities(contact))), (1, 1))
+
+    def test_bounce_names_the_address(self):
+        """Test that the server's words are shown as they are, with what stands in angle brackets."""
+        self._switch(sendgrid_rule_bounce=True)
+        self._bounce(self._about_lead(), reason="550 5.1.1 <ada@example.org>: user unknown <b>here</b>")
+        note = self._activities(self.lead).note
+        self.assertIn("&lt;ada@example.org&gt;: user unknown &lt;b&gt;here&lt;/b&gt;", note)
 
     def test_bounce_without_document(self):
         """Test that a contact whose bounce is known from SendGrid's list only gets the activity himself."""

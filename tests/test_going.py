@@ -551,6 +551,29 @@ class TestRemoval(GoingCase):
         self.assertFalse(self.webhooks())
         self.assertFalse(self.env["ir.config_parameter"].search([("key", "like", "sendgrid_tracking.")]))
 
+    def test_uninstall_where_a_server_resists(self):
+        """Test that a mail server that cannot be changed is archived alone, and that the others send by SMTP."""
+        account = self.env["sendgrid.account"].create({"name": "Resists", "api_key": API_KEY})
+        first, resisting, last = self.env["ir.mail_server"].create(
+            [{"name": name, "smtp_authentication": "sendgrid_api", "sendgrid_account_id": account.id} for name in "ABC"]
+        )
+        self.env.flush_all()
+        # Another addon may have such a rule.
+        self.env.cr.execute(
+            SQL(
+                "ALTER TABLE ir_mail_server ADD CONSTRAINT x_resists CHECK (id != %s OR smtp_host IS NULL)",
+                resisting.id,
+            )
+        )
+        with self.assertLogs(REMOVAL, "WARNING") as logs, mute_logger("odoo.sql_db"):
+            uninstall_hook(self.env)
+        self.assertIn("“B” is archived", "".join(logs.output))
+        host = self.sandbox_smtp.split(":")[0]
+        self.assertEqual(
+            [(s.smtp_authentication, s.smtp_host, s.active) for s in (first, resisting, last)],
+            [("login", host, True), ("login", False, False), ("login", host, True)],
+        )
+
     def test_uninstall_real_hosts(self):
         """Test the relay that servers of the Web API get, by the account's region."""
         self.env["ir.config_parameter"].set_param("sendgrid_tracking.smtp_host", False)

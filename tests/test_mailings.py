@@ -176,7 +176,11 @@ class TestMailings(ColleaguesCase):
         )
         self.assertFalse(Click.add_click(link.code, ip="203.0.113.7", country_code="BE"))
         self.assertEqual(link.count, 1)
+        # Where events have no consequences, none of them comes to the mailing.
+        self.account.act_on_events = False
+        self.assertTrue(Click.add_click(link.code, ip="203.0.113.7", country_code="BE"))
         # Links of other applications count as ever.
+        self.account.act_on_events = True
         other = self.env["link.tracker"].create({"url": "https://www.example.com/other", "title": "Other"})
         self.assertTrue(Click.add_click(other.code, ip="203.0.113.7", country_code="BE"))
 
@@ -237,6 +241,13 @@ class TestMailings(ColleaguesCase):
         self.assertIn("1 e-mails", mailing.action_retry_failed()["params"]["message"])
         self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["bounced@example.org"])
         # Nothing else would arrive.
+        # A document without a Message-ID has no traces.
+        nameless = self.create_email(mailing_res_id=mailing.id, message_id=False, status="bounced")
+        trace = self.env["mailing.trace"].create({"mass_mailing_id": mailing.id, "model": "x", "res_id": 1})
+        self.assertFalse(trace.message_id)
+        self.assertEqual(self.env["sendgrid.mailing"]._get_traces(nameless), {nameless: trace.browse()})
+        nameless.unlink()
+        trace.unlink()
         told = mailing.action_retry_failed()["params"]
         self.assertEqual((told["type"], told["message"][:34]), ("warning", "No e-mail that left is sent again."))
         mailing.state = "done"

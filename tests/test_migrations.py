@@ -93,6 +93,27 @@ class TestRunsOnce(BaseCase):
 class TestScripts(TransactionCase):
     """What the scripts write, once and again."""
 
+    def test_places(self):
+        """Test that an upgraded copy asks once before it changes anything at SendGrid, and production never."""
+        account = self.env["sendgrid.account"].create({"name": "x", "api_key": "SG.x"})
+        place = account._get_place()
+        for is_copy in (False, True):
+            with self.subTest(is_copy=is_copy):
+                self.env["ir.config_parameter"].set_param("database.is_neutralized", is_copy)
+                account.write(dict.fromkeys(place, False))
+                self.env.flush_all()
+                load("post-connected_from.py").migrate(self.env.cr, "19.0.1.0.0")
+                self.env.invalidate_all()
+                self.assertEqual(account._get_place_question(), "place" if is_copy else None)
+                if is_copy:
+                    account.api_key = "SG.y"
+                    self.assertEqual(account._get_place_question(), "place", "another key is no answer")
+                    self.assertIn("is a copy of another one", account.place_warning)
+                    self.assertIn(self.env.cr.dbname, account.place_warning)
+                    account._claim()
+                    self.assertFalse(account._get_place_question())
+                self.assertEqual({name: account[name] for name in place}, place)
+
     def test_refusal_causes(self):
         """Stored refusals get their cause, in chunks of any size; facts stay, and a second time changes nothing."""
         account = self.env["sendgrid.account"].create({"name": "x"})

@@ -61,6 +61,15 @@ UNTOUCHED = (
 
 @tagged("post_install", "-at_install")
 class TestPixels(BaseCase):
+    def test_own(self):
+        """Test that the pixel of one mail can stay, and no other."""
+        own, other = (f'<img src="https://odoo.example.com/mail/track/{n}/ab-c/blank.gif"/>' for n in (12, 1))
+        style = '<p style="background:url(https://x.example.com/mail/track/12/a/blank.gif)">x</p>'
+        sendgrid = '<img src="https://u1.ct.sendgrid.net/wf/open?upn=x"/>'
+        self.assertEqual(remove_pixels(own + other + style + sendgrid, 12), own + style)
+        plain = "Image [1] Image [2]\n\n[1] https://a.example.com/mail/track/12/a/blank.gif\n"
+        self.assertEqual(remove_listed_pixels(plain, 12), plain)
+
     def test_cleaned(self):
         """Test that a pixel goes, wherever HTML has one, and all else stays, byte for byte."""
         for name, (source, expected) in CLEANED.items():
@@ -279,16 +288,19 @@ class TestMailingLeaves(SendgridCase):
                 "mail_server_id": self.server.id,
             }
         )
-        for is_tracked in (True, False):
+        for is_tracked, acts in ((True, True), (False, True), (True, False)):
             self.server.sendgrid_account_id = self.account if is_tracked else False
+            # Where events have no consequences, core alone counts.
+            self.account.act_on_events = acts
+            is_marked = not (is_tracked and acts)
             sent_mailing = mailing.copy({"mailing_domain": [("id", "in", self.contact.ids)]})
             with self.sending() as sent:
                 sent_mailing.action_send_mail()
                 self.env["mail.mail"].search([("state", "=", "outgoing")]).send()
             [copy] = sent
             texts = copy.part("html") + copy.part("plain")
-            self.assertEqual("/mail/track/" in texts, not is_tracked)
-            self.assertEqual(bool(re.search(r"/r/\w+/m/\d+", texts)), not is_tracked)
+            self.assertEqual("/mail/track/" in texts, is_marked)
+            self.assertEqual(bool(re.search(r"/r/\w+/m/\d+", texts)), is_marked)
             self.assertTrue(re.search(r'href="[^"]*/r/\w+', copy.part("html")))
             if is_tracked:
                 self.assertTrue(re.search(rf'<a{MARK} [^>]*href="[^"]*/mailing/\d+/view', copy.part("html")))

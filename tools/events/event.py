@@ -77,11 +77,12 @@ class Event:
     # `engagement.judge`. `former` is {attribute: value} of what version 19.0.1.0.0 read from the same report and this
     # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
     # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
-    # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Who stores events decides it.
+    # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Who stores events decides it. It
+    # is None as long as the reports have not told enough to decide.
     is_final = False
     former = None
     is_marketing = False
-    is_colleague = False
+    is_colleague = None
 
     @property
     def message_key(self) -> str:
@@ -135,7 +136,7 @@ class StoredEvent(Event):
     verdict: str = ""
     machine_reason: str = ""
     is_final: bool = False
-    is_colleague: bool = False
+    is_colleague: bool | None = None
 
 
 def get_rank(name: str) -> int:

@@ -73,6 +73,8 @@ class Outbox:
         """{mail id: the documents of its earlier tries}."""
         self.created: list[tuple[list[int], list[dict[str, Any]]]] = []
         """Ids and columns of the new documents of which open pages hear when the run ends."""
+        self.acts_on_events = True
+        """Whether the account's events have consequences in Odoo; else core itself counts what becomes of mailings."""
         self.open("")
 
     def learn(self, addresses: set[str], colleagues: set[str]) -> None:

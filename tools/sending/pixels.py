@@ -12,7 +12,7 @@ from .markup import TEXT_ELEMENTS, attributes, start_tags
 
 # SendGrid's pixel, on its own host or on the one that an account is branded with (Twilio docs, "Open Tracking" and
 # "Link Branding"), and core's pixel of a mailing. Both also stand in the address of a proxy for images.
-PIXEL = re.compile(r"/wf/open(?=[?/#]|$)|/mail/track/\d+/[\w\-]+/blank\.gif", re.IGNORECASE)
+PIXEL = re.compile(r"/wf/open(?=[?/#]|$)|/mail/track/(?P<mail>\d+)/[\w\-]+/blank\.gif", re.IGNORECASE)
 # Without one of these in small letters there is none: most texts are not looked at closely. A slash may be quoted.
 TRACES = ("wf/open", "wf%", "wf&", "blank.gif")
 IMAGE_TAGS = {"img", "image", "v:image", "v:imagedata", "v:fill", "v:background"}
@@ -26,14 +26,19 @@ SHORT_LINK = re.compile(
 )
 
 
-def is_pixel(address: str) -> bool:
-    """Tell whether an image's address is that of SendGrid's pixel or of a mailing of core's."""
-    return bool(PIXEL.search(address) or ("%" in address and PIXEL.search(unquote(unquote(address)))))
+def is_pixel(address: str, own: int | None = None) -> bool:
+    """Tell whether an image's address is that of SendGrid's pixel or of a mailing of core's.
+
+    :param own: id of a mail whose pixel is none here, because core shall count its looks
+    """
+    found = PIXEL.search(address) or ("%" in address and PIXEL.search(unquote(unquote(address))))
+    return bool(found) and not (own and found["mail"] == str(own))
 
 
-def remove_pixels(body: str) -> str:
+def remove_pixels(body: str, own: int | None = None) -> str:
     """Return an HTML text without pixels; all else is as it was, byte for byte. Links are left alone.
 
+    :param own: see `is_pixel`
     :return: a plain str, or the same object if there is no pixel in it
     """
     if not _may_have_pixels(body):
@@ -46,23 +51,26 @@ def remove_pixels(body: str) -> str:
         text_end = tag.end
         if tag.name == "style" and (closing := TEXT_ELEMENTS["style"].search(body, tag.end)):
             text_end = closing.start()
-        clean = _clean_tag(tag.name, source)
+        clean = _clean_tag(tag.name, source, own)
         if text_end > tag.end:
-            clean += _clean_style(body[tag.end : text_end])
+            clean += _clean_style(body[tag.end : text_end], own)
         if clean != body[tag.start : text_end]:
             pieces += [body[position : tag.start], clean]
             position = text_end
     return "".join(pieces) + body[position:] if pieces else whole
 
 
-def remove_listed_pixels(text: str) -> str:
-    """Return Odoo's plain text of a mail without the pixels that it lists as images."""
+def remove_listed_pixels(text: str, own: int | None = None) -> str:
+    """Return Odoo's plain text of a mail without the pixels that it lists as images.
+
+    :param own: see `is_pixel`
+    """
     if not _may_have_pixels(text):
         return text
     numbers = set()
 
     def leave_out(found: re.Match[str]) -> str:
-        if not is_pixel(found["address"]):
+        if not is_pixel(found["address"], own):
             return found[0]
         numbers.add(found["number"])
         return ""
@@ -92,16 +100,16 @@ def _may_have_pixels(text: str) -> bool:
     return any(trace in lowered for trace in TRACES)
 
 
-def _clean_tag(name: str, source: str) -> str:
+def _clean_tag(name: str, source: str, own: int | None) -> str:
     """Return the source of a start tag without pixels: nothing, if it is an image that is one."""
     if not _may_have_pixels(source):
         return source
     clean, shift = source, 0
     for attribute, (value, start, end) in attributes(source).items():
-        if attribute not in IMAGE_ATTRIBUTES or not is_pixel(value):
+        if attribute not in IMAGE_ATTRIBUTES or not is_pixel(value, own):
             continue
         if attribute == "style":
-            kept = _clean_style(source[start:end])
+            kept = _clean_style(source[start:end], own)
         elif name in IMAGE_TAGS:
             return ""
         else:
@@ -111,6 +119,6 @@ def _clean_tag(name: str, source: str) -> str:
     return clean
 
 
-def _clean_style(text: str) -> str:
+def _clean_style(text: str, own: int | None) -> str:
     """Return a style without the addresses of pixels."""
-    return CSS_ADDRESS.sub(lambda found: "none" if is_pixel(found[0].replace("&amp;", "&")) else found[0], text)
+    return CSS_ADDRESS.sub(lambda found: "none" if is_pixel(found[0].replace("&amp;", "&"), own) else found[0], text)
