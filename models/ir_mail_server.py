@@ -13,11 +13,12 @@ from ..tools.sending import addresses, links, pixels, smtpapi
 from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.errors import AllRefusedError
 from ..tools.sending.v3_mail import V3MailError
-from ..tools.sending.watched_session import WatchedSession, hide_bcc, read_answer
+from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_data, read_answer
 
 # "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
 # estimate of a mail's size leaves something out.
 API_MAX_EMAIL_SIZE = 29
+HANGS_UP = 421  # SMTP's "service not available, closing transmission channel" (RFC 5321, 4.2.3)
 
 
 class NoValidRecipientError(AssertionError):
@@ -269,22 +270,41 @@ class IrMailServer(models.Model):
             result = super().send_email(message, *args, **kwargs)
         except MailDeliveryException as error:
             # Core's message speaks of an SMTP server and of the exception's class, so replace it.
-            if isinstance(error.__context__, AllRefusedError):
+            if self._costs_only_its_copy(error.__context__):
                 raise NoValidRecipientError(self._explain_all_refused(error.__context__)) from error
             if reason := self._explain_sendgrid_api_failure(error.__context__):
                 raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
             if isinstance(error.__context__, MailDeliveryException):
                 raise error.__context__ from None  # it is ours, see `_set_smtpapi`
             raise
-        except NothingHandedOver as error:
+        except smtplib.SMTPServerDisconnected as error:
             # The mail can go again by itself, but not if a part of it has left, or if nobody asks core to try again.
-            if outbox and not outbox.has_accepted and not outbox.raises:
+            can_go_later = outbox and outbox.can_go_later
+            if not isinstance(error, NothingHandedOver):
+                if can_go_later and is_before_data(error):
+                    raise NothingHandedOver(error) from error
+                raise
+            if can_go_later:
                 raise
             reason = self._explain_sendgrid_api_failure(error.error)
             raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
         if outbox:
             outbox.confirm(result)
         return result
+
+    def _costs_only_its_copy(self, error):
+        """Tell whether the other copies of the mail can go, although all recipients of this copy were refused.
+
+        :param error: the exception that the session raised
+        """
+        if isinstance(error, AllRefusedError):
+            return True
+        outbox = self.env.context.get("sendgrid_outbox")
+        if not outbox or not isinstance(error, smtplib.SMTPRecipientsRefused):
+            return False
+        # After this answer the server hangs up. And who wants an exception gets one if the mail reaches nobody.
+        hangs_up = any(code == HANGS_UP for code, _words in error.recipients.values())
+        return not hangs_up and not (outbox.raises and outbox.is_over)
 
     def _send_sendgrid_copy(self, session, message, smtp_from, smtp_to_list, *args, **kwargs):
         """Hand a copy over, with its name for SendGrid, and note in the outbox what became of it.
@@ -330,7 +350,17 @@ class IrMailServer(models.Model):
             return "\n".join(map(str, error.args))
         if isinstance(error, NothingHandedOver):
             error = error.error
+        if isinstance(error, smtplib.SMTPServerDisconnected):
+            if is_before_data(error):
+                return self.env._("The mail server hung up before it had the message.")
+            return self.env._(
+                "The mail server hung up. It may have taken the message: if so, its events arrive within minutes. It is "
+                "not sent again by itself."
+            )
         return self._explain_sendgrid_api_failure(error)
+
+    def _explain_not_tried(self):
+        return self.env._("It was not tried, because another copy of the message failed.")
 
     def _explain_sendgrid_api_failure(self, error):
         """Return in words why the Web API did not take a message, or None if it was not the Web API.
@@ -351,10 +381,15 @@ class IrMailServer(models.Model):
         return self.env["sendgrid.account"]._explain_api_error(error)
 
     def _explain_all_refused(self, error):
-        """Return in words which addresses the Web API refused.
+        """Return in words which addresses were refused.
 
-        :param error: `AllRefusedError`
+        :param error: `smtplib.SMTPRecipientsRefused`; the Web API's is `AllRefusedError`
         """
+        if not isinstance(error, AllRefusedError):
+            return " ".join(
+                self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=to, words=read_answer(said))
+                for to, said in error.recipients.items()
+            )
         return " ".join(
             self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=address, words=words.decode())
             for address, (_code, words) in error.recipients.items()

@@ -1,3 +1,5 @@
+import re
+import smtplib
 from collections import defaultdict
 from datetime import timedelta
 
@@ -14,6 +16,10 @@ from ..tools.sending.outbox import Outbox
 
 # When a mail goes again that could not be handed over because SendGrid could not be reached.
 TRY_AGAIN_AFTER = timedelta(minutes=5)
+# How long it may do so. Afterwards it fails, so that people learn of a blocked port or a bad certificate.
+TRY_AGAIN_FOR = timedelta(days=1)
+# The answer of an SMTP server that may take the mail at another time begins so.
+TEMPORARY = re.compile(r"4\d\d\b")
 # Core has given up these before they were tried, because somebody does not want them or gets another.
 GIVEN_UP = ("mail_bl", "mail_optout", "mail_dup")
 # Whose a record is, and so the documents about it.
@@ -82,6 +88,12 @@ class MailMail(models.Model):
                 connecting.server = self.env["ir.mail_server"].browse(configuration[0] or ())
             yield configuration
 
+    def _split_by_delayed_batch(self, mail_server):
+        mails = super()._split_by_delayed_batch(mail_server)
+        if connecting := self.env.context.get("sendgrid_connecting"):
+            connecting.mails = mails  # core does not connect for those that it puts off
+        return mails
+
     def _send(
         self,
         auto_commit=False,
@@ -108,16 +120,24 @@ class MailMail(models.Model):
                 mail_server=mail_server,
                 **kwargs,
             )
-        except NothingHandedOver:
+        except NothingHandedOver as error:
             # SendGrid cannot be reached at the moment. Core has marked the mail at hand as failed, and has not touched
             # the next ones. None of them has left, so that all can go later by themselves.
-            self.browse(outbox.mail)._put_back()
+            self.browse(outbox.mail)._put_back(self.env["ir.mail_server"]._explain_sendgrid_failure(error))
             return True
-        except Exception:
+        except Exception as error:
             # If the connection is lost, core raises at once. The copies that were accepted before have left, so write
             # their documents.
-            if outbox and (copies := outbox.close()):
-                self.env["sendgrid.email"]._record_at_once(outbox, copies)
+            if outbox:
+                Email = self.env["sendgrid.email"]
+                copies = outbox.close()
+                if isinstance(error, smtplib.SMTPServerDisconnected):
+                    # Core says nowhere that the others of the mail did not leave.
+                    failed = outbox.close_failed(self.browse(outbox.mail).message_id, has_stopped=True)
+                    reason = self.env["ir.mail_server"]._explain_not_tried()
+                    copies += [Email._with_reasons(copy, reason) for copy in failed]
+                if copies:
+                    Email._record_at_once(outbox, copies)
             raise
         finally:
             # Pages hear of them after the next commit, which is that of whoever sends.
@@ -140,9 +160,12 @@ class MailMail(models.Model):
         outbox.known_documents = self.env["sendgrid.email"]._get_documents_of_mails(self.ids)
         return outbox
 
-    def _put_back(self):
-        """Let a mail that surely has not left go again by itself, in some minutes."""
-        self.write({"state": "outgoing", "failure_type": False, "failure_reason": False})
+    def _put_back(self, reason):
+        """Let a mail that surely has not left go again by itself, in some minutes.
+
+        :param str reason: why it has not left, for people who look at the waiting mail
+        """
+        self.write({"state": "outgoing", "failure_type": False, "failure_reason": reason})
         notifications = self.env["mail.notification"].search(
             [
                 ("notification_type", "=", "email"),
@@ -186,6 +209,8 @@ class MailMail(models.Model):
             mail_message_id=self.mail_message_id.id,
             mailing_id=(self.mailing_id.id or None) if "mailing_id" in self._fields else None,
             opens_account=self.env["sendgrid.email"]._opens_account(self),
+            can_wait=max(self.create_date, self.scheduled_date or self.create_date)
+            > fields.Datetime.now() - TRY_AGAIN_FOR,
         )
 
     def _plan_copies(self):
@@ -306,6 +331,13 @@ class MailMail(models.Model):
             reason = failure_reason = "\n".join(dict.fromkeys(words))
             if self.state == "exception":
                 self.write({"failure_type": failure_type, "failure_reason": failure_reason})
+        elif failure_type == "mail_email_invalid" and self.state == "exception":
+            # Core deletes a mail to invalid addresses. If these are none, the mail can be sent again.
+            said = [words for words in refused.values() if words]
+            causes = {refusal_cause(words, bounce_type="bounce") for words in said}
+            if causes - {"address", "unknown"} or any(map(TEMPORARY.match, said)):
+                failure_type = "unknown"
+                self.write({"failure_type": failure_type})
         if copies or failed:
             Email = self.env["sendgrid.email"].sudo()
             copies, failed = Email._keep_contents(outbox, copies), Email._keep_contents(outbox, failed)

@@ -560,7 +560,12 @@ class SendgridEmail(models.Model):
         """
         mail_sudo = self.sudo().mail_id
         is_allowed = self.author_id == self.env.user.partner_id or self.env.user.has_group("base.group_system")
-        has_left = any(email.status != "failed" for email in mail_sudo.sendgrid_email_ids)
+        has_left = any(email.status != "failed" for email in mail_sudo.sendgrid_email_ids) or (
+            # Colleagues have no document.
+            mail_sudo.env["mail.notification"].search_count(
+                [("mail_mail_id", "in", mail_sudo.ids), ("notification_status", "=", "sent")], limit=1
+            )
+        )
         return mail_sudo if mail_sudo.state == "exception" and is_allowed and not has_left else mail_sudo.browse()
 
     def action_ask_sendgrid(self):

@@ -1,5 +1,6 @@
 import functools
 import logging
+import re
 from collections import defaultdict
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from .undoable import LASTING, TRY_LATER
 
 _logger = logging.getLogger(__name__)
 
+# A document whose e-mail did not leave until now tells of the try that left: the mail may have been changed in between.
+LEAVES = SQL("known.status = 'failed' AND EXCLUDED.sent_count > 0")
 # What a document that exists learns from a further try. What the events have said of it stays.
 LEARN = SQL(
     """ON CONFLICT (odoo_id, recipient) DO UPDATE
@@ -27,14 +30,30 @@ LEARN = SQL(
            status = CASE known.status WHEN 'failed' THEN EXCLUDED.status ELSE known.status END,
            status_reason = CASE known.status WHEN 'failed' THEN EXCLUDED.status_reason ELSE known.status_reason END,
            sg_message_id = COALESCE(known.sg_message_id, EXCLUDED.sg_message_id),
-           content_id = COALESCE(known.content_id, EXCLUDED.content_id),
-           content_changes = CASE WHEN known.content_id IS NULL THEN EXCLUDED.content_changes
+           %(of_the_try)s,
+           content_id = CASE WHEN %(has_new_content)s THEN EXCLUDED.content_id
+                             ELSE COALESCE(known.content_id, EXCLUDED.content_id) END,
+           content_changes = CASE WHEN %(has_new_content)s OR known.content_id IS NULL THEN EXCLUDED.content_changes
                                   ELSE known.content_changes END,
-           content_state = COALESCE(known.content_state, EXCLUDED.content_state),
-           content_has_secrets = known.content_has_secrets OR EXCLUDED.content_has_secrets,
+           content_state = CASE WHEN %(has_new_content)s THEN EXCLUDED.content_state
+                                ELSE COALESCE(known.content_state, EXCLUDED.content_state) END,
+           content_has_secrets = CASE WHEN %(has_new_content)s THEN EXCLUDED.content_has_secrets
+                                      ELSE known.content_has_secrets OR EXCLUDED.content_has_secrets END,
            write_date = EXCLUDED.write_date
-     WHERE known.status = 'failed' OR COALESCE(known.sent_count, 0) < EXCLUDED.sent_count"""
+     WHERE known.status = 'failed' OR COALESCE(known.sent_count, 0) < EXCLUDED.sent_count""",
+    of_the_try=SQL(", ").join(
+        SQL(
+            "%(column)s = CASE WHEN %(leaves)s THEN EXCLUDED.%(column)s ELSE known.%(column)s END",
+            column=SQL.identifier(column),
+            leaves=LEAVES,
+        )
+        for column in ("account_id", "subject", "email_from", "recipient_role", "is_alone")
+    ),
+    has_new_content=SQL("%s AND (EXCLUDED.content_id IS NOT NULL OR EXCLUDED.content_state IS NOT NULL)", LEAVES),
 )
+
+# What looks like an address in the words of a server or of an exception.
+ADDRESS = re.compile(r"""[^\s<>()"'“”:;,]+@[^\s<>()"'“”:;,]+""")
 
 REFERENCES = {
     "again_of_id",
@@ -89,7 +108,9 @@ class SendgridEmail(models.Model):
         except Exception as error:
             if rows is None:
                 _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
-                rows = self._prepare_bare_rows(outbox.account_id, copies)
+                about = {**outbox.about, "mail_id": outbox.mail}
+                counts = self._get_counts(outbox, outbox.mail)
+                rows = self._prepare_bare_rows(outbox.account_id, copies, about, counts)
             elif not isinstance(error, psycopg2.Error):
                 _logger.exception("SendGrid: documents of mail %s", mail.id)
             self._forget_stored(rows)
@@ -120,15 +141,18 @@ class SendgridEmail(models.Model):
     def _record_unconnected(self, mails, outbox, reason):
         """Write the documents of mails for which there was no connection. The parameters are those of `_record`."""
         rows = []
-        for mail in mails:
-            mail._open_in_outbox(outbox, mail._plan_copies())
-            failed = outbox.close_failed(mail.message_id, has_stopped=True)
-            rows += self._prepare_rows(mail, outbox, [], failed, reason or mail.failure_reason, is_kept=True)
         try:
             with self.env.cr.savepoint():
+                for mail in mails:
+                    mail._open_in_outbox(outbox, mail._plan_copies())
+                    failed = outbox.close_failed(mail.message_id, has_stopped=True)
+                    rows += self._prepare_rows(mail, outbox, [], failed, reason or mail.failure_reason, is_kept=True)
+                # Mails of one message that are named by it share a document, and PostgreSQL takes it once in a query.
+                rows = list({(row["odoo_id"], row["recipient"]): row for row in rows}.values())
                 self._insert(rows, [one for known in outbox.known_documents.values() for one in known])
-        except psycopg2.Error:
+        except Exception:
             _logger.exception("SendGrid: documents of mails that were not sent")
+            self._forget_stored(rows)
         if outbox.raises:
             self._keep_over_rollback(rows, is_final=False)
 
@@ -169,6 +193,7 @@ class SendgridEmail(models.Model):
                 "message_id": copy.message_id,
                 "sg_message_id": None if address in copy.refused else copy.sg_message_id,
                 "recipient": address,
+                "partner_id": copy.contacts.get(address),
                 "recipient_domain": get_domain(address),
                 "recipient_role": copy.roles.get(address, "bcc") if copy.roles else None,
                 "email_from": copy.sender or None,
@@ -398,6 +423,8 @@ class SendgridEmail(models.Model):
         :param str reason: the reason of the mail
         """
         words = {}
+        if not copy.is_tried and self._names_others(copy, reason):
+            reason = self.env["ir.mail_server"]._explain_not_tried()
         for address, said in copy.refused.items():
             if not address:
                 words[address] = self.env._("The contact has no e-mail address.")
@@ -406,6 +433,12 @@ class SendgridEmail(models.Model):
             else:
                 words[address] = said or reason or self._explain_unconfirmed()
         return replace(copy, refused=words)
+
+    @api.model
+    def _names_others(self, copy, reason):
+        """Tell whether a reason names an address that the recipients of a copy need not know, such as a Bcc's."""
+        named = {comparable(address.rstrip(".")) for address in ADDRESS.findall(reason or "")}
+        return bool(named - {*copy.recipients, copy.sender})
 
     @api.model
     def _explain_unconfirmed(self):

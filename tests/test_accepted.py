@@ -1,9 +1,11 @@
 import itertools
 import socket
 from contextlib import contextmanager
+from datetime import timedelta
 from email import message_from_string
 from unittest.mock import patch
 
+from odoo.fields import Datetime
 from odoo.tests import BaseCase, tagged
 from odoo.tools import email_normalize, mute_logger
 
@@ -22,20 +24,28 @@ GONE = "5.1.1 The email account that you tried to reach does not exist"
 
 
 class Relay:
-    """What an SMTP server is asked for and answers; see `aiosmtpd`. It refuses whom ``refused`` names."""
+    """What an SMTP server is asked for and answers; see `aiosmtpd`. It refuses whom ``refused`` names.
+
+    It hangs up at the command ``hangs_up_at``.
+    """
 
     def __init__(self):
         self.refused = {}
+        self.hangs_up_at = None
         self.data_answer = "250 OK"
         self.envelopes = []
 
-    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802
+    async def handle_RCPT(self, server, _session, envelope, address, _options):  # noqa: N802
+        if self.hangs_up_at == "RCPT":
+            server.transport.close()
         if answer := self.refused.get(address.lower()):
             return answer
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
+    async def handle_DATA(self, server, _session, envelope):  # noqa: N802
+        if self.hangs_up_at == "DATA":
+            server.transport.close()
         if self.data_answer.startswith("250"):
             self.envelopes.append((list(envelope.rcpt_tos), envelope.content.decode()))
         return self.data_answer
@@ -63,6 +73,7 @@ class SmtpCase(SendgridCase):
     def setUp(self):
         super().setUp()
         self.smtp.refused, self.smtp.data_answer, self.smtp.envelopes = {}, "250 OK", []
+        self.smtp.hangs_up_at = None
 
     @contextmanager
     def leaving(self):
@@ -165,6 +176,90 @@ class TestAccepted(SmtpCase):
             message, email = self.post(both, partner_ids=self.contact.ids)
         self.assertEqual(self.get_outcomes(email), {"ada@example.org": ("failed", f"550 {GONE}", False)})
         self.assertEqual(message.notification_ids.notification_status, "exception")
+
+    @refused
+    def test_refused_copy(self):
+        """Test that a refused contact costs only himself, as by the Web API."""
+        cleo = self.env["res.partner"].create({"name": "Cleo", "email": "cleo@example.net"})
+        everybody = self.contact | self.bob | cleo
+        for number, contact in enumerate(everybody):
+            self.smtp.refused = {contact.email: f"550 {GONE}"}
+            message_id = f"<{number}@example.com>"
+            mail, emails = self.send(recipient_ids=everybody.ids, message_id=message_id, auto_delete=False)
+            self.assertEqual(mail.state, "sent")
+            self.assertEqual(
+                {email.partner_id: (email.status, email.status_reason) for email in emails},
+                {one: ("failed", f"550 {GONE}") if one == contact else ("sent", False) for one in everybody},
+            )
+
+    @refused
+    def test_all_refused(self):
+        """Test that a mail that reached nobody stays if the server may take it later, and that its caller learns."""
+        self.smtp.refused = {"ada@example.org": "452 4.2.2 Mailbox full"}
+        mail, email = self.send(auto_delete=True)
+        self.assertEqual((mail.exists().state, mail.failure_type), ("exception", "unknown"))
+        self.assertIn("Mailbox full", mail.failure_reason)
+        self.assertNotIn("Web API", mail.failure_reason)
+        self.assertEqual(email.status_reason, "452 4.2.2 Mailbox full")
+        with self.leaving(), self.assertRaises(MailDeliveryException):
+            self.create_mail().send(raise_exception=True)
+
+    @refused
+    def test_reason_of_another(self):
+        """Test that the document of a copy that was not tried does not name who was."""
+        self.smtp.refused = dict.fromkeys(["ada@example.org", "bob@example.org"], "421 4.7.0 Too many connections")
+        _mail, emails = self.send(recipient_ids=(self.contact | self.bob).ids)
+        reasons = emails.mapped("status_reason")
+        self.assertEqual(
+            sorted(reasons),
+            ["421 4.7.0 Too many connections", "It was not tried, because another copy of the message failed."],
+        )
+
+    @refused
+    @mute_logger("mail.log")
+    def test_hung_up(self):
+        """Test that a mail goes later if the server hung up before it had it, and else has a document that says so."""
+        self.smtp.hangs_up_at = "RCPT"
+        mail, emails = self.send(recipient_ids=(self.contact | self.bob).ids, auto_delete=False)
+        self.assertEqual(mail.state, "outgoing")
+        self.assertIn("hung up before", mail.failure_reason)
+        self.assertFalse(emails)
+        self.smtp.hangs_up_at = "DATA"
+        message_id = mail.message_id
+        with self.leaving(), self.enter_registry_test_mode():
+            self.env["mail.mail"].process_email_queue(mail.ids)
+        self.env.invalidate_all()
+        emails = self.find_emails(message_id)
+        self.assertEqual(emails.partner_id, self.contact | self.bob)
+        self.assertEqual(set(emails.mapped("status")), {"failed"})
+        [lost] = [reason for reason in emails.mapped("status_reason") if "may have taken" in reason]
+        self.assertEqual(set(emails.mapped("status_reason")), {lost, self.env["ir.mail_server"]._explain_not_tried()})
+
+    @refused
+    def test_changed_before_it_left(self):
+        """Test that the document of a mail that left at its second try tells of that one."""
+        self.smtp.data_answer = "554 5.7.1 The from address does not match a verified Sender Identity"
+        mail, email = self.send(auto_delete=False)
+        self.assertIn("Hello", email.content)
+        mail.write({"subject": "Mended", "body_html": "<p>Goodbye</p>", "email_from": "other@example.com"})
+        mail.action_retry()
+        self.smtp.data_answer = "250 OK"
+        with self.leaving():
+            mail.send()
+        self.env.invalidate_all()
+        self.assertEmail(email, status="sent", subject="Mended", email_from="other@example.com", recipient_role="to")
+        self.assertIn("Goodbye", email.content)
+        self.assertNotIn("Hello", email.content)
+
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
+    def test_without_details(self):
+        """Test that a document that could not be prepared whole has what was known before."""
+        email_class = self.env.registry["sendgrid.email"]
+        with patch.object(email_class, "_without_colleagues", side_effect=ValueError):
+            mail, email = self.send(auto_delete=False, model="res.partner", res_id=self.contact.id)
+        self.assertEmail(
+            email, mail_id=mail, partner_id=self.contact, subject="Your quotation", res_id=self.contact.id, sent_count=1
+        )
 
     @refused
     def test_refused_data(self):
@@ -287,6 +382,30 @@ class TestAccepted(SmtpCase):
             self.env.cr.postrollback.run()
         self.env.invalidate_all()
         self.assertEmail(self.find_emails(message_id), status="failed", recipient="ada@example.org", sent_date=False)
+
+    @refused
+    def test_no_connection_for_one_name(self):
+        """Test that mails whose copies have one name share a document, and cost the others nothing."""
+        first = self.create_mail(sendgrid_is_named_by_message=True)
+        second = self.create_mail(sendgrid_is_named_by_message=True, mail_message_id=first.mail_message_id.id)
+        third = self.create_mail()
+        with self.leaving(), self.no_connection():
+            (first | second | third).send()
+        self.assertEqual(len(self.find_emails(first.message_id)), 1)
+        self.assertEqual(self.find_emails(third.message_id).status, "failed")
+
+    @refused
+    def test_no_connection_for_those_put_off(self):
+        """Test that mails that Odoo puts off, because a user's own server may send only some, are not called failed."""
+        mails = self.create_mail() | self.create_mail()
+        self.server.write({"owner_user_id": self.salesperson.id, "from_filter": "salesperson@example.com"})
+        self.env["ir.config_parameter"].set_param("mail.server.personal.limit.minutes", "1")
+        with self.leaving(), self.no_connection(), self.assertRaises(MailDeliveryException):
+            mails.send(raise_exception=True)
+        with self.enter_registry_test_mode():
+            self.env.cr.postrollback.run()
+        self.env.invalidate_all()
+        self.assertEqual([len(self.find_emails(mail.message_id)) for mail in mails], [1, 0])
 
     @refused
     def test_other_server(self):
@@ -653,6 +772,28 @@ class TestUnreachable(ApiSendingCase):
         with self.leaving(), self.nobody_there(), self.assertRaises(MailDeliveryException) as caught:
             self.create_mail().send(raise_exception=True)
         self.assertIn("cannot be reached", caught.exception.args[1])
+
+    @refused
+    def test_waits_a_day(self):
+        """Test that a mail waits for a day, and says why; then it fails, with a document, and the others still wait."""
+        old, young = self.create_mail(), self.create_mail()
+        later = self.create_mail(scheduled_date=Datetime.now() - timedelta(hours=1))
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE mail_mail SET create_date = create_date - interval '25 hours' WHERE id = ANY(%s)",
+            [[old.id, later.id]],
+        )
+        self.env.invalidate_all()
+        for mail in (old, young, later):
+            with self.leaving(), self.nobody_there():
+                mail.send()
+            self.env.invalidate_all()
+            self.assertIn("cannot be reached", mail.failure_reason)
+        self.assertEqual([mail.state for mail in (old, young, later)], ["exception", "outgoing", "outgoing"])
+        email = self.find_emails(old.message_id)
+        self.assertEmail(email, status="failed", sent_date=False)
+        self.assertIn("cannot be reached", email.status_reason)
+        self.assertFalse(self.find_emails(young.message_id))
 
     @refused
     def test_notification_waits(self):

@@ -20,12 +20,12 @@ HOPELESS_AFTER = {"key": 1, "credits": 1, "unreachable": 1, "timeout": 3}
 
 
 class NothingHandedOver(smtplib.SMTPServerDisconnected):
-    """SendGrid cannot be reached, and surely has nothing of the message. ``error`` tells why.
+    """SendGrid cannot be reached, or hung up, and surely has nothing of the message. ``error`` tells why.
 
     Odoo leaves mails in the queue if an SMTP server disconnects, and would not try those again that fail otherwise.
     """
 
-    def __init__(self, error: ApiError) -> None:
+    def __init__(self, error: ApiError | smtplib.SMTPServerDisconnected) -> None:
         super().__init__(str(error))
         self.error = error
 

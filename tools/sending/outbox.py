@@ -44,6 +44,8 @@ class Copy:
     """Where the message names an address: ``to`` or ``cc``. Whoever is missing is Bcc."""
     sender: str = field(default="", compare=False)
     """The address in the From header."""
+    is_tried: bool = field(default=True, compare=False)
+    """Whether it was handed to the server; the mail may have failed before."""
     body: str | None = field(default=None, repr=False)
     kept: Kept | None = None
 
@@ -92,6 +94,7 @@ class Outbox:
         mail_message_id: int | None = None,
         mailing_id: int | None = None,
         opens_account: bool = False,
+        can_wait: bool = True,
     ) -> None:
         """Begin a mail: ``sender`` is its From address.
 
@@ -103,12 +106,14 @@ class Outbox:
         :param mail: the id of the mail, whether it is part of the names or not
         :param mail_message_id: the message that the mail belongs to, and ``mailing_id`` the mailing
         :param opens_account: the mail gives access to Odoo, so that its content is not kept
+        :param can_wait: the mail may go later if it cannot be handed over now
         """
         self.about = about or {}
         self.mail = mail
         self.mail_message_id = mail_message_id
         self.mailing_id = mailing_id
         self.opens_account = opens_account
+        self._can_wait = can_wait
         self._sender = sender
         self._mail_id = mail_id
         # Another module may hand a copy to other addresses than core means to, so what is planned is only looked up.
@@ -131,6 +136,16 @@ class Outbox:
     def has_accepted(self) -> bool:
         """Whether a copy of the mail has left already."""
         return bool(self._accepted)
+
+    @property
+    def can_go_later(self) -> bool:
+        """Whether the whole mail can go later by itself: nothing of it has left, and nobody waits for the outcome."""
+        return self._can_wait and not self.raises and not self._accepted
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the mail has left, and nothing more is planned."""
+        return not self._accepted and not self._planned
 
     def hold(self, body: str | None) -> None:
         """Note the HTML of the message that was just built: the copies that are stamped next leave with it."""
@@ -266,6 +281,7 @@ class Outbox:
                     contacts=self._get_contacts(recipients, one),
                     roles={address: "cc" if address in one.cc else "to" for address in recipients},
                     sender=self._sender,
+                    is_tried=False,
                 )
             )
         return failed

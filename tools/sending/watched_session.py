@@ -1,5 +1,7 @@
 """Odoo hands a message to a mail server's session; a `WatchedSession` stands before it and sees what really leaves."""
 
+import smtplib
+import traceback
 from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any
@@ -35,6 +37,15 @@ def hide_bcc(message: EmailMessage) -> None:
     """Take all headers out of a message that tell who is Bcc."""
     for name in {name for name in message.keys() if SECRET_NAME in name.lower()}:
         del message[name]
+
+
+def is_before_data(error: smtplib.SMTPServerDisconnected) -> bool:
+    """Tell whether the connection surely was lost before a message's text was sent: then the server has nothing of it.
+
+    What `smtplib` was doing tells it. A session of another kind may have handed the message over.
+    """
+    doing = {frame.f_code for frame, _line in traceback.walk_tb(error.__traceback__)}
+    return smtplib.SMTP.sendmail.__code__ in doing and smtplib.SMTP.data.__code__ not in doing
 
 
 def read_answer(answer: tuple[int, bytes | str]) -> str:
