@@ -516,7 +516,9 @@ class TestSending(SendgridCase):
             ):
                 sent, email = self.send_mail(**values)
                 self.assertCopies(sent, email)
-                self.assertEmail(email, recipient="x@example.org", status="sent", partner_id=False, subject="Your quotation")
+                self.assertEmail(
+                    email, recipient="x@example.org", status="sent", partner_id=False, subject="Your quotation"
+                )
                 self.assertIn("Hello", email.content)
                 mail = self.env["mail.mail"].search([("message_id", "=", email.message_id)])
                 self.assertEqual((mail.state, mail.failure_reason), ("sent", False))
