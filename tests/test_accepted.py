@@ -475,6 +475,35 @@ class TestAccepted(SmtpCase):
         self.assertEqual(action["res_model"], "mail.compose.message", "Ada would get it a second time")
         self.assertEqual(action["context"]["default_partner_ids"], self.bob.ids)
 
+    @refused
+    def test_send_again_after_colleague(self):
+        """Test that *Send Again* does not retry a mail that a colleague has got, who has no document."""
+        colleague = self.salesperson.copy({"login": "x", "email": "x@example.com"}).partner_id
+        mail = self.create_mail(
+            recipient_ids=(colleague | self.bob).ids,
+            model="res.partner",
+            res_id=self.bob.id,
+            is_notification=True,
+        )
+        self.env["mail.notification"].create(
+            [
+                {
+                    "mail_message_id": mail.mail_message_id.id,
+                    "mail_mail_id": mail.id,
+                    "notification_type": "email",
+                    "res_partner_id": partner.id,
+                    "notification_status": status,
+                }
+                for partner, status in ((colleague, "sent"), (self.bob, "ready"))
+            ]
+        )
+        with self.leaving(), self.no_connection():
+            mail.send()
+        email = self.find_emails(mail.message_id)
+        self.assertEqual(email.partner_id, self.bob)
+        action = email.with_user(self.salesperson).action_send_again()
+        self.assertEqual(action["res_model"], "mail.compose.message", "the colleague would get it a second time")
+
     # ------------------------------------------------------------
     # KEPT WITH THE DOCUMENT
     # ------------------------------------------------------------
