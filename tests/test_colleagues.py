@@ -335,9 +335,10 @@ class TestColleagues(ColleaguesCase):
         for known_first, order in itertools.product((True, False), (("webhook", "history"), ("history", "webhook"))):
             with self.subTest(known_first=known_first, order=order):
                 email = self.create_email(partner_id=self.contact.id)
-                opened = self.relay(email).event("open", timestamp=self.after(email, HOUR), **AT)
-                # The history tells more of the place, so that its report has another fingerprint.
-                told = {"webhook": opened, "history": {**opened, "url_offset": {"index": 0, "type": "html"}}}
+                clicked = self.relay(email).event("click", timestamp=self.after(email, HOUR), **AT)
+                # The webhook tells which link it was, so that the history's report has another fingerprint.
+                told = {"webhook": {**clicked, "url_offset": {"index": 3, "type": "html"}}, "history": dict(clicked)}
+                told["history"].pop("url_offset", None)
                 log = self.log_in(email, HOUR) if known_first else None
                 for source in (*order, *order):
                     self.Batch._receive(self.account, json.dumps([told[source]]).encode(), source=source)
