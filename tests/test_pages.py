@@ -121,7 +121,11 @@ class TestAgain(SendgridCase):
     def setUp(self):
         super().setUp()
         self.former = self.create_email(
-            partner_id=self.contact.id, model="res.partner", res_id=self.contact.id, subject="Once", content="<p>Hello</p>"
+            partner_id=self.contact.id,
+            model="res.partner",
+            res_id=self.contact.id,
+            subject="Once",
+            content="<p>Hello</p>",
         )
         self.receive(self.relay(self.former).event("bounce", reason="550 5.1.1 no such user", type="bounce"))
 
