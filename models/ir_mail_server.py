@@ -267,7 +267,12 @@ class IrMailServer(models.Model):
         if outbox and (session := kwargs.get("smtp_session")):
             kwargs["smtp_session"] = WatchedSession(session, self._send_sendgrid_copy)
         try:
-            result = super().send_email(message, *args, **kwargs)
+            try:
+                result = super().send_email(message, *args, **kwargs)
+            except Exception:
+                if outbox:
+                    outbox.interrupt()
+                raise
         except MailDeliveryException as error:
             # Core's message speaks of an SMTP server and of the exception's class, so replace it.
             if self._costs_only_its_copy(error.__context__):
@@ -306,29 +311,27 @@ class IrMailServer(models.Model):
         hangs_up = any(code == HANGS_UP for code, _words in error.recipients.values())
         return not hangs_up and not (outbox.raises and outbox.is_over)
 
-    def _send_sendgrid_copy(self, session, message, smtp_from, smtp_to_list, *args, **kwargs):
+    def _send_sendgrid_copy(self, session, msg, from_addr, to_addrs, **options):
         """Hand a copy over, with its name for SendGrid, and note in the outbox what became of it.
 
         The name depends on the final recipients, so this comes last of all. The parameters and what is returned are
         those of `smtplib.SMTP.send_message`.
         """
         outbox = self.env.context["sendgrid_outbox"]
-        hide_bcc(message)
+        hide_bcc(msg)
         copy = outbox.stamp(
-            message["Message-Id"],
-            [comparable(address) for address in smtp_to_list],
-            sender=email_normalize(message["From"], strict=False) or "",
+            msg["Message-Id"],
+            [comparable(address) for address in to_addrs],
+            sender=email_normalize(msg["From"], strict=False) or "",
             roles={
-                comparable(address): role
-                for role in ("cc", "to")
-                for address in extract_rfc2822_addresses(message[role])
+                comparable(address): role for role in ("cc", "to") for address in extract_rfc2822_addresses(msg[role])
             },
         )
         try:
             # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
             # tells that its events are ours.
-            self._set_smtpapi(message, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
-            refused = session.send_message(message, smtp_from, smtp_to_list, *args, **kwargs)
+            self._set_smtpapi(msg, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
+            refused = session.send_message(msg, from_addr, to_addrs, **options)
         except Exception as error:
             outbox.fail(self._explain_sendgrid_failure(error))
             raise

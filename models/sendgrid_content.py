@@ -59,8 +59,9 @@ class SendgridContent(models.Model):
             }
             for content in new.values()
         ]
-        for id_, packed in bulk.insert(self, rows, returning=("id", "packed")):
-            new[bytes(packed)].id = id_
+        ids = {bytes(packed): id_ for id_, packed in bulk.insert(self, rows, returning=("id", "packed"))}
+        for content in contents:
+            content.id = ids[content.packed]
 
     @api.model
     def _find_of_mailing(self, mailing_id):

@@ -603,6 +603,8 @@ class TestDomain(BaseCase):
             '"a@b"@example.org': "example.org",
             "ada@müller.example": "xn--mller-kva.example",
             "ada@xn--mller-kva.example": "xn--mller-kva.example",
+            "ada@straße.example": "xn--strae-oqa.example",
+            "ada@MÜLLER.example ": "xn--mller-kva.example",
             "nonsense": None,
             "ada@": None,
             "": None,
@@ -653,6 +655,32 @@ def with_cc_and_bcc(owner_of_mail, owner_of_server):
     )
 
 
+def one_by_one(asks_for_names):
+    """Make Odoo send as modules below ours do that hand each recipient a copy of his own, within one call.
+
+    :param asks_for_names: the parameters are given by the names that `smtplib.SMTP.send_message` has for them
+    """
+
+    def send_email(server, message, *args, smtp_session=None, **kwargs):
+        sender, recipients, message = server._prepare_email_message__(message, smtp_session)
+        for recipient in recipients:
+            if asks_for_names:
+                smtp_session.send_message(msg=message, from_addr=sender, to_addrs=[recipient], mail_options=())
+            else:
+                smtp_session.send_message(message, sender, recipient)
+        return message["Message-Id"]
+
+    return patch.object(IrMail_Server, "send_email", send_email)
+
+
+class OneByOneMixin:
+    """Mails to three, of which another module makes three copies within one call."""
+
+    def send_one_by_one(self, asks_for_names):
+        with one_by_one(asks_for_names):
+            return self.send(email_to="ada@example.org, ben@example.org, cleo@example.org")
+
+
 class CcBccMixin:
     """One mail to Ada, with Ben as Cc and Cleo as Bcc."""
 
@@ -687,7 +715,32 @@ class CcBccMixin:
 
 
 @tagged("post_install", "-at_install")
-class TestCcBccBySmtp(CcBccMixin, SmtpCase):
+class TestCcBccBySmtp(CcBccMixin, OneByOneMixin, SmtpCase):
+    def test_one_by_one(self):
+        """Test that each of several copies within one call is sent, and has its own document."""
+        for asks_for_names in (True, False):
+            with self.subTest(asks_for_names=asks_for_names):
+                self.smtp.envelopes = []
+                _mail, emails = self.send_one_by_one(asks_for_names)
+                self.assertEqual(emails.mapped("status"), ["sent"] * 3)
+                self.assertEqual(len(self.smtp.envelopes), 3)
+                for [recipient], data in self.smtp.envelopes:
+                    [email] = emails.filtered(lambda one, to=recipient: one.recipient == to)
+                    self.assertIn(email.odoo_id, data)
+
+    @refused
+    def test_one_by_one_refused(self):
+        """Test that those who were sent to before the server refused one are sent to, and nobody is both."""
+        self.smtp.refused = {"cleo@example.org": f"550 {GONE}"}
+        for asks_for_names in (True, False):
+            with self.subTest(asks_for_names=asks_for_names):
+                mail, emails = self.send_one_by_one(asks_for_names)
+                self.assertEqual(mail.state, "exception")
+                self.assertEqual(
+                    [(email.recipient, email.status) for email in emails],
+                    [("ada@example.org", "sent"), ("ben@example.org", "sent"), ("cleo@example.org", "failed")],
+                )
+
     def test_cc_and_bcc(self):
         """Test that each recipient of such a mail has the right document, and nobody learns of the Bcc."""
         for is_above in (True, False):
@@ -713,7 +766,17 @@ class TestCcBccBySmtp(CcBccMixin, SmtpCase):
 
 
 @tagged("post_install", "-at_install")
-class TestCcBccByApi(CcBccMixin, ApiSendingCase):
+class TestCcBccByApi(CcBccMixin, OneByOneMixin, ApiSendingCase):
+    def test_one_by_one(self):
+        """Test that each of several copies within one call is sent, and has SendGrid's id."""
+        for asks_for_names in (True, False):
+            with self.subTest(asks_for_names=asks_for_names):
+                self.sandbox("POST", "/sandbox/reset")
+                _mail, emails = self.send_one_by_one(asks_for_names)
+                self.assertEqual(emails.mapped("status"), ["sent"] * 3)
+                ids = {message["id"] for message in self.messages()}
+                self.assertEqual((set(emails.mapped("sg_message_id")), len(ids)), (ids, 3))
+
     def test_cc_and_bcc(self):
         """Test the same by the Web API, which cannot show the others."""
         for is_above in (True, False):

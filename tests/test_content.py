@@ -5,13 +5,14 @@ from datetime import timedelta
 from unittest.mock import Mock, patch
 
 import psycopg2
+from markupsafe import Markup
 
 from odoo import Command, fields
 from odoo.tests import BaseCase, tagged
 from odoo.tools import mute_logger
 
 from ..tools.sending import difference
-from ..tools.sending.contents import Contents
+from ..tools.sending.contents import Content, Contents
 from ..tools.sending.disarm import disarm
 from .common import SendgridCase, Undo
 from .properties import given, quick, st
@@ -85,6 +86,18 @@ class TestContents(BaseCase):
         self.assertNotIn("Name", difference.unpack(kept[-1].content.packed))
         self.assertTrue(kept[-1].content.is_common)
         self.assertLess(max(len(one.changes) for one in kept[1:]), 40)
+
+    def test_markup(self):
+        """Test that a body that other modules give as markup is read as text, and comes back as it was."""
+        contents = Contents()
+        for number, name in enumerate(("Ada", "Bob", "Cleo")):
+            body = LETTER.partition("<a ")[0].replace("{name}", name)
+            kept = contents.keep(Markup(body), number)
+            text = difference.unpack(kept.content.packed)
+            self.assertNotIn("&lt;", text)
+            if kept.changes is not None:
+                text = difference.patch(text, kept.changes)
+            self.assertEqual(text, body)
 
     def test_mailings_are_not_mixed(self):
         """Test that a mailing has contents of its own, and goes on with those that are stored."""
@@ -313,6 +326,14 @@ class TestContent(ContentCase):
         self.assertEmail(email, recipient="x1@example.org", content_state="kept")
         self.assertIn("Hello", email.content)
 
+    def test_store_the_same(self):
+        """Test that contents with equal bytes are stored once, and that each of them knows its id."""
+        contents = [Content(difference.pack(text)) for text in ("one", "two", "one")]
+        self.Content._store(contents)
+        self.assertTrue(all(content.id for content in contents))
+        self.assertEqual(contents[0].id, contents[2].id)
+        self.assertEqual(self.Content.browse(content.id for content in contents[:2]).mapped("text"), ["one", "two"])
+
     @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
     def test_storing_fails(self):
         """Test that a mail whose content cannot be stored has a document with all but that."""
@@ -388,7 +409,9 @@ class TestContent(ContentCase):
     def test_migration(self):
         """Test that bodies of before become contents: each once, without secrets; a second time changes nothing."""
         script = load("post-contents.py")
-        secret = f"<p>Hello</p><a href='{SITE}/my/orders/7?access_token={TOKEN}'>x</a>"
+        # Only our own site tells that the second link's last part is a key.
+        own = f"{SITE}/chat/7/kitchen"
+        secret = f"<p>Hello</p><a href='{SITE}/my/orders/7?access_token={TOKEN}'>x</a><a href='{own}'>y</a>"
         bodies = {
             "one": "<p>Hello</p>" * 9,
             "two": "<p>Hello</p>" * 9,
@@ -423,7 +446,9 @@ class TestContent(ContentCase):
                     self.assertEmail(emails[name], content_state=state)
                     self.assertEqual("Hello" in (emails[name].content or ""), found)
             self.assertTrue(emails["secret"].has_secret_links)
-            self.assertNotIn(TOKEN, "".join(self.stored(self.Email.browse(email.id for email in emails.values()))))
+            stored = "".join(self.stored(self.Email.browse(email.id for email in emails.values())))
+            self.assertNotIn(TOKEN, stored)
+            self.assertNotIn("kitchen", stored)
 
 
 @tagged("post_install", "-at_install", "sendgrid_applications")

@@ -221,6 +221,55 @@ class TestScripts(TransactionCase):
         entries = self.env["sendgrid.suppression"].search([("account_id", "=", account.id)])
         self.assertEqual(sorted(entries.mapped("email")), names)
 
+    def test_facts_of_spellings(self):
+        """What is known of two spellings is put together: each fact is the later one, with all that belongs to it."""
+        users = self.env.ref("base.user_root") + self.env.ref("base.user_admin")
+        early, late = datetime(2026, 11, 23), datetime(2026, 11, 24)
+
+        def facts(date, words, user, groups, by_words):
+            return {
+                "bounce_date": date,
+                "bounce_reason": words,
+                "bounce_cause": words and "address",
+                "valid_date": date,
+                "valid_uid": user.id,
+                "wanted_date": date,
+                "wanted_uid": user.id,
+                "groups": groups,
+                "is_blacklisted_by_words": by_words,
+            }
+
+        old = facts(early, "old", users[0], {"1": [10, True], "2": [30, False], "3": [1, True]}, True)
+        new = facts(late, False, users[1], {"1": [20, False], "2": [20, True], "4": [1, False]}, False)
+        nothing = facts(False, False, self.env["res.users"], False, False)
+        groups = {"1": [20, False], "2": [30, False], "3": [1, True], "4": [1, False]}
+        both = {**new, "groups": groups, "is_blacklisted_by_words": True}
+        Address = self.env["sendgrid.address"]
+        cases = [
+            (old, new, both),
+            (new, old, both),
+            (old, nothing, old),
+            (nothing, old, old),
+            (nothing, nothing, nothing),
+        ]
+        for number, (unicode, encoded, _expected) in enumerate(cases):
+            Address.create(
+                [
+                    {"email": f"{number}@bücher.example", **unicode},
+                    {"email": f"{number}@xn--bcher-kva.example", **encoded},
+                ]
+            )
+        self.env.flush_all()
+        for _time in range(2):
+            load("post-spellings.py").migrate(self.cr, "19.0.1.0.0")
+        self.env.invalidate_all()
+        for number, (_unicode, _encoded, expected) in enumerate(cases):
+            with self.subTest(number):
+                [address] = Address.search([("email", "like", f"{number}@%cher%.example")])
+                self.assertEqual(
+                    {name: address[name].id if name.endswith("uid") else address[name] for name in expected}, expected
+                )
+
     def test_cleared_wishes(self):
         """An entry that was taken off SendGrid's list is no wish."""
         account = self.env["sendgrid.account"].create({"name": "x"})

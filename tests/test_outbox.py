@@ -74,6 +74,51 @@ class TestOutbox(BaseCase):
         self.assertEqual(outbox.close(), taken)
         self.assertEqual(outbox.close(), [])
 
+    def test_several_in_one_call(self):
+        """Test that copies that the server took one after the other are accepted together, or not at all."""
+        for answer in ("<1@example.com>", None):
+            with self.subTest(answer):
+                outbox = self._outbox()
+                for number, address in enumerate(("a@example.org", "b@example.org", "c@example.org")):
+                    outbox.stamp("<1@example.com>", [address])
+                    if number != 1:
+                        outbox.take(f"id{number}")
+                outbox.confirm(answer)
+                accepted = [(copy.recipients[0], copy.sg_message_id) for copy in outbox.close()]
+                failed = [copy.recipients[0] for copy in outbox.close_failed("<1@example.com>", has_stopped=False)]
+                self.assertEqual(accepted, [("a@example.org", "id0"), ("c@example.org", "id2")] if answer else [])
+                rest = ["b@example.org"] if answer else ["a@example.org", "b@example.org", "c@example.org"]
+                self.assertEqual(sorted(failed), rest)
+
+    def test_never_confirmed(self):
+        """Test that what the server took fails where nobody confirms it, and is no part of the next call."""
+        outbox = self._outbox()
+        outbox.stamp("<1@example.com>", ["a@example.org"])
+        outbox.take()
+        outbox.interrupt()
+        outbox.stamp("<1@example.com>", ["b@example.org"])
+        outbox.take()
+        outbox.confirm("<1@example.com>")
+        outbox.stamp("<1@example.com>", ["c@example.org"])
+        outbox.take()
+        self.assertEqual([copy.recipients for copy in outbox.close()], [("b@example.org",)])
+        failed = outbox.close_failed("<1@example.com>", has_stopped=False)
+        self.assertEqual([copy.recipients for copy in failed], [("a@example.org",), ("c@example.org",)])
+
+    def test_taken_out_of_the_envelope(self):
+        """Test that of a planned copy only those did not leave whom another module did not send to in another copy."""
+        outbox = self._outbox()
+        outbox.open("me@example.com", contacts=[(["a@example.org", "b@example.org"],), (["c@example.org"],)])
+        outbox.stamp("<1@example.com>", ["a@example.org"])
+        outbox.accept()
+        outbox.stamp("<1@example.com>", ["c@example.org"])
+        outbox.fail("no")
+        failed = outbox.close_failed("<1@example.com>", has_stopped=True)
+        self.assertEqual(
+            [(copy.tracked, copy.refused) for copy in failed],
+            [(("c@example.org",), {"c@example.org": "no"}), (("b@example.org",), {"b@example.org": None})],
+        )
+
     def test_mails_do_not_mix(self):
         """Test that a mail that was never closed leaves nothing to the next one, though both are of one message."""
         outbox = self._outbox()

@@ -143,7 +143,16 @@ class TestRecipients(BothWaysCase):
                 "sally@example.com", ["good@example.org", ".dot@example.org"], "Subject", "Text"
             )
             result = session.send_message(message, "sally@example.com", ["good@example.org", ".dot@example.org"])
+            named = session.send_message(
+                msg=message,
+                from_addr="sally@example.com",
+                to_addrs="good@example.org",
+                mail_options=(),
+                rcpt_options=(),
+            )
+            of_headers = session.send_message(message)
         self.assertEqual(result, {".dot@example.org": (553, b"Does not contain a valid address.")})
+        self.assertEqual((named, of_headers), ({}, result))
 
     @refused
     def test_sender(self):

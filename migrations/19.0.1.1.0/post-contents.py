@@ -6,6 +6,7 @@ not kept. ORM and registry drop the old column afterwards.
 
 import psycopg2
 
+from odoo import SUPERUSER_ID, api
 from odoo.tools import sql
 
 # A migration is no part of the package, so that it cannot import relatively.
@@ -25,7 +26,7 @@ def migrate(cr, version):
              WHERE model = 'res.users' AND body IS NULL AND content_state IS NULL
             """
         )
-        contents, last = Contents(), 0
+        contents, last = Contents(api.Environment(cr, SUPERUSER_ID, {})["ir.http"]._get_sendgrid_site()), 0
         while last is not None:
             last = move(cr, contents, last)
 

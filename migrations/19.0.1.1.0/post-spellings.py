@@ -3,6 +3,8 @@
 Those that are not ASCII are few. Odoo runs this file after `post-addresses.py`.
 """
 
+import json
+
 from odoo.tools import SQL
 
 from odoo.addons.sendgrid_tracking.tools.address_form import comparable  # noqa: TID251
@@ -13,8 +15,15 @@ TABLES = {
     "sendgrid_suppression": ("email", ("account_id", "list", "group_id")),
     "sendgrid_event": ("recipient", None),
 }
-# The facts about an address of which the later counts.
-DATES = ("bounce_date", "valid_date", "last_reply_date", "wish_date", "reminder_date", "wanted_date")
+# The facts about an address of which the later counts, and what belongs to each.
+FACTS = {
+    "bounce_date": ("bounce_reason", "bounce_cause"),
+    "valid_date": ("valid_uid",),
+    "last_reply_date": (),
+    "wish_date": (),
+    "reminder_date": (),
+    "wanted_date": ("wanted_uid",),
+}
 
 
 def migrate(cr, version):
@@ -48,17 +57,34 @@ def _rename(cr, table, column, unique, id_, name):
         )
         if other := cr.fetchone():
             if table == "sendgrid_address":
-                later = [SQL("%s = GREATEST(other.%s, own.%s)", *[SQL.identifier(date)] * 3) for date in DATES]
-                later.append(SQL("bounce_reason = COALESCE(other.bounce_reason, own.bounce_reason)"))
-                cr.execute(
-                    SQL(
-                        """UPDATE sendgrid_address other SET %s FROM sendgrid_address own
-                            WHERE other.id = %s AND own.id = %s""",
-                        SQL(", ").join(later),
-                        other[0],
-                        id_,
-                    )
-                )
+                _merge(cr, other[0], id_)
             cr.execute(SQL("DELETE FROM %s WHERE id = %s", SQL.identifier(table), id_))
             return
     cr.execute(SQL("UPDATE %s SET %s = %s WHERE id = %s", SQL.identifier(table), SQL.identifier(column), name, id_))
+
+
+def _merge(cr, id_, other_id):
+    """Add what is known of an address under another spelling, as `sendgrid.address` puts words together."""
+    columns = [column for date, others in FACTS.items() for column in (date, *others)]
+    cr.execute(
+        SQL(
+            """SELECT %s, groups::text AS groups, is_blacklisted_by_words FROM sendgrid_address
+                WHERE id = ANY(%s) ORDER BY id = %s DESC""",
+            SQL(", ").join(map(SQL.identifier, columns)),
+            [id_, other_id],
+            id_,
+        )
+    )
+    one, other = cr.dictfetchall()
+    values = {}
+    for date, others in FACTS.items():
+        is_later = other[date] and (not one[date] or other[date] > one[date])
+        values |= {column: (other if is_later else one)[column] for column in (date, *others)}
+    groups = {}
+    for words in (one["groups"], other["groups"]):
+        for group, word in (json.loads(words or "null") or {}).items():
+            groups[group] = max(groups.get(group, word), word)
+    values["groups"] = json.dumps(groups) if groups else None
+    values["is_blacklisted_by_words"] = one["is_blacklisted_by_words"] or other["is_blacklisted_by_words"]
+    assignments = [SQL("%s = %s", SQL.identifier(column), value) for column, value in values.items()]
+    cr.execute(SQL("UPDATE sendgrid_address SET %s WHERE id = %s", SQL(", ").join(assignments), id_))

@@ -2,6 +2,7 @@
 
 import math
 import smtplib
+from collections.abc import Sequence
 from email.message import EmailMessage
 from functools import cached_property
 from typing import Literal
@@ -10,7 +11,7 @@ from ..api import tracking_settings
 from ..api.client import ApiError, Client
 from . import v3_mail
 from .errors import AllRefusedError
-from .watched_session import hide_bcc
+from .watched_session import hide_bcc, read_envelope
 
 TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
 # After so many failures of a kind in a row the next message would only wait for the same: it fails at once.
@@ -46,13 +47,21 @@ class ApiSession:
         self.sg_message_id = None
         """SendGrid's id of the message sent last."""
 
-    def send_message(self, message: EmailMessage, smtp_from: str, smtp_to_list: list[str]) -> dict:
+    def send_message(
+        self,
+        msg: EmailMessage,
+        from_addr: str | None = None,
+        to_addrs: Sequence[str] | str | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> dict:
         """Send a message, once: whether one that got no answer was taken, nobody knows.
 
         SendGrid refuses the whole message for one malformed address. It names the address, so that the others get the
         message without it, as by SMTP.
 
-        ``smtp_from`` is where bounces would go; SendGrid puts its own address there, as it does with SMTP.
+        The parameters have the names that `smtplib.SMTP.send_message` has for them. ``from_addr`` is where bounces would
+        go; SendGrid puts its own address there, as it does with SMTP. The options are SMTP's.
 
         :raise tools.sending.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
         :raise tools.api.client.ApiError: SendGrid refused it, or it is not known whether SendGrid has it
@@ -61,16 +70,17 @@ class ApiSession:
         :return: {address that SendGrid refused: (code, words as bytes)}, as `smtplib` does
         """
         self.sg_message_id = None
-        hide_bcc(message)
+        _from_addr, recipients = read_envelope(msg, from_addr, to_addrs)
+        refused = {}
+        hide_bcc(msg)
         if self._failures and len(self._failures) >= HOPELESS_AFTER.get(self._failures[-1].kind, math.inf):
             # This message surely was not sent, so it must not be said that it may have been.
             last = self._failures[-1]
             if last.kind in ("timeout", "unreachable"):
                 raise NothingHandedOver(last if last.kind == "unreachable" else ApiError("unreachable"))
             raise last
-        recipients, refused = list(smtp_to_list), {}
         for attempt in range(1, MOST_TRIES + 1):
-            payload = v3_mail.build(message, recipients, lambda: self._is_click_tracked)
+            payload = v3_mail.build(msg, recipients, lambda: self._is_click_tracked)
             try:
                 answer = self._client.call("post", ("mail", "send"), body=payload, timeout=TIMEOUT, changes=False)
                 break

@@ -75,6 +75,7 @@ class Contents:
         """
         if not body:
             return Kept(EMPTY)
+        body = str(body)  # markup would escape what is put together with it
         text, has_secrets, is_credentials = self._disarm(body)
         if is_credentials:
             return Kept(CREDENTIALS)

@@ -1,12 +1,12 @@
 """An outbox knows which message copies one run of sending hands to SendGrid, their names, and what became of each."""
 
-import contextlib
 import hashlib
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from ..address_form import comparable
 from .contents import Contents, Kept
 from .links import NOWHERE, Site
 
@@ -127,6 +127,7 @@ class Outbox:
         self._last = None
         self._body = None
         self._taken = False
+        self._waiting = []
         self._early = {}
         self._strays = set()
         self._accepted = []
@@ -161,7 +162,7 @@ class Outbox:
         :param sender: the address in the From header
         :param roles: see `Copy`
         """
-        self.fail()
+        self._set_aside()
         refused, self._early = self._early, {}
         # Who is refused before sending belongs to the copy as well: its name is the same if he is not, another time.
         recipients = _sorted([*recipients, *refused])
@@ -224,14 +225,31 @@ class Outbox:
             self._last = replace(self._last, sg_message_id=sg_message_id)
 
     def confirm(self, message_id: str | None) -> None:
-        """Accept the copy that the server took if sending it ended with its Message-ID; else it counts as failed.
+        """Accept the copies that the server took if sending them ended with their Message-ID; else they failed.
 
-        Another module may return nothing, where it hides an error.
+        There are several where another module hands each recipient a copy of his own. It may return nothing, where it
+        hides an error.
         """
-        if self._taken and self._last and message_id == self._last.message_id:
-            self.accept(self._last.sg_message_id)
-        else:
-            self.fail()
+        self._set_aside()
+        waiting, self._waiting = self._waiting, []
+        for copy in waiting:
+            if message_id == copy.message_id:
+                self._accepted.append(copy)
+            else:
+                self._add_failed(copy)
+
+    def interrupt(self) -> None:
+        """Note that sending ended with an exception: it is about the copy stamped last. Those before it have left."""
+        self.fail()
+        self._accepted += self._waiting
+        self._waiting = []
+
+    def _set_aside(self) -> None:
+        """Let the copy stamped last wait until it is confirmed if the server took it; else it did not leave."""
+        if self._last and self._taken:
+            self._waiting.append(self._last)
+            self._last = None
+        self.fail()
 
     def accept(self, sg_message_id: str | None = None) -> None:
         """Note that the copy stamped last has left, and which id SendGrid gave it."""
@@ -245,11 +263,14 @@ class Outbox:
         :param words: why, for all its addresses or as {address: words}; None where the mail's reason holds
         """
         if self._last:
-            if not isinstance(words, Mapping):
-                words = dict.fromkeys(self._last.recipients, words)
-            refused = {address: words.get(address) for address in self._last.recipients}
-            self._failed.append(replace(self._last, refused={**refused, **self._last.refused}))
+            self._add_failed(self._last, words)
             self._last = None
+
+    def _add_failed(self, copy: Copy, words: str | Mapping[str, str] | None = None) -> None:
+        if not isinstance(words, Mapping):
+            words = dict.fromkeys(copy.recipients, words)
+        refused = {address: words.get(address) for address in copy.recipients}
+        self._failed.append(replace(copy, refused={**refused, **copy.refused}))
 
     def close(self) -> list[Copy]:
         """Return the accepted copies of the mail, once."""
@@ -262,22 +283,23 @@ class Outbox:
         :param message_id: the mail's Message-ID
         :param has_stopped: the mail failed, so that what was planned and never stamped did not leave either
         """
-        self.fail()
+        self.confirm(None)
         failed, self._failed = self._failed, []
         planned, self._planned = self._planned, deque()
         for one in planned if has_stopped else ():
             # Another module may have put the addresses into another copy. A copy to nobody is a contact's without an
             # address.
             recipients = one.recipients or ((one.text,) if one.text or one.contact_id else ())
-            if not recipients or self._strays.issuperset(recipients):
+            left = tuple(address for address in recipients if address not in self._strays)
+            if not left:
                 continue
             failed.append(
                 Copy(
                     odoo_id=self._get_name(message_id, recipients, one.contact_id),
                     message_id=message_id,
                     recipients=recipients,
-                    tracked=self._get_tracked(recipients),
-                    refused=dict.fromkeys(recipients),
+                    tracked=tuple(address for address in self._get_tracked(recipients) if address in left),
+                    refused=dict.fromkeys(left),
                     contacts=self._get_contacts(recipients, one),
                     roles={address: "cc" if address in one.cc else "to" for address in recipients},
                     sender=self._sender,
@@ -301,8 +323,5 @@ def _sorted(addresses: Iterable[str]) -> tuple[str, ...]:
 
 def get_domain(address: str | None) -> str | None:
     """Return the domain of an address in lower case and in its ASCII form (punycode), or None if it has none."""
-    domain = (address or "").rpartition("@")[2].strip().lower() if "@" in (address or "") else ""
-    if not domain.isascii():
-        with contextlib.suppress(UnicodeError):  # what is no domain stays as it was written
-            domain = domain.encode("idna").decode()
-    return domain or None
+    _local, at, domain = comparable((address or "").strip()).rpartition("@")
+    return (at and domain.strip()) or None

@@ -2,8 +2,9 @@
 
 import smtplib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.message import EmailMessage
+from email.utils import getaddresses
 from typing import Any
 
 # A header with this in its name tells who is Bcc. Modules that send a mail to each recipient by itself note it there.
@@ -25,12 +26,39 @@ class WatchedSession:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
-    def send_message(self, message: EmailMessage, *args: Any, **options: Any) -> dict:
-        """Send a message; see `smtplib.SMTP.send_message`.
+    def send_message(
+        self,
+        msg: EmailMessage,
+        from_addr: str | None = None,
+        to_addrs: Sequence[str] | str | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> dict:
+        """Send a message. The parameters have the names that `smtplib.SMTP.send_message` has for them.
 
         :return: {address: (code, words)} of the recipients that the server refused
         """
-        return self._send(self._session, message, *args, **options)
+        from_addr, to_addrs = read_envelope(msg, from_addr, to_addrs)
+        options = {"mail_options": mail_options, "rcpt_options": rcpt_options}
+        # Who stands in for `smtplib` need not know the options.
+        options = {name: value for name, value in options.items() if value}
+        return self._send(self._session, msg, from_addr, to_addrs, **options)
+
+
+def read_envelope(
+    msg: EmailMessage, from_addr: str | None, to_addrs: Sequence[str] | str | None
+) -> tuple[str, list[str]]:
+    """Return sender and recipients of a message, which its headers tell where they are not given, as in `smtplib`."""
+    if from_addr is None:
+        [from_addr, *_others] = _get_addresses(msg, "Sender") or _get_addresses(msg, "From") or [""]
+    if to_addrs is None:
+        to_addrs = _get_addresses(msg, "To", "Bcc", "Cc")
+    return from_addr, [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
+
+
+def _get_addresses(msg: EmailMessage, *names: str) -> list[str]:
+    headers = [str(header) for name in names for header in msg.get_all(name, ())]
+    return [address for _name, address in getaddresses(headers) if address]
 
 
 def hide_bcc(message: EmailMessage) -> None:
