@@ -357,8 +357,8 @@ class IrMailServer(models.Model):
             if is_before_data(error):
                 return self.env._("The mail server hung up before it had the message.")
             return self.env._(
-                "The mail server hung up. It may have taken the message: if so, its events arrive within minutes. It is "
-                "not sent again by itself."
+                "The mail server hung up. It may have taken the message: if so, its events arrive within minutes. It "
+                "is not sent again by itself."
             )
         return self._explain_sendgrid_api_failure(error)
 

@@ -308,30 +308,34 @@ def test_two_contacts_with_one_address(odoo, sandbox):
 
 
 def test_refused_login(odoo, sandbox):
-    """While the relay refuses our login there is no document. Once it takes the mail there is one, and no second."""
+    """While the relay refuses our login the document says so. Once it takes the mail, the same one is sent."""
     with server(odoo, sandbox.server.smtp_port, smtp_pass="SG.wrong") as server_id:
         mail_id = odoo.send_mail(
             subject="Refused", body_html=BODY, email_to="refused@sending.test", mail_server_id=server_id
         )
         assert odoo.read("mail.mail", mail_id, "state").state == "exception"
         assert not sandbox.messages("Refused")
-        assert not odoo.documents(("subject", "=", "Refused"))
+        [failed] = odoo.documents(("subject", "=", "Refused"))
+        assert (failed.status, failed.sent_date, failed.sent_count) == ("failed", False, 0)
+        assert "535" in failed.status_reason
 
         odoo.write("ir.mail_server", server_id, smtp_pass="SG.sandbox")
         odoo.call("mail.mail", "action_retry", [mail_id])
         odoo.call("mail.mail", "send", [mail_id])
         assert odoo.read("mail.mail", mail_id, "state").state == "sent"
         document = odoo.document_to("refused@sending.test")
+        assert document.id == failed.id and document.status != "failed" and document.sent_count == 1
         # Send it once more, while its events come in.
         odoo.call("mail.mail", "mark_outgoing", [mail_id])
         odoo.call("mail.mail", "send", [mail_id])
         messages = wait_for(lambda: len(found := sandbox.messages("Refused")) == 2 and found, "sent twice")
         assert {one["smtpapi"]["unique_args"]["odoo_id"] for one in messages} == {document.odoo_id}
         assert odoo.document_to("refused@sending.test").id == document.id
+        assert odoo.document_to("refused@sending.test").sent_count == 2
 
 
 def test_refused_recipient(odoo, expected_problems):
-    """The server refuses the second of three copies: the first has a document, the others none until they leave."""
+    """The server refuses the second of three copies: the first is sent, the others are not until they leave."""
     addresses = ["one@three.test", "two@three.test", "three@three.test"]
     contacts = [odoo.contact(address, address) for address in addresses]
 
@@ -343,8 +347,10 @@ def test_refused_recipient(odoo, expected_problems):
         mail_id = odoo.send_mail(subject="Three", body_html=BODY, recipient_ids=contacts, mail_server_id=server_id)
         assert odoo.read("mail.mail", mail_id, "state").state == "exception"
         first = documents()
-        assert set(first) == {re.search(r"\w+@three.test", source.decode())[0] for source in plain.sources}
-        assert "two@three.test" not in first
+        assert sorted(first) == sorted(addresses)
+        left = {re.search(r"\w+@three.test", source.decode())[0] for source in plain.sources}
+        assert {address for address, one in first.items() if one.status == "sent"} == left
+        assert first["two@three.test"].status == "failed" and first["two@three.test"].status_reason.startswith("550")
 
         plain.refused.clear()
         odoo.call("mail.mail", "mark_outgoing", [mail_id])
@@ -353,6 +359,7 @@ def test_refused_recipient(odoo, expected_problems):
         assert sorted(second) == sorted(addresses)
         for address, document in first.items():
             assert second[address].id == document.id, "a retry writes no second document"
+            assert (second[address].status, second[address].sent_count) == ("sent", 1 + (address in left))
 
 
 def test_other_server_sees_nothing_of_the_addon(odoo):
@@ -383,7 +390,9 @@ def test_broken_header_of_the_user(odoo, sandbox, expected_problems):
     )
     mail = odoo.read("mail.mail", mail_id, "state", "failure_reason")
     assert mail.state == "exception" and "X-SMTPAPI" in mail.failure_reason
-    assert not sandbox.messages("Broken") and not odoo.documents(("subject", "=", "Broken"))
+    assert not sandbox.messages("Broken")
+    [document] = odoo.documents(("subject", "=", "Broken"))
+    assert document.status == "failed" and "X-SMTPAPI" in document.status_reason
 
 
 def test_history_is_nobodys_to_change(odoo):

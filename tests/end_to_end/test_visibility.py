@@ -9,7 +9,7 @@ TAG = "sendgrid_applications"
 
 
 def find_tests():
-    """Find the tests with the tag in the files, as Odoo does: those of a class itself, and inherited ones if it says so.
+    """Find the tests with the tag in the files, as Odoo does: a class's own ones, and inherited ones if it says so.
 
     The files say what should run, so that a class that does not run is noticed.
 

@@ -19,7 +19,7 @@ IMAGE_TAGS = {"img", "image", "v:image", "v:imagedata", "v:fill", "v:background"
 IMAGE_ATTRIBUTES = {"src", "srcset", "background", "style", "xlink:href", "data", "poster", "o:href"}
 CSS_ADDRESS = re.compile(r"""url\(\s*(?:"[^"]*"|'[^']*'|&quot;.*?&quot;|[^)"']*)\s*\)""", re.IGNORECASE | re.DOTALL)
 # Odoo's plain text of a mail lists the addresses of images below: "Image [2]", and there "[2] https://…".
-LISTED = re.compile(r"^\[(?P<number>\d+)\] +(?P<address>\S+)[ \r]*$\n?", re.MULTILINE)
+LISTED = re.compile(r"^\[(?P<number>\d+)\]\x20+(?P<address>\S+)[\x20\r]*$\n?", re.MULTILINE)
 # The address of core's short link, and the part that tells the recipient.
 SHORT_LINK = re.compile(
     r"(?P<site>(?:https?://(?P<host>[^/?#\s\"'<>:]+)(?::\d+)?)?)(?P<link>/r/[\w\-]+)/m/\d+(?![\w/])", re.IGNORECASE
