@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sandbox.events import READER_IP
 from sandbox.service import Sandbox
 
 SANDBOX = web.AppKey("sandbox", Sandbox)
@@ -14,13 +15,15 @@ def reader(request: web.Request, any_client: bool = False) -> dict:
     """Return `ip` and `useragent` of the client that sent the request.
 
     Unless `any_client`, return nothing for a client that is no browser: a script that fires an event does not read the
-    mail. X-Forwarded-For tells the real address behind a proxy.
+    mail. X-Forwarded-For tells the real address behind a proxy. Whoever reads on this machine counts as a reader
+    elsewhere: SendGrid is never visited from its own machine.
     """
     agent = request.headers.get("User-Agent", "")
     if not any_client and not agent.startswith("Mozilla/"):
         return {}
     forwarded = request.headers.get("X-Forwarded-For", "").partition(",")[0].strip()
-    return {"ip": forwarded or request.remote or "", "useragent": agent}
+    address = forwarded or request.remote or ""
+    return {"ip": READER_IP if address in ("127.0.0.1", "::1") else address, "useragent": agent}
 
 
 async def json_body(request: web.Request, *kinds: type) -> Any:

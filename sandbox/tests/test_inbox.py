@@ -7,6 +7,8 @@ from email.policy import SMTP
 import pytest
 from sandbox_harness import wait_for
 
+from sandbox.events import READER_IP
+
 AGENT = "Mozilla/5.0 (Test) Browser/1.0"
 HTML = """<html><head><title>t</title></head><body><p>Hello</p><script>alert(1)</script>
 <a href="https://a.example/x?b=1&amp;c=%C3%A9">one</a><a clicktracking=off href="https://a.example/token">two</a>
@@ -26,7 +28,7 @@ def test_pixel_fires_open_with_the_fetching_client(program, receiver, message):
     assert "no-store" in answer.headers["Cache-Control"]
     event = receiver.wait(5)[-1]
     assert (event["event"], event["email"]) == ("open", "ada@example.org")
-    assert (event["useragent"], event["ip"], event["k"]) == (AGENT, "127.0.0.1", "v")
+    assert (event["useragent"], event["ip"], event["k"]) == (AGENT, READER_IP, "v")
     assert event["sg_machine_open"] is False
     assert "smtp-id" not in event
 

@@ -164,6 +164,7 @@ def test_questions(stack, odoo, sendgrid, open_browser):
     expect(banner).to_contain_text("“production”")
     picture(page, "account-of-a-copy")
 
+    page.click("a[name=connection]")
     page.click("[name=action_switch_click_tracking]:visible")
     page.click(".modal button:has-text('Ok')")
     expect(page.locator(".modal")).to_contain_text("“production”")
@@ -171,7 +172,7 @@ def test_questions(stack, odoo, sendgrid, open_browser):
     picture(page, "question-of-a-button")
     page.click(".modal button:has-text('Close')")
 
-    page.click("button[name=action_rotate_key]")
+    page.click("button[name=action_rotate_key]:visible")
     press(page, "Change the Key")
     expect(step(page, "second", "failed")).to_contain_text("“production”", timeout=SECONDS_TO_CONNECT)
     picture(page, "question-place")

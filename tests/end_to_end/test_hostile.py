@@ -90,7 +90,8 @@ def pages(odoo, victims):
     """Return the addresses of all pages: the addon's actions in all views, with a record of each, and Odoo's own."""
     data = odoo.find("ir.model.data", ("module", "=", "sendgrid_tracking"), ("model", "=", "ir.actions.act_window"))
     for action in odoo.find("ir.actions.act_window", ("id", "in", [one.res_id for one in data])):
-        if action.target == "new":
+        # A dialog, or the list of one mailing, is opened from a record.
+        if action.target == "new" or "active_id" in (action.domain or ""):
             continue
         modes = [mode for mode in action.view_mode.split(",") if mode != "form"]
         yield from (f"/odoo/action-{action.id}?view_type={mode}" for mode in modes)
