@@ -46,6 +46,7 @@ def _get_actions(administrator):
     actions = {
         names[one.id]: one
         for one in administrator.find("ir.actions.act_window", ("id", "in", list(names)), fields=fields)
+        if "active_id" not in (one.domain or "")  # such a list is opened from a record
     }
     for name, model in OTHERS.items():
         actions[name] = {"res_model": model, "views": [[False, "list"], [False, "form"]], "domain": "[]"}
