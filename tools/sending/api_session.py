@@ -60,8 +60,8 @@ class ApiSession:
         SendGrid refuses the whole message for one malformed address. It names the address, so that the others get the
         message without it, as by SMTP.
 
-        The parameters have the names that `smtplib.SMTP.send_message` has for them. ``from_addr`` is where bounces would
-        go; SendGrid puts its own address there, as it does with SMTP. The options are SMTP's.
+        The parameters have the names of those of `smtplib.SMTP.send_message`. ``from_addr`` is where bounces would go;
+        SendGrid puts its own address there, as it does with SMTP. The options are SMTP's.
 
         :raise tools.sending.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
         :raise tools.api.client.ApiError: SendGrid refused it, or it is not known whether SendGrid has it
