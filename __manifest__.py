@@ -6,7 +6,7 @@
     "author": "sendgrid_tracking maintainers",
     "license": "LGPL-3",
     "depends": ["base_automation", "contacts", "crm"],
-    "external_dependencies": {"python": ["cryptography", "lxml", "sendgrid", "ua-parser"]},
+    "external_dependencies": {"python": ["cryptography", "idna", "lxml", "sendgrid", "ua-parser"]},
     "data": [
         "security/ir.model.access.csv",
         "security/ir_rule.xml",

@@ -1,9 +1,8 @@
 """Durations and times in words that can be translated."""
 
-from datetime import timezone
-
 import babel.dates
 
+from odoo import fields
 from odoo.tools.misc import babel_locale_parse, get_lang
 
 
@@ -15,9 +14,8 @@ def describe_time(env, date):
 
     :param date: naive `datetime` in UTC
     """
-    zone = babel.dates.get_timezone(env.context.get("tz") or env.user.tz or "UTC")
     locale = babel_locale_parse(get_lang(env).code)
-    local, now = (moment.replace(tzinfo=timezone.utc).astimezone(zone) for moment in (date, env.cr.now()))
+    local, now = (fields.Datetime.context_timestamp(env.user, moment) for moment in (date, env.cr.now()))
     day = babel.dates.format_skeleton("MMMd" if local.year == now.year else "yMMMd", local, locale=locale)
     time = babel.dates.format_time(local, "short", locale=locale)
     # Browsers write an ordinary space before AM and PM too.

@@ -183,7 +183,6 @@ class IrMailServer(models.Model):
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
         """Let nothing leave that counts another mail's looks, and keep secret links out of click tracking.
 
-
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
         """
@@ -388,14 +387,9 @@ class IrMailServer(models.Model):
 
         :param error: `smtplib.SMTPRecipientsRefused`; the Web API's is `AllRefusedError`
         """
-        if not isinstance(error, AllRefusedError):
-            return " ".join(
-                self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=to, words=read_answer(said))
-                for to, said in error.recipients.items()
-            )
         return " ".join(
-            self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=address, words=words.decode())
-            for address, (_code, words) in error.recipients.items()
+            self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=to, words=read_answer(said))
+            for to, said in error.recipients.items()
         )
 
     def _set_smtpapi(self, message, settings):

@@ -36,12 +36,11 @@ class SendgridEmail(models.Model):
 
         :param partners: `res.partner` records
         """
-        emails = self.search(
-            [("partner_id", "in", partners.ids), ("status", "in", ("bounced", "dropped"))], order="id desc"
-        )
-        latest = {}
-        for email in emails:
-            latest.setdefault(email.partner_id, email)
+        domain = [("partner_id", "in", partners.ids), ("status", "in", ("bounced", "dropped"))]
+        found = self._read_group(domain, ["partner_id"], ["id:max"])
+        # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
+        emails = {email.id: email for email in self.browse(id_ for _partner, id_ in found)}
+        latest = {partner: emails[id_] for partner, id_ in found}
         subjects = self.union(*latest.values())._get_subjects()
         wanted = {}
         for partner in partners:

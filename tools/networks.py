@@ -44,7 +44,9 @@ def read_site(text: str) -> tuple[int, int] | None:
 
 
 def parse(text: str) -> list[Network]:
-    """Return the networks that a text lists: in CIDR notation, or as single addresses, separated by any white space.
+    """Return the networks that a text lists: in CIDR notation, or as single addresses.
+
+    White space, commas and semicolons separate them.
 
     An address within a network stands for the network, as in ``203.0.113.7/24``.
 

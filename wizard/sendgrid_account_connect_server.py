@@ -1,8 +1,11 @@
+import contextlib
+import smtplib
+
 from odoo import models
 
 from ..tools.api import hosts
 from ..tools.api.client import ApiError
-from ..tools.api.relay import RelayError, try_login
+from ..tools.sending.watched_session import read_answer
 
 
 class SendgridAccountConnectStep(models.TransientModel):
@@ -80,30 +83,36 @@ class SendgridAccountConnectStep(models.TransientModel):
         if server._disable_send():
             return None
         try:
-            try_login(
-                server.smtp_host, server.smtp_port, server.smtp_user, server.smtp_pass or "", server.smtp_encryption
-            )
-        except RelayError as error:
-            if error.kind == "login":
-                return self.env._(
-                    "SendGrid refuses the password of “%(name)s”: it has to be an API key that may send. It said: "
-                    "“%(words)s”",
-                    name=server.name,
-                    words=str(error),
-                )
-            if error.kind == "unreachable":
-                return self.env._(
-                    "“%(name)s” cannot reach %(host)s, port %(port)s, from this server (%(words)s). Many hosts block "
-                    "SMTP: ask yours, or go back and choose the Web API.",
-                    name=server.name,
-                    host=server.smtp_host,
-                    port=server.smtp_port,
-                    words=str(error),
-                )
+            # A server that somebody has for himself sends for him only.
+            connection = server._connect__(mail_server_id=server.id, smtp_from=server.owner_user_id.email)
+        except smtplib.SMTPAuthenticationError as error:
             return self.env._(
-                "“%(name)s” cannot be used. SendGrid said: “%(words)s”", name=server.name, words=str(error)
+                "SendGrid refuses the password of “%(name)s”: it has to be an API key that may send. It said: "
+                "“%(words)s”",
+                name=server.name,
+                words=read_answer((error.smtp_code, error.smtp_error)),
             )
+        except smtplib.SMTPException as error:
+            if not isinstance(error, (smtplib.SMTPConnectError, smtplib.SMTPServerDisconnected)):
+                return self.env._(
+                    "“%(name)s” cannot be used. SendGrid said: “%(words)s”", name=server.name, words=str(error)
+                )
+            return self._explain_no_connection(server, error)
+        except (OSError, UnicodeError) as error:
+            return self._explain_no_connection(server, error)
+        with contextlib.suppress(smtplib.SMTPException):  # it has logged in, and nothing else was asked
+            connection.quit()
         return None
+
+    def _explain_no_connection(self, server, error):
+        return self.env._(
+            "“%(name)s” cannot reach %(host)s, port %(port)s, from this server (%(words)s). Many hosts block SMTP: ask "
+            "yours, or go back and choose the Web API.",
+            name=server.name,
+            host=server.smtp_host,
+            port=server.smtp_port,
+            words=str(error),
+        )
 
     def action_use_key(self):
         """Give the account's API key to its mail servers that have another, then run the step again."""

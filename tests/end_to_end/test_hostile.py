@@ -74,14 +74,16 @@ def victims(odoo, webhook):
     mail_id = odoo.send_mail(subject=HOSTILE, body_html=body, email_to="mail@hostile.test")
     odoo.send_mail(subject=HOSTILE, body_html=body, email_to="lead@hostile.test", model="crm.lead", res_id=lead_id)
     odoo_db = odoo.call("ir.config_parameter", "get_param", "database.uuid")
+    # Other tests have left batches with rejected events.
+    last = max((batch.id for batch in odoo.find("sendgrid.event.batch")), default=0)
     for name in ("victim", "mail", "lead"):
         document = odoo.document_to(f"{name}@hostile.test")
         ids = {"odoo_db": odoo_db, "odoo_id": document.odoo_id}
         assert webhook.post(list(hostile_events(ids, document.recipient))).status_code == 204
     assert webhook.post(b"{" + HOSTILE.encode()).status_code == 204
     wait_for(lambda: not odoo.find("sendgrid.event.batch", ("state", "=", "pending")), "all drained")
-    [rejected] = {batch.rejected_count for batch in odoo.find("sendgrid.event.batch", ("rejected_count", ">", 0))}
-    assert rejected == 2
+    batches = odoo.find("sendgrid.event.batch", ("id", ">", last), ("rejected_count", ">", 0))
+    assert {batch.rejected_count for batch in batches} == {2}
     assert {odoo.document_to(f"{name}@hostile.test").status for name in ("victim", "mail", "lead")} == {"spam"}
     return {"res.partner": contact_id, "crm.lead": lead_id, "mail.mail": mail_id}
 

@@ -112,9 +112,9 @@ class State:
 
     @property
     def _tied_words(self) -> int:
-        """A number for the words of the refusals, if several came in one second: then the time alone is not news.
+        """Return a number that changes with the words of the refusals if several came in one second, and 0 otherwise.
 
-        The one that comes in last may be the one whose words count. It is 0 if there is only one.
+        Their time does not tell then that another one came in, although its words may be those that count.
         """
         refusals = [e for e in self.events if e.event in ("bounce", "dropped")]
         if len(refusals) < 2 or len({e.timestamp for e in refusals}) == len(refusals):

@@ -14,9 +14,9 @@ from .errors import AllRefusedError
 from .watched_session import hide_bcc, read_envelope
 
 TIMEOUT = 60  # seconds without a word, as Odoo waits for a mail server
-# After so many failures of a kind in a row the next message would only wait for the same: it fails at once.
 MOST_TRIES = 10  # if SendGrid names one malformed address at a time
 REFUSED = 553  # SMTP's "mailbox name not allowed" (RFC 5321, 4.2.3)
+# After so many failures of a kind in a row the next message would only wait for the same: it fails at once.
 HOPELESS_AFTER = {"key": 1, "credits": 1, "unreachable": 1, "timeout": 3}
 
 

@@ -134,11 +134,6 @@ class Outbox:
         self._failed = []
 
     @property
-    def has_accepted(self) -> bool:
-        """Whether a copy of the mail has left already."""
-        return bool(self._accepted)
-
-    @property
     def can_go_later(self) -> bool:
         """Whether the whole mail can go later by itself: nothing of it has left, and nobody waits for the outcome."""
         return self._can_wait and not self.raises and not self._accepted
@@ -250,12 +245,6 @@ class Outbox:
             self._waiting.append(self._last)
             self._last = None
         self.fail()
-
-    def accept(self, sg_message_id: str | None = None) -> None:
-        """Note that the copy stamped last has left, and which id SendGrid gave it."""
-        if self._last:
-            self._accepted.append(replace(self._last, sg_message_id=sg_message_id))
-            self._last = None
 
     def fail(self, words: str | Mapping[str, str] | None = None) -> None:
         """Note that the copy stamped last, if it was not accepted, did not leave.

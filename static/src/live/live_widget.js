@@ -1,4 +1,5 @@
-import { Component, status, useComponent, xml } from "@odoo/owl";
+import { Component, status, useComponent, useState, xml } from "@odoo/owl";
+import { _t } from "@web/core/l10n/translation";
 import { getFieldsSpec } from "@web/model/relational_model/utils";
 import { registry } from "@web/core/registry";
 import { pick } from "@web/core/utils/objects";
@@ -16,11 +17,13 @@ const ADDRESS = ["sendgrid_warning", "sendgrid_resend_offer", "email_bounced", "
  * It reads only these fields again. So it takes away nothing that is being typed.
  */
 export class LiveWidget extends Component {
-    static template = xml``;
+    // Whoever does not see the count hears that it has changed.
+    static template = xml`<div class="visually-hidden" role="status" t-out="state.news"/>`;
     static props = { ...standardWidgetProps };
 
     setup() {
         this.orm = useService("orm");
+        this.state = useState({ news: "" });
         const component = useComponent();
         // Asking the record whether it is dirty would put a half-typed value into it. So listen to the fields, as the
         // form's own save button does.
@@ -60,7 +63,11 @@ export class LiveWidget extends Component {
         const specification = getFieldsSpec(activeFields, fields, evalContext);
         const [values] = await this.orm.call(resModel, "web_read", [[resId]], { specification, context });
         if (values && !this.isDestroyed() && record.resId === resId && this.record === record) {
+            const before = record.data.sendgrid_email_count;
             record._applyValues(values);
+            if (record.data.sendgrid_email_count !== before) {
+                this.state.news = _t("Documents: %s", record.data.sendgrid_email_count);
+            }
         }
     }
 }
