@@ -108,6 +108,20 @@ class SendgridMixin:
     # SEND
     # ------------------------------------------------------------
 
+    def create_mail(self, **values):
+        """Create a mail of the salesperson, to the contact if no other address is given."""
+        return self.env["mail.mail"].create(
+            {
+                "subject": "Your quotation",
+                "body_html": "<p>Hello</p>",
+                "email_from": '"Sally" <salesperson@example.com>',
+                "author_id": self.salesperson.partner_id.id,
+                "mail_server_id": self.server.id,
+                **({} if values.keys() & {"email_to", "recipient_ids"} else {"recipient_ids": self.contact.ids}),
+                **values,
+            }
+        )
+
     @contextmanager
     def sending(self, refuse=lambda sent: None):
         """Let mails leave, up to the wire.
@@ -134,17 +148,7 @@ class SendgridMixin:
         :param refuse: as in `sending`
         :return: the messages that left, and their documents in the order of their recipients
         """
-        mail = self.env["mail.mail"].create(
-            {
-                "subject": "Your quotation",
-                "body_html": "<p>Hello</p>",
-                "email_from": '"Sally" <salesperson@example.com>',
-                "author_id": self.salesperson.partner_id.id,
-                "mail_server_id": self.server.id,
-                **({"recipient_ids": self.contact.ids} if not values.keys() & {"email_to", "recipient_ids"} else {}),
-                **values,
-            }
-        )
+        mail = self.create_mail(**values)
         message_id = mail.message_id
         with self.sending(refuse) as sent:
             mail.send()

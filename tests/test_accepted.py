@@ -80,19 +80,6 @@ class SmtpCase(SendgridCase):
         with patch.object(IrMail_Server, "_disable_send", lambda server: False):
             yield
 
-    def create_mail(self, **values):
-        return self.env["mail.mail"].create(
-            {
-                "subject": "Your quotation",
-                "body_html": "<p>Hello</p>",
-                "email_from": '"Sally" <salesperson@example.com>',
-                "author_id": self.salesperson.partner_id.id,
-                "mail_server_id": self.server.id,
-                **({} if "email_to" in values else {"recipient_ids": self.contact.ids}),
-                **values,
-            }
-        )
-
     def send(self, **values):
         """Send a mail, and return it and its documents."""
         mail = self.create_mail(**values)

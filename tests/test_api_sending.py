@@ -55,21 +55,6 @@ class ApiSendingCase(SandboxCase, SendgridCase):
     def get_host(self):
         return self.env["ir.config_parameter"].get_param("sendgrid_tracking.api_host")
 
-    def create_mail(self, **values):
-        """Create a mail to the contact."""
-        return self.env["mail.mail"].create(
-            {
-                "subject": "Your quotation",
-                "body_html": "<p>Hello</p>",
-                "email_from": '"Sally" <salesperson@example.com>',
-                "author_id": self.salesperson.partner_id.id,
-                "mail_server_id": self.server.id,
-                "auto_delete": False,
-                **({} if "email_to" in values else {"recipient_ids": self.contact.ids}),
-                **values,
-            }
-        )
-
     def send(self, **values):
         """Send a mail; return it and its documents, by recipient."""
         mail = self.create_mail(**values)
