@@ -18,13 +18,13 @@ def ensure() -> None:
         new = f"{NAME}_new"
         database.drop(new)
         database.run_odoo(new, "Installing Odoo with demo data …", "-i", paths.ADDON, "--with-demo", log="demo.log")
-        stack.configure(new, *numbers)
         database.rename(new, NAME)
-    elif database.mark(NAME) != mark:
-        if not str(database.mark(NAME)).startswith(addon):
-            database.run_odoo(NAME, "Updating the addon …", "-u", paths.ADDON, log="demo.log")
+    elif not str(database.mark(NAME)).startswith(addon):
+        database.run_odoo(NAME, "Updating the addon …", "-u", paths.ADDON, log="demo.log")
+    if database.mark(NAME) != mark:
+        # Only now, because the account notes the name of the database that it is connected from.
         stack.configure(NAME, *numbers)
-    database.set_mark(NAME, mark)
+        database.set_mark(NAME, mark)
 
 
 def in_use() -> AbstractContextManager[None]:

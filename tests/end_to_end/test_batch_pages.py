@@ -70,5 +70,7 @@ def test_follow_up_by_keyboard(odoo, open_browser):
         page.keyboard.press("Space")
         expect(box).to_be_checked(checked=expected)
         picture(page, "follow_up")
-        page.keyboard.press("Alt+s")
+        # Odoo loads the page anew after saving: going on before that is done would be aborted.
+        with page.expect_event("load"):
+            page.keyboard.press("Alt+s")
         wait_for(lambda wanted=expected: is_active() == wanted, "saved")
