@@ -46,6 +46,8 @@ parameters.set_param("sendgrid_tracking.api_host", os.environ["SANDBOX_URL"])
 parameters.set_param("sendgrid_tracking.smtp_host", f"127.0.0.1:{os.environ['SANDBOX_SMTP_PORT']}")
 parameters.set_param("web.base.url", os.environ["ODOO_URL"])
 parameters.set_param("web.base.url.freeze", "True")
-# The account belongs here, although the database had another name and address when it was made.
-account._take_place()
+# The account belongs here, although the database had another name and address when it was made. The released version,
+# from which the upgrade tests start, notes no place.
+if hasattr(account, "_take_place"):
+    account._take_place()
 env.cr.commit()
