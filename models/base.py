@@ -16,8 +16,7 @@ class Base(models.AbstractModel):
         if self._name == "mailing.mailing" and view_type == "form":
             for box in arch.xpath("//div[@name='button_box']")[:1]:
                 action = self.env.ref("sendgrid_tracking.sendgrid_email_action_of_mailing")
-                button = etree.SubElement(
-                    box,
+                button = etree.Element(
                     "button",
                     {
                         "name": str(action.id),
@@ -29,4 +28,6 @@ class Base(models.AbstractModel):
                     },
                 )
                 button.tail = "\n"
+                # The last buttons are hidden behind "More" where CRM and sales add theirs.
+                box.insert(0, button)
         return arch, view
