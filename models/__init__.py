@@ -33,6 +33,7 @@ from . import (
     sendgrid_account_webhook,
     sendgrid_address,
     sendgrid_address_bounce,
+    sendgrid_address_consent,
     sendgrid_address_wish,
     sendgrid_backfill,
     sendgrid_consequence,
