@@ -260,6 +260,12 @@ class SendgridEmail(models.Model):
         readonly=True,
         help="Why opens and clicks are not kept.",
     )
+    has_arrived = fields.Boolean(
+        readonly=True,
+        groups="base.group_system",
+        help="Opens or clicks that are not kept proved that the e-mail arrived, and no delivery was reported: so it is "
+        "not given up after 72 hours.",
+    )
     event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
     facts = fields.Json(
         readonly=True,

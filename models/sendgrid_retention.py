@@ -84,9 +84,20 @@ class SendgridRetention(models.Model):
 
         :param str period: the company's field with the number of months
         """
-        companies = account.company_id or self.env["res.company"].search([("active", "=", True)])
+        companies = self._get_companies(account)
+        if period == "sendgrid_detail_months" and not self._keeps_details(account):
+            return fields.Datetime.now()
         months = min((company[period] for company in companies if company[period] > 0), default=0)
         return fields.Datetime.now() - relativedelta(months=months) if months else None
+
+    @api.model
+    def _get_companies(self, account):
+        return account.company_id or self.env["res.company"].search([("active", "=", True)])
+
+    @api.model
+    def _keeps_details(self, account):
+        """Tell whether the details of an account's events may be stored: all of its companies say so."""
+        return all(company.sendgrid_keeps_details for company in self._get_companies(account.sudo()))
 
     def _forget_details(self, account):
         """Remove IP addresses, user agents and the secret part of links from old events of an account.

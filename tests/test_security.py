@@ -57,6 +57,7 @@ MODELS = {
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
+    "sendgrid.reduction": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
     "sendgrid.suppression": {"read": ADMINISTRATORS},
@@ -150,7 +151,7 @@ FIELDS = {
             recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
             template_id unknown_click_count unknown_open_count""",
-        ADMINISTRATORS: "account_id consequence_error facts failed_consequences mail_id",
+        ADMINISTRATORS: "account_id consequence_error facts failed_consequences has_arrived mail_id",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
@@ -162,8 +163,8 @@ FIELDS = {
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids offered_ids"},
     "sendgrid.event.batch": {
         ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
-            event_count event_ids failed_rules processed_date rejected_count rejected_explanation
-            rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
+            event_count event_ids failed_rules is_rewritten processed_date reduced_count rejected_count
+            rejected_explanation rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -178,6 +179,7 @@ FIELDS = {
             ended error failed_count gap_message gaps idle_count is_whole kept_count known_count new_count
             odoo_only_count progress rejected_count seen_count since started state until waits_until""",
     },
+    "sendgrid.reduction": {ADMINISTRATORS: "addresses email_count email_numbers error last_id reason state"},
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
 }
@@ -383,6 +385,7 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.email": cls.email,
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,
+            "sendgrid.reduction": cls.env["sendgrid.reduction"].create({"reason": "wish"}),
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
             "mail.blacklist": cls.env["mail.blacklist"].create({"email": "security@example.org"}),
