@@ -99,9 +99,11 @@ class SendgridIngest(models.AbstractModel):
         """
         Match, Reduction = self.env["sendgrid.match"], self.env["sendgrid.reduction"]
         shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        keeping = self.env["sendgrid.retention"]._get_keeping({batch.account_id for batch in dict(received)})
         # This comes first, because it locks the addresses, which everybody locks before documents.
         silent = Reduction._get_silent_of([event for _batch, event in received], is_locking=True)
-        decisions = Reduction._decide_by_address([event for _batch, event in received], silent)
+        decisions = {event.fingerprint: BARE for batch, event in received if batch.account_id not in keeping}
+        decisions |= Reduction._decide_by_address([event for _batch, event in received], silent)
         received, foreign = self._set_aside_foreign(received)
         foreign = [told for told in foreign if decisions.get(told[1].fingerprint) != LEAVE_OUT]
         # If several batches report the same event, the webhook's report comes first and stays.
@@ -151,10 +153,9 @@ class SendgridIngest(models.AbstractModel):
             for (batch, event), (match, document) in zip(new, matches, strict=True)
         ]
         # Not before the verdicts, which need the details.
-        for (batch, event), row in zip(new, rows, strict=True):
-            if decisions.get(event.fingerprint) == BARE or not shared[batch.id]["keeps_details"]:
+        for (_batch, event), row in zip(new, rows, strict=True):
+            if event.fingerprint in decisions:
                 self._bare(row)
-            del row["keeps_details"]
         events = self._insert(rows)
         emails._apply_states(states, stored, keys)
         about_account = [id_ for id_, row in zip(events.ids, rows, strict=True) if row["match"] == "account"]
@@ -407,7 +408,6 @@ class SendgridIngest(models.AbstractModel):
             "batch_id": batch.id,
             "source": batch.source if batch.source != "webhook" else None,
             "create_date": self.env.cr.now(),
-            "keeps_details": self.env["sendgrid.retention"]._keeps_details(batch.account_id),
         }
 
     @api.model

@@ -295,21 +295,13 @@ class SendgridReduction(models.Model):
         batches = self.env["sendgrid.event.batch"].union(
             *{batch for batch, event in received if event.fingerprint in decisions}
         )
-        keeps = {
-            account: self.env["sendgrid.retention"]._keeps_details(account)
-            for account in {batch.account_id for batch in dict(received)}
-        }
-        without = batches.union(*{batch for batch in dict(received) if not keeps[batch.account_id]})
-        self._rewrite(without, decisions, bares_all=True)
-        self._rewrite(batches - without, decisions)
+        self._rewrite(batches, decisions)
 
     @api.model
-    def _rewrite(self, batches, decisions, bares_all=False):
-        def decide(_batch, element):
-            name = element.event and element.event.fingerprint
-            return decisions.get(name, BARE if bares_all else KEEP)
-
-        batches._rewrite(decide)
+    def _rewrite(self, batches, decisions):
+        batches._rewrite(
+            lambda _batch, element: decisions.get(element.event.fingerprint, KEEP) if element.event else KEEP
+        )
 
     # ------------------------------------------------------------
     # WHAT IS STORED
@@ -587,12 +579,15 @@ class SendgridReduction(models.Model):
         matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in open_ones])
         decisions |= self._decide_by_document(open_ones, matches, silent)
 
-        def decide(_batch, element):
+        keeping = self.env["sendgrid.retention"]._get_keeping(batches.account_id)
+
+        def decide(batch, element):
+            usual = KEEP if batch.account_id in keeping else BARE
             if element.event:
-                return decisions.get(element.event.fingerprint, KEEP)
+                return decisions.get(element.event.fingerprint, usual)
             # Its time may be what cannot be read.
             if not silent.get(_read_address(element)) or element.value.get("event") in TRAVEL_EVENTS:
-                return KEEP
+                return usual
             return LEAVE_OUT if element.value.get("event") in INTERACTIONS else BARE
 
         hidden = [address for address in named if silent.get(address)]
