@@ -158,8 +158,7 @@ class SendgridReduction(models.Model):
         :param events: list of `tools.events.event.Event`
         :param bool is_locking: lock the rows of these addresses, so that one who declines right now, and the drain,
             wait for each other. Those are included that consequences lock later: all are locked in one order.
-        :return: {address: the moment (Unix seconds, UTC) up to which nothing is kept}; the addresses about which nothing
-            is said have None
+        :return: {address: the moment (Unix seconds, UTC) up to which nothing is kept}; None where nothing is said
         """
         asked = {event.recipient for event in events if event.event not in QUIET_EVENTS and event.recipient}
         return self._get_silent(asked, is_locking)
@@ -316,7 +315,8 @@ class SendgridReduction(models.Model):
         """
         rows = self.env.execute_query(
             SQL(
-                "DELETE FROM sendgrid_event WHERE event IN %s AND %s RETURNING email_id, batch_id, fingerprint, is_colleague",
+                """DELETE FROM sendgrid_event WHERE event IN %s AND %s
+                RETURNING email_id, batch_id, fingerprint, is_colleague""",
                 INTERACTIONS,
                 condition,
             )

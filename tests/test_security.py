@@ -131,7 +131,8 @@ FIELDS = {
     "sendgrid.address": {
         ADMINISTRATORS: """bounce_cause bounce_date bounce_reason email groups held_list held_reason held_since
             is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date
-            email_tracking email_tracking_date unmeasured_until valid_date valid_uid wanted_date wanted_uid wish_date""",
+            email_tracking email_tracking_date unmeasured_until valid_date valid_uid wanted_date wanted_uid
+            wish_date""",
     },
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
@@ -146,7 +147,8 @@ FIELDS = {
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
             is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
-            machine_open_count measured unmeasured_reason mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
+            machine_open_count measured unmeasured_reason mail_message_id mailing_res_id mailing_source_id message_id
+            model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
