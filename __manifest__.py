@@ -5,7 +5,7 @@
     "category": "Marketing/Email Marketing",
     "author": "sendgrid_tracking maintainers",
     "license": "LGPL-3",
-    "depends": ["base_automation", "contacts", "crm"],
+    "depends": ["base_automation", "contacts", "crm", "privacy_lookup"],
     "external_dependencies": {"python": ["cryptography", "idna", "lxml", "sendgrid", "ua-parser"]},
     "data": [
         "security/ir.model.access.csv",

@@ -30,6 +30,32 @@ class ResCompany(models.Model):
         "knows the networks of all.",
     )
 
+    sendgrid_unasked = fields.Selection(
+        [
+            ("country", "Only outside the countries that ask for consent"),
+            ("nobody", "Nobody"),
+            ("everybody", "Everybody"),
+        ],
+        string="Measure Who Was Not Asked",
+        default="country",
+        groups="base.group_system",
+        help="Whose opens and clicks are measured of those who neither agreed nor declined. Empty: nobody has chosen "
+        "yet, and everybody is measured as before.",
+    )
+    sendgrid_has_notice = fields.Boolean(
+        string="Tell How E-mails Are Measured",
+        groups="base.group_system",
+        help="Measured e-mails end with a link to a page that tells how they are measured, where the recipient can "
+        "decline.",
+    )
+    sendgrid_keeps_details = fields.Boolean(
+        string="Keep IP Addresses and Programs",
+        default=True,
+        groups="base.group_system",
+        help="If it is off, Odoo decides who opened or clicked when the event comes in, and keeps neither the IP "
+        "address nor the program.",
+    )
+
     _sendgrid_months_not_negative = models.Constraint(
         "CHECK (sendgrid_detail_months >= 0 AND sendgrid_document_months >= 0)",
         "A period in months cannot be negative: 0 means never.",

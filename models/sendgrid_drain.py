@@ -109,6 +109,9 @@ class SendgridDrain(models.AbstractModel):
         :return: how many batches, and documents with early events, were processed; 0 if there is nothing to do
         """
         self = self.with_context(sendgrid_drain=True)
+        # By itself, because it locks documents, and the batches begin with the addresses.
+        if reduced_count := self._reduce_what_slipped_in():
+            return reduced_count
         batches = self._get_next_pending()[:limit]
         if holds_contacts:
             self._hold_contacts(batches)
@@ -167,6 +170,23 @@ class SendgridDrain(models.AbstractModel):
         )
 
     @api.model
+    def _reduce_what_slipped_in(self):
+        """Look once more, in the drain's own lane, for what a chunk stored while somebody declined.
+
+        :return: how many documents and requests were worked on, 0 if there is nothing to do
+        """
+        reductions = self.env["sendgrid.reduction"]._get_in_lane()
+        try:
+            with undoable(self.env.cr):
+                return reductions._reduce_in_lane()
+        except TRY_LATER:
+            raise
+        except Exception as error:
+            _logger.exception("SendGrid events: what slipped in could not be reduced")
+            reductions._start_over(error)
+            return 0
+
+    @api.model
     def _match_early(self):
         try:
             with undoable(self.env.cr):
@@ -205,7 +225,7 @@ class SendgridDrain(models.AbstractModel):
                 "rejected_count": len(rejected),
                 "rejected_reasons": batch._describe_rejected(rejected),
             }
-        unmatched, duplicates, emails = self.env["sendgrid.ingest"]._ingest(events)
+        unmatched, duplicates, emails, decisions = self.env["sendgrid.ingest"]._ingest(events)
         by_outcome = defaultdict(batches.browse)
         for batch, outcome in outcomes.items():
             if outcome["state"] == "done":
@@ -214,6 +234,10 @@ class SendgridDrain(models.AbstractModel):
         now = fields.Datetime.now()
         for outcome, same in by_outcome.items():
             same.write({**dict(outcome), "processed_date": now})
+        Reduction = self.env["sendgrid.reduction"]
+        Reduction._rewrite_done(events, decisions)
+        if odd := batches.filtered(lambda batch: batch.state == "failed" or batch.rejected_count):
+            Reduction._reduce_bodies_of(odd)
         # The days show whether the webhook works. Batches that Odoo itself has asked for prove nothing about it.
         received = uncounted.filtered(lambda batch: batch.state == "done" and batch.source == "webhook")
         Day = self.env["sendgrid.account.day"]

@@ -240,6 +240,32 @@ class SendgridEmail(models.Model):
         help="Each unsubscription through the e-mail came with a scanner's clicks or from a colleague: it may be "
         "nobody's wish.",
     )
+    measured = fields.Selection(
+        [("full", "Measured"), ("none", "Not measured")],
+        readonly=True,
+        help="Measured: opens and clicks are known as far as the account tracks them. Not measured: they are not kept, "
+        "whatever is set later. Empty: it was sent before Odoo decided this for each e-mail, and counts as measured.",
+    )
+    unmeasured_reason = fields.Selection(
+        [
+            ("wish", "The recipient does not want it"),
+            ("company", "The recipient was not asked"),
+            ("mail", "The sender did not want it"),
+            ("account", "The account does not track"),
+            ("access", "The e-mail gives access to Odoo"),
+            ("others", "It went to several recipients, and one of them is not measured"),
+            ("forgotten", "The tracking was forgotten"),
+        ],
+        string="Not Measured Because",
+        readonly=True,
+        help="Why opens and clicks are not kept.",
+    )
+    has_arrived = fields.Boolean(
+        readonly=True,
+        groups="base.group_system",
+        help="Opens or clicks that are not kept proved that the e-mail arrived, and no delivery was reported: so it is "
+        "not given up after 72 hours.",
+    )
     event_ids = fields.One2many("sendgrid.event", "email_id", string="Tracking", readonly=True)
     facts = fields.Json(
         readonly=True,

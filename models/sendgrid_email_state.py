@@ -84,7 +84,19 @@ class SendgridEmail(models.Model):
         events = defaultdict(list, {id_: list(added) for id_, added in new_events.items()})
         for event in stored:
             events[event.email_id].append(event)
-        return {id_: fold(events[id_]) for id_ in self.ids}, stored
+        arrived = self._get_arrived({id_ for id_ in self.ids if any(e.bounce_type == EXPIRED for e in events[id_])})
+        return {id_: fold(events[id_], id_ in arrived) for id_ in self.ids}, stored
+
+    @api.model
+    def _get_arrived(self, expired_ids):
+        """Return the ids of those documents for which giving up was wrong: what is not kept proved that they arrived.
+
+        :param expired_ids: ids of documents that were given up, which are few
+        """
+        if not expired_ids:
+            return set()
+        emails = self.search([("id", "in", list(expired_ids)), ("has_arrived", "=", True)])
+        return set(emails.ids)
 
     def _apply_states(self, states, stored_events, keys=None):
         """Write changed states to the documents and changed verdicts to their stored events, then run consequences.
@@ -140,6 +152,24 @@ class SendgridEmail(models.Model):
             {email: (changes[email.id], states[email.id]) for email in self.browse(changes)},
             self._get_clicked_of_mailings(states),
         )
+
+    def _fold_quietly(self):
+        """Compute the documents again from their stored events, where events were deleted that are not kept any more.
+
+        Neither automation rules nor consequences run: nothing new has happened.
+
+        :return: {document id: `tools.events.fold.State`}
+        """
+        states, _stored = self._fold_events({})
+        columns = ("status", "facts", *FIGURES)
+        rows, now = {}, fields.Datetime.now()
+        for id_, (*before, sent_date) in self._read_columns((*columns, "sent_date")):
+            state = states[id_]
+            after = (state.status, state.told, *self._prepare_figures(state))
+            if sent_date and [value or None for value in before] != [value or None for value in after]:
+                rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
+        self._write_columns(rows)
+        return states
 
     def _get_clicked_of_mailings(self, states):
         """Return those of the documents that belong to a mass mailing and have clicks, each with its state.
@@ -219,7 +249,7 @@ class SendgridEmail(models.Model):
                 """SELECT email.id, min(event.timestamp)
                      FROM sendgrid_email email
                      JOIN sendgrid_event event ON event.email_id = email.id AND event.event = 'deferred'
-                    WHERE email.status = 'deferred'
+                    WHERE email.status = 'deferred' AND email.has_arrived IS NOT TRUE
                       -- An e-mail that a machine opened has arrived, and one that has expired shall not expire twice.
                       AND NOT EXISTS (
                           SELECT 1 FROM sendgrid_event later

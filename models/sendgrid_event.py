@@ -283,6 +283,9 @@ class SendgridEvent(models.Model):
                 )
                 emails |= event.email_id
         emails |= Match._match_by_keys(keys)
+        # What was deleted has not found its e-mail either.
+        self.env["sendgrid.reduction"]._reduce_attached(emails.ids)
+        events = events.exists()
         emails._refresh_state()
         emails._notify_changed()
         return {
@@ -293,7 +296,7 @@ class SendgridEvent(models.Model):
                 "message": self.env._(
                     "%(found)s of %(count)s events found their e-mail.",
                     found=len(events.filtered("email_id")),
-                    count=len(events),
+                    count=len(self),
                 ),
                 "next": {"type": "ir.actions.act_window_close"},
             },
@@ -308,8 +311,10 @@ class SendgridEvent(models.Model):
         self._check_is_administrator()
         events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)
         events.write({"email_id": email.id, "partner_id": email.sudo().partner_id.id, "match": "attached"})
-        events.email_id._refresh_state()
-        events.email_id._notify_changed()
+        emails = events.email_id
+        self.env["sendgrid.reduction"].sudo()._reduce_attached(emails.ids)
+        emails._refresh_state()
+        emails._notify_changed()
 
     def _check_is_administrator(self):
         if not self.env.user.has_group("base.group_system"):

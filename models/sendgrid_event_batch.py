@@ -85,6 +85,14 @@ class SendgridEventBatch(models.Model):
     )
     rejected_count = fields.Integer(readonly=True, help="Elements that could not be understood.")
     rejected_reasons = fields.Text(readonly=True, help="The elements that could not be understood, and why.")
+    reduced_count = fields.Integer(
+        string="Not Kept",
+        readonly=True,
+        help="Opens and clicks of people who are not measured. They are kept neither as events nor in the body.",
+    )
+    is_rewritten = fields.Boolean(
+        readonly=True, help="What may not be kept was taken out of the body, so that it is not as SendGrid sent it."
+    )
     processed_date = fields.Datetime(readonly=True)
     failed_rules = fields.Text(
         readonly=True, help="Automation rules that failed on events of this batch. The events themselves are kept."
@@ -201,7 +209,7 @@ class SendgridEventBatch(models.Model):
 
         :raise BatchError: if the body as a whole cannot be understood
         """
-        return parse_batch(self._get_raw_body())
+        return parse_batch(self._get_raw_body(), self.is_rewritten)
 
     # ------------------------------------------------------------
     # RULES THAT FAILED

@@ -5,9 +5,10 @@ from odoo import api, models
 from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings, comparable
-from ..tools.events.engagement import NOBODYS
+from ..tools.events.engagement import JUDGED, NOBODYS
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
+from ..tools.events.rewriting import BARE, LEAVE_OUT, cut_url
 from ..tools.times import to_datetime
 from . import bulk
 
@@ -93,15 +94,24 @@ class SendgridIngest(models.AbstractModel):
 
         :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
         :return: (`Counter` of new events without a document by batch, SendGrid's own tests left out, `Counter` of
-            duplicates by batch, the documents (`sendgrid.email`) that got events)
+            duplicates by batch, the documents (`sendgrid.email`) that got events, and what may not stay in the bodies:
+            {fingerprint: what becomes of the event there, see `tools.events.rewriting`})
         """
-        Match = self.env["sendgrid.match"]
+        Match, Reduction = self.env["sendgrid.match"], self.env["sendgrid.reduction"]
         shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        keeping = self.env["sendgrid.retention"]._get_keeping({batch.account_id for batch in dict(received)})
+        # This comes first, because it locks the addresses, which everybody locks before documents.
+        silent = Reduction._get_silent_of([event for _batch, event in received], is_locking=True)
+        decisions = {event.fingerprint: BARE for batch, event in received if batch.account_id not in keeping}
+        decisions |= Reduction._decide_by_address([event for _batch, event in received], silent)
         received, foreign = self._set_aside_foreign(received)
+        foreign = [told for told in foreign if decisions.get(told[1].fingerprint) != LEAVE_OUT]
         # If several batches report the same event, the webhook's report comes first and stays.
         order = {id_: SOURCES.index(columns["source"] or "webhook") for id_, columns in shared.items()}
         received = sorted(received, key=lambda told: order[told[0].id])
-        known, replaced, decided = self._get_known_fingerprints(received)
+        known, replaced, decided, final = self._get_known_fingerprints(received)
+        # What is stored without its details is not kept with them in another body either.
+        decisions = dict.fromkeys(final, BARE) | decisions
         new, duplicates = [], Counter()
         for batch, event in received:
             if event.fingerprint in known:
@@ -111,7 +121,10 @@ class SendgridIngest(models.AbstractModel):
                 new.append((batch, event))
         self._decide_colleagues(new, decided)
         matches, keys = Match._match([(shared[batch.id]["account_id"], event) for batch, event in new])
-        emails = replaced
+        decisions |= Reduction._decide_by_document(new, matches, silent)
+        emails = replaced | Reduction._note_arrived(new, matches, decisions)
+        kept = [decisions.get(event.fingerprint) != LEAVE_OUT for _batch, event in new]
+        new, matches = list(compress(new, kept)), list(compress(matches, kept))
         # New events may teach a message key, by which earlier events find their document. Attach these first, so that
         # the new events are compared with them.
         attached = emails.browse()
@@ -139,6 +152,10 @@ class SendgridIngest(models.AbstractModel):
             )
             for (batch, event), (match, document) in zip(new, matches, strict=True)
         ]
+        # Not before the verdicts, which need the details.
+        for (_batch, event), row in zip(new, rows, strict=True):
+            if event.fingerprint in decisions:
+                self._bare(row)
         events = self._insert(rows)
         emails._apply_states(states, stored, keys)
         about_account = [id_ for id_, row in zip(events.ids, rows, strict=True) if row["match"] == "account"]
@@ -155,7 +172,14 @@ class SendgridIngest(models.AbstractModel):
             # Batches that are processed again have been counted, and those that Odoo asked for repeat what was told.
             Counter((batch, event.event) for batch, event in foreign if not self._is_counted(batch))
         )
-        return unmatched, duplicates, emails
+        return unmatched, duplicates, emails, decisions
+
+    @api.model
+    def _bare(self, row):
+        """Take the details out of the row of a new event, as `sendgrid.retention` does later: its verdict is final."""
+        url = row["url"] and cut_url(row["url"])
+        row["is_final"] = bool(row["event"] in JUDGED or row["ip"] or row["user_agent"] or url != row["url"]) or None
+        row.update(ip=None, user_agent=None, url=url)
 
     @api.model
     def _decide_colleagues(self, new, decided):
@@ -247,8 +271,9 @@ class SendgridIngest(models.AbstractModel):
         that an earlier version gave it; what is returned are the present ones.
 
         :param received: as for `_ingest`
-        :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted, and {fingerprint: whether
-            it is a colleague's} of the deleted events for which this was decided)
+        :return: (set of fingerprints, documents (`sendgrid.email`) whose events were deleted, {fingerprint: whether
+            it is a colleague's} of the deleted events for which this was decided, and the fingerprints of those that
+            are stored without their details)
         """
         Event = self.env["sendgrid.event"]
         # Only an upgraded database has events with names of before. To make these names takes time for each event.
@@ -262,11 +287,13 @@ class SendgridIngest(models.AbstractModel):
         names = list({name for name, _source, _event in named})
         stored = Event._read_stored(SQL("fingerprint = ANY(%s)", names), IDENTIFYING)
         twins = {twin.fingerprint: twin for twin in stored}
-        known, asked_for, told, replaced, decided = set(), set(), set(), set(), {}
+        known, asked_for, told, replaced, decided, final = set(), set(), set(), set(), {}, set()
         for name, source, event in named if twins else ():
             twin = twins.get(name)
             if not twin or (name != event.fingerprint and not is_repeated(event, source, twin)):
                 continue
+            if twin.is_final:
+                final.add(event.fingerprint)
             if twin.source == "webhook":
                 known.add(event.fingerprint)
             elif source == "webhook":
@@ -279,7 +306,7 @@ class SendgridIngest(models.AbstractModel):
         replaced = Event.browse(sorted(replaced))
         emails = replaced.email_id
         replaced.unlink()
-        return known | (asked_for - told), emails, decided
+        return known | (asked_for - told), emails, decided, final
 
     @api.model
     def _drop_poorer_reports(self, new, matches, duplicates, attached):
@@ -397,6 +424,7 @@ class SendgridIngest(models.AbstractModel):
             "is_machine": verdict.is_machine if verdict else None,
             "machine_reason": (verdict.reason or None) if verdict else None,
             "is_colleague": event.is_colleague,
+            "is_final": None,
             "sg_message_id": event.message_key or None,
             "smtp_id": None if document else event.smtp_id or None,
         }

@@ -1,12 +1,15 @@
+import math
 import re
 from collections import Counter, defaultdict
 from urllib.parse import urlsplit
 
 from odoo import api, models
 from odoo.fields import Domain
+from odoo.tools import SQL
 
-from ..tools.address_form import comparable
+from ..tools.address_form import all_spellings, comparable
 from ..tools.events.fold import FAILURES
+from ..tools.times import to_seconds
 from .sendgrid_consequence import FAILURES as FAILED_FACTS
 
 # Core's links of a mailing hold the code of a link, and in older mails the recipient's trace (its `link_tracker`).
@@ -44,9 +47,16 @@ class SendgridMailing(models.AbstractModel):
         if "mailing.mailing" in self.env:
             self._patch("mailing.mailing", "action_retry_failed", self._make_retry())
             self._patch("link.tracker.click", "add_click", self._make_add_click())
+            for name in ("set_opened", "set_clicked"):
+                self._patch("mailing.trace", name, self._make_set(name))
 
     def _unregister_hook(self):
-        for model, name in (("mailing.mailing", "action_retry_failed"), ("link.tracker.click", "add_click")):
+        for model, name in (
+            ("mailing.mailing", "action_retry_failed"),
+            ("link.tracker.click", "add_click"),
+            ("mailing.trace", "set_opened"),
+            ("mailing.trace", "set_clicked"),
+        ):
             Model = self.env.registry.get(model)
             if Model is not None and name in vars(Model):
                 delattr(Model, name)
@@ -71,12 +81,89 @@ class SendgridMailing(models.AbstractModel):
     def _make_add_click(self):
         @api.model
         def add_click(self, code, **route_values):
-            """Leave out the clicks that SendGrid reports, as they are counted with their verdict."""
+            """Leave out the clicks that SendGrid reports, as they are counted with their verdict, and those of people
+            who are not measured.
+            """
+            trace = self.env["mailing.trace"].sudo().browse(route_values.get("mailing_trace_id") or ()).exists()
+            if self.env["sendgrid.mailing"]._get_unmeasured(trace):
+                return self.browse()
             if not route_values.get("mailing_trace_id") and self.env["sendgrid.mailing"]._is_measured(code):
                 return self.browse()
             return add_click.origin(self, code, **route_values)
 
         return add_click
+
+    @api.model
+    def _make_set(self, name):
+        def set_interaction(self, domain=None):
+            """Note what core itself has measured, but not of people who are not measured."""
+            traces = self + (self.search(domain) if domain else self.browse())
+            return set_interaction.origin(traces - self.env["sendgrid.mailing"]._get_unmeasured(traces))
+
+        set_interaction.__name__ = name
+        return set_interaction
+
+    # ------------------------------------------------------------
+    # NOT MEASURED
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_unmeasured(self, traces):
+        """Return the traces of whom nothing may be noted: of documents that are not measured, and of people who
+        declined, or whose tracking was forgotten after the mailing was sent to them.
+
+        :param traces: `mailing.trace` records
+        """
+        if not traces:
+            return traces
+        addresses = {trace: comparable((trace.email or "").strip()) for trace in traces.sudo()}
+        silent = self.env["sendgrid.reduction"].sudo()._get_silent(set(addresses.values()) - {""})
+        names = list(filter(None, traces.sudo().mapped("message_id")))
+        emails = self.env["sendgrid.email"].sudo()
+        emails = emails.search_fetch(
+            [("message_id", "in", names), ("measured", "=", "none")], ["message_id", "recipient"]
+        )
+        unmeasured = {(email.message_id, email.recipient) for email in emails}
+        return traces.browse(
+            trace.id
+            for trace, address in addresses.items()
+            if (trace.message_id, address) in unmeasured
+            or to_seconds(trace.create_date) <= (silent.get(address) or -math.inf)
+        )
+
+    @api.model
+    def _forget_interactions_of(self, emails):
+        """Take back in core's mass mailing that the recipients of documents opened or clicked, if it is installed.
+
+        :param emails: `sendgrid.email` records that are not measured
+        """
+        if "mailing.trace" not in self.env or not (emails := emails.filtered("mailing_res_id")):
+            return
+        self._forget_interactions(self.env["mailing.trace"].union(*self._get_traces(emails).values()))
+
+    @api.model
+    def _forget_interactions_with(self, addresses):
+        """Do as `_forget_interactions_of`, for all traces of some addresses: a mailing may have gone another way.
+
+        :param addresses: comparable addresses
+        """
+        if "mailing.trace" not in self.env or not addresses:
+            return
+        self.env["mailing.trace"].flush_model()
+        rows = self.env.execute_query(
+            SQL("SELECT id FROM mailing_trace WHERE lower(trim(email)) = ANY(%s) ORDER BY id", all_spellings(addresses))
+        )
+        traces = self.env["mailing.trace"].sudo().browse(id_ for (id_,) in rows)
+        self._forget_interactions(self._get_unmeasured(traces))
+
+    @api.model
+    def _forget_interactions(self, traces):
+        """Take back that somebody opened or clicked. That he replied stays."""
+        self.env["link.tracker.click"].sudo().search([("mailing_trace_id", "in", traces.ids)]).unlink()
+        traces.filtered(lambda t: t.trace_status == "open").trace_status = "sent"
+        traces.filtered(lambda t: t.open_datetime or t.links_click_datetime).write(
+            {"open_datetime": False, "links_click_datetime": False}
+        )
 
     # ------------------------------------------------------------
     # CLICKS

@@ -212,6 +212,8 @@ class SendgridMatch(models.AbstractModel):
         )
         self.env["sendgrid.event"].invalidate_model(["email_id", "partner_id", "match"])
         self.env["sendgrid.email"].invalidate_model(["event_ids"])
+        if rows:
+            self.env["sendgrid.reduction"]._reduce_attached({id_ for id_, _key in rows})
         return dict(rows)
 
     @api.model

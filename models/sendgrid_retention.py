@@ -84,9 +84,25 @@ class SendgridRetention(models.Model):
 
         :param str period: the company's field with the number of months
         """
-        companies = account.company_id or self.env["res.company"].search([("active", "=", True)])
+        companies = self._get_companies(account)
+        if period == "sendgrid_detail_months" and not self._get_keeping([account]):
+            return fields.Datetime.now()
         months = min((company[period] for company in companies if company[period] > 0), default=0)
         return fields.Datetime.now() - relativedelta(months=months) if months else None
+
+    @api.model
+    def _get_companies(self, account):
+        return account.company_id or self.env["res.company"].search([("active", "=", True)])
+
+    @api.model
+    def _get_keeping(self, accounts):
+        """Return those of some accounts of whose events the details may be stored: all of their companies say so.
+
+        :param accounts: iterable of `sendgrid.account` records
+        :return: set of them
+        """
+        strict = set(self.env["res.company"].sudo().search([("sendgrid_keeps_details", "=", False)]))
+        return {account for account in accounts if not strict or strict.isdisjoint(account.company_id or strict)}
 
     def _forget_details(self, account):
         """Remove IP addresses, user agents and the secret part of links from old events of an account.

@@ -39,6 +39,7 @@ from . import (
     test_people,
     test_pixels,
     test_recipients,
+    test_reduction,
     test_refusal,
     test_refusal_events,
     test_retention,

@@ -57,6 +57,7 @@ MODELS = {
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
+    "sendgrid.reduction": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
     "sendgrid.suppression": {"read": ADMINISTRATORS},
@@ -82,7 +83,10 @@ FIELDS = {
         ADMINISTRATORS: """sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message
             sendgrid_template_id""",
     },
-    "res.company": {ADMINISTRATORS: "sendgrid_detail_months sendgrid_document_months sendgrid_networks"},
+    "res.company": {
+        ADMINISTRATORS: """sendgrid_detail_months sendgrid_document_months sendgrid_has_notice sendgrid_keeps_details
+            sendgrid_networks sendgrid_unasked""",
+    },
     "res.config.settings": {
         ADMINISTRATORS: """sendgrid_accounts sendgrid_deleted_rules sendgrid_detail_months sendgrid_document_months
             sendgrid_networks sendgrid_rule_bounce sendgrid_rule_click sendgrid_rule_unsubscribe"""
@@ -126,8 +130,9 @@ FIELDS = {
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.address": {
         ADMINISTRATORS: """bounce_cause bounce_date bounce_reason email groups held_list held_reason held_since
-            is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date valid_date
-            valid_uid wanted_date wanted_uid wish_date""",
+            is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date
+            email_tracking email_tracking_date unmeasured_until valid_date valid_uid wanted_date wanted_uid
+            wish_date""",
     },
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
@@ -142,12 +147,13 @@ FIELDS = {
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
             is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
-            machine_open_count mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
+            machine_open_count measured unmeasured_reason mail_message_id mailing_res_id mailing_source_id message_id
+            model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
             template_id unknown_click_count unknown_open_count""",
-        ADMINISTRATORS: "account_id consequence_error facts failed_consequences mail_id",
+        ADMINISTRATORS: "account_id consequence_error facts failed_consequences has_arrived mail_id",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
@@ -159,8 +165,8 @@ FIELDS = {
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids offered_ids"},
     "sendgrid.event.batch": {
         ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
-            event_count event_ids failed_rules processed_date rejected_count rejected_explanation
-            rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
+            event_count event_ids failed_rules is_rewritten processed_date reduced_count rejected_count
+            rejected_explanation rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -175,6 +181,7 @@ FIELDS = {
             ended error failed_count gap_message gaps idle_count is_whole kept_count known_count new_count
             odoo_only_count progress rejected_count seen_count since started state until waits_until""",
     },
+    "sendgrid.reduction": {ADMINISTRATORS: "addresses email_count email_numbers error last_id reason state"},
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
 }
@@ -380,6 +387,7 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.email": cls.email,
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,
+            "sendgrid.reduction": cls.env["sendgrid.reduction"].create({"reason": "wish"}),
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
             "mail.blacklist": cls.env["mail.blacklist"].create({"email": "security@example.org"}),

@@ -53,7 +53,7 @@ CHANGED = {
     ),
 }
 # The external ids of the scheduled actions that the upgrade adds.
-NEW_ACTIONS = {"ir_cron_forget_foreign"}
+NEW_ACTIONS = {"ir_cron_forget_foreign", "ir_cron_reduce"}
 # The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, and one
 # that claims an account for a database.
 NEW_SERVER_ACTIONS = 9

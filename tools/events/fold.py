@@ -127,10 +127,11 @@ class State:
         return get_words(self.events)
 
 
-def fold(events: Iterable[Any]) -> State:
+def fold(events: Iterable[Any], has_arrived: bool = False) -> State:
     """Return the state that the events of one e-mail add up to.
 
     :param events: anything with the attributes of ``Event``; of several with one fingerprint, one counts
+    :param has_arrived: events that are not kept any more proved that the e-mail arrived
     """
     events = _distinct(events)
     verdicts = judge_in_order(events)
@@ -152,7 +153,7 @@ def fold(events: Iterable[Any]) -> State:
     claims += [("clicked", e) for e in people_clicks]
     claims += [(PLAIN_STATUS[e.event], e) for e in events if e.event in PLAIN_STATUS]
     claims += [("unsubscribed", e) for e in _last_words(events) if e.event == "group_unsubscribe"]
-    arrived = any(e.event in ("delivered", *ENGAGEMENT_EVENTS) and not e.is_colleague for e in events)
+    arrived = has_arrived or any(e.event in ("delivered", *ENGAGEMENT_EVENTS) and not e.is_colleague for e in events)
     claims += [
         (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
     ]

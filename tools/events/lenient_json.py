@@ -1,13 +1,17 @@
 """This module reads a JSON list leniently: an element that cannot be read does not cost its neighbours."""
 
+import codecs
 import json
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .errors import BatchError, EventError
 
 # One token of JSON as far as its nesting goes: a string (in which brackets mean nothing), or a bracket or comma.
 NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+
+SEPARATOR = ",\r\n"  # as SendGrid has it
 
 
 class AbsurdNumber(str):
@@ -44,10 +48,23 @@ def _parse_int(digits: str) -> int | AbsurdNumber:
 
 def _read_one_by_one(text: str) -> list[Any]:
     """Read the elements of a list of which one is nested too deeply to be read, so that its neighbours are not lost."""
+    elements = []
+    for start, end in _find_elements(text):
+        try:
+            elements.append(_loads(text[start:end]))
+        except RecursionError:
+            elements.append(EventError("too_deep"))
+        except json.JSONDecodeError as error:
+            raise BatchError("not_json", position=start + error.pos + 1) from error
+    return elements
+
+
+def _find_elements(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each element of a list begins and ends."""
     opening = text.find("[")
     if text[: max(opening, 0)].strip() or opening < 0:
         raise BatchError("too_deep")
-    elements, depth, start = [], 0, opening + 1
+    depth, start = 0, opening + 1
     for token in NESTING.finditer(text):
         mark = token.group()
         if mark in "[{":
@@ -56,17 +73,30 @@ def _read_one_by_one(text: str) -> list[Any]:
             depth -= 1
         if (mark == "," and depth == 1) or (mark == "]" and depth == 0):
             element_start, start = start, token.end()
-            try:
-                elements.append(_loads(text[element_start : token.start()]))
-            except RecursionError:
-                elements.append(EventError("too_deep"))
-            except json.JSONDecodeError as error:
-                raise BatchError("not_json", position=element_start + error.pos + 1) from error
+            yield element_start, token.start()
             if depth == 0:
                 break
     if depth or text[start:].strip():
         raise BatchError("cut")
-    return elements
+
+
+def split_list(body: bytes) -> list[str]:
+    """Return the texts of the elements of a JSON list, each as it came. Its bytes are kept, also broken UTF-8.
+
+    :param body: the bytes of a list that `read_list` can read
+    :raise BatchError: it is no list
+    """
+    text = body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    texts = [text[start:end].strip() for start, end in _find_elements(text)]
+    return [] if texts == [""] else texts
+
+
+def join_list(texts: Iterable[str]) -> bytes:
+    """Return the body of a JSON list.
+
+    :param texts: the texts of its elements, as `split_list` returns them
+    """
+    return ("[" + SEPARATOR.join(texts) + "]").encode("utf-8", "surrogateescape")
 
 
 def get_kind(value: Any) -> str:

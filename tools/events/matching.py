@@ -22,6 +22,7 @@ class Document(NamedTuple):
     is_alone: bool
     partner_id: int | None
     sg_message_id: str | None
+    measured: str | None = None
 
 
 Documents = Mapping[str, Sequence[Document]]

@@ -38,6 +38,8 @@ MAX_ARGUMENT = 128
 # No text of a database holds these. Broken UTF-8 has become U+FFFD already, see `lenient_json`.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
+# The name of an event, in a body from which we have taken what the name was made of.
+FINGERPRINT = "odoo_fingerprint"
 # The old docs and SendGrid's staff write "Bounce", "Blocked", "Expired", and "bounced" too.
 TYPES = {"bounced": "bounce", "block": "blocked"}
 
@@ -50,10 +52,11 @@ class Rejected:
     reason: str
 
 
-def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
+def parse_batch(body: bytes, is_rewritten: bool = False) -> tuple[list[Event], list[Rejected]]:
     """Read the body of one POST.
 
     :param body: the raw bytes; SendGrid sends a JSON list, also for a single event
+    :param is_rewritten: we have taken details out of it, and noted the events' names; see `rewriting`
     :return: the events in the order sent, and the elements that are none
     :raise BatchError: the body is no JSON list
     """
@@ -63,6 +66,8 @@ def parse_batch(body: bytes) -> tuple[list[Event], list[Rejected]]:
             event = _parse_event(element)
             if event.event in ("bounce", "dropped"):
                 event.refusal_cause = told_cause(event)
+            if is_rewritten and (name := _read_argument(element.get(FINGERPRINT), FINGERPRINT, MAX_NAME)):
+                event.fingerprint = name
             events.append(event)
         except EventError as error:
             # Elements with the same reason share one text: millions of elements fit into a body.

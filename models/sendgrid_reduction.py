@@ -1,0 +1,615 @@
+import math
+from contextlib import suppress
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..tools.address_form import comparable
+from ..tools.events.engagement_rules import WISHES
+from ..tools.events.event import DELIVERY_EVENTS, INTERACTIONS
+from ..tools.events.parsing import BatchError
+from ..tools.events.rewriting import BARE, KEEP, LEAVE_OUT, find_addresses, names_one
+
+# A request is split into parts of this size, so that no row becomes large.
+ADDRESSES_OF_ONE, EMAILS_OF_ONE = 200, 5000
+# The rows that one transaction takes.
+AT_ONCE = 300
+CHUNK_EMAILS = 500
+CHUNK_EVENTS = 20_000
+CHUNK_BATCHES, CHUNK_BYTES = 200, 4 * 1024 * 1024
+# How long is shown what was reduced. The addresses are forgotten at the end.
+KEEP_DONE = timedelta(days=30)
+# The events that tell only how the mail travelled. All others may tell something about a person's device.
+TRAVEL_EVENTS = DELIVERY_EVENTS
+# From these nothing follows for an address, and nobody's wish concerns them.
+QUIET_EVENTS = ("processed", "deferred", "delivered")
+# SQL for events whose address does not want to be measured, and for those of a document that is not measured as well.
+IS_SILENT_BY_ADDRESS = SQL(
+    """EXISTS (SELECT FROM sendgrid_address
+                WHERE sendgrid_address.email = sendgrid_event.recipient
+                  AND (email_tracking = 'declined' OR sendgrid_event.timestamp <= unmeasured_until))"""
+)
+# Its verdict becomes final as well, which is that of the time when the opens and clicks were still known.
+IS_BARABLE = SQL(
+    """is_final IS NOT TRUE AND event NOT IN %s
+       AND (event IN %s OR ip IS NOT NULL OR user_agent IS NOT NULL OR url IS NOT NULL)""",
+    (*TRAVEL_EVENTS, *INTERACTIONS),
+    WISHES,
+)
+IS_SILENT = SQL(
+    """(%s OR EXISTS (SELECT FROM sendgrid_email
+                   LEFT JOIN sendgrid_address ON sendgrid_address.email = sendgrid_email.recipient
+                       WHERE sendgrid_email.id = sendgrid_event.email_id
+                         AND (measured = 'none' OR email_tracking = 'declined'
+                              OR sendgrid_event.timestamp <= unmeasured_until)))""",
+    IS_SILENT_BY_ADDRESS,
+)
+
+
+class SendgridReduction(models.Model):
+    """What has to be taken back because somebody declined to be measured, or because his tracking was forgotten.
+
+    Two things stop what still comes in: a document that is not `measured`, and an address whose owner declined
+    (`email_tracking`) or up to whose moment nothing is kept (`unmeasured_until`). `sendgrid.ingest` asks `_decide_by_…`
+    before it stores or folds anything. What came before is reduced here: a record of this model is a request, or a part
+    of a large one, and remembers how far it is. Its states, in this order:
+
+    - documents: opens and clicks are deleted, the details of other events removed, and the documents folded anew. The
+      first of them in the transaction that declines, the others by the scheduled action.
+    - lane: the drain looks once more. It is what makes this complete. While somebody declines, a chunk of the drain may
+      be under way that does not see it yet. As only one drain runs, all that such a chunk has stored is committed
+      when the drain looks, and the next chunk sees that the person declined. The lock on the address's row, which
+      declining holds and the drain asks for, is not needed for that: it makes the conflict show at once, so that in
+      nearly all cases no rule runs and no page changes for somebody who has just declined. A row that does not exist
+      yet cannot be locked.
+    - events: what has no document, or names the address on somebody else's, and core's statistics of mass mailings.
+    - bodies: what batches still hold. All that was stored by then is done, and what waits is reduced when it is
+      processed.
+
+    Other models call `_begin`; ingestion, matching and the drain call the methods of the section ON ARRIVAL.
+    """
+
+    _name = "sendgrid.reduction"
+    _description = "Reduction of What Was Measured"
+    _order = "id desc"
+    _rec_name = "reason"
+    _inherit = ["sendgrid.job.mixin"]
+    _allow_sudo_commands = False
+
+    reason = fields.Selection(
+        [("wish", "The recipient does not want it"), ("forgotten", "The tracking was forgotten")],
+        required=True,
+        readonly=True,
+        help="Why it is not measured any more.",
+    )
+    addresses = fields.Json(readonly=True, help="The addresses, as long as there is something to do for them.")
+    email_numbers = fields.Json(
+        string="Documents",
+        readonly=True,
+        help="The ids of the documents, as long as there is something to do for them.",
+    )
+    state = fields.Selection(
+        [
+            ("documents", "Reducing Documents"),
+            ("lane", "Waiting for What Is Being Processed"),
+            ("events", "Reducing Other Events"),
+            ("bodies", "Rewriting Batches"),
+            ("done", "Done"),
+        ],
+        required=True,
+        readonly=True,
+        default="documents",
+        help="What is done next.",
+    )
+    last_id = fields.Integer(
+        string="Done up to",
+        readonly=True,
+        aggregator=None,
+        help="The id of the last record that this state is done with.",
+    )
+    email_count = fields.Integer(string="Documents Reduced", readonly=True, help="How many documents were looked at.")
+    error = fields.Text(readonly=True, help="Why it did not go on. It is tried again each hour.")
+
+    _undone_idx = models.Index("(id) WHERE state != 'done'")
+
+    @api.model
+    def _begin(self, reason, addresses=(), email_ids=()):
+        """Reduce what was measured of some people or documents, and see to it that nothing comes back.
+
+        A few hundred documents are reduced at once, the rest and the bodies of batches after the commit.
+
+        :param str reason: ``wish`` or ``forgotten``
+        :param addresses: comparable addresses, of which nothing is kept that happened up to now. Whoever declined
+            has to have his word on the address (`email_tracking`) besides: it stops what happens later.
+        :param email_ids: ids of documents
+        :return: the records of the work
+        """
+        self = self.sudo()
+        addresses = sorted({comparable(address) for address in addresses if address})
+        email_ids = sorted(set(email_ids))
+        now = fields.Datetime.now()
+        known = self.env["sendgrid.address"]._hold(addresses)
+        known.filtered(lambda one: not one.unmeasured_until or one.unmeasured_until < now).unmeasured_until = now
+        reductions = self.create(
+            [{"reason": reason, "addresses": part} for part in _split(addresses, ADDRESSES_OF_ONE)]
+            + [{"reason": reason, "email_numbers": part} for part in _split(email_ids, EMAILS_OF_ONE)]
+        )
+        rest = AT_ONCE
+        for reduction in reductions:
+            if rest > 0:
+                rest -= reduction._reduce_next(rest)
+        self._wake()
+        return reductions
+
+    @api.model
+    def _wake(self):
+        for name in ("ir_cron_reduce", "ir_cron_drain"):
+            self.env.ref(f"sendgrid_tracking.{name}").sudo()._trigger()
+
+    # ------------------------------------------------------------
+    # ON ARRIVAL
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_silent_of(self, events, is_locking=False):
+        """Return who of the people that events name does not want to be measured, with one query.
+
+        :param events: list of `tools.events.event.Event`
+        :param bool is_locking: lock the rows of these addresses, so that one who declines right now, and the drain,
+            wait for each other. Those are included that consequences lock later: all are locked in one order.
+        :return: {address: the moment (Unix seconds, UTC) up to which nothing is kept}; None where nothing is said
+        """
+        asked = {event.recipient for event in events if event.event not in QUIET_EVENTS and event.recipient}
+        return self._get_silent(asked, is_locking)
+
+    @api.model
+    def _get_silent(self, addresses, is_locking=False):
+        """Return up to when nothing is kept of addresses; the parameters and the result are as for `_get_silent_of`."""
+        silent = dict.fromkeys(addresses)
+        if not silent:
+            return silent
+        self.env["sendgrid.address"].flush_model(["email_tracking", "unmeasured_until"])
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email, email_tracking, EXTRACT(EPOCH FROM unmeasured_until)::bigint FROM sendgrid_address
+                    WHERE email = ANY(%s) %s""",
+                list(silent),
+                SQL("ORDER BY email FOR UPDATE")
+                if is_locking
+                else SQL("AND (email_tracking = 'declined' OR unmeasured_until IS NOT NULL)"),
+            )
+        )
+        for address, word, until in rows:
+            silent[address] = math.inf if word == "declined" else until
+        return silent
+
+    @api.model
+    def _decide_by_address(self, events, silent):
+        """Decide what becomes of events of people who do not want to be measured.
+
+        :param events: list of `tools.events.event.Event`
+        :param silent: as `_get_silent_of` returns it
+        :return: {fingerprint: `LEAVE_OUT` for opens and clicks, `BARE` for other events that tell about a device}
+        """
+        if not any(silent.values()):
+            return {}
+        return {
+            event.fingerprint: _decide(event)
+            for event in events
+            if event.event not in TRAVEL_EVENTS and event.timestamp <= (silent.get(event.recipient) or -1)
+        }
+
+    @api.model
+    def _decide_by_document(self, received, matches, silent):
+        """Decide what becomes of events of documents that are not measured, whoever's address the events name.
+
+        :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
+        :param matches: list of their matches in the same order, as `sendgrid.match._match` returns them
+        :param silent: as `_get_silent_of` returns it for the events
+        :return: as `_decide_by_address`
+        """
+        found = [
+            (event, document)
+            for (_batch, event), (_match, document) in zip(received, matches, strict=True)
+            if document and event.event not in TRAVEL_EVENTS
+        ]
+        # The address of an event is nearly always that of its document.
+        if others := {document.recipient for _event, document in found} - silent.keys():
+            silent = silent | self._get_silent(others)
+        return {
+            event.fingerprint: _decide(event)
+            for event, document in found
+            if document.measured == "none" or event.timestamp <= (silent[document.recipient] or -1)
+        }
+
+    @api.model
+    def _note_arrived(self, received, matches, decisions):
+        """Note of documents that opens and clicks prove their arrival, although these are not kept.
+
+        The parameters are those of `_decide_by_document`, and what was decided.
+
+        :return: the documents (`sendgrid.email`) that Odoo had given up: their state has to be computed anew
+        """
+        delivered = {
+            document.id
+            for (_batch, event), (_match, document) in zip(received, matches, strict=True)
+            if document and event.event == "delivered"
+        }
+        arrived = {
+            document.id
+            for (_batch, event), (_match, document) in zip(received, matches, strict=True)
+            if document and decisions.get(event.fingerprint) == LEAVE_OUT and not event.is_colleague
+        }
+        return self._write_arrived(arrived - delivered).filtered(lambda email: email.status == "blocked")
+
+    @api.model
+    def _write_arrived(self, email_ids):
+        Email = self.env["sendgrid.email"]
+        if not email_ids:
+            return Email
+        Email.flush_model(["delivered_date", "has_arrived"])
+        rows = self.env.execute_query(
+            SQL(
+                """UPDATE sendgrid_email SET has_arrived = TRUE
+                    WHERE id IN (SELECT id FROM sendgrid_email
+                                  WHERE id = ANY(%s) AND delivered_date IS NULL AND has_arrived IS NOT TRUE
+                               ORDER BY id FOR NO KEY UPDATE)
+                RETURNING id""",
+                sorted(email_ids),
+            )
+        )
+        Email.invalidate_model(["has_arrived"])
+        return Email.browse(id_ for (id_,) in rows)
+
+    @api.model
+    def _reduce_attached(self, email_ids):
+        """Delete what may not be kept of stored events that have just found their documents, and rewrite its batches.
+
+        :param email_ids: ids of the documents
+        """
+        self.env.flush_all()
+        condition = SQL("email_id = ANY(%s) AND %s", list(email_ids), IS_SILENT)
+        deleted = self._delete_interactions(condition)
+        self._note_deleted(deleted)
+        telling = self.env.execute_query(
+            SQL("SELECT email_id FROM sendgrid_event WHERE %s AND %s", IS_BARABLE, condition)
+        )
+        # The verdicts need the details.
+        self.env["sendgrid.email"].browse({email_id for (email_id,) in telling})._refresh_state()
+        bared = self._bare_events(condition)
+        decisions = {fingerprint: LEAVE_OUT for _email, _batch, fingerprint, _ours in deleted}
+        decisions |= {fingerprint: BARE for _batch, fingerprint in bared}
+        batch_ids = {batch for _email, batch, _fingerprint, _ours in deleted} | {batch for batch, _name in bared}
+        batches = self.env["sendgrid.event.batch"].browse(sorted(filter(None, batch_ids)))
+        self._rewrite(batches.filtered(lambda batch: batch.state != "pending"), decisions)
+
+    @api.model
+    def _rewrite_done(self, received, decisions):
+        """Rewrite the bodies of batches that the drain has just processed.
+
+        :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
+        :param decisions: as `sendgrid.ingest._ingest` returns them
+        """
+        batches = self.env["sendgrid.event.batch"].union(
+            *{batch for batch, event in received if event.fingerprint in decisions}
+        )
+        self._rewrite(batches, decisions)
+
+    @api.model
+    def _rewrite(self, batches, decisions):
+        batches._rewrite(
+            lambda _batch, element: decisions.get(element.event.fingerprint, KEEP) if element.event else KEEP
+        )
+
+    # ------------------------------------------------------------
+    # WHAT IS STORED
+    # ------------------------------------------------------------
+
+    @api.model
+    def _delete_interactions(self, condition):
+        """Delete opens and clicks in SQL: no rule runs, and nothing follows.
+
+        :param condition: SQL that says which; it names the columns of `sendgrid_event`
+        :return: list of (id of the document, id of the batch, fingerprint, whether it is a colleague's)
+        """
+        rows = self.env.execute_query(
+            SQL(
+                """DELETE FROM sendgrid_event WHERE event IN %s AND %s
+                RETURNING email_id, batch_id, fingerprint, is_colleague""",
+                INTERACTIONS,
+                condition,
+            )
+        )
+        if rows:
+            self.env.invalidate_all()
+        return rows
+
+    @api.model
+    def _bare_events(self, condition):
+        """Take the details out of other events that may tell about a device. Their verdicts are final from then on.
+
+        :param condition: as for `_delete_interactions`
+        :return: list of (id of the batch, fingerprint)
+        """
+        rows = self.env.execute_query(
+            SQL(
+                """UPDATE sendgrid_event
+                      SET ip = NULL, user_agent = NULL, is_final = TRUE,
+                          url = split_part(split_part(url, '?', 1), '#', 1)
+                    WHERE %s AND %s
+                RETURNING batch_id, fingerprint""",
+                IS_BARABLE,
+                condition,
+            )
+        )
+        if rows:
+            self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
+        return rows
+
+    @api.model
+    def _note_deleted(self, deleted):
+        """Note of documents whose opens or clicks were deleted that these had proved their arrival.
+
+        :param deleted: as `_delete_interactions` returns it
+        """
+        self._write_arrived(
+            {email_id for email_id, _batch, _name, is_colleague in deleted if email_id and not is_colleague}
+        )
+
+    def _reduce_next(self, limit):
+        """Reduce the next documents, or go on to the next state if there are none.
+
+        :param int limit: how many at most
+        :return: how many
+        """
+        self.env.flush_all()
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT id FROM sendgrid_email WHERE %s AND id > %s ORDER BY id LIMIT %s",
+                self._get_condition(),
+                self.last_id or 0,
+                limit,
+            )
+        )
+        ids = [id_ for (id_,) in rows]
+        self._reduce_emails(ids)
+        if ids:
+            self.write({"last_id": ids[-1], "email_count": (self.email_count or 0) + len(ids)})
+        if len(ids) < limit:
+            self.write({"state": "lane", "last_id": 0, "error": False})
+            self.env["sendgrid.drain"]._wake()
+        self.env.flush_all()
+        return len(ids)
+
+    def _get_condition(self):
+        """Return the SQL that says which documents it is about; it names the columns of `sendgrid_email`."""
+        if self.addresses:
+            return SQL("recipient = ANY(%s)", self.addresses)
+        return SQL("id = ANY(%s)", self.email_numbers or [])
+
+    def _reduce_emails(self, ids):
+        """Reduce documents: nothing is left that tells of opens and clicks, and it does not come back.
+
+        :param ids: ids of the documents, in their order
+        """
+        if not ids:
+            return
+        emails = self.env["sendgrid.email"].browse(ids)
+        self.env.execute_query(
+            # All transactions write in the order of the ids. So one waits for the other, and they never end in a
+            # deadlock.
+            SQL("SELECT id FROM sendgrid_email WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", ids)
+        )
+        self.env.cr.execute(
+            SQL(
+                """UPDATE sendgrid_email SET measured = 'none', unmeasured_reason = %s
+                    WHERE id = ANY(%s) AND measured IS DISTINCT FROM 'none' RETURNING id""",
+                self.reason,
+                ids,
+            )
+        )
+        changed = {id_ for (id_,) in self.env.cr.fetchall()}
+        emails.invalidate_recordset(["measured", "unmeasured_reason"])
+        # The verdicts of other events stay as they were with the opens and clicks.
+        self._bare_events(SQL("email_id = ANY(%s)", ids))
+        deleted = self._delete_interactions(SQL("email_id = ANY(%s)", ids))
+        self._note_deleted(deleted)
+        reduced = emails.browse(sorted({email_id for email_id, *_others in deleted}))
+        reduced._fold_quietly()
+        self.env["sendgrid.mailing"]._forget_interactions_of(emails)
+        (emails.browse(sorted(changed)) | reduced)._notify_changed()
+
+    # ------------------------------------------------------------
+    # IN THE DRAIN'S LANE
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_in_lane(self):
+        return self.search([("state", "=", "lane")], order="id", limit=10)
+
+    def _reduce_in_lane(self):
+        """Reduce what came to the documents since they were reduced, up to `CHUNK_EMAILS` of each request.
+
+        :return: how many documents and requests were worked on
+        """
+        count = 0
+        for reduction in self:
+            if reduction.addresses:
+                self.env["sendgrid.address"]._select_for_update(reduction.addresses)
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT id FROM sendgrid_email
+                        WHERE %s AND (measured IS DISTINCT FROM 'none'
+                                      OR EXISTS (SELECT FROM sendgrid_event
+                                                  WHERE email_id = sendgrid_email.id AND event IN %s))
+                     ORDER BY id LIMIT %s""",
+                    reduction._get_condition(),
+                    INTERACTIONS,
+                    CHUNK_EMAILS,
+                )
+            )
+            reduction._reduce_emails([id_ for (id_,) in rows])
+            if len(rows) < CHUNK_EMAILS:
+                reduction.write({"state": "events", "last_id": 0, "error": False})
+            count += 1 + len(rows)
+        if self:
+            self.env.ref("sendgrid_tracking.ir_cron_reduce").sudo()._trigger()
+        return count
+
+    def _start_over(self, error):
+        """Have the scheduled action try again when it runs next, which shows to the drain what it leaves."""
+        self.write({"state": "documents", "last_id": 0, "error": str(error) or repr(error)})
+
+    # ------------------------------------------------------------
+    # THE SCHEDULED ACTION
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_reduce(self):
+        """Reduce what was too much for the transaction that declined, piece by piece."""
+        self = self.sudo().with_context(sendgrid_drain=True)
+        self._run_job("reducing what is not measured", self._reduce_all, self._note_error)
+
+    @api.model
+    def _note_error(self, words):
+        self.search([("state", "in", ("documents", "events", "bodies"))]).error = words
+
+    @api.model
+    def _reduce_all(self):
+        """Do all that is left; a generator, see `sendgrid.job.mixin`."""
+        while reduction := self.search([("state", "=", "documents")], order="id", limit=1):
+            yield reduction._reduce_next(CHUNK_EMAILS)
+        while reductions := self.search([("state", "=", "events")], order="id"):
+            yield reductions._reduce_events()
+        while reductions := self.search([("state", "=", "bodies")], order="id"):
+            yield reductions._reduce_bodies()
+
+    def _reduce_events(self):
+        """Reduce the next events that have no document, or that name an address on somebody else's document.
+
+        It reads all events once for all requests that wait, in the order of their ids.
+
+        :return: how many events were looked at
+        """
+        self.env.flush_all()
+        since = min(reduction.last_id or 0 for reduction in self)
+        [(last, count)] = self.env.execute_query(
+            SQL(
+                "SELECT max(id), count(*) FROM (SELECT id FROM sendgrid_event WHERE id > %s ORDER BY id LIMIT %s) part",
+                since,
+                CHUNK_EVENTS,
+            )
+        )
+        if count:
+            condition = SQL("id > %s AND id <= %s AND %s", since, last, IS_SILENT_BY_ADDRESS)
+            deleted = self._delete_interactions(condition)
+            self._bare_events(condition)
+            self._note_deleted(deleted)
+            emails = self.env["sendgrid.email"].browse(sorted({email for email, *_others in deleted if email}))
+            emails._fold_quietly()
+            emails._notify_changed()
+            here = self.filtered(lambda reduction: (reduction.last_id or 0) < last)
+            here.last_id = last
+        if count < CHUNK_EVENTS:
+            for reduction in self:
+                self.env["sendgrid.mailing"]._forget_interactions_with(reduction.addresses or [])
+            self.write({"state": "bodies", "last_id": 0, "error": False})
+        self.env.flush_all()
+        return count
+
+    def _reduce_bodies(self):
+        """Rewrite the next batches that may hold what is not kept, once for all requests that wait.
+
+        It asks for each element what would become of it if it came now. So it finds what was stored twice, in any
+        spelling, and what was stored as no event at all. What waits is left to the drain.
+
+        :return: how many batches were looked at
+        """
+        self.env.flush_all()
+        since = min(reduction.last_id or 0 for reduction in self)
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT id, COALESCE(size, 0), state = 'pending' FROM sendgrid_event_batch
+                    WHERE id > %s ORDER BY id LIMIT %s""",
+                since,
+                CHUNK_BATCHES,
+            )
+        )
+        ids, size, count = [], 0, 0
+        for id_, length, is_pending in rows:
+            size += length
+            if count and size > CHUNK_BYTES:
+                break
+            count += 1
+            if not is_pending:
+                ids.append(id_)
+        self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids))
+        if count:
+            last = rows[count - 1][0]
+            self.filtered(lambda reduction: (reduction.last_id or 0) < last).last_id = last
+        if count == len(rows) < CHUNK_BATCHES:
+            self.write({"state": "done", "last_id": 0, "addresses": False, "email_numbers": False, "error": False})
+        self.env.flush_all()
+        self.env.invalidate_all()  # the bodies take room
+        return count
+
+    @api.model
+    def _reduce_bodies_of(self, batches):
+        """Rewrite those of some batches that hold what is not kept. The number of queries does not depend on theirs.
+
+        :param batches: `sendgrid.event.batch` records, none of which waits for the drain
+        """
+        events, odd, named = [], batches.browse(), set()
+        for batch in batches:
+            try:
+                told, rejected = batch._parse()
+            except BatchError:
+                odd |= batch
+                with suppress(BatchError):
+                    named |= find_addresses(batch._get_raw_body())
+                continue
+            events += [(batch, event) for event in told if event.event not in TRAVEL_EVENTS]
+            if rejected:
+                odd |= batch
+                named |= {_read_address(element) for element in batch._read_elements() if not element.event}
+        silent = self._get_silent({event.recipient for _batch, event in events if event.recipient} | (named - {""}))
+        decisions = self._decide_by_address([event for _batch, event in events], silent)
+        open_ones = [told for told in events if told[1].fingerprint not in decisions]
+        matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in open_ones])
+        decisions |= self._decide_by_document(open_ones, matches, silent)
+
+        keeping = self.env["sendgrid.retention"]._get_keeping(batches.account_id)
+
+        def decide(batch, element):
+            usual = KEEP if batch.account_id in keeping else BARE
+            if element.event:
+                return decisions.get(element.event.fingerprint, usual)
+            # Its time may be what cannot be read.
+            if not silent.get(_read_address(element)) or element.value.get("event") in TRAVEL_EVENTS:
+                return usual
+            return LEAVE_OUT if element.value.get("event") in INTERACTIONS else BARE
+
+        hidden = [address for address in named if silent.get(address)]
+        concerned = odd | batches.union(*{batch for batch, event in events if event.fingerprint in decisions})
+        concerned._rewrite(decide, names_one(hidden) if hidden else None)
+
+    @api.autovacuum
+    def _gc_done(self):
+        """Delete what is done after `KEEP_DONE`."""
+        old = [("state", "=", "done"), ("write_date", "<", fields.Datetime.now() - KEEP_DONE)]
+        self.sudo().search(old).unlink()
+
+
+def _read_address(element):
+    """Return the address that a rejected element names, ``""`` if it names none."""
+    address = element.value.get("email") if isinstance(element.value, dict) else None
+    return comparable(address.strip()) if isinstance(address, str) else ""
+
+
+def _decide(event):
+    return LEAVE_OUT if event.event in INTERACTIONS else BARE
+
+
+def _split(items, size):
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,531 @@
+import base64
+import json
+from contextlib import suppress
+from datetime import timedelta
+from unittest.mock import patch
+
+from odoo import SUPERUSER_ID, api
+from odoo.fields import Datetime
+from odoo.service.model import retrying
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from ..models import sendgrid_reduction
+from ..models.sendgrid_drain import SendgridDrain
+from ..models.sendgrid_ingest import SendgridIngest
+from ..tools.events.event import DELIVERY_EVENTS, INTERACTIONS
+from .committed import CommittedCase
+from .common import SendgridCase, Undo
+from .properties import given, in_database, st
+from .simulator import Relayed, async_bounce, to_wire
+from .test_order import KEYS, SAID
+
+PERSON = "a@example.org"
+# What a mail's neighbours can tell of an unsubscription depends on what was known of them when it came.
+STABLE = [name for name in KEYS if name != "is_unsubscribed_by_machine"]
+
+
+class ReductionCase(SendgridCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.Reduction = cls.env["sendgrid.reduction"]
+
+    def decline(self, address=PERSON):
+        """Note the word of somebody who does not want to be measured, as `sendgrid.address` does."""
+        address = self.env["sendgrid.address"]._hold([address])
+        address.write({"email_tracking": "declined", "email_tracking_date": Datetime.now()})
+        return self.Reduction._begin("wish", addresses=address.mapped("email"))
+
+    def forget(self, address=PERSON):
+        return self.Reduction._begin("forgotten", addresses=[address])
+
+    def finish(self):
+        """Do the rest of the work as the drain and the scheduled action do, in turn."""
+        for _turn in range(3):
+            self.drain()
+            while self.Drain._reduce_what_slipped_in():
+                self.env.flush_all()
+            for _count in self.Reduction._reduce_all():
+                self.env.invalidate_all()
+        self.assertFalse(self.Reduction.search([("state", "!=", "done")]))
+        self.env.invalidate_all()
+
+    def read_bodies(self):
+        """Return the elements of all stored bodies."""
+        return [
+            element
+            for batch in self.Batch.search([("account_id", "=", self.account.id)])
+            for element in json.loads(base64.b64decode(batch.body))
+        ]
+
+    def assertNothingTold(self, address=PERSON):
+        """Assert that nothing tells of opens and clicks, or of the device, of whom is not measured."""
+        emails = self.Email.search([("recipient", "=", address)])
+        events = emails.event_ids | self.Event.search([("recipient", "=", address)])
+        self.assertEqual(set(emails.filtered(lambda email: email.odoo_id != "late").mapped("measured")), {"none"})
+        self.assertFalse(events.filtered(lambda event: event.event in INTERACTIONS))
+        for event in events.filtered(lambda event: event.event not in DELIVERY_EVENTS):
+            self.assertFalse(event.ip or event.user_agent or "?" in (event.url or ""))
+        for email in emails:
+            self.assertFalse(email.open_count or email.click_count or email.machine_open_count)
+            self.assertFalse(email.first_open_date or email.last_open_date or email.person_click_date)
+        for element in self.read_bodies():
+            if element.get("email") == address and element["event"] not in DELIVERY_EVENTS:
+                self.assertNotIn(element["event"], INTERACTIONS)
+                self.assertNotIn("ip", element)
+                self.assertNotIn("useragent", element)
+
+
+@tagged("post_install", "-at_install")
+class TestAnyMoment(ReductionCase):
+    """Whenever somebody declines, what is left is what would be there if his opens and clicks had never come."""
+
+    maxDiff = None
+
+    def _prepare(self):
+        self.env.company.sendgrid_networks = "192.0.2.0/24"
+        emails = self.Email
+        contacts = self.env["res.partner"]
+        for name, count in (("a", 2), ("b", 1)):
+            contact = contacts.create({"name": name, "email": f"{name}@example.org"})
+            contacts += contact
+            for _number in range(count):
+                message = contact.message_post(
+                    body="Hello", message_type="comment", subtype_xmlid="mail.mt_comment", partner_ids=contact.ids
+                )
+                message.notification_ids.notification_status = "sent"
+                emails += self.create_email(
+                    contact.email, ago=timedelta(hours=2), partner_id=contact.id, mail_message_id=message.id
+                )
+        shared = {"odoo_id": "shared", "is_alone": False, "ago": timedelta(hours=2)}
+        emails += self.create_email("a@example.org", **shared)
+        emails += self.create_email("b@example.org", **shared)
+        return contacts, emails
+
+    def _draw(self, data, emails):
+        """Return events of the documents, of one that is stored later, and of mails that Odoo does not know."""
+        seconds = st.sampled_from([1, 2, 60, 3600, 7000])
+        relays = [(self.relay(email), email.recipient) for email in emails]
+        late = {"odoo_db": self.Email._get_odoo_db(), "odoo_id": "late"}
+        relays += [(Relayed([PERSON], late), PERSON), (Relayed([PERSON]), PERSON), (Relayed(["b@example.org"]), None)]
+        sent = self.after(emails[0], 0)
+        events = []
+        for relay, recipient in relays:
+            said = {}
+            for kind, fields in data.draw(st.lists(st.sampled_from(SAID), max_size=4)):
+                event = relay.event(kind, recipient, timestamp=sent + data.draw(seconds), **fields)
+                said[event["event"], event["timestamp"], event.get("asm_group_id")] = event
+            events += said.values()
+        if data.draw(st.integers(0, 4)) == 0:
+            events.append(async_bounce(PERSON, sent + data.draw(seconds)))
+        return events
+
+    def _look(self, contacts):
+        """Return all that is not covered, or is computed from what is left."""
+        addresses = contacts.mapped("email_normalized")
+        emails = self.Email.search([("recipient", "in", addresses)], order="odoo_id, recipient")
+        events = self.Event.search([("account_id", "=", self.account.id)])
+        known = self.env["sendgrid.address"].search([("email", "in", addresses)])
+        entries = self.env["sendgrid.suppression"].search([("email", "in", addresses)])
+        listed = self.env["mail.blacklist"].search([("email", "in", addresses)])
+        return {
+            "documents": [
+                (email.odoo_id, email.recipient, *(email[name] for name in STABLE))
+                + ((email.is_unsubscribed_by_machine,) if email.recipient != PERSON else ())
+                for email in emails
+            ],
+            "events": sorted(
+                (event.fingerprint, event.email_id.odoo_id or "", event.match, event.refusal_cause or "")
+                + ((event.verdict or "", event.ip or "", event.url or "") if event.recipient != PERSON else ())
+                for event in events
+            ),
+            "contacts": contacts.read(["email_bounced", "email_bounce_reason", "email_bounce_date", "message_bounce"]),
+            "notifications": emails.mail_message_id.notification_ids.sorted("id").read(
+                ["notification_status", "failure_type", "failure_reason"]
+            ),
+            "blacklist": sorted(listed.mapped("email")),
+            "addresses": sorted(
+                (a.email, a.is_bounced, a.bounce_date or "", a.bounce_reason or "", a.wish_date or "", a.groups or {})
+                for a in known
+                if a.bounce_date or a.wish_date or a.groups or a.reminder_date
+            ),
+            "lists": sorted((entry.email, entry.list, entry.state, str(entry.created)) for entry in entries),
+            "failed": emails.mapped("failed_consequences"),
+        }
+
+    def _tell(self, told, split, moments):
+        """Receive events in several POSTs; at some moments something else happens.
+
+        :param moments: {number of POSTs before it: function}
+        """
+        rest = list(told)
+        for number, (size, drained) in enumerate(split):
+            if act := moments.get(number):
+                act()
+            part, rest = rest[:size], rest[size:]
+            self.store(part)
+            if drained:
+                self.drain()
+        self.receive(*rest)
+
+    @in_database
+    @given(st.data())
+    def test_any_moment(self, data):
+        """Test that it makes no difference when somebody declines, or has his tracking forgotten: before, between or
+        after his events, in any order, repetition and split, and also if the batches are processed once more.
+        """
+        with suppress(Undo), self.env.cr.savepoint():
+            self._try(data)
+            raise Undo
+        self.env.invalidate_all()
+
+    def _try(self, data):
+        self.account.group_unsubscribe_action = data.draw(st.sampled_from(["blacklist", "nothing"]))
+        contacts, emails = self._prepare()
+        events = self._draw(data, emails)
+        repeated = data.draw(st.lists(st.sampled_from(events), max_size=3)) if events else []
+        told = data.draw(st.permutations(events + repeated))
+        split = data.draw(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=8))
+        stored, decided = (data.draw(st.integers(0, len(split) - 1)) for _ in range(2))
+        at_the_end = data.draw(st.booleans())
+        end = data.draw(st.sampled_from([self.decline, self.forget]))
+
+        def create_late():
+            # A bounce without ids belongs to the latest mail, which this shall not be.
+            self.create_email(PERSON, ago=timedelta(hours=3), odoo_id="late")
+
+        def reference():
+            without = [e for e in told if not (e["email"] == PERSON and e["event"] in INTERACTIONS)]
+            self._tell(without, split, {stored: create_late})
+
+        def declining():
+            def both():
+                create_late()
+                if not at_the_end:
+                    end()
+
+            moments = {stored: create_late, decided: end} if not at_the_end else {stored: create_late}
+            self._tell(told, split, {stored: both} if stored == decided else moments)
+            if at_the_end:
+                end()
+            self.finish()
+            self.assertNothingTold()
+            # Nothing comes back.
+            self.receive(*reversed(told))
+            self.Batch.search([("account_id", "=", self.account.id)]).action_process_again()
+            self.finish()
+            self.assertNothingTold()
+
+        state = self.compare_ways(lambda: self._look(contacts), reference, declining)
+        self.assertFalse(any(state["failed"]))
+
+
+@tagged("post_install", "-at_install")
+class TestReduction(ReductionCase):
+    """What is reduced, and what is left, case by case."""
+
+    def _tell(self, email, *said):
+        """Receive events of a document: (seconds after it was sent, kind, fields)."""
+        relay = self.relay(email)
+        events = [
+            relay.event(kind, email.recipient, timestamp=self.after(email, seconds), **(fields[0] if fields else {}))
+            for seconds, kind, *fields in said
+        ]
+        return events, self.receive(*events)
+
+    def test_counts_and_pages(self):
+        """Test that what is left out is counted apart, and that no rule runs and no page hears of it."""
+        email = self.create_email(PERSON, ago=timedelta(hours=2))
+        self._tell(email, (2, "delivered"))
+        self.decline()
+        self.finish()
+        rule = self.env["base.automation"].create(
+            {
+                "name": "On events",
+                "model_id": self.env["ir.model"]._get_id("sendgrid.event"),
+                "trigger": "on_create",
+                "action_server_ids": [
+                    (
+                        0,
+                        0,
+                        {
+                            "name": "x",
+                            "model_id": self.env["ir.model"]._get_id("sendgrid.event"),
+                            "state": "code",
+                            "code": "env['ir.config_parameter'].sudo().set_param('test.rule_ran', 'yes')",
+                        },
+                    )
+                ],
+            }
+        )
+        with patch.object(type(email), "_send_to_pages") as told:
+            _events, batch = self._tell(email, (3600, "open"), (3700, "click"))
+        self.assertBatch(batch, event_count=2, duplicate_count=0, unmatched_count=0, reduced_count=2, state="done")
+        self.assertFalse(told.called)
+        self.assertFalse(batch.event_ids)
+        self.assertFalse(self.env["ir.config_parameter"].sudo().get_param("test.rule_ran"))
+        self._tell(email, (3800, "spamreport"))
+        self.assertTrue(self.env["ir.config_parameter"].sudo().get_param("test.rule_ran"), "the rule works")
+        self.assertEqual(email.status, "spam")
+        rule.unlink()
+
+    def test_pages_hear(self):
+        """Test that open pages hear that a document was reduced."""
+        email = self.create_email(PERSON, ago=timedelta(hours=2))
+        self._tell(email, (2, "delivered"), (3600, "open"))
+        with patch.object(type(email), "_send_to_pages") as told:
+            self.decline()
+        self.assertIn(email.ids, [call.args[0] for call in told.call_args_list])
+        self.assertEqual((email.status, email.unmeasured_reason), ("delivered", "wish"))
+
+    def test_verdicts_of_others_stay(self):
+        """Test that a stored unsubscription keeps its verdict when the clicks are deleted by which it was judged."""
+        email = self.create_email(PERSON, ago=timedelta(hours=2))
+        clicks = [(3, "click", {"url": f"https://{name}.example.com"}) for name in "abc"]
+        self._tell(email, (2, "delivered"), *clicks, (4, "unsubscribe"))
+        wish = email.event_ids.filtered(lambda event: event.event == "unsubscribe")
+        self.assertEqual(wish.verdict, "machine")
+        self.decline()
+        self._tell(email, (5, "delivered"))
+        self.assertRecordValues(wish, [{"verdict": "machine", "ip": False, "user_agent": False, "is_final": True}])
+        self.assertTrue(email.is_unsubscribed_by_machine)
+
+    def test_arrival_stays_proved(self):
+        """Test that a deferred e-mail of which only an open proved the arrival is not given up, whenever it came."""
+        for declines_first in (True, False):
+            with self.subTest(declines_first=declines_first):
+                address = f"{declines_first}@example.org"
+                email = self.create_email(address, ago=timedelta(days=5))
+                self._tell(email, (2, "deferred"))
+                if declines_first:
+                    self.decline(address)
+                self._tell(email, (3600, "open"))
+                if not declines_first:
+                    self.decline(address)
+                self.finish()
+                self.Email._expire()
+                self.assertEqual(email.status, "deferred")
+                other = self.create_email(f"not-{address}", ago=timedelta(days=5))
+                self._tell(other, (2, "deferred"))
+                self.decline(f"not-{address}")
+                self.Email._expire()
+                self.assertEqual(other.status, "blocked", "of this one nothing proves that it arrived")
+                self._tell(other, (3600, "open"))
+                self.assertEqual(other.status, "deferred", "it did arrive")
+
+    def test_documents(self):
+        """Test that documents can be reduced by themselves, without a word of the address."""
+        email, other = (self.create_email(PERSON, ago=timedelta(hours=2)) for _ in range(2))
+        for one in (email, other):
+            self._tell(one, (2, "delivered"), (3600, "open"))
+        self.Reduction._begin("forgotten", email_ids=email.ids)
+        self.finish()
+        self._tell(email, (3700, "click"))
+        self._tell(other, (3700, "click"))
+        self.assertEqual([one.measured for one in (email, other)], ["none", False])
+        self.assertEqual([one.status for one in (email, other)], ["delivered", "clicked"])
+        ours = {email.odoo_id: set(), other.odoo_id: set()}
+        for element in self.read_bodies():
+            ours[element["odoo_id"]].add(element["event"])
+        self.assertEqual(ours, {email.odoo_id: {"delivered"}, other.odoo_id: {"delivered", "open", "click"}})
+
+    def test_agreed_after_all(self):
+        """Test that what happened until somebody agreed stays away, and what happens later counts."""
+        old = self.create_email(PERSON, ago=timedelta(hours=2))
+        self.decline()
+        self.finish()
+        address = self.env["sendgrid.address"]._hold([PERSON])
+        address.write({"email_tracking": "agreed", "unmeasured_until": Datetime.now() - timedelta(hours=1)})
+        email = self.create_email(PERSON, ago=timedelta(hours=2), measured="full")
+        self._tell(old, (2, "delivered"), (7100, "open"))
+        self._tell(email, (2, "delivered"), (1800, "open"), (7100, "click"))
+        self.assertEqual([old.status, email.status, email.open_count], ["delivered", "clicked", 0])
+
+    def test_early_and_by_hand(self):
+        """Test that events that find an unmeasured document later are reduced then: early ones, and by hand."""
+        later = {"odoo_db": self.Email._get_odoo_db(), "odoo_id": "later"}
+        relay = Relayed([PERSON], later)
+        sent = self.after(self.create_email("x@example.org", ago=timedelta(hours=2)), 0)
+        self.receive(
+            relay.event("open", timestamp=sent + 60),
+            relay.event("unsubscribe", timestamp=sent + 600),
+            Relayed([PERSON]).event("click", timestamp=sent + 60),
+        )
+        email = self.create_email(PERSON, ago=timedelta(hours=2), odoo_id="later", measured="none")
+        self.drain()
+        self.assertEqual(email.event_ids.mapped("event"), ["unsubscribe"])
+        self.assertRecordValues(email.event_ids, [{"ip": False, "is_final": True, "verdict": "human"}])
+        self.Event.search([("event", "=", "click"), ("recipient", "=", PERSON)])._attach_by_hand(email)
+        self.assertNothingTold()
+
+    def test_bodies(self):
+        """Test what becomes of bodies: escapes and spellings, elements that are no events, texts that are no list."""
+        email = self.create_email(PERSON, ago=timedelta(hours=2))
+        opened = self.relay(email).event("open", timestamp=self.after(email, 60), email="A@Example.ORG")
+        other = Relayed(["b@example.org"]).event("open", timestamp=self.after(email, 60))
+        escaped = json.dumps(opened).replace("@", "\\u0040").encode()
+        broken = b'[{"email":"a\\u0040EXAMPLE.org","event":"open"},{"email":"b@example.org" oops'
+        rejected = {**opened, "timestamp": "never"}
+        bodies = [b"[" + escaped + b"]", to_wire([rejected, other]), broken, b"[\xff]", to_wire([opened, other])]
+        before = [self.store(body) for body in bodies[:4]]
+        self.drain()
+        self.decline()
+        self.finish()
+        after = before + [self.store(body) for body in bodies[1:3]]
+        self.drain()
+        read = [base64.b64decode(batch.body) for batch in after]
+        self.assertEqual(json.loads(read[0]), [])
+        self.assertEqual(json.loads(read[1]), [other])
+        self.assertNotIn(b"EXAMPLE", read[2])
+        self.assertIn(b'"email":"b@example.org" oops', read[2])
+        self.assertEqual(read[3], b"[\xff]")
+        self.assertEqual(json.loads(read[4]), [other], "on arrival as well")
+        self.assertNotIn(b"EXAMPLE", read[5])
+
+    def test_no_details(self):
+        """Test a company that keeps no details: verdicts are those of events that have them, and final."""
+        self.env.company.sendgrid_keeps_details = False
+        email = self.create_email(ago=timedelta(hours=2))
+        link = {"url": "https://shop.example.com/?token=secret"}
+        events, batch = self._tell(email, (2, "delivered"), (3, "machine_open"), (3600, "open"), (3700, "click", link))
+        self.assertEqual((email.status, email.open_count, email.machine_open_count), ("clicked", 1, 1))
+        for event in email.event_ids:
+            self.assertFalse(event.ip or event.user_agent)
+            self.assertTrue(event.is_final)
+        self.assertEqual(email.event_ids.filtered("url").url, "https://shop.example.com/")
+        body = base64.b64decode(batch.body)
+        for secret in (b"203.0.113", b"Mozilla", b"secret", b"198.51.100"):
+            self.assertNotIn(secret, body)
+        known = self.receive(*events)
+        self.assertBatch(known, event_count=4, duplicate_count=4)
+        batch.action_process_again()
+        self.drain()
+        self.assertBatch(batch, event_count=4, duplicate_count=4, rejected_count=0)
+        self.assertEqual(len(email.event_ids), 4)
+        self.assertNotIn(b"Mozilla", base64.b64decode(known.body))
+
+    def test_large(self):
+        """Test that a large request goes on where it stopped, and looks at nothing twice."""
+        emails = self.Email.union(*(self.create_email(PERSON, ago=timedelta(hours=2)) for _ in range(9)))
+        for email in emails:
+            self._tell(email, (2, "delivered"), (60, "open"))
+        with patch.multiple(sendgrid_reduction, AT_ONCE=2, CHUNK_EMAILS=3, CHUNK_EVENTS=4, CHUNK_BATCHES=2):
+            reduction = self.decline()
+            self.assertEqual(emails.mapped("open_count").count(0), 2)
+            self.assertRecordValues(reduction, [{"state": "documents", "email_count": 2}])
+            self.finish()
+        self.assertNothingTold()
+        self.assertRecordValues(reduction, [{"state": "done", "email_count": 9, "addresses": False}])
+
+    def test_queries(self):
+        """Test that the queries do not depend on how many people declined, nor on their events."""
+        counts = []
+        for number in (2, 2, 60):
+            addresses = [f"{number}-{one}-{len(counts)}@example.org" for one in range(number)]
+            emails = [self.create_email(address, ago=timedelta(hours=2)) for address in addresses]
+            events = [
+                self.relay(email).event(kind, timestamp=self.after(email, 3600))
+                for email in emails
+                for kind in ("delivered", "open", "click")
+            ]
+            self.env["sendgrid.address"]._hold(addresses).write({"email_tracking": "declined"})
+            self.store(events)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            self.drain()
+            on_arrival = self.env.cr.sql_log_count - before
+            before = self.env.cr.sql_log_count
+            self.Reduction._begin("wish", addresses=addresses)
+            self.finish()
+            counts.append((on_arrival, self.env.cr.sql_log_count - before))
+        self.assertLessEqual(counts[2], counts[1])
+
+
+@tagged("post_install", "-at_install")
+class TestConflict(CommittedCase):
+    """Declining beside a drain that is folding the same person, in transactions of their own."""
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self._delete_requests)
+        self.email = self.create_email(PERSON, ago=timedelta(hours=2))
+        relay = self.relay(self.email)
+        told = ((2, "delivered"), (3600, "open"), (3700, "click"))
+        self.store([relay.event(kind, timestamp=self.after(self.email, seconds)) for seconds, kind in told])
+        self.commit()
+
+    def _delete_requests(self):
+        self.env.cr.rollback()
+        self.env["sendgrid.reduction"].search([]).unlink()
+        self.commit()
+
+    def _decline(self, env):
+        env["sendgrid.address"]._hold([PERSON]).email_tracking = "declined"
+        env["sendgrid.reduction"]._begin("wish", addresses=[PERSON])
+        env.flush_all()
+
+    def _check(self):
+        self.run_cron("ir_cron_reduce")
+        self.run_cron("ir_cron_drain")
+        self.run_cron("ir_cron_reduce")
+        self.assertEqual(set(self.env["sendgrid.reduction"].search([]).mapped("state")), {"done"})
+        self.assertEqual((self.email.status, self.email.measured), ("delivered", "none"))
+        self.assertEqual(self.email.event_ids.mapped("event"), ["delivered"])
+        [batch] = self._own("sendgrid.event.batch")
+        self.assertEqual([one["event"] for one in json.loads(base64.b64decode(batch.body))], ["delivered"])
+
+    def _drain_while_declining(self):
+        """Run the drain; once it has begun, somebody declines, and that is committed.
+
+        :return: how often the drain began
+        """
+        process, begun = SendgridDrain._process, []
+
+        def decline_first(drain, batches):
+            begun.append(batches)
+            if len(begun) == 1:
+                with self.registry.cursor() as cr:
+                    self._decline(api.Environment(cr, SUPERUSER_ID, {}))
+            return process(drain, batches)
+
+        with patch.object(SendgridDrain, "_process", decline_first), mute_logger("odoo.sql_db"):
+            self.run_cron("ir_cron_drain")
+        return len(begun)
+
+    def test_lock(self):
+        """Test that the lock on an address that is known makes the drain begin anew: it stores nothing wrong."""
+        self.env["sendgrid.address"]._hold([PERSON])
+        self.commit()
+        with patch.multiple(sendgrid_reduction, AT_ONCE=0):
+            self.assertEqual(self._drain_while_declining(), 2)
+        self.assertEqual(self.email.event_ids.mapped("event"), ["delivered"])
+        self._check()
+
+    def test_lane(self):
+        """Test that where nothing shows the conflict, what the drain stores meanwhile is reduced afterwards."""
+        ingest, seen = SendgridIngest._ingest, []
+
+        def note(model, received):
+            result = ingest(model, received)
+            seen.append(model.env["sendgrid.event"].search_count([("recipient", "=", PERSON), ("event", "=", "open")]))
+            return result
+
+        with patch.multiple(sendgrid_reduction, AT_ONCE=0), patch.object(SendgridIngest, "_ingest", note):
+            self.assertEqual(self._drain_while_declining(), 1)
+        self.assertEqual(seen, [1], "the chunk did not know")
+        self._check()
+
+    def test_drain_first(self):
+        """Test that who declines on a state from before a chunk begins anew, and misses nothing of it."""
+        with self.registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, {})
+            cr.execute("SELECT 1 FROM sendgrid_email")  # from now on it sees this state
+            self.run_cron("ir_cron_drain")
+            self.assertEqual(self.email.status, "clicked")
+            with mute_logger("odoo.sql_db", "odoo.service.model"):
+                retrying(lambda: self._decline(env), env)
+        self.commit()
+        self.assertEqual(self.email.status, "delivered")
+        self._check()
