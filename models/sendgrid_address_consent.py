@@ -74,9 +74,9 @@ class SendgridAddress(models.Model):
     def set_email_tracking(self, emails, word, source, form=None, wording=None):
         """Note what the owners of some addresses say about being measured. Websites and mailing-list forms call it.
 
-        A word counts at once. Who declines is measured no more, in the mails that have left either. Who agrees after
-        having declined is measured in the mails that leave from now on. A word that is repeated changes only when and
-        where it was said.
+        A word counts at once. Whoever declines is no longer measured, not even in mails that were sent already. Whoever
+        agrees after having declined is measured in the mails that leave from now on. A word that is repeated changes
+        only when and where it was said.
 
         Do not call it for each of many addresses: the number of queries does not depend on how many there are, but for
         the lines in the chatters, which core inserts in lots of 100.
