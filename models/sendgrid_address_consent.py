@@ -79,7 +79,8 @@ class SendgridAddress(models.Model):
         only when and where it was said.
 
         Do not call it for each of many addresses: the number of queries does not depend on how many there are, but for
-        the lines in the chatters, which core inserts in lots of 100.
+        the lines in the chatters, which core inserts in lots of 100, and for what declining takes back, which is worked
+        off in lots too.
 
         Only administrators may call it as themselves. The code of a form checks that the address is its visitor's, for
         example by a link in a mail to it, and then calls it on ``env["sendgrid.address"].sudo()``.

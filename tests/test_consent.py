@@ -90,7 +90,6 @@ class TestWord(ConsentCase):
         self.assertGreater(address.email_tracking_date, fields.Datetime.to_datetime("2026-01-02 00:00:00"))
         self.assertEqual(address.email_tracking_form, "Fair")
         self.assertEqual(address.consent_ids.mapped("form"), ["Fair", "Newsletter"])
-        self.assertFalse(address.unmeasured_until)
         self.assertEqual(len(self.read_chatter(self.contact)), 1)
 
     def test_declined(self):
@@ -161,7 +160,10 @@ class TestWord(ConsentCase):
         self.assertEqual(address.email_tracking_wording_id, self.wording)
 
     def test_many(self):
-        """Test that the number of queries is the same for ten addresses and for ten thousand without contacts."""
+        """Test that the number of queries is the same for ten addresses and for ten thousand without contacts.
+
+        What declining takes back is worked off in lots.
+        """
         counts = []
         for number in (10, 10, 10_000):  # the first one fills the caches
             emails = [f"{number}-{one}-{len(counts)}@example.org" for one in range(number)]
@@ -169,7 +171,8 @@ class TestWord(ConsentCase):
                 with self.counting() as count:
                     self.assertEqual(len(self.say(word, *emails)), number)
                 counts += count
-        self.assertEqual(counts[4:], counts[2:4])
+        self.assertEqual(counts[5], counts[3])
+        self.assertLess(counts[4] - counts[2], 10_000 // 40)
 
     def test_many_contacts(self):
         """Test that chatters take no query for each contact: core inserts a hundred notes at once."""
