@@ -15,6 +15,7 @@ from . import (
     mail_template,
     mail_thread,
     mail_thread_blacklist,
+    mail_thread_blacklist_consent,
     res_company,
     res_config_settings,
     res_partner,
@@ -36,6 +37,7 @@ from . import (
     sendgrid_address_consent,
     sendgrid_address_wish,
     sendgrid_backfill,
+    sendgrid_consent,
     sendgrid_consequence,
     sendgrid_content,
     sendgrid_drain,
@@ -67,4 +69,5 @@ from . import (
     sendgrid_suppression_clear,
     sendgrid_suppression_intake,
     sendgrid_suppression_sync,
+    sendgrid_wording,
 )

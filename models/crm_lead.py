@@ -64,4 +64,5 @@ class CrmLead(models.Model):
         result = super()._merge_dependences(opportunities)
         emails = self.env["sendgrid.email"].sudo()
         emails.search([("model", "=", "crm.lead"), ("res_id", "in", opportunities.ids)]).write({"res_id": self.id})
+        self._keep_declined(opportunities, self.env._("merged leads"))
         return result

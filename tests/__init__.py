@@ -11,6 +11,7 @@ from . import (
     test_colleagues,
     test_companies,
     test_connect,
+    test_consent,
     test_consequences,
     test_content,
     test_corpus,

@@ -46,6 +46,8 @@ MODELS = {
     "sendgrid.address": {"read": ADMINISTRATORS},
     "sendgrid.account.foreign": {"read": ADMINISTRATORS},
     "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.consent": {"read": ADMINISTRATORS},
+    "sendgrid.consent.ask": dict.fromkeys(OPERATIONS, EMPLOYEES),
     "sendgrid.consequence": {},
     "sendgrid.content": {"read": ADMINISTRATORS},
     "sendgrid.drain": {},
@@ -65,12 +67,14 @@ MODELS = {
     "sendgrid.suppression.clear.line": dict.fromkeys(OPERATIONS, EMPLOYEES),
     "sendgrid.suppression.sync": {"read": ADMINISTRATORS},
     "sendgrid.visibility.mixin": {},
+    "sendgrid.wording": {"read": EMPLOYEES, **dict.fromkeys(OPERATIONS[1:], ADMINISTRATORS)},
 }
 # Who may read which of the addon's fields.
 FIELDS = {
     "base.module.uninstall": {ADMINISTRATORS: "sendgrid_consequences"},
     "crm.lead": {
-        SALESPEOPLE: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
+        SALESPEOPLE: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
+            email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_warning""",
     },
     "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
@@ -92,14 +96,16 @@ FIELDS = {
             sendgrid_networks sendgrid_rule_bounce sendgrid_rule_click sendgrid_rule_unsubscribe"""
     },
     "res.partner": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
+        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
+            email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_warning""",
         # Core's: we have only given it an index.
         EVERYBODY: "email_normalized",
     },
     "res.users": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_valid_date is_held_by_sendgrid
+        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
+            email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_warning""",
         EVERYBODY: "email_normalized",
@@ -129,16 +135,19 @@ FIELDS = {
     },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.address": {
-        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason email groups held_list held_reason held_since
-            is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date
-            email_tracking email_tracking_date unmeasured_until valid_date valid_uid wanted_date wanted_uid
-            wish_date""",
+        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason consent_ids email email_tracking email_tracking_date
+            email_tracking_form email_tracking_source email_tracking_uid email_tracking_wording_id groups
+            held_list held_reason held_since is_blacklisted_by_words is_bounced last_click_date
+            last_open_date last_reply_date reminder_date unmeasured_until valid_date valid_uid wanted_date
+            wanted_uid wish_date""",
     },
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
         ADMINISTRATORS: """account_id api_name batch_ids date_from date_to email_id error event_count is_incomplete
             message_count message_ids_left new_count progress state waits_until windows""",
     },
+    "sendgrid.consent": {ADMINISTRATORS: "address_id date form source uid word wording_id"},
+    "sendgrid.consent.ask": {EMPLOYEES: "form res_ids res_model word wording_id"},
     # Nobody reads a content but through a document that he may see.
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
@@ -184,6 +193,7 @@ FIELDS = {
     "sendgrid.reduction": {ADMINISTRATORS: "addresses email_count email_numbers error last_id reason state"},
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
+    "sendgrid.wording": {EMPLOYEES: "active is_used name text version"},
 }
 # What whoever has it can act with: not to be copied, tracked or logged. See also `test_secrets_are_named`.
 SECRETS = {
@@ -209,7 +219,13 @@ WAYS = {
 # Who may call which of the addon's public methods on a record that he may see.
 METHODS = {
     "crm.lead": dict.fromkeys(
-        ("action_clear_at_sendgrid", "action_email_is_valid", "action_emails_are_valid", "action_view_sendgrid_emails"),
+        (
+            "action_clear_at_sendgrid",
+            "action_email_is_valid",
+            "action_emails_are_valid",
+            "action_set_email_tracking",
+            "action_view_sendgrid_emails",
+        ),
         SALESPEOPLE,
     ),
     "res.partner": {
@@ -220,6 +236,7 @@ METHODS = {
                 "action_dismiss_sendgrid_resend",
                 "action_email_is_valid",
                 "action_emails_are_valid",
+                "action_set_email_tracking",
                 # For whoever may see documents.
                 "action_view_sendgrid_resend",
             ),
@@ -261,6 +278,8 @@ METHODS = {
         ADMINISTRATORS,
     ),
     "sendgrid.account.disconnect": {"action_disconnect": ADMINISTRATORS},
+    "sendgrid.address": {"set_email_tracking": ADMINISTRATORS},
+    "sendgrid.consent.ask": {"action_set": EMPLOYEES},
     "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
     "sendgrid.email": {
         "action_ask_sendgrid": ADMINISTRATORS,
@@ -281,7 +300,10 @@ METHODS = {
         "action_view_entries": ADMINISTRATORS,
         "action_view_only_in_odoo": ADMINISTRATORS,
     },
+    "sendgrid.wording": {"action_new_version": ADMINISTRATORS},
 }
+# What those of them are called with that cannot be called without.
+ARGUMENTS = {"set_email_tracking": (["ada@example.org"], "declined", "form")}
 # Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge.
 ROUTES = {("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False)}
 # The name of each bus message, and the channel that it goes to.
@@ -392,6 +414,9 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
             "mail.blacklist": cls.env["mail.blacklist"].create({"email": "security@example.org"}),
             "sendgrid.address": cls.env["sendgrid.address"].create({"email": "ada@example.org"}),
+            "sendgrid.consent": cls.env["sendgrid.address"]
+            .set_email_tracking(["bob@example.org"], "agreed", "form")
+            .consent_ids,
             "sendgrid.backfill": cls.env["sendgrid.backfill"].create({"account_id": cls.account.id}),
             "sendgrid.suppression": cls.env["sendgrid.suppression"].create(
                 {
@@ -404,6 +429,7 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.suppression.sync": cls.env["sendgrid.suppression.sync"].create(
                 {"account_id": cls.account.id, "until": "2026-11-24 06:01:00"}
             ),
+            "sendgrid.wording": cls.env["sendgrid.wording"].create({"name": "Newsletter", "text": "May we?"}),
         }
 
     def _models(self):
@@ -434,6 +460,7 @@ class TestDoors(Outsiders, SendgridCase):
         return {
             "sendgrid.account.disconnect": {"account_id": self.account.id},
             "sendgrid.suppression.clear": {"email": "security@example.org"},
+            "sendgrid.consent.ask": {"res_model": "res.partner", "res_ids": self.contact.ids, "word": "agreed"},
             "sendgrid.event.attach": {"email_id": self.email.id, "event_ids": [Command.set(self.event.ids)]},
         }.get(model, {})
 
@@ -563,11 +590,11 @@ class TestDoors(Outsiders, SendgridCase):
                     record = self._as(user, model)
                     if user not in audience:
                         with self.assertRaises(AccessError), mute_logger("odoo.addons.base.models.ir_model"):
-                            getattr(record, name)()
+                            getattr(record, name)(*ARGUMENTS.get(name, ()))
                         continue
                     with self.env.cr.savepoint(flush=False) as savepoint:
                         try:
-                            getattr(record, name)()
+                            getattr(record, name)(*ARGUMENTS.get(name, ()))
                         except UserError as error:  # there is nothing to do, or it is the wrong case for it
                             self.assertNotIsInstance(error, AccessError)
                         savepoint.rollback()

@@ -11,6 +11,7 @@ from . import (
     sendgrid_account_connect_test,
     sendgrid_account_connect_webhook,
     sendgrid_account_disconnect,
+    sendgrid_consent_ask,
     sendgrid_event_attach,
     sendgrid_suppression_clear,
 )

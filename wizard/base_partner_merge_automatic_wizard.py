@@ -22,11 +22,13 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         """Give the remaining contact the counter of bounces of the address that it has then.
 
         Core would give it any contact's counter, and the flag, which is that of the address, would disagree. What is
-        known of addresses stays with them: see `sendgrid.address`.
+        known of addresses stays with them: see `sendgrid.address`. But who declined to be measured at one address, and is
+        the same person, declines at the remaining one.
         """
         counted = [(partner.email_normalized, partner.message_bounce) for partner in src_partners | dst_partner]
         result = super()._update_values(src_partners, dst_partner)
         dst_partner.message_bounce = max(
             (count for email, count in counted if email == dst_partner.email_normalized), default=0
         )
+        dst_partner._keep_declined(src_partners, self.env._("merged contacts"))
         return result

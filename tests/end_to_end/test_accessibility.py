@@ -13,6 +13,8 @@ MODULE = "sendgrid_tracking"
 # A list, form or other view as a whole: all that a page of ours shows below the menu.
 VIEW = ".o_action_manager .o_content"
 DIALOG = ".modal-dialog"
+# What a contact or lead said about being measured.
+WORD = ".o_form_view div:has(> [name=email_tracking])"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,9 @@ def world(odoo, sandbox, webhook):
     webhook.post([{"email": "stranger@accessible.test", "event": "open", "timestamp": int(time.time())}, 5])
     wait_for(lambda: odoo.find("sendgrid.event", ("recipient", "=", "stranger@accessible.test")), "an unmatched event")
     webhook.post([], headers={})
+    wording_id = odoo.create("sendgrid.wording", name="Fair", text="May we see whether you open our e-mails?")
+    addresses = ["ada@accessible.test", "bounce.ada@accessible.test"]
+    odoo.call("sendgrid.address", "set_email_tracking", addresses, "agreed", "form", "Fair", wording_id)
     account_id = odoo.ref(f"{MODULE}.sendgrid_account_demo")
     odoo.call("sendgrid.account", "action_check_health", [account_id])
     sync_id = odoo.call("sendgrid.account", "action_sync_suppressions", [account_id])["res_id"]
@@ -57,7 +62,8 @@ def world(odoo, sandbox, webhook):
         "batch": odoo.find("sendgrid.event.batch", ("state", "=", "failed"))[0].id,
         "event": odoo.find("sendgrid.event", ("email_id", "=", documents["ada"]))[-1].id,
         "suppression": odoo.find("sendgrid.suppression")[0].id,
-        "address": odoo.find("sendgrid.address")[0].id,
+        "address": odoo.find("sendgrid.address", ("email", "=", "bounce.ada@accessible.test"))[0].id,
+        "wording": wording_id,
         "server": odoo.find("ir.mail_server", ("sendgrid_account_id", "=", account_id))[0].id,
     }
 
@@ -123,6 +129,7 @@ LISTS = {
     "suppressions": "sendgrid_suppression_action",
     "comparisons": "sendgrid_suppression_sync_action",
     "searches": "sendgrid_backfill_action",
+    "wordings": "sendgrid_wording_action",
 }
 
 
@@ -144,6 +151,7 @@ FORMS = {
     "suppression": "sendgrid_suppression_action",
     "sync": "sendgrid_suppression_sync_action",
     "backfill": "sendgrid_backfill_action",
+    "wording": "sendgrid_wording_action",
 }
 
 
@@ -185,6 +193,7 @@ def test_contact(page, world):
         ".o_form_view .alert:has([name=sendgrid_warning])",
         *documents_button(page),
         "[name=sendgrid_email_ids]",
+        WORD,
     )
 
 
@@ -192,7 +201,8 @@ def test_lead(page, world):
     page.goto(f"/odoo/crm.lead/{world['lead']}")
     page.wait_for_selector(".o_form_view .alert:has([name=sendgrid_warning])")
     settle(page)
-    check(page, "lead", ".o_form_view .alert:has([name=sendgrid_warning])", *documents_button(page))
+    page.locator(WORD).scroll_into_view_if_needed()
+    check(page, "lead", ".o_form_view .alert:has([name=sendgrid_warning])", *documents_button(page), WORD)
 
 
 def test_composers(page, world):
@@ -275,13 +285,26 @@ def test_clear_dialog(page, world):
     check(page, "clear", DIALOG)
 
 
+def open_dialog_of_list(page, name, selector):
+    """Tick the first row of the list that is open, and open a dialog by the menu of actions."""
+    page.locator(".o_data_row .o_list_record_selector input").first.click()
+    page.locator(".o_cp_action_menus button:has(.fa-cog)").click()
+    page.locator(".o-dropdown--menu .o_menu_item", has_text=name).click()
+    page.wait_for_selector(f"{DIALOG} {selector}")
+    page.set_viewport_size(SIZES[page.size])
+    settle(page)
+
+
 def test_attach_dialog(page, world):
     page.set_viewport_size(SIZES["wide"])  # on a telephone, a row is ticked by a long touch
     go(page, "sendgrid_event_action_unmatched")
-    page.locator(".o_data_row .o_list_record_selector input").first.click()
-    page.locator(".o_cp_action_menus button:has(.fa-cog)").click()
-    page.locator(".o-dropdown--menu .o_menu_item", has_text="Attach to an E-mail").click()
-    page.wait_for_selector(f"{DIALOG} [name=event_ids]")
-    page.set_viewport_size(SIZES[page.size])
-    settle(page)
+    open_dialog_of_list(page, "Attach to an E-mail", "[name=event_ids]")
     check(page, "attach", DIALOG)
+
+
+def test_tracking_dialog(page, world):
+    page.set_viewport_size(SIZES["wide"])
+    page.goto("/odoo/action-contacts.action_contacts?view_type=list")
+    page.wait_for_selector(".o_list_renderer .o_data_row")
+    open_dialog_of_list(page, "Set e-mail tracking", "[name=word]")
+    check(page, "tracking", DIALOG)

@@ -54,9 +54,9 @@ CHANGED = {
 }
 # The external ids of the scheduled actions that the upgrade adds.
 NEW_ACTIONS = {"ir_cron_forget_foreign", "ir_cron_reduce"}
-# The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, and one
-# that claims an account for a database.
-NEW_SERVER_ACTIONS = 9
+# The upgrade adds server actions: two to the list of contacts and two to that of leads, those that give lists their
+# addresses, and one that claims an account for a database.
+NEW_SERVER_ACTIONS = 11
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
     "ir_config_parameter": 1,  # until when events may have fingerprints of before
