@@ -34,6 +34,7 @@ from . import (
     sendgrid_address,
     sendgrid_address_bounce,
     sendgrid_address_consent,
+    sendgrid_address_rights,
     sendgrid_address_wish,
     sendgrid_backfill,
     sendgrid_consequence,

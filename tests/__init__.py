@@ -38,6 +38,7 @@ from . import (
     test_partner,
     test_people,
     test_pixels,
+    test_privacy_lookup,
     test_recipients,
     test_refusal,
     test_refusal_events,

@@ -128,8 +128,8 @@ FIELDS = {
     },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.address": {
-        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason email groups held_list held_reason held_since
-            is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date
+        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason email exported_date exported_uid forgotten_count
+            forgotten_date forgotten_uid groups held_list held_reason held_since is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date
             email_tracking email_tracking_date unmeasured_until valid_date valid_uid wanted_date wanted_uid wish_date""",
     },
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
