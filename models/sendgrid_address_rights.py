@@ -5,11 +5,8 @@ from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings
 
-# The models that keep something about addresses besides documents and events. What refers to an address comes before
-# the address, so that records are deleted in this order.
-MODELS_OF_ADDRESSES = ("sendgrid.consent", "sendgrid.suppression", "sendgrid.address")
-# So many contacts, and so many leads, get a line in their chatter at most. More share no address but a mistaken one.
-MOST_TOLD = 200
+# The models that keep something about addresses besides documents and events.
+MODELS_OF_ADDRESSES = ("sendgrid.address", "sendgrid.consent", "sendgrid.suppression")
 
 
 class SendgridAddress(models.Model):
@@ -41,6 +38,8 @@ class SendgridAddress(models.Model):
     @api.model
     def _get_conditions_on_addresses(self, emails):
         """Return {name of a model: SQL that says which of its records are about some addresses}.
+
+        A model says so by a column `email`, or by a reference to `sendgrid.address`.
 
         :param emails: addresses in any form
         """
@@ -77,33 +76,29 @@ class SendgridAddress(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _log_right(self, counts, message, values):
-        """Note who used a right of some addresses' owners: in Odoo's privacy log, with the address, in chatters.
+    def _log_right(self, messages):
+        """Note that a right of some addresses' owners was used: in Odoo's privacy log, and in chatters.
 
-        :param counts: {comparable address: number of e-mails}
-        :param str message: a sentence for the chatter of the contacts and leads with the addresses
-        :param values: the fields of the addresses that say so, as {address: values}
+        Nobody reads another one's address in a chatter: each contact and lead is told about its own.
+
+        :param messages: {comparable address: a sentence}
         """
-        if not counts:
-            return
-        for address in self.sudo()._hold(counts):
-            address.write(values[address.email])
         self.env["privacy.log"].sudo().create(
             [
                 {
                     "anonymized_name": email,
                     "anonymized_email": email,
                     "user_id": self.env.uid,
-                    "execution_details": message,
-                    "records_description": self.env._("E-mails: %s", count),
+                    "execution_details": message.replace(email, self.env._("the address")),
                 }
-                for email, count in counts.items()
+                for email, message in messages.items()
                 if email.count("@") == 1 and all(email.split("@"))
             ]
         )
         for model in ("res.partner", "crm.lead"):
-            records = self.env[model].sudo()._get_by_addresses(counts)[:MOST_TOLD]
-            records._message_log_batch(
-                bodies={record.id: Markup("<p>%s</p>") % message for record in records},
-                author_id=self.env.user.partner_id.id,
-            )
+            records = self.env[model].sudo()._get_by_addresses(messages)
+            bodies = {
+                record.id: Markup("<br/>").join(messages[email] for email in emails if email in messages)
+                for record, emails in records._get_addresses().items()
+            }
+            records._message_log_batch(bodies=bodies, author_id=self.env.user.partner_id.id)

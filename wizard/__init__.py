@@ -13,5 +13,6 @@ from . import (
     sendgrid_account_connect_webhook,
     sendgrid_account_disconnect,
     sendgrid_event_attach,
+    sendgrid_forget,
     sendgrid_suppression_clear,
 )

@@ -8,7 +8,7 @@ class PrivacyLookupWizard(models.TransientModel):
     """Privacy Lookup finds what is known of an address through SendGrid, with or without a contact.
 
     A document is one line, and its events go with it: thousands of them would be thousands of lines to click. Events
-    that found no e-mail have lines of their own.
+    that found no e-mail have lines of their own. So is an address: what its owner said about being measured goes with it.
     """
 
     _inherit = "privacy.lookup.wizard"
@@ -59,6 +59,7 @@ class PrivacyLookupWizard(models.TransientModel):
             *(
                 self._select_for_lookup(name, condition)
                 for name, condition in self.env["sendgrid.address"]._get_conditions_on_addresses(emails).items()
+                if "email" in self.env[name]
             ),
         ]
         return SQL(" UNION ALL ").join([query, *selects])
