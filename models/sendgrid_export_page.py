@@ -8,6 +8,7 @@ from odoo.tools import SQL
 # Columns that say nothing about a person, or that only Odoo can read.
 SKIPPED = {
     *("id", "create_uid", "create_date", "write_uid", "write_date"),
+    *("content_id", "content_state", "content_has_secrets"),
     *("account_id", "batch_id", "email_id", "facts", "failed_consequences", "consequence_error", "fingerprint"),
     # What stands behind “?” in it may let whoever has the file act as the recipient: `link` is written in its place.
     "url",
@@ -19,7 +20,8 @@ STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }
 section { border-top: 1px solid #999; margin-top: 2em }
 table { border-collapse: collapse; margin: .5em 0 } th { text-align: left; vertical-align: top; padding-right: 1.5em }
-td { overflow-wrap: anywhere; white-space: pre-wrap } .events td { border-top: 1px solid #ddd; padding: 2px 8px }
+td { overflow-wrap: anywhere; white-space: pre-wrap } summary { padding: 3px 0; cursor: pointer }
+details table { margin-left: 1.2em } @media (max-width: 40em) { th, td { display: block } td { margin-bottom: .5em } }
 iframe { width: 100%; height: 30em; border: 1px solid #999 } p { max-width: 45em }
 """
 
@@ -92,7 +94,7 @@ class SendgridExport(models.Model):
                 content = ""
             else:
                 note, size = email.content_note, size + size_of_one
-            more = self._get_table_of_events(by_email.get(email, events.browse())) + self._get_content(content, note)
+            more = self._get_list_of_events(by_email.get(email, events.browse())) + self._get_content(content, note)
             title = email.subject or self.env._("E-mail without subject")
             parts.append(self._get_section(title, email, shown, more))
         return Markup("").join(parts), size
@@ -111,31 +113,34 @@ class SendgridExport(models.Model):
     def _get_events(self, events):
         return Markup("<section><h2>%s</h2>%s</section>") % (
             self.env._("Events for which no e-mail was found"),
-            self._get_table_of_events(events),
+            self._get_list_of_events(events),
         )
 
-    def _get_table_of_events(self, events):
-        shown = [one for one in self._get_shown_fields(events) if one[1].name != "partner_id"]
-        rows = [
-            Markup("<tr data-model='sendgrid.event'>%s</tr>")
-            % Markup("").join(
-                Markup("<td data-field='%s' title='%s'>%s</td>") % (field.name, label, value)
-                for label, field, value in self._get_values(event, shown)
+    def _get_list_of_events(self, events):
+        """Return the events with what happened and when, each to be unfolded."""
+        shown = self._get_shown_fields(events)
+        return Markup("").join(
+            Markup("<details data-model='sendgrid.event'><summary>%s · %s</summary><table>%s</table></details>\n")
+            % (
+                self._describe(event, event._fields["timestamp"], event.timestamp),
+                self._clean(event.name),
+                self._get_rows(event, shown),
             )
             for event in events
-        ]
-        return Markup("<table class='events'>%s</table>") % Markup("").join(rows) if rows else Markup("")
+        )
 
     def _get_section(self, title, record, shown, more=""):
-        rows = [
-            Markup("<tr><th scope='row'>%s</th><td data-field='%s'>%s</td></tr>") % (label, field.name, value)
-            for label, field, value in self._get_values(record, shown)
-        ]
         return Markup("<section data-model='%s'><h2>%s</h2><table>%s</table>%s</section>\n") % (
             record._name,
             self._clean(title),
-            Markup("").join(rows),
+            self._get_rows(record, shown),
             more,
+        )
+
+    def _get_rows(self, record, shown):
+        return Markup("").join(
+            Markup("<tr><th scope='row'>%s</th><td data-field='%s'>%s</td></tr>") % (label, field.name, value)
+            for label, field, value in self._get_values(record, shown)
         )
 
     def _get_shown_fields(self, Model):

@@ -151,16 +151,16 @@ FIELDS = {
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
             is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
-            machine_open_count measured unmeasured_reason mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
+            machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
-            template_id unknown_click_count unknown_open_count""",
+            template_id unknown_click_count unknown_open_count unmeasured_reason""",
         ADMINISTRATORS: "account_id consequence_error facts failed_consequences mail_id",
     },
     "sendgrid.erasure": {
-        ADMINISTRATORS: """account_id address_count addresses_left error invalid_count job_ids progress state taken_count
-            waits_until""",
+        ADMINISTRATORS: """account_id address_count addresses_left error invalid_count job_ids progress state
+            taken_count waits_until""",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
@@ -181,8 +181,8 @@ FIELDS = {
     },
     "sendgrid.export.part": {NOBODY: "packed", ADMINISTRATORS: "export_id"},
     "sendgrid.forget": {
-        ADMINISTRATORS: """account_ids address_count address_names addresses email_count email_numbers erases_at_sendgrid
-            erasure_ids event_count place_warning reduction_numbers result""",
+        ADMINISTRATORS: """account_ids address_count address_names addresses email_count email_numbers
+            erases_at_sendgrid erasure_ids event_count place_warning reduction_numbers result""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name

@@ -8,7 +8,8 @@ class PrivacyLookupWizard(models.TransientModel):
     """Privacy Lookup finds what is known of an address through SendGrid, with or without a contact.
 
     A document is one line, and its events go with it: thousands of them would be thousands of lines to click. Events
-    that found no e-mail have lines of their own. So is an address: what its owner said about being measured goes with it.
+    that found no e-mail have lines of their own. What the owner of an address said about being measured goes with the
+    line of the address.
     """
 
     _inherit = "privacy.lookup.wizard"

@@ -54,8 +54,8 @@ CHANGED = {
 }
 # The external ids of the scheduled actions that the upgrade adds.
 NEW_ACTIONS = {"ir_cron_erase", "ir_cron_export", "ir_cron_forget_foreign"}
-# The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, one that
-# claims an account for a database, and three that export the tracking of a contact, a lead or an address.
+# The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, one
+# that claims an account for a database, and three that export the tracking of a contact, a lead or an address.
 NEW_SERVER_ACTIONS = 12
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {

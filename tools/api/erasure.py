@@ -1,7 +1,7 @@
 """This module has SendGrid erase what it keeps about recipients (Twilio docs: Recipients' Data Erasure).
 
-SendGrid says to delete names, addresses, subjects, categories and IP addresses. It does not say whether an erased address
-leaves the lists of suppressions, and there is no call that tells what became of a job.
+SendGrid says to delete names, addresses, subjects, categories and IP addresses. It does not say whether an erased
+address leaves the lists of suppressions, and there is no call that tells what became of a job.
 """
 
 import json
