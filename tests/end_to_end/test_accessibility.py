@@ -123,6 +123,8 @@ LISTS = {
     "suppressions": "sendgrid_suppression_action",
     "comparisons": "sendgrid_suppression_sync_action",
     "searches": "sendgrid_backfill_action",
+    "exports": "sendgrid_export_action",
+    "erasures": "sendgrid_erasure_action",
 }
 
 
