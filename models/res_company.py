@@ -17,9 +17,10 @@ class ResCompany(models.Model):
     )
     sendgrid_document_months = fields.Integer(
         string="Forget Tracked E-mails after",
+        default=36,  # a company that was there before keeps its own, also if it is "never"
         groups="base.group_system",
         help="After so many months Odoo deletes documents with all their events, and with them the proof of a bounce "
-        "or a complaint. 0: never.",
+        "or a complaint. 0: never. An account that serves all companies follows the shortest of their periods.",
     )
 
     sendgrid_networks = fields.Text(

@@ -2,7 +2,7 @@ import json
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.tools import format_date
+from odoo.tools import SQL, format_date, formatLang, human_size
 
 from .durations import describe_duration
 
@@ -44,6 +44,10 @@ class SendgridAccount(models.Model):
     )
     foreign_explanation = fields.Char(
         compute="_compute_foreign", help="How many of which kinds they were, and what becomes of them."
+    )
+    stored_explanation = fields.Char(
+        compute="_compute_stored_explanation",
+        help="How much is stored, if the account's documents are never deleted.",
     )
     event_graph = fields.Text(
         string="Events of 30 Days", compute="_compute_arrivals", help="Events received on each day, for the graph."
@@ -139,3 +143,49 @@ class SendgridAccount(models.Model):
             causes = counts.get(account._origin.id, {})
             account.refused_count = sum(causes.values())
             account.refused_hint = max(causes, key=causes.get, default=False)
+
+    def _compute_stored_explanation(self):
+        """Tell how much is stored, where nothing is ever deleted. No row is counted: PostgreSQL estimates them."""
+        Retention = self.env["sendgrid.retention"].sudo()
+        forever = self.filtered(lambda account: not Retention._get_cutoff(account._origin, "sendgrid_document_months"))
+        (self - forever).stored_explanation = False
+        if not forever:
+            return
+        self.env["sendgrid.email"].flush_model(["date"])
+        [(rows, size, oldest)] = self.env.execute_query(
+            SQL(
+                """SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = 'sendgrid_event'::regclass),
+                          (SELECT sum(pg_total_relation_size(name::regclass))
+                             FROM unnest(ARRAY['sendgrid_event', 'sendgrid_email', 'sendgrid_content']) name),
+                          (SELECT min(date) FROM sendgrid_email)"""
+            )
+        )
+        if not oldest:
+            forever.stored_explanation = False
+            return
+        forever.stored_explanation = self.env._(
+            "All accounts together have %(events)s events and their e-mails: %(size)s, the oldest of %(date)s. Nothing "
+            "is ever deleted.",
+            events=self._describe_number(rows),
+            size=human_size(int(size)),
+            date=format_date(self.env, oldest),
+        )
+
+    def _describe_number(self, number):
+        """Return an estimated number in words, such as "about 3.2 million". -1: PostgreSQL has not estimated it yet."""
+        if number < 0:
+            return self.env._("some")
+        if number >= 1_000_000:
+            return self.env._("about %s million", formatLang(self.env, number / 1_000_000, digits=1))
+        if number >= 1_000:
+            return self.env._("about %s thousand", number // 1_000)
+        return self.env._("less than a thousand")
+
+    def action_choose_retention(self):
+        """Open the settings, where the company chooses after how many months its documents are deleted."""
+        self.ensure_one()
+        self.check_access("write")
+        return {
+            **self.env["ir.actions.act_window"]._for_xml_id("base_setup.action_general_configuration"),
+            "context": {"module": "general_settings", "bin_size": False},
+        }

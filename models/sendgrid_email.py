@@ -421,11 +421,6 @@ class SendgridEmail(models.Model):
         """
         return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
 
-    def unlink(self):
-        # The events stay, and their match says why they have no e-mail any more.
-        self.sudo().event_ids.write({"match": "gone"})
-        return super().unlink()
-
     def _mark_failed_consequence(self, name, error):
         """Note that a consequence failed, so that an administrator can run it again.
 

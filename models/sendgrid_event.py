@@ -23,7 +23,7 @@ class SendgridEvent(models.Model):
         string="E-mail",
         readonly=True,
         index="btree_not_null",
-        ondelete="set null",
+        ondelete="cascade",
         help="If it is empty, no e-mail of this database was found for the event.",
     )
     account_id = fields.Many2one(
@@ -164,6 +164,8 @@ class SendgridEvent(models.Model):
 
     _fingerprint_uniq = models.UniqueIndex("(fingerprint)", "This event is known already.")
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
+    # Privacy Lookup finds documents by their recipient, and with them their events. This finds the others.
+    _unmatched_recipient_idx = models.Index("(recipient) WHERE email_id IS NULL")
     _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
     _refusal_idx = models.Index("(recipient, timestamp) WHERE event IN ('bounce', 'dropped')")
     _sender_refusal_idx = models.Index("(account_id, timestamp) WHERE refusal_cause = 'sender'")

@@ -193,7 +193,6 @@ class SendgridRetention(models.Model):
             limit=CHUNK_EMAILS,
         ):
             progress.documents_date = emails[-1].date
-            self.env["sendgrid.event"].search([("email_id", "in", emails.ids)]).unlink()
             emails.unlink()
             yield len(emails)
         progress.documents_date = cutoff

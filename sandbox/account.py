@@ -56,6 +56,14 @@ class Fault:
 
 
 @dataclass
+class Erasure:
+    """A job that erases what is known about some addresses."""
+
+    job_id: str
+    addresses: list[str]
+
+
+@dataclass
 class Window:
     """The number of calls that count against a rate limit until `reset` (Unix seconds)."""
 
@@ -74,6 +82,7 @@ class Account:
     suppressions: Suppressions = field(default_factory=Suppressions)
     calls: deque[Call] = field(default_factory=lambda: deque(maxlen=KEPT_CALLS))
     faults: list[Fault] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)
     tracking: Options = field(default_factory=Options)
     """The tracking settings of a message that sets none itself."""
     landing: dict[str, str] = field(default_factory=lambda: {"landing": "", "url": ""})

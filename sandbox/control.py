@@ -111,3 +111,9 @@ async def add_suppressions(request: web.Request) -> web.Response:
         else:
             suppressions.add(name, **entry)
     return web.json_response({"added": len(entries)}, status=201)
+
+
+@routes.get("/sandbox/erasures")
+async def erasures(request: web.Request) -> web.Response:
+    """Return the jobs that erase recipients' data, oldest first."""
+    return web.json_response([asdict(erasure) for erasure in _account(request).erasures])

@@ -58,6 +58,7 @@ NEEDED: dict[tuple[str, str], tuple[str, ...]] = {
     ("DELETE", "/v3/asm/groups/{group_id}/suppressions/{email}"): _group_members("delete"),
     ("GET", "/v3/asm/suppressions"): _group_members("read"),
     ("GET", "/v3/asm/suppressions/{email}"): _group_members("read"),
+    ("POST", "/v3/recipients/erasejob"): ("recipients.erasejob.create",),
     ("GET", "/v3/messages"): ("email_activity.read",),
     ("GET", "/v3/messages/{msg_id}"): ("email_activity.read",),
 }

@@ -11,11 +11,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sandbox import api, control, inbox, keys, relay, tracking
 from sandbox.service import Sandbox
 from sandbox.site import SANDBOX
-from sandbox.v3 import email_activity, groups, logs, mail_send, scopes, suppressions, tracking_settings, webhooks
+from sandbox.v3 import (
+    email_activity,
+    erasure,
+    groups,
+    logs,
+    mail_send,
+    scopes,
+    suppressions,
+    tracking_settings,
+    webhooks,
+)
 from sandbox.v3.gate import gate
 from sandbox.webhooks import Webhooks
 
-V3 = (scopes, webhooks, tracking_settings, suppressions, groups, mail_send, logs, email_activity)
+V3 = (scopes, webhooks, tracking_settings, suppressions, groups, mail_send, logs, email_activity, erasure)
 ROOMS = (tracking, api, control, inbox, *V3)
 """The modules with `routes`."""
 STATIC = Path(__file__).parent / "static"

@@ -287,6 +287,36 @@ class TestRetention(SendgridCase):
             self.company.sendgrid_detail_months = -1
             self.env.flush_all()
 
+    def test_new_company(self):
+        """Test that a new company forgets details after 12 months and documents after 36, and may choose never."""
+        company = self.env["res.company"].create({"name": "New"})
+        self.assertEqual((company.sendgrid_detail_months, company.sendgrid_document_months), (12, 36))
+        account = self.account.create({"name": "N", "company_id": company.id})
+        self.assertTrue(self.env["sendgrid.retention"]._get_cutoff(account, "sendgrid_document_months"))
+        company.sendgrid_document_months = 0
+        self.assertFalse(self.env["sendgrid.retention"]._get_cutoff(account, "sendgrid_document_months"))
+
+    def test_size_is_told(self):
+        """Test that Health tells how much is stored where nothing is ever deleted, without counting a row."""
+        companies = self.env["res.company"].search([])
+        companies.sendgrid_document_months = 36
+        self.create_email(ago=timedelta(days=400))
+        self.assertFalse(self.account.stored_explanation)
+        companies.sendgrid_document_months = 0
+        self.env.flush_all()
+        self.env.cr.execute("ANALYZE sendgrid_event")
+        self.account.invalidate_recordset(["stored_explanation"])
+        self.assertIn("less than a thousand events", self.account.stored_explanation)
+        self.assertIn("Nothing is ever deleted", self.account.stored_explanation)
+        for estimate, words in ((-1, "some"), (3_240_000, "about 3.2 million"), (45_678, "about 45 thousand")):
+            with self.subTest(estimate):
+                self.assertEqual(self.account._describe_number(estimate), words)
+        self.assertIn("b, the oldest of ", self.account.stored_explanation)
+        self.assertEqual(self.account.action_choose_retention()["res_model"], "res.config.settings")
+        companies[0].sendgrid_document_months = 24
+        self.account.invalidate_recordset(["stored_explanation"])
+        self.assertFalse(self.account.stored_explanation, "the shortest period counts")
+
 
 @tagged("post_install", "-at_install")
 class TestConflict(CommittedCase):

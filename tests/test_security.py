@@ -52,9 +52,13 @@ MODELS = {
     "sendgrid.content": {"read": ADMINISTRATORS},
     "sendgrid.drain": {},
     "sendgrid.email": {"read": EMPLOYEES},
+    "sendgrid.erasure": dict.fromkeys(("read", "write", "create"), ADMINISTRATORS),
     "sendgrid.event": {"read": EMPLOYEES},
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
+    "sendgrid.export": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.export.part": {"read": ADMINISTRATORS},
+    "sendgrid.forget": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.ingest": {},
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
@@ -118,7 +122,8 @@ FIELDS = {
             last_event_date mail_server_ids name open_tracking
             pending_batch_count place_warning previous_verification_key previous_verification_key_end
             previous_webhook_id
-            previous_webhook_token refused_count refused_hint region rejected_count signature_max_age today_event_count
+            previous_webhook_token refused_count refused_hint region rejected_count signature_max_age
+            stored_explanation today_event_count
             tracking_settings_date unmatched_count verification_key webhook_created webhook_id webhook_token
             webhook_url""",
     },
@@ -136,10 +141,11 @@ FIELDS = {
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.address": {
         ADMINISTRATORS: """bounce_cause bounce_date bounce_reason consent_ids email email_tracking email_tracking_date
-            email_tracking_form email_tracking_source email_tracking_uid email_tracking_wording_id groups
-            held_list held_reason held_since is_blacklisted_by_words is_bounced last_click_date
-            last_open_date last_reply_date reminder_date unmeasured_until valid_date valid_uid wanted_date
-            wanted_uid wish_date""",
+            email_tracking_form email_tracking_source email_tracking_uid email_tracking_wording_id
+            exported_date exported_uid forgotten_count forgotten_date forgotten_uid groups held_list
+            held_reason held_since is_blacklisted_by_words is_bounced last_click_date last_open_date
+            last_reply_date reminder_date unmeasured_until valid_date valid_uid wanted_date wanted_uid
+            wish_date""",
     },
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
@@ -161,8 +167,11 @@ FIELDS = {
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
-            template_id unknown_click_count unknown_open_count""",
         ADMINISTRATORS: "account_id consequence_error facts failed_consequences has_arrived mail_id",
+    },
+    "sendgrid.erasure": {
+        ADMINISTRATORS: """account_id address_count addresses_left error invalid_count job_ids progress state
+            taken_count waits_until""",
     },
     "sendgrid.event": {
         EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
@@ -176,6 +185,15 @@ FIELDS = {
         ADMINISTRATORS: """account_id backfill_id body body_gzip body_name duplicate_count error error_explanation
             event_count event_ids failed_rules is_rewritten processed_date reduced_count rejected_count
             rejected_explanation rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
+    },
+    "sendgrid.export": {
+        ADMINISTRATORS: """address_names addresses attachment_id company_ids content_size email_count error last_id
+            partner_id progress stage state written_count""",
+    },
+    "sendgrid.export.part": {NOBODY: "packed", ADMINISTRATORS: "export_id"},
+    "sendgrid.forget": {
+        ADMINISTRATORS: """account_ids address_count address_names addresses email_count email_numbers
+            erases_at_sendgrid erasure_ids event_count place_warning reduction_numbers result""",
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -249,6 +267,7 @@ METHODS = {
         (
             "action_check_health",
             "action_ask_for_missed",
+            "action_choose_retention",
             "action_claim",
             "action_connect",
             "action_disconnect",
@@ -289,11 +308,14 @@ METHODS = {
         "action_take_back_unsubscription": ADMINISTRATORS,
         "action_view_again": EMPLOYEES,
     },
+    "sendgrid.erasure": {"action_start": ADMINISTRATORS},
     "sendgrid.event": {"action_match_again": ADMINISTRATORS},
     "sendgrid.event.attach": {"action_attach": ADMINISTRATORS},
     "sendgrid.event.batch": dict.fromkeys(
         ("action_process_again", "action_set_aside", "action_take_back"), ADMINISTRATORS
     ),
+    "sendgrid.export": dict.fromkeys(("action_download", "action_start"), ADMINISTRATORS),
+    "sendgrid.forget": dict.fromkeys(("action_forget", "action_view_erasures", "action_view_progress"), ADMINISTRATORS),
     "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
     "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
     "sendgrid.suppression.sync": {
@@ -418,6 +440,9 @@ class TestDoors(Outsiders, SendgridCase):
             .set_email_tracking(["bob@example.org"], "agreed", "form")
             .consent_ids,
             "sendgrid.backfill": cls.env["sendgrid.backfill"].create({"account_id": cls.account.id}),
+            "sendgrid.erasure": cls.env["sendgrid.erasure"].create({"account_id": cls.account.id}),
+            "sendgrid.export": (export := cls.env["sendgrid.export"].with_user(cls.users["administrator"]).create({})),
+            "sendgrid.export.part": cls.env["sendgrid.export.part"].create({"export_id": export.id}),
             "sendgrid.suppression": cls.env["sendgrid.suppression"].create(
                 {
                     "account_id": cls.account.id,

@@ -3,6 +3,7 @@ from . import (
     base_partner_merge_automatic_wizard,
     mail_blacklist_remove,
     mail_compose_message,
+    privacy_lookup_wizard,
     sendgrid_account_connect,
     sendgrid_account_connect_step,  # isort: skip: the next files extend it
     sendgrid_account_connect_key,
@@ -13,5 +14,6 @@ from . import (
     sendgrid_account_disconnect,
     sendgrid_consent_ask,
     sendgrid_event_attach,
+    sendgrid_forget,
     sendgrid_suppression_clear,
 )

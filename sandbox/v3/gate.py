@@ -18,6 +18,8 @@ LIMIT = 600
 """Calls a minute for one operation. SendGrid publishes no numbers; this one was seen on /v3/scopes."""
 ACTIVITY_LIMIT = 6
 """Calls a minute for both operations of the Email Activity together (Twilio docs: Email Activity)."""
+ERASURE_LIMIT = 100
+"""Calls a minute (Twilio docs: Recipients' Data Erasure)."""
 MAX_KEPT_BODY = 100_000
 """The sandbox does not remember a longer body of a call (bytes)."""
 TOO_MANY = "too many requests"
@@ -105,7 +107,7 @@ def _limit(account: Account, key: str, method: str, path: str) -> Window | None:
         return None
     if path.startswith("/v3/messages"):
         return account.count((key, "/v3/messages"), ACTIVITY_LIMIT)
-    return account.count((key, method, path), LIMIT)
+    return account.count((key, method, path), ERASURE_LIMIT if path == "/v3/recipients/erasejob" else LIMIT)
 
 
 async def _remember_body(request: web.Request, call: Call) -> None:

@@ -130,6 +130,8 @@ LISTS = {
     "comparisons": "sendgrid_suppression_sync_action",
     "searches": "sendgrid_backfill_action",
     "wordings": "sendgrid_wording_action",
+    "exports": "sendgrid_export_action",
+    "erasures": "sendgrid_erasure_action",
 }
 
 

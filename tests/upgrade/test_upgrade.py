@@ -53,10 +53,10 @@ CHANGED = {
     ),
 }
 # The external ids of the scheduled actions that the upgrade adds.
-NEW_ACTIONS = {"ir_cron_forget_foreign", "ir_cron_reduce"}
-# The upgrade adds server actions: two to the list of contacts and two to that of leads, those that give lists their
-# addresses, and one that claims an account for a database.
-NEW_SERVER_ACTIONS = 11
+NEW_ACTIONS = {"ir_cron_erase", "ir_cron_export", "ir_cron_forget_foreign", "ir_cron_reduce"}
+# The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, one
+# that claims an account for a database, and three that export the tracking of a contact, a lead or an address.
+NEW_SERVER_ACTIONS = 14
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
     "ir_config_parameter": 1,  # until when events may have fingerprints of before
@@ -75,6 +75,7 @@ EMPTY = {
     "sendgrid_account_connect",
     "sendgrid_account_connect_step",
     "sendgrid_account_disconnect",
+    "sendgrid_forget",
     "sendgrid_suppression_clear",
     "sendgrid_suppression_clear_line",
 }

@@ -1,0 +1,126 @@
+"""The rights of a person, as an administrator uses them: Privacy Lookup, Forget Tracking, Export Tracking."""
+
+import pytest
+from axe import find_violations
+from harness import PATIENCE, picture, wait_for
+from lxml import etree
+from playwright.sync_api import expect
+
+GUEST = "guest@rights.test"
+DIALOG = ".modal-dialog"
+SIZES = {"wide": {"width": 1440, "height": 900}, "narrow": {"width": 390, "height": 844}}
+
+
+@pytest.fixture(autouse=True)
+def _empty_inbox(sandbox):
+    sandbox.clear()
+
+
+def send_and_open(odoo, sandbox, name, address):
+    """Send an e-mail to a new contact, have it opened, and return the ids of the contact and of the document."""
+    contact = odoo.contact(name, address)
+    odoo.compose(contact, f"An offer for {name}", f"<p>Dear {name}, a <a href='https://www.example.com/x'>link</a></p>")
+    message = sandbox.message_to(address)
+    wait_for(lambda: odoo.document_to(address).status == "delivered", "delivered")
+    sandbox.fire_by_person(message, address, "open")
+    wait_for(lambda: odoo.document_to(address).status == "opened", "opened")
+    return contact, odoo.document_to(address).id
+
+
+def act(page, name):
+    """Choose an entry of the menu Actions of the present form or list."""
+    page.locator(".o_cp_action_menus button:has(.fa-cog)").click()
+    page.locator(".o-dropdown--menu .o_menu_item", has_text=name).click()
+
+
+def look_at(page, name, selector):
+    """Keep pictures of both sizes, and fail if axe-core finds anything."""
+    for size, viewport in SIZES.items():
+        page.set_viewport_size(viewport)
+        expect(page.locator(".o_loading_indicator")).to_have_count(0)
+        picture(page, f"rights-{name}-{size}")
+        violations = find_violations(page, selector)
+        assert not violations, f"{name}, {size}:\n" + "\n".join(violations)
+    page.set_viewport_size(SIZES["wide"])
+
+
+def test_privacy_lookup(odoo, sandbox, open_browser):
+    """The documents of an address without a contact are found, and deleted together with their events."""
+    contact, document = send_and_open(odoo, sandbox, "Guest", GUEST)
+    odoo.call("res.partner", "unlink", [contact])
+    page = open_browser("admin", "admin")
+    page.goto("/odoo/action-privacy_lookup.action_privacy_lookup_wizard")
+    page.fill("[name=email] input", GUEST.upper())
+    page.fill("[name=name] input", "Nobody of this name")
+    page.locator("button[name=action_lookup]").click()
+    group = page.locator(".o_group_header", has_text="Tracked E-mail")
+    expect(group).to_contain_text("(1)")
+    group.click()
+    row = page.locator(".o_data_row", has_text="An offer for Guest")
+    expect(row).to_be_visible()
+    picture(page, "rights-lookup")
+    row.locator("button[name=action_unlink]").click()
+    page.locator(f"{DIALOG} footer .btn-primary").click()
+    wait_for(lambda: not odoo.documents(("id", "=", document)), "deleted")
+    assert not odoo.find("sendgrid.event", ("recipient", "=", GUEST)), "its events went with it"
+
+
+def test_export(odoo, sandbox, open_browser):
+    """A contact's file is there at once, a browser shows it, and a program reads it."""
+    contact, _document = send_and_open(odoo, sandbox, "Exporta", "exporta@rights.test")
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/res.partner/{contact}")
+    page.wait_for_selector(".o_form_view [name=email]")
+    act(page, "Export Tracking")
+    download = page.locator("button[name=action_download]")
+    expect(download).to_be_visible(timeout=PATIENCE * 1000)
+    look_at(page, "export", ".o_action_manager .o_content")
+    with page.expect_download() as downloading:
+        download.click()
+    path = downloading.value.path()
+    found = etree.parse(str(path)).xpath("//*[@data-field='subject']")
+    assert [one.text for one in found] == ["An offer for Exporta"]
+    shown = page.context.new_page()
+    shown.set_content(path.read_text())
+    shown.locator("details summary", has_text="Opened").click()
+    shown.locator("details summary", has_text="Content").click()
+    expect(shown.frame_locator("iframe").locator("body")).to_contain_text("Dear Exporta")
+    for size, viewport in SIZES.items():
+        shown.set_viewport_size(viewport)
+        picture(shown, f"rights-file-{size}")
+        violations = find_violations(shown, "main")
+        assert not violations, violations
+    page.goto(f"/odoo/res.partner/{contact}")
+    expect(page.locator(".o-mail-Chatter")).to_contain_text("exporta@rights.test was written into a file: 1 e-mails.")
+
+
+def test_forget(odoo, sandbox, database, open_browser):
+    """A contact's opens are forgotten after one question, and SendGrid is asked to erase the address. It is noted."""
+    contact, document = send_and_open(odoo, sandbox, "Forgetta", "forgetta@rights.test")
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/res.partner/{contact}")
+    page.wait_for_selector(".o_form_view [name=email]")
+    act(page, "Forget Tracking")
+    expect(page.locator(f"{DIALOG} [name=email_count]")).to_have_text("1")
+    expect(page.locator(f"{DIALOG} [name=event_count]")).to_have_text("1")
+    page.locator(f"{DIALOG} [name=erases_at_sendgrid] input").check()
+    expect(page.locator(f"{DIALOG}").get_by_text("Odoo's blacklist stays")).to_be_visible()
+    look_at(page, "forget", DIALOG)
+    page.locator(f"{DIALOG} button[name=action_forget]").click()
+    expect(page.locator(f"{DIALOG} .alert-success")).to_be_visible()
+    look_at(page, "forgotten", DIALOG)
+    wait_for(lambda: odoo.read("sendgrid.email", document, "status").status == "delivered", "forgotten")
+
+    def erased():
+        database.minute_is_over()
+        jobs = sandbox.control("GET", "erasures").json()
+        return [job["job_id"] for job in jobs if "forgetta@rights.test" in job["addresses"]]
+
+    [job_id] = wait_for(erased, "SendGrid has taken it")
+    page.locator(f"{DIALOG} button[name=action_view_erasures]").click()
+    page.locator(".o_data_row").first.click()
+    expect(page.locator(".o_form_view [name=job_ids]")).to_contain_text(job_id, timeout=PATIENCE * 1000)
+    look_at(page, "erasure", ".o_action_manager .o_content")
+    page.goto(f"/odoo/res.partner/{contact}")
+    said = "The tracking of 1 e-mails to forgetta@rights.test was forgotten."
+    expect(page.locator(".o-mail-Chatter")).to_contain_text(said)
