@@ -104,14 +104,16 @@ class SendgridMeasuring(models.AbstractModel):
     @api.model
     def _get_asks(self):
         """Return SQL that tells whether the country of a row that is called ``record`` asks for consent."""
-        group = self.env.ref("sendgrid_tracking.country_group_consent", raise_if_not_found=False)
-        if not group:
+        # `env.ref` would cost a query to see that it exists.
+        find = self.env["ir.model.data"]._xmlid_to_res_id
+        group_id = find("sendgrid_tracking.country_group_consent", raise_if_not_found=False)
+        if not group_id:
             return SQL("TRUE")  # without a list, nobody can say of a country that it does not ask
-        group.flush_model(["country_ids"])
+        self.env["res.country.group"].flush_model(["country_ids"])
         return SQL(
             """record.country_id IN (SELECT res_country_id FROM res_country_res_country_group_rel
                                       WHERE res_country_group_id = %s)""",
-            group.id,
+            group_id,
         )
 
     @api.model
