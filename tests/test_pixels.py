@@ -349,7 +349,8 @@ class TestMailingLeaves(SendgridCase):
         pasted = self.env["link.tracker"].create({"url": "https://shop.example.com/pasted", "title": "Pasted"})
         body = (
             f'<div><p><a href="{target.replace("&", "&amp;")}">cheese</a> <a href="{pasted.short_url}">more</a> '
-            '<a t-attf-href="https://shop.example.com/of/{{object.id}}">own</a></p><p><a href="/view">View</a></p></div>'
+            '<a t-attf-href="https://shop.example.com/of/{{object.id}}">own</a></p>'
+            '<p><a href="/view">View</a></p></div>'
         )
         people = self.env["res.partner"].create([{"name": f"P{n}", "email": f"p{n}@example.org"} for n in range(12)])
         self.env["sendgrid.address"].create(
