@@ -12,6 +12,7 @@
         "security/ir_rule.xml",
         "data/ir_cron.xml",
         "data/base_automation.xml",
+        "data/res_country_group.xml",
         "data/ir_actions_server.xml",
         "wizard/base_module_uninstall_views.xml",
         "wizard/mail_compose_message_views.xml",

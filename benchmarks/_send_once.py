@@ -16,10 +16,28 @@ from ._odoo import Env, Record
 
 
 def create_mails(env: Env, count: int, server: Record) -> Record:
-    """Create mails to as many contacts, as a campaign of salespeople leaves them in the queue."""
+    """Create mails to as many contacts, as a campaign of salespeople leaves them in the queue.
+
+    The contacts live in several countries, and with the addon some have agreed that they are measured, or declined.
+    """
+    countries = [env.ref(f"base.{code}").id for code in ("us", "fr", "cl")]
+    emails = [f"contact{number}@bench.example.com" for number in range(count)]
     partners = env["res.partner"].create(
-        [{"name": f"Contact {number}", "email": f"contact{number}@bench.example.com"} for number in range(count)]
+        [
+            {"name": f"Contact {number}", "email": email, "country_id": countries[number % 3]}
+            for number, email in enumerate(emails)
+        ]
     )
+    if "sendgrid.address" in env:
+        Address = env["sendgrid.address"]
+        known = set(Address.search([("email", "in", emails)]).mapped("email"))
+        Address.create(
+            [
+                {"email": email, "email_tracking": "agreed" if number % 2 else "declined"}
+                for number, email in enumerate(emails)
+                if number % 5 == 0 and email not in known
+            ]
+        )
     return env["mail.mail"].create(
         [
             {
@@ -51,6 +69,7 @@ def main() -> None:
         values = {"name": "Null", "smtp_host": "127.0.0.1", "smtp_port": options.port, "smtp_encryption": "none"}
         if "sendgrid.account" in env:
             values["sendgrid_account_id"] = env["sendgrid.account"].create({"name": "Benchmark"}).id
+            env.company.write({"sendgrid_unasked": "country", "country_id": env.ref("base.us").id})
         server = env["ir.mail_server"].create(values)
         create_mails(env, 20, server).send()  # fills the caches
         sent = 20
@@ -66,6 +85,7 @@ def main() -> None:
             sent += options.count
             if "sendgrid.account" in env:
                 assert env["sendgrid.email"].search_count([]) == sent
+                assert env["sendgrid.email"].search_count([("measured", "=", "none")])
             print(json.dumps(clock.cpu), flush=True)
 
 

@@ -11,7 +11,7 @@ NO_CONFLICT = SQL()
 SKIP_KNOWN = SQL("ON CONFLICT DO NOTHING")
 
 
-def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=None):
+def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=None, instead=None):
     """Insert rows into the table of a model. The ORM does not learn of it: invalidate what it may have cached.
 
     The rows ``[{"a": 1, "b": "x"}, {"a": 2, "b": None}]`` become ``INSERT INTO table AS known (a, b) SELECT a, b FROM
@@ -24,19 +24,22 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
         ``EXCLUDED``
     :param returning: names of the columns to return
     :param condition: SQL that a row has to meet, or it is left out; it calls the row ``new``
+    :param instead: {column: SQL of what is inserted instead of the row's own value}; it calls the row ``new``
     :return: list of tuples, for the rows that were inserted or, by ``conflict``, updated
     :raise psycopg2.Error: the database's errors, without a line in the log: the caller knows which are expected
     """
     if not rows:
         return []
     columns = SQL(", ").join(map(SQL.identifier, rows[0]))
+    values = SQL(", ").join((instead or {}).get(name) or SQL.identifier("new", name) for name in rows[0])
     records.env.cr.execute(
         SQL(
             """INSERT INTO %(table)s AS known (%(columns)s)
-               SELECT %(columns)s FROM unnest(%(arrays)s) AS new (%(columns)s) WHERE %(condition)s
+               SELECT %(values)s FROM unnest(%(arrays)s) AS new (%(columns)s) WHERE %(condition)s
                %(conflict)s RETURNING %(returning)s""",
             table=SQL.identifier(records._table),
             columns=columns,
+            values=values,
             arrays=_to_arrays(records, rows),
             condition=condition or SQL("TRUE"),
             conflict=conflict,

@@ -3,6 +3,7 @@ import smtplib
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import email_normalize, plaintext2html
+from odoo.tools.mail import email_normalize_all
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException, extract_rfc2822_addresses
 
@@ -195,7 +196,14 @@ class IrMailServer(models.Model):
         site = self.env["ir.http"]._get_sendgrid_site()
         # Core counts what becomes of a mailing, unless the account's events do.
         own = outbox.mail if outbox.mailing_id and not outbox.acts_on_events else None
-        if alternative := kwargs.get("body_alternative"):
+        alternative = kwargs.get("body_alternative")
+        if outbox.mailing_id and self._is_unmeasured(outbox, email_to, kwargs.get("email_cc")):
+            # Nothing counts the looks and clicks of this copy, neither SendGrid nor core.
+            own = None
+            targets = self.env["sendgrid.mailing"]._find_targets(outbox, [body, alternative])
+            body = body and pixels.replace_short_links(body, targets, site, is_html=kwargs.get("subtype") == "html")
+            alternative = alternative and pixels.replace_short_links(alternative, targets, site, is_html=False)
+        if alternative:
             alternative = pixels.remove_listed_pixels(alternative, own)
             kwargs["body_alternative"] = alternative if own else pixels.remove_recipient(alternative, site)
         if not body or kwargs.get("subtype") != "html":
@@ -209,6 +217,15 @@ class IrMailServer(models.Model):
         if has_secrets:
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())
         return message
+
+    def _is_unmeasured(self, outbox, *recipients):
+        """Tell whether a copy to some recipients leaves without being measured.
+
+        :param recipients: the lists of To and Cc, or texts
+        """
+        texts = [text for one in recipients if one for text in ([one] if isinstance(one, str) else one)]
+        found = {comparable(address) for text in texts for address in email_normalize_all(text)}
+        return bool(outbox.get_unmeasured(found))
 
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
         """Leave out the recipients to whom SendGrid cannot deliver, and write the others as it understands them."""
@@ -318,9 +335,12 @@ class IrMailServer(models.Model):
         """
         outbox = self.env.context["sendgrid_outbox"]
         hide_bcc(msg)
+        recipients = [comparable(address) for address in to_addrs]
+        # Another module may have added some.
+        self.env["mail.mail"]._find_reasons(outbox, set(recipients), {outbox.about.get("company_id")})
         copy = outbox.stamp(
             msg["Message-Id"],
-            [comparable(address) for address in to_addrs],
+            recipients,
             sender=email_normalize(msg["From"], strict=False) or "",
             roles={
                 comparable(address): role for role in ("cc", "to") for address in extract_rfc2822_addresses(msg[role])
@@ -329,7 +349,8 @@ class IrMailServer(models.Model):
         try:
             # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
             # tells that its events are ours.
-            self._set_smtpapi(msg, smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id))
+            settings = smtpapi.unique_args(outbox.odoo_db, copy.tracked and copy.odoo_id)
+            self._set_smtpapi(msg, settings | smtpapi.no_tracking() if copy.unmeasured else settings)
             refused = session.send_message(msg, from_addr, to_addrs, **options)
         except Exception as error:
             outbox.fail(self._explain_sendgrid_failure(error))

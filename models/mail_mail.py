@@ -60,6 +60,12 @@ class MailMail(models.Model):
         ondelete="set null",
         help="The template that the mail was made from, for its documents to keep.",
     )
+    sendgrid_is_about_access = fields.Boolean(
+        string="About Access to Odoo",
+        default=lambda self: bool(self.env.context.get("sendgrid_is_about_access")),
+        readonly=True,
+        help="The mail is about somebody's login, such as a security alert: its opens and clicks are never measured.",
+    )
 
     def _compute_sendgrid_event_ids(self):
         for mail in self:
@@ -153,10 +159,15 @@ class MailMail(models.Model):
         """
         site = self.env["ir.http"]._get_sendgrid_site()
         outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), site=site, **options)
-        self._find_colleagues(outbox, self._get_recipient_addresses())
+        addresses = self._get_recipient_addresses()
+        self._find_colleagues(outbox, addresses)
         outbox.company_id = account.company_id.id or self.env.company.id
         outbox.acts_on_events = account.act_on_events
+        outbox.tracks_nothing = account._tracks_nothing()
         outbox.owners = self._find_owners()
+        Email = self.env["sendgrid.email"]
+        self._find_reasons(outbox, addresses, {Email._get_company_id(mail, outbox) for mail in self})
+        self._find_targets(outbox)
         outbox.known_documents = self.env["sendgrid.email"]._get_documents_of_mails(self.ids)
         return outbox
 
@@ -181,6 +192,7 @@ class MailMail(models.Model):
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {comparable(address) for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
+            self._find_reasons(outbox, addresses, {self.env["sendgrid.email"]._get_company_id(self, outbox)})
             self._open_in_outbox(
                 outbox,
                 [
@@ -200,6 +212,7 @@ class MailMail(models.Model):
 
         :param planned: list of the values of `tools.sending.outbox.Planned`
         """
+        opens_account = self.env["sendgrid.email"]._opens_account(self)
         outbox.open(
             comparable(email_normalize(self.email_from) or ""),
             about=self.env["sendgrid.email"]._prepare_about(self, outbox),
@@ -208,7 +221,16 @@ class MailMail(models.Model):
             mail=self._origin.id,
             mail_message_id=self.mail_message_id.id,
             mailing_id=(self.mailing_id.id or None) if "mailing_id" in self._fields else None,
-            opens_account=self.env["sendgrid.email"]._opens_account(self),
+            opens_account=opens_account,
+            unmeasured=(
+                "access"
+                if opens_account or self.sendgrid_is_about_access
+                else "mail"
+                if self.mail_message_id.sendgrid_is_unmeasured
+                else "account"
+                if outbox.tracks_nothing
+                else None
+            ),
             can_wait=max(self.create_date, self.scheduled_date or self.create_date)
             > fields.Datetime.now() - TRY_AGAIN_FOR,
         )
@@ -287,6 +309,26 @@ class MailMail(models.Model):
             )
         )
         outbox.learn(addresses, {comparable(address) for (address,) in rows})
+
+    def _find_reasons(self, outbox, addresses, company_ids):
+        """Tell the outbox whose opens and clicks are not measured.
+
+        :param outbox: `tools.sending.outbox.Outbox`; what it knows is not looked up again
+        :param addresses: set of comparable addresses
+        :param company_ids: the companies whose mails go to them
+        """
+        known = [outbox.reasons.get(company_id, {}).keys() for company_id in company_ids]
+        if new := {address for address in addresses if not all(address in one for one in known)}:
+            outbox.learn_reasons(self.env["sendgrid.measuring"]._get_reasons_of_companies(new, company_ids))
+
+    def _find_targets(self, outbox):
+        """Tell the outbox where the short links of mailings lead, if a copy may have to leave without them."""
+        if "mailing_id" not in self._fields:
+            return
+        is_lowered = outbox.tracks_nothing or any(any(known.values()) for known in outbox.reasons.values())
+        mails = self.filtered(lambda mail: mail.mailing_id and (is_lowered or mail.sendgrid_is_unmeasured))
+        if mails:
+            self.env["sendgrid.mailing"]._find_targets(outbox, mails.mapped("body_html"))
 
     def _postprocess_sent_message(self, success_pids, success_emails, failure_reason=False, failure_type=None):
         # Record the documents before core deletes the mail, and in the transaction that marks it as sent.

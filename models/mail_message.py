@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, fields, models
 
 from ..tools.sending.pixels import remove_pixels
 
@@ -13,6 +13,12 @@ class MailMessage(models.Model):
     """
 
     _inherit = "mail.message"
+
+    sendgrid_is_unmeasured = fields.Boolean(
+        string="Not Measured",
+        readonly=True,
+        help="Its opens and clicks are not measured, whoever the recipients are.",
+    )
 
     @api.model_create_multi
     def create(self, vals_list):

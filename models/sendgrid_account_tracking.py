@@ -39,6 +39,10 @@ class SendgridAccount(models.Model):
         """Switch click tracking of the whole account on or off at SendGrid."""
         self._switch_tracking("click", not self.click_tracking)
 
+    def _tracks_nothing(self):
+        """Tell whether SendGrid surely tracks neither opens nor clicks, because its settings were read."""
+        return bool(self.tracking_settings_date) and not (self.open_tracking or self.click_tracking)
+
     def _switch_tracking(self, name, enabled):
         self.ensure_one()
         self.check_access("write")

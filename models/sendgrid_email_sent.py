@@ -30,6 +30,9 @@ LEARN = SQL(
            status = CASE known.status WHEN 'failed' THEN EXCLUDED.status ELSE known.status END,
            status_reason = CASE known.status WHEN 'failed' THEN EXCLUDED.status_reason ELSE known.status_reason END,
            sg_message_id = COALESCE(known.sg_message_id, EXCLUDED.sg_message_id),
+           measured = CASE WHEN %(tells_level)s THEN EXCLUDED.measured ELSE known.measured END,
+           unmeasured_reason = CASE WHEN %(tells_level)s THEN EXCLUDED.unmeasured_reason
+                                    ELSE known.unmeasured_reason END,
            %(of_the_try)s,
            content_id = CASE WHEN %(has_new_content)s THEN EXCLUDED.content_id
                              ELSE COALESCE(known.content_id, EXCLUDED.content_id) END,
@@ -49,8 +52,22 @@ LEARN = SQL(
         )
         for column in ("account_id", "subject", "email_from", "recipient_role", "is_alone")
     ),
+    # Once it has left without being measured, no later try makes it measured.
+    tells_level=SQL(
+        "(%s OR (COALESCE(known.sent_count, 0) < EXCLUDED.sent_count AND COALESCE(known.measured, 'full') = 'full'))",
+        LEAVES,
+    ),
     has_new_content=SQL("%s AND (EXCLUDED.content_id IS NOT NULL OR EXCLUDED.content_state IS NOT NULL)", LEAVES),
 )
+# Its recipient may have declined while a long run was under way.
+HAS_DECLINED = SQL(
+    """new.measured = 'full' AND EXISTS (
+           SELECT FROM sendgrid_address address WHERE address.email = new.recipient AND email_tracking = 'declined')"""
+)
+DECLINED = {
+    "measured": SQL("CASE WHEN %s THEN 'none' ELSE new.measured END", HAS_DECLINED),
+    "unmeasured_reason": SQL("CASE WHEN %s THEN 'wish' ELSE new.unmeasured_reason END", HAS_DECLINED),
+}
 
 # What looks like an address in the words of a server or of an exception.
 ADDRESS = re.compile(r"""[^\s<>()"'“”:;,]+@[^\s<>()"'“”:;,]+""")
@@ -203,6 +220,8 @@ class SendgridEmail(models.Model):
                 "sent_count": counts.get((copy.odoo_id, address), 0) + (address not in copy.refused),
                 "status": "failed" if address in copy.refused else "sent",
                 "status_reason": copy.refused.get(address),
+                "measured": "none" if copy.unmeasured else "full",
+                "unmeasured_reason": copy.unmeasured.get(address),
                 "open_count": 0,
                 "click_count": 0,
                 "unknown_open_count": 0,
@@ -352,7 +371,7 @@ class SendgridEmail(models.Model):
         :param known: the documents that the mail had before, as `Known`
         """
         self._adopt(rows, known)
-        ids = [id_ for (id_,) in bulk.insert(self, self._resolve_contents(rows), conflict=LEARN)]
+        ids = [id_ for (id_,) in bulk.insert(self, self._resolve_contents(rows), conflict=LEARN, instead=DECLINED)]
         self._notify_created(ids, rows if ids else [])
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
@@ -460,18 +479,24 @@ class SendgridEmail(models.Model):
         :param outbox: `tools.sending.outbox.Outbox`, which knows what was looked up for all mails
         :return: {column: value}
         """
-        company_id, team_id = outbox.owners.get((mail.model, mail.res_id), (None, None))
+        _company_id, team_id = outbox.owners.get((mail.model, mail.res_id), (None, None))
         return {
             "author_id": mail.author_id.id or None,
             "subject": mail.subject or None,
             "model": mail.model or None,
             "res_id": mail.res_id or None,
             "is_in_chatter": self._is_in_chatter(mail),
-            "company_id": mail.record_company_id.id or company_id or outbox.company_id,
+            "company_id": self._get_company_id(mail, outbox),
             "template_id": mail.sendgrid_template_id.id or None,
             "team_id": team_id or None,
             "again_of_id": mail.sendgrid_again_of_id.id or None,
         }
+
+    @api.model
+    def _get_company_id(self, mail, outbox):
+        """Return the id of the company whose a mail and its documents are. The parameters are those of the above."""
+        company_id, _team_id = outbox.owners.get((mail.model, mail.res_id), (None, None))
+        return mail.record_company_id.id or company_id or outbox.company_id
 
     @api.model
     def _opens_account(self, mail):

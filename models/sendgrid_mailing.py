@@ -9,6 +9,7 @@ from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings, comparable
 from ..tools.events.fold import FAILURES
+from ..tools.sending import pixels
 from ..tools.times import to_seconds
 from .sendgrid_consequence import FAILURES as FAILED_FACTS
 
@@ -212,6 +213,33 @@ class SendgridMailing(models.AbstractModel):
                 )
         surplus.unlink()
         Click.create(rows)
+
+    # ------------------------------------------------------------
+    # NOT MEASURED
+    # ------------------------------------------------------------
+
+    @api.model
+    def _find_targets(self, outbox, texts):
+        """Return where core's short links lead, as {code: address as it was written, or None}.
+
+        :param outbox: `tools.sending.outbox.Outbox`; what it knows is not looked up again
+        :param texts: the texts whose links have to be known, HTML or plain; some may be empty
+        """
+        site = self.env["ir.http"]._get_sendgrid_site()
+        codes = {code for text in texts if text for code in pixels.find_short_links(text, site)}
+        if codes := codes - outbox.targets.keys():
+            self.env["link.tracker"].flush_model(["url"])
+            self.env["link.tracker.code"].flush_model(["code", "link_id"])
+            rows = self.env.execute_query(
+                SQL(
+                    """SELECT code.code, link.url
+                         FROM link_tracker_code code JOIN link_tracker link ON link.id = code.link_id
+                        WHERE code.code = ANY(%s)""",
+                    list(codes),
+                )
+            )
+            outbox.targets |= {**dict.fromkeys(codes), **dict(rows)}
+        return outbox.targets
 
     # ------------------------------------------------------------
     # TRACES

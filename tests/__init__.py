@@ -34,6 +34,7 @@ from . import (
     test_mailings,
     test_match,
     test_matching,
+    test_measuring,
     test_migrations,
     test_order,
     test_outbox,

@@ -13,7 +13,13 @@ from odoo.tools import html2plaintext, mute_logger
 
 from ..models import mail_message, mail_thread
 from ..tools.sending.links import MARK, Site
-from ..tools.sending.pixels import remove_listed_pixels, remove_pixels, remove_recipient
+from ..tools.sending.pixels import (
+    find_short_links,
+    remove_listed_pixels,
+    remove_pixels,
+    remove_recipient,
+    replace_short_links,
+)
 from .common import SendgridCase
 from .test_migrations import load
 
@@ -111,6 +117,32 @@ class TestPixels(BaseCase):
             with self.subTest(source):
                 self.assertEqual(remove_recipient(source, site), expected or source)
 
+    def test_targets(self):
+        """Test that only our short links are replaced, and that a target is written as an HTML text needs it."""
+        site = Site(frozenset({"odoo.example.com"}))
+        targets = {"Ab1": "https://shop.example.com/a?b=1&c=2", "gone": None}
+        html, plain = "https://shop.example.com/a?b=1&amp;c=2", "https://shop.example.com/a?b=1&c=2"
+        for source, as_html, as_plain in (
+            ('<a href="https://odoo.example.com/r/Ab1/m/12">', f'<a href="{html}">', f'<a href="{plain}">'),
+            ("<a href='https://ODOO.example.com/r/Ab1'>", f"<a href='{html}'>", f"<a href='{plain}'>"),
+            ("[1] http://odoo.example.com:8069/r/Ab1/m/12\n", f"[1] {html}\n", f"[1] {plain}\n"),
+            ("https://odoo.example.com/r/gone/m/12", None, None),
+            ("https://odoo.example.com/r/other", None, None),
+            ("https://odoo.example.com/r/Ab1/more", None, None),
+            ("https://odoo.example.com/r/Ab1?a=b", None, None),
+            ("https://odoo.example.com/shop/r/Ab1", None, None),
+            ("https://other.example.com/r/Ab1/m/12", None, None),
+            ("https://other.example.com/?to=https://odoo.example.com/r/Ab1", None, None),
+        ):
+            with self.subTest(source):
+                self.assertEqual(replace_short_links(source, targets, site), as_html or source)
+                self.assertEqual(replace_short_links(source, targets, site, is_html=False), as_plain or source)
+                expected = {"Ab1"} if as_html else set()
+                self.assertEqual(find_short_links(source, site) - {"gone", "other"}, expected)
+        self.assertEqual(
+            replace_short_links("https://odoo.example.com/r/Ab1", targets), "https://odoo.example.com/r/Ab1"
+        )
+
     def test_long_text(self):
         """Test that a text made to be slow to read is read."""
         for piece in (
@@ -122,12 +154,14 @@ class TestPixels(BaseCase):
             "<p style='url(",
             "/r/a/m/",
             "/m/1",
+            "https://a/r/",
             "wf%",
         ):
             with self.subTest(piece):
                 source = IMG + piece * (200_000 // len(piece))
                 start = time.process_time()
                 remove_recipient(remove_pixels(source))
+                replace_short_links(source, {})
                 self.assertLess(time.process_time() - start, 15)
 
 
@@ -304,3 +338,68 @@ class TestMailingLeaves(SendgridCase):
             self.assertTrue(re.search(r'href="[^"]*/r/\w+', copy.part("html")))
             if is_tracked:
                 self.assertTrue(re.search(rf'<a{MARK} [^>]*href="[^"]*/mailing/\d+/view', copy.part("html")))
+
+    def test_unmeasured(self):
+        """Test that neither a pixel nor a short link leaves to whoever is not measured, and the targets leave instead.
+
+        All links of a run cost one query, also links that differ for each recipient.
+        """
+        self.env.company.sendgrid_unasked = "everybody"
+        target = "https://shop.example.com/autumn?kind=a&n=2"
+        pasted = self.env["link.tracker"].create({"url": "https://shop.example.com/pasted", "title": "Pasted"})
+        body = (
+            f'<div><p><a href="{target.replace("&", "&amp;")}">cheese</a> <a href="{pasted.short_url}">more</a> '
+            '<a t-attf-href="https://shop.example.com/of/{{object.id}}">own</a></p>'
+            '<p><a href="/view">View</a></p></div>'
+        )
+        people = self.env["res.partner"].create([{"name": f"P{n}", "email": f"p{n}@example.org"} for n in range(12)])
+        self.env["sendgrid.address"].create(
+            [{"email": email, "email_tracking": "declined"} for email in people[1:].mapped("email")]
+        )
+        queries, execute = [], type(self.env.cr).execute
+
+        def note(cr, query, *args, **kwargs):
+            queries.append(str(getattr(query, "code", query)))
+            return execute(cr, query, *args, **kwargs)
+
+        for acts in (True, False):
+            self.account.act_on_events = acts
+            mailing = self.env["mailing.mailing"].create(
+                {
+                    "subject": "Cheese",
+                    "mailing_type": "mail",
+                    "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
+                    "mailing_domain": [("id", "in", people.ids)],
+                    "body_arch": body,
+                    "body_html": body,
+                    "email_from": "cheese@example.com",
+                    "mail_server_id": self.server.id,
+                }
+            )
+            mailing.action_send_mail()
+            mails = self.env["mail.mail"].search([("mailing_id", "=", mailing.id), ("state", "=", "outgoing")])
+            self.assertEqual(len(mails), len(people))
+            queries.clear()
+            with self.sending() as sent, patch.object(type(self.env.cr), "execute", note):
+                mails.send()
+            self.assertEqual(len([query for query in queries if "FROM link_tracker_code" in query]), 1)
+            for copy in sent:
+                html, plain = copy.part("html"), copy.part("plain")
+                is_measured = copy.recipients == ["p0@example.org"]
+                self.assertEqual("filters" in copy.smtpapi and "opentrack" in copy.smtpapi["filters"], not is_measured)
+                self.assertEqual("/r/" in html + plain, is_measured)
+                self.assertEqual("/mail/track/" in html + plain, is_measured and not acts)
+                if not is_measured:
+                    [partner] = people.filtered(lambda one, to=copy.recipients[0]: one.email == to)
+                    own = f"https://shop.example.com/of/{partner.id}"
+                    self.assertIn(f'href="{target.replace("&", "&amp;")}"', html)
+                    self.assertIn(f'href="{own}"', html)
+                    self.assertIn('href="https://shop.example.com/pasted"', html)
+                    self.assertIn(target, plain)
+                    self.assertIn(own, plain)
+                    self.assertRegex(html, rf'<a{MARK} [^>]*href="[^"]*/mailing/\d+/view')
+            emails = self.env["sendgrid.email"].search([("mailing_res_id", "=", mailing.id)])
+            self.assertEqual(
+                {email.recipient: email.unmeasured_reason for email in emails},
+                {person.email: person != people[0] and "wish" for person in people},
+            )

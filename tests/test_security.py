@@ -63,6 +63,7 @@ MODELS = {
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
+    "sendgrid.measuring": {},
     "sendgrid.reduction": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
@@ -88,9 +89,10 @@ FIELDS = {
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {EMPLOYEES: "sendgrid_resent_id sendgrid_warning"},
     "mail.mail": {
-        ADMINISTRATORS: """sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_named_by_message
-            sendgrid_template_id""",
+        ADMINISTRATORS: """sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_about_access
+            sendgrid_is_named_by_message sendgrid_is_unmeasured sendgrid_template_id""",
     },
+    "mail.message": {EVERYBODY: "sendgrid_is_unmeasured"},
     "res.company": {
         ADMINISTRATORS: """sendgrid_detail_months sendgrid_document_months sendgrid_has_notice sendgrid_keeps_details
             sendgrid_networks sendgrid_unasked""",

@@ -10,6 +10,11 @@ from ..address_form import comparable
 from .contents import Contents, Kept
 from .links import NOWHERE, Site
 
+# Why opens and clicks are not measured. Of several reasons the first is told.
+REASONS = ("access", "wish", "mail", "account", "company")
+# Colleagues have no documents, so that these reasons, which are about documents, concern none of their copies.
+OF_DOCUMENTS = ("account", "company")
+
 
 class Planned(NamedTuple):
     """A copy that core means to send: its addresses, and the id of the contact that it is for.
@@ -48,6 +53,8 @@ class Copy:
     """Whether it was handed to the server; the mail may have failed before."""
     body: str | None = field(default=None, repr=False)
     kept: Kept | None = None
+    unmeasured: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Why opens and clicks of each address are not measured: one of REASONS, or ``others``. Empty: they are."""
 
 
 class Outbox:
@@ -77,12 +84,23 @@ class Outbox:
         """Ids and columns of the new documents of which open pages hear when the run ends."""
         self.acts_on_events = True
         """Whether the account's events have consequences in Odoo; else core itself counts what becomes of mailings."""
+        self.tracks_nothing = False
+        """Whether the account is known to track neither opens nor clicks."""
+        self.reasons: dict[int, dict[str, str | None]] = {}
+        """{company id: {address: why mails of the company do not measure it, or None}}, for all mails of this run."""
+        self.targets: dict[str, str | None] = {}
+        """{code: the address to which core's short link leads, or None}, for the links of mailings."""
         self.open("")
 
     def learn(self, addresses: set[str], colleagues: set[str]) -> None:
         """Note which of the ``addresses`` are internal users': it holds for all mails of this run."""
         self.known |= addresses
         self._colleagues |= colleagues
+
+    def learn_reasons(self, reasons: Mapping[int, Mapping[str, str | None]]) -> None:
+        """Note whom mails of some companies do not measure; see `reasons`."""
+        for company_id, found in reasons.items():
+            self.reasons.setdefault(company_id, {}).update(found)
 
     def open(
         self,
@@ -95,6 +113,7 @@ class Outbox:
         mailing_id: int | None = None,
         opens_account: bool = False,
         can_wait: bool = True,
+        unmeasured: str | None = None,
     ) -> None:
         """Begin a mail: ``sender`` is its From address.
 
@@ -107,12 +126,14 @@ class Outbox:
         :param mail_message_id: the message that the mail belongs to, and ``mailing_id`` the mailing
         :param opens_account: the mail gives access to Odoo, so that its content is not kept
         :param can_wait: the mail may go later if it cannot be handed over now
+        :param unmeasured: why nobody's opens and clicks of the mail are measured: ``access``, ``mail`` or ``account``
         """
         self.about = about or {}
         self.mail = mail
         self.mail_message_id = mail_message_id
         self.mailing_id = mailing_id
         self.opens_account = opens_account
+        self._unmeasured = unmeasured
         self._can_wait = can_wait
         self._sender = sender
         self._mail_id = mail_id
@@ -175,6 +196,7 @@ class Outbox:
             roles=roles or {},
             sender=sender or self._sender,
             body=self._body,
+            unmeasured=self.get_unmeasured(recipients),
         )
         return self._last
 
@@ -293,9 +315,29 @@ class Outbox:
                     roles={address: "cc" if address in one.cc else "to" for address in recipients},
                     sender=self._sender,
                     is_tried=False,
+                    unmeasured=self.get_unmeasured(recipients),
                 )
             )
         return failed
+
+    def get_unmeasured(self, recipients: Iterable[str]) -> dict[str, str]:
+        """Return why opens and clicks of a copy to some addresses are not measured; see `Copy`.
+
+        They all get the same message, so that whoever is not to be measured lowers it for all. The others do not learn
+        who it was.
+        """
+        recipients = _sorted(recipients)
+        known = self.reasons.get(self.about.get("company_id"), {})
+        are_colleagues = not self._get_tracked(recipients)
+        found = {}
+        for address in recipients:
+            reasons = {self._unmeasured, known.get(address)}
+            found[address] = next(
+                (one for one in REASONS if one in reasons and not (are_colleagues and one in OF_DOCUMENTS)), None
+            )
+        if not any(found.values()):
+            return {}
+        return {address: reason or "others" for address, reason in found.items()}
 
     def _get_tracked(self, recipients: tuple[str, ...]) -> tuple[str, ...]:
         # Colleagues' notifications would flood the lists, and a copy to oneself shows nothing.

@@ -4,7 +4,9 @@ They come back with each answer and leave again with each forward. There they wo
 first recipient's.
 """
 
+import html
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from .links import NOWHERE, Site
@@ -23,6 +25,11 @@ LISTED = re.compile(r"^\[(?P<number>\d+)\]\x20+(?P<address>\S+)[\x20\r]*$\n?", r
 # The address of core's short link, and the part that tells the recipient.
 SHORT_LINK = re.compile(
     r"(?P<site>(?:https?://(?P<host>[^/?#\s\"'<>:]+)(?::\d+)?)?)(?P<link>/r/[\w\-]+)/m/\d+(?![\w/])", re.IGNORECASE
+)
+# The same with its site, and with or without the recipient. Core makes none within another address, or with more behind
+# it.
+WHOLE_SHORT_LINK = re.compile(
+    r"(?<![\w=])https?://(?P<host>[^/?#\s\"'<>:]+)(?::\d+)?/r/(?P<code>[\w\-]+)(?:/m/\d+)?(?![\w/?#\-])", re.IGNORECASE
 )
 
 
@@ -93,6 +100,37 @@ def remove_recipient(text: str, site: Site = NOWHERE) -> str:
         return found["site"] + found["link"]
 
     return SHORT_LINK.sub(shorten, text)
+
+
+def find_short_links(text: str, site: Site = NOWHERE) -> set[str]:
+    """Return the codes of core's short links in an HTML or plain text.
+
+    :param site: what is our own; the links of other Odoos do not count
+    """
+    if "/r/" not in text:
+        return set()
+    return {found["code"] for found in WHOLE_SHORT_LINK.finditer(text) if found["host"].lower() in site.hosts}
+
+
+def replace_short_links(
+    text: str, targets: Mapping[str, str | None], site: Site = NOWHERE, is_html: bool = True
+) -> str:
+    """Return a text with the addresses to which core's short links lead, instead of the links.
+
+    :param targets: {code: the address}; a link without one stays
+    :param site: as for `find_short_links`
+    """
+    if "/r/" not in text:
+        return text
+
+    def replace(found: re.Match[str]) -> str:
+        target = targets.get(found["code"]) if found["host"].lower() in site.hosts else None
+        if not target:
+            return found[0]
+        return html.escape(target) if is_html else target
+
+    # A subclass may escape what is put into it.
+    return WHOLE_SHORT_LINK.sub(replace, str(text))
 
 
 def _may_have_pixels(text: str) -> bool:
