@@ -13,6 +13,7 @@ MODULE = "sendgrid_tracking"
 # A list, form or other view as a whole: all that a page of ours shows below the menu.
 VIEW = ".o_action_manager .o_content"
 DIALOG = ".modal-dialog"
+PRIVACY = [f"#sendgrid_{name}" for name in ("measuring", "notice", "details", "retention")]
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +216,7 @@ def test_settings(page, world):
     page.wait_for_selector("#sendgrid_accounts")
     page.locator("#sendgrid_accounts").scroll_into_view_if_needed()
     settle(page)
-    check(page, "settings", "#sendgrid_accounts", "#sendgrid_follow_up", "#sendgrid_retention")
+    check(page, "settings", "#sendgrid_accounts", "#sendgrid_follow_up", *PRIVACY)
 
 
 def test_mail_server(page, world):
