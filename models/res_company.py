@@ -95,12 +95,7 @@ class ResCompany(models.Model):
     @api.model
     def _get_action_of_consent_countries(self):
         """Return the action that shows the countries that ask for consent, or all groups of countries if it is gone."""
-        action = {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Countries that Ask for Consent"),
-            "res_model": "res.country.group",
-            "views": [[False, "list"], [False, "form"]],
-        }
+        action = self.env["ir.actions.act_window"]._for_xml_id("base.action_country_group")
         if group := self.env.ref("sendgrid_tracking.res_country_group_consent", raise_if_not_found=False):
             action |= {"res_id": group.id, "views": [[False, "form"]]}
         return action

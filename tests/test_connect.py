@@ -604,7 +604,7 @@ class TestConnect(ConnectCase):
         self.assertEqual(set(account._get_companies().mapped("sendgrid_unasked")), {"country"})
         self.assertEqual(len(self.sandbox("GET", "/sandbox/calls")), calls)
         action = connect.step_ids.action_open_countries()
-        self.assertEqual((action["res_model"], action["target"]), ("res.country.group", "new"))
+        self.assertEqual(action["res_model"], "res.country.group")
 
     # ------------------------------------------------------------
     # THE WAY BACK

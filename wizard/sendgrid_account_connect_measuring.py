@@ -25,7 +25,7 @@ class SendgridAccountConnectStep(models.TransientModel):
     def action_open_countries(self):
         """Show the countries that ask for consent."""
         self._get_account()
-        return {**self.env["res.company"]._get_action_of_consent_countries(), "target": "new"}
+        return self.env["res.company"]._get_action_of_consent_countries()
 
     def _explain_measuring(self, companies):
         lines = [
@@ -33,6 +33,7 @@ class SendgridAccountConnectStep(models.TransientModel):
                 "Whoever agreed is measured, and whoever declined is not. Whose opens and clicks shall be measured of "
                 "those who said neither?"
             ),
+            "",
             "• "
             + self.env._(
                 "By country (proposed): nobody in the countries that ask for consent first, everybody elsewhere. If a "
@@ -44,6 +45,7 @@ class SendgridAccountConnectStep(models.TransientModel):
                 "Everybody: all but those who declined. Some countries ask for consent first, also for business mail: "
                 "you answer for it."
             ),
+            "",
             self.env._(
                 "Without measuring, Odoo still knows what was delivered, refused, unsubscribed and reported as spam. "
                 "This is no legal advice."

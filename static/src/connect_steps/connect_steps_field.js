@@ -52,9 +52,12 @@ export class ConnectStepsField extends Component {
         return this.props.record.data[this.props.name].records.map(({ resId, data }) => ({ id: resId, ...data }));
     }
 
-    /** Tell whether a step can be repeated. One that is running while this page runs none was interrupted. */
+    /**
+     * Tell whether a step can be repeated. One that is running while this page runs none was interrupted. One that only
+     * asks would ask the same again.
+     */
     canRepeat(step) {
-        return !this.state.isBusy && !["waiting", "offered"].includes(step.state);
+        return !this.state.isBusy && !["waiting", "offered"].includes(step.state) && step.question !== "measuring";
     }
 
     /** Tell whether the user can have the test e-mail sent: a mail server has to be there. */
@@ -82,8 +85,8 @@ export class ConnectStepsField extends Component {
         });
     }
 
-    async open(step, method) {
-        this.action.doAction(await this.orm.call(MODEL, method, [step.id]));
+    async open(step, method, options) {
+        this.action.doAction(await this.orm.call(MODEL, method, [step.id]), options);
     }
 
     /** Tell whether the user should look at this step; the buttons of the others are less prominent. */
