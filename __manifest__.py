@@ -49,6 +49,7 @@
         "demo/sendgrid_account_demo.xml",
         "demo/sendgrid_account_day_demo.xml",
         "demo/sendgrid_email_demo.xml",
+        "demo/sendgrid_email_unmeasured_demo.xml",
     ],
     "assets": {
         "web.assets_backend": ["sendgrid_tracking/static/src/**/*"],

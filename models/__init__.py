@@ -49,6 +49,7 @@ from . import (
     sendgrid_email_display,
     sendgrid_email_follow_up,
     sendgrid_email_mailing,
+    sendgrid_email_measured,
     sendgrid_email_pages,
     sendgrid_email_sent,
     sendgrid_email_state,

@@ -62,6 +62,15 @@ class ResCompany(models.Model):
         "A period in months cannot be negative: 0 means never.",
     )
 
+    def write(self, vals):
+        if "sendgrid_unasked" not in vals:
+            return super().write(vals)
+        old = {company: company.sudo().sendgrid_unasked for company in self}
+        result = super().write(vals)
+        if changed := self.filtered(lambda company: company.sudo().sendgrid_unasked != old[company]):
+            self.env["sendgrid.account"]._note_choice(changed)
+        return result
+
     @api.constrains("sendgrid_networks")
     def _check_sendgrid_networks(self):
         for company in self:
@@ -83,6 +92,14 @@ class ResCompany(models.Model):
                 "The network %(word)s is too large to be an office's: too many people would count as colleagues."
             ),
         }
+
+    @api.model
+    def _get_action_of_consent_countries(self):
+        """Return the action that shows the countries that ask for consent, or all groups of countries if it is gone."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("base.action_country_group")
+        if group := self.env.ref("sendgrid_tracking.res_country_group_consent", raise_if_not_found=False):
+            action |= {"res_id": group.id, "views": [[False, "form"]]}
+        return action
 
     def _get_sendgrid_networks(self):
         """Return the company's own networks as a list of `ipaddress` networks. What is no network is left out."""

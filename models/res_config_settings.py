@@ -18,6 +18,9 @@ class ResConfigSettings(models.TransientModel):
     )
     sendgrid_detail_months = fields.Integer(related="company_id.sendgrid_detail_months", readonly=False)
     sendgrid_document_months = fields.Integer(related="company_id.sendgrid_document_months", readonly=False)
+    sendgrid_unasked = fields.Selection(related="company_id.sendgrid_unasked", readonly=False)
+    sendgrid_has_notice = fields.Boolean(related="company_id.sendgrid_has_notice", readonly=False)
+    sendgrid_keeps_details = fields.Boolean(related="company_id.sendgrid_keeps_details", readonly=False)
     sendgrid_networks = fields.Text(related="company_id.sendgrid_networks", readonly=False)
 
     sendgrid_rule_bounce = fields.Boolean(
@@ -53,6 +56,11 @@ class ResConfigSettings(models.TransientModel):
             if rule and rule.active != self[name]:
                 rule.active = self[name]
         return result
+
+    def action_open_sendgrid_countries(self):
+        """Show the countries that ask for consent."""
+        self.check_access("read")
+        return self.env["res.company"]._get_action_of_consent_countries()
 
     @api.depends_context("allowed_company_ids", "lang")
     def _compute_sendgrid_accounts(self):

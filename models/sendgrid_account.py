@@ -64,6 +64,10 @@ class SendgridAccount(models.Model):
             )
         return super().write(vals)
 
+    def _get_companies(self):
+        """Return the companies (`res.company`) that the account serves. An account without one serves all."""
+        return self.company_id or self.env["res.company"].search([("active", "=", True)])
+
     @api.model
     def _get_ids_of_companies(self):
         """Return the ids of the accounts that serve the user's companies or all companies, archived ones included."""

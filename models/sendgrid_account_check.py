@@ -9,6 +9,8 @@ PAGES = {
     **dict.fromkeys(("unsigned", "age", "body", "key"), REFUSED_POSTS),
     **dict.fromkeys(("compared_partly", "not_compared"), ("sendgrid_suppression_sync_action", ())),
 }
+# The findings about which an administrator has to choose who is measured.
+CHOICES = {"measuring_open"}
 # The findings that connecting again mends.
 CONNECTS = {
     *("silent_no_key", "no_key", "key_none", "key_refused", "key_cannot_send"),
@@ -41,6 +43,7 @@ class SendgridAccountCheck(models.Model):
             ("place", "Database"),
             ("clock", "Clock"),
             ("suppressions", "Suppressions"),
+            ("measuring", "Consent"),
         ],
         string="Check",
         required=True,
@@ -83,13 +86,15 @@ class SendgridAccountCheck(models.Model):
     @api.depends("finding")
     def _compute_can_open(self):
         for check in self:
-            check.can_open = check.finding in PAGES or check.finding in CONNECTS
+            check.can_open = check.finding in PAGES or check.finding in CONNECTS or check.finding in CHOICES
 
     def action_open(self):
         """Open the page on which the finding can be looked at or mended, also one that has no menu for everybody."""
         self.ensure_one()
         if self.finding in CONNECTS:
             return self.account_id.action_connect()
+        if self.finding in CHOICES:
+            return self.account_id.action_choose_measured()
         if self.finding not in PAGES:
             return False
         page, search = PAGES[self.finding]
@@ -237,6 +242,11 @@ class SendgridAccountCheck(models.Model):
             ),
             "not_compared": self.env._("SendGrid's lists of suppressed addresses could not be read: {}"),
             "clock_unknown": self.env._("Compared when SendGrid answers."),
+            "measuring_chosen": self.env._("Somebody has chosen whether who was not asked is measured."),
+            "measuring_open": self.env._(
+                "Nobody has chosen for {} whether recipients who were not asked are measured. Until then all of them "
+                "are, as before. Some countries ask for their consent first."
+            ),
         }
 
     @api.model

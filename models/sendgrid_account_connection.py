@@ -75,6 +75,12 @@ class SendgridAccount(models.Model):
         self.check_access("write")
         return self.env["sendgrid.account.connect"]._open(self)
 
+    def action_choose_measured(self):
+        """Open the dialog that asks who is measured of those who were not asked."""
+        self.ensure_one()
+        self.check_access("write")
+        return self.env["sendgrid.account.connect"]._open(self, is_started=True, chooses_measured=True)
+
     def action_rotate_key(self):
         """Open the dialog that has SendGrid sign with a new key."""
         self.ensure_one()

@@ -105,6 +105,7 @@ class SendgridAccount(models.Model):
             "batches": self._check_batches(),
             "refusals": self._check_refusals(),
             "place": self._check_place(),
+            "measuring": self._check_measuring(),
         }
         findings |= self._check_remote(is_arriving=findings["arrivals"][1] == "arriving")
         self._note_findings(findings)
@@ -113,6 +114,27 @@ class SendgridAccount(models.Model):
         """Look at the batches only, after somebody has decided about some of them. It asks SendGrid nothing."""
         self.ensure_one()
         self._note_findings({"batches": self._check_batches()})
+
+    @api.model
+    def _note_choice(self, companies):
+        """Note in the chatter of the accounts who is measured from now on, and look only at that. It asks SendGrid
+        nothing.
+
+        :param companies: `res.company` records for which somebody has just chosen
+        """
+        choices = dict(companies._fields["sendgrid_unasked"]._description_selection(self.env))
+        for account in self.sudo().search([("active", "=", True)]):
+            lines = [
+                self.env._(
+                    "%(company)s: who was not asked is measured as follows from now on: %(choice)s.",
+                    company=company.name,
+                    choice=choices.get(company.sendgrid_unasked, self.env._("nobody has chosen")),
+                )
+                for company in account._get_companies() & companies.sudo()
+            ]
+            account._log_lines(lines)
+            if lines and account.check_ids:
+                account._note_findings({"measuring": account._check_measuring()})
 
     def _note_findings(self, findings):
         """Store the results of checks. If one of them is new, update the warnings.
@@ -242,6 +264,16 @@ class SendgridAccount(models.Model):
             detail = f"“{account_sudo.connected_database or unknown}”, {account_sudo.connected_url or unknown}"
             return "warning", "place_address" if question == "address" else "place_other", detail
         return "ok", "place_known" if account_sudo.connected_uuid else "place_none", None
+
+    def _check_measuring(self):
+        """Check whether somebody has chosen who is measured. Until then an upgraded database measures as before.
+
+        It is no problem of which the administrators get an activity: nothing is broken, and the choice is theirs.
+        """
+        names = self._get_companies().filtered(lambda company: not company.sendgrid_unasked).mapped("name")
+        if names:
+            return "warning", "measuring_open", ", ".join(names)
+        return "ok", "measuring_chosen", None
 
     def _check_remote(self, is_arriving):
         """Ask SendGrid about the API key and the webhook. Its answer also shows SendGrid's clock.

@@ -198,13 +198,13 @@ class SendgridEmail(models.Model):
         string="Opens",
         readonly=True,
         help="How often it was opened by people, and by whom cannot be told. Fetches by machines and "
-        "looks by colleagues are not counted.",
+        "looks by colleagues are not counted. 0 says nothing of an e-mail that is not measured.",
     )
     click_count = fields.Integer(
         string="Clicks",
         readonly=True,
         help="How often it was clicked by people, and by whom cannot be told. Link checks by machines "
-        "and clicks by colleagues are not counted.",
+        "and clicks by colleagues are not counted. 0 says nothing of an e-mail that is not measured.",
     )
     unknown_open_count = fields.Integer(
         string="Opens, by Whom Unknown",

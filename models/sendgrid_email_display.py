@@ -76,7 +76,7 @@ class SendgridEmail(models.Model):
     engagement_summary = fields.Char(
         string="Engagement",
         compute="_compute_engagement_summary",
-        help="How often it was opened and clicked, in words.",
+        help="How often it was opened and clicked, in words, or why that is not known.",
     )
 
     @api.model
@@ -174,9 +174,12 @@ class SendgridEmail(models.Model):
     # JOURNEY
     # ------------------------------------------------------------
 
-    @api.depends("status", "event_ids", "person_open_date", "person_click_date", "is_unsubscribed_by_machine")
+    @api.depends(
+        "status", "event_ids", "person_open_date", "person_click_date", "is_unsubscribed_by_machine", "measured"
+    )
     def _compute_journey(self):
-        """Compute whether and when the e-mail reached each step of its way.
+        """Compute whether and when the e-mail reached each step of its way. If it is not measured, the way ends with
+        the delivery.
 
         The value is a list of dicts with ``status`` and ``label`` of the step, ``date`` (text in UTC, or False),
         ``state`` (``done``, ``open``, ``waiting`` or ``failed``) and ``note`` (a sentence, or False).
@@ -187,9 +190,10 @@ class SendgridEmail(models.Model):
                 ("sent", email.sent_date),
                 ("processed", email.processed_date),
                 ("delivered", email.delivered_date),
-                ("opened", email.first_open_date),
-                ("clicked", min(email._get_people_clicks().mapped("timestamp"), default=None)),
             ]
+            if not email._is_unmeasured():
+                clicks = email._get_people_clicks().mapped("timestamp")
+                steps += [("opened", email.first_open_date), ("clicked", min(clicks, default=None))]
             notes = email._get_step_notes()
             journey = [
                 {
@@ -330,10 +334,15 @@ class SendgridEmail(models.Model):
         "machine_open_count",
         "machine_click_count",
         "event_ids.is_colleague",
+        "measured",
+        "unmeasured_note",
     )
     @api.depends_context("lang")
     def _compute_engagement_summary(self):
         for email in self:
+            if email._is_unmeasured():
+                email.engagement_summary = email._describe_unmeasured()
+                continue
             has_people = email.open_count or email.click_count
             if email.status in FAILURES and not email.delivered_date and not has_people:
                 email.engagement_summary = email._describe_scans()
@@ -344,6 +353,11 @@ class SendgridEmail(models.Model):
                 email._describe_colleagues(),
             ]
             email.engagement_summary = " ".join(filter(None, sentences))
+
+    def _describe_unmeasured(self):
+        if self.status in ("failed", *FAILURES) and not self.delivered_date:
+            return ""
+        return f"{self.unmeasured_note} " + self.env._("Whether it was opened or clicked is not known.")
 
     def _describe_scans(self):
         if not (self.machine_open_count or self.machine_click_count):
@@ -370,6 +384,8 @@ class SendgridEmail(models.Model):
         return f"{sentence} {self._describe_doubt(unknown)}".strip()
 
     def _describe_unopened(self):
+        if "opened" in self._get_step_notes():
+            return self.env._("The SendGrid account does not track opens: whether it was opened is not known.")
         if len((self.content or "").encode()) > CLIPPED_FROM:
             return self.env._(
                 "Not opened yet, as far as can be seen. It is so long that Gmail cuts it: an open may not be noticed."

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from odoo import api, models
 from odoo.fields import Domain
-from odoo.tools import SQL
+from odoo.tools import SQL, float_round
 
 from ..tools.address_form import all_spellings, comparable
 from ..tools.events.fold import FAILURES
@@ -47,6 +47,8 @@ class SendgridMailing(models.AbstractModel):
         super()._register_hook()
         if "mailing.mailing" in self.env:
             self._patch("mailing.mailing", "action_retry_failed", self._make_retry())
+            self._patch("mailing.mailing", "_compute_statistics", self._make_compute_statistics())
+            self._patch("mailing.mailing", "_compute_clicks_ratio", self._make_compute_clicks_ratio())
             self._patch("link.tracker.click", "add_click", self._make_add_click())
             for name in ("set_opened", "set_clicked"):
                 self._patch("mailing.trace", name, self._make_set(name))
@@ -54,6 +56,8 @@ class SendgridMailing(models.AbstractModel):
     def _unregister_hook(self):
         for model, name in (
             ("mailing.mailing", "action_retry_failed"),
+            ("mailing.mailing", "_compute_statistics"),
+            ("mailing.mailing", "_compute_clicks_ratio"),
             ("link.tracker.click", "add_click"),
             ("mailing.trace", "set_opened"),
             ("mailing.trace", "set_clicked"),
@@ -77,6 +81,27 @@ class SendgridMailing(models.AbstractModel):
             return action_retry_failed.origin(self) or told
 
         return action_retry_failed
+
+    @api.model
+    def _make_compute_statistics(self):
+        def _compute_statistics(self):
+            """Leave those who are not measured out of the rate of opens: that they did not open is not known."""
+            _compute_statistics.origin(self)
+            for mailing, (_arrived, measured) in self.env["sendgrid.mailing"]._count_measured(self).items():
+                mailing.opened_ratio = float_round(100 * mailing.opened / (measured or 1), precision_digits=2)
+
+        return _compute_statistics
+
+    @api.model
+    def _make_compute_clicks_ratio(self):
+        def _compute_clicks_ratio(self):
+            """Leave those who are not measured out of the rate of clicks."""
+            _compute_clicks_ratio.origin(self)
+            for mailing, (arrived, measured) in self.env["sendgrid.mailing"]._count_measured(self).items():
+                clicked = round(mailing.clicks_ratio * arrived / 100)
+                mailing.clicks_ratio = float_round(100 * clicked / (measured or 1), precision_digits=2)
+
+        return _compute_clicks_ratio
 
     @api.model
     def _make_add_click(self):
@@ -240,6 +265,39 @@ class SendgridMailing(models.AbstractModel):
             )
             outbox.targets |= {**dict.fromkeys(codes), **dict(rows)}
         return outbox.targets
+
+    # ------------------------------------------------------------
+    # RATES
+    # ------------------------------------------------------------
+
+    @api.model
+    def _count_measured(self, mailings):
+        """Return what the rates of opens and clicks refer to, for mailings with recipients who are not measured.
+
+        :param mailings: `mailing.mailing` records
+        :return: {mailing: (the recipients to whom core's rates refer, those of them of whom it is known)}. Who is not
+            measured and answered is known to have had it, and core counts him as one who opened.
+        """
+        self.env.flush_all()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT trace.mass_mailing_id, count(*),
+                          count(*) FILTER (WHERE trace.trace_status NOT IN ('open', 'reply')
+                                             AND unmeasured.message_id IS NOT NULL)
+                     FROM mailing_trace trace
+                LEFT JOIN (SELECT DISTINCT mailing_res_id, message_id FROM sendgrid_email
+                            WHERE mailing_res_id = ANY(%(ids)s) AND measured = 'none') unmeasured
+                       ON unmeasured.mailing_res_id = trace.mass_mailing_id
+                      AND unmeasured.message_id = trace.message_id
+                    WHERE trace.mass_mailing_id = ANY(%(ids)s)
+                      AND trace.trace_status NOT IN ('bounce', 'cancel', 'error')
+                 GROUP BY trace.mass_mailing_id""",
+                ids=mailings.ids,
+            )
+        )
+        return {
+            mailings.browse(id_): (arrived, arrived - unmeasured) for id_, arrived, unmeasured in rows if unmeasured
+        }
 
     # ------------------------------------------------------------
     # TRACES

@@ -57,6 +57,7 @@ from . import (
     test_suppression,
     test_ui,
     test_undoable,
+    test_unmeasured,
     test_v3_mail,
     test_visibility,
     test_webhook,

@@ -18,7 +18,9 @@ from .simulator import Signer
 
 SETTINGS = "/v3/user/webhooks/event/settings"
 NEEDED = ["mail.send", "user.webhooks.event.settings.read", "user.webhooks.event.settings.update"]
-ALL_STEPS = ["key", "webhook", "signing", "server", "tracking", "test"]
+ALL_STEPS = ["key", "webhook", "signing", "server", "tracking", "measuring", "test"]
+# The states after connecting for the first time: one step asks, and the account is connected all the same.
+ASKED = {**dict.fromkeys(ALL_STEPS, "done"), "measuring": "warning", "mail": "offered"}
 
 
 class ConnectCase(SandboxCase, SendgridMixin, TransactionCase):
@@ -133,7 +135,7 @@ class TestConnect(ConnectCase):
         """Test that an API key is enough: webhook, signature, mail server, tracking, and a test event that arrives."""
         connect = self.start(self.open())
         self.assertEqual(connect.step_ids.mapped("name"), [*ALL_STEPS, "mail"])
-        self.assertEqual(self.states(connect), {**dict.fromkeys(ALL_STEPS, "done"), "mail": "offered"})
+        self.assertEqual(self.states(connect), ASKED)
         self.assertTrue(connect.is_done)
         account = connect.account_id
         self.assertEqual((account.name, account.api_key, account.connection_state), ("Ours", API_KEY, "connected"))
@@ -380,6 +382,7 @@ class TestConnect(ConnectCase):
                 "signing": "done",
                 "server": "done",
                 "tracking": "skipped",
+                "measuring": "warning",
                 "test": "skipped",
                 "mail": "offered",
             },
@@ -543,6 +546,65 @@ class TestConnect(ConnectCase):
             connect.run_next()
         connect.run_next()
         self.assertEqual(self.step(connect, "test").state, "running")
+
+    # ------------------------------------------------------------
+    # WHO IS MEASURED
+    # ------------------------------------------------------------
+
+    def test_measuring_is_asked(self):
+        """Test that a new account asks who is measured, that each answer is kept, and that it can be given anew."""
+        connect = self.start(self.open())
+        step = self.step(connect, "measuring")
+        self.assertEqual((step.state, step.question), ("warning", "measuring"))
+        for words in ("By country (proposed)", "you answer for it", "no legal advice"):
+            self.assertIn(words, step.message)
+        companies = connect.account_id._get_companies()
+        self.assertEqual(companies, self.env["res.company"].search([]))
+        for choice, words in (("everybody", "Everybody"), ("nobody", "Only who agreed"), ("country", "outside")):
+            with self.subTest(choice=choice):
+                step.action_measure(choice)
+                self.assertEqual(set(companies.mapped("sendgrid_unasked")), {choice})
+                self.assertEqual((step.state, step.question), ("done", False))
+                self.assertIn(words, step.message)
+                self.assertRepaired(connect, "measuring")
+                self.assertEqual(step.question, "measuring")
+        log = "".join(connect.account_id.message_ids.mapped("body"))
+        self.assertIn("from now on: Nobody.", log)
+
+    def test_measuring_is_not_asked_again(self):
+        """Test that connecting again only tells what was chosen; but it asks while nobody has chosen."""
+        account = self.connect()
+        companies = account._get_companies()
+        companies.sendgrid_unasked = "nobody"
+        step = self.step(self.start(self.open(account)), "measuring")
+        self.assertEqual((step.state, step.question), ("done", False))
+        self.assertIn("Only who agreed is measured.", step.message)
+        companies[:1].sendgrid_unasked = False
+        step = self.step(self.start(self.open(account)), "measuring")
+        self.assertEqual(step.question, "measuring")
+
+    def test_measuring_of_one_company(self):
+        """Test that the answer holds for the account's company only, and that several companies are named."""
+        other = self.env["res.company"].create({"name": "Another company", "sendgrid_unasked": "nobody"})
+        step = self.step(self.start(self.open(company_id=self.env.company.id)), "measuring")
+        self.assertNotIn("Another company", step.message)
+        step.action_measure("everybody")
+        self.assertEqual((self.env.company.sendgrid_unasked, other.sendgrid_unasked), ("everybody", "nobody"))
+        step = self.step(self.start(self.open(name="For all", company_id=False)), "measuring")
+        self.assertIn("Another company", step.message)
+
+    def test_choosing_alone(self):
+        """Test the dialog that only asks, to which Health leads: it runs no other step, and asks SendGrid nothing."""
+        account = self.connect()
+        calls = len(self.sandbox("GET", "/sandbox/calls"))
+        connect = self.Connect.browse(account.action_choose_measured()["res_id"])
+        self.run_steps(connect)
+        self.assertEqual(self.states(connect), {"measuring": "warning"})
+        connect.step_ids.action_measure()
+        self.assertEqual(set(account._get_companies().mapped("sendgrid_unasked")), {"country"})
+        self.assertEqual(len(self.sandbox("GET", "/sandbox/calls")), calls)
+        action = connect.step_ids.action_open_countries()
+        self.assertEqual(action["res_model"], "res.country.group")
 
     # ------------------------------------------------------------
     # THE WAY BACK

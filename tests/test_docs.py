@@ -12,6 +12,7 @@ from ..tools.events import fold, refusal
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 DESCRIPTIONS = (ARCHITECTURE, ROOT / "CONTRIBUTING.md")
+PRIVACY = ROOT / "docs" / "privacy.md"
 CODE = ("controllers", "models", "tools", "wizard")
 PARAMETER = "sendgrid_tracking."
 KEY = "sendgrid_"
@@ -82,9 +83,9 @@ class TestDocs(BaseCase):
                     self.assertTrue(any((base / path).exists() for base in bases))
 
     def test_readme(self):
-        """Test that the README leads to both descriptions."""
+        """Test that the README leads to both descriptions, and to the page for data protection."""
         links = LINK.findall((ROOT / "README.md").read_text())
-        self.assertLessEqual({str(path.relative_to(ROOT)) for path in DESCRIPTIONS}, set(links))
+        self.assertLessEqual({str(path.relative_to(ROOT)) for path in (*DESCRIPTIONS, PRIVACY)}, set(links))
 
     def test_scheduled_actions(self):
         """Test that each scheduled action is described, with its interval."""

@@ -51,6 +51,34 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
         return [(row.hint, row.count) for row in rows]
 
     # ------------------------------------------------------------
+    # CONSENT
+    # ------------------------------------------------------------
+
+    def test_nobody_has_chosen(self):
+        """Test that it is said which companies have not chosen who is measured, as no problem, until somebody has."""
+        other = self.env["res.company"].create({"name": "Undecided", "sendgrid_unasked": False})
+        check = self._check()["measuring"]
+        self.assertEqual((check.state, check.finding), ("warning", "measuring_open"))
+        self.assertIn("Undecided", check.message)
+        self.assertNotIn(self.env.company.name, check.message)
+        self.assertFalse(self._activities())
+        self.assertTrue(check.can_open)
+        action = check.with_user(self.administrator).action_open()
+        self.assertEqual(action["res_model"], "sendgrid.account.connect")
+        other.sendgrid_unasked = "everybody"
+        self.assertEqual((check.state, check.finding), ("ok", "measuring_chosen"), "not only at the next look")
+
+    def test_choice_of_another_company(self):
+        """Test that an account is concerned by its own company only."""
+        self.env["res.company"].create({"name": "Undecided", "sendgrid_unasked": False})
+        self.account.company_id = self.env.company
+        self.assertEqual(self._check()["measuring"].finding, "measuring_chosen")
+
+    def test_new_companies_have_the_proposal(self):
+        company = self.env["res.company"].create({"name": "New"})
+        self.assertEqual(company.sendgrid_unasked, "country")
+
+    # ------------------------------------------------------------
     # FIGURES
     # ------------------------------------------------------------
 

@@ -101,6 +101,22 @@ class TestMailings(ColleaguesCase):
     def get_link(self, mailing):
         return self.env["link.tracker"].search([("mass_mailing_id", "=", mailing.id)])
 
+    def test_rates(self):
+        """Test that the rates of a mailing refer to those who are measured, and count no other as one who did not."""
+        mailing, documents = self.send_mailing(("read", "unread", "clicked", "prefetched", "bounced", "colleague"))
+        self.tell_fates(mailing, documents)
+        # Five arrived, and two of them opened and one clicked.
+        self.assertEqual((mailing.opened_ratio, mailing.clicks_ratio), (40, 20))
+        for name in ("unread", "prefetched", "colleague"):
+            documents[name].measured = "none"
+        self.env.invalidate_all()
+        self.assertEqual((mailing.opened_ratio, mailing.clicks_ratio), (100, 50))
+        self.assertEqual((mailing.delivered, mailing.opened, mailing.received_ratio), (5, 2, 83.33))
+        for email in documents.values():
+            email.measured = "none"
+        self.env.invalidate_all()
+        self.assertEqual(mailing.opened_ratio, 100, "of whom an open is known, is known")
+
     def tell_fates(self, mailing, documents):
         link = self.get_link(mailing)
         self.log_in(documents["colleague"], HOUR)

@@ -99,7 +99,8 @@ FIELDS = {
     },
     "res.config.settings": {
         ADMINISTRATORS: """sendgrid_accounts sendgrid_deleted_rules sendgrid_detail_months sendgrid_document_months
-            sendgrid_networks sendgrid_rule_bounce sendgrid_rule_click sendgrid_rule_unsubscribe"""
+            sendgrid_has_notice sendgrid_keeps_details sendgrid_networks sendgrid_rule_bounce sendgrid_rule_click
+            sendgrid_rule_unsubscribe sendgrid_unasked"""
     },
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
@@ -131,7 +132,8 @@ FIELDS = {
     },
     "sendgrid.account.check": {ADMINISTRATORS: "account_id can_open date detail finding message since state subject"},
     "sendgrid.account.connect": {
-        ADMINISTRATORS: "account_id api_key company_id is_done moves_webhook name region rotates_key sending step_ids",
+        ADMINISTRATORS: """account_id api_key asks_measured chooses_measured company_id is_done moves_webhook name
+            region rotates_key sending step_ids""",
     },
     "sendgrid.account.connect.step": {
         ADMINISTRATORS: "connect_id email_id last_batch_id mail_date message name question state test_count test_date"
@@ -164,11 +166,12 @@ FIELDS = {
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
             is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
-            machine_open_count measured unmeasured_reason mail_message_id mailing_res_id mailing_source_id message_id
-            model odoo_id
+            machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
+            template_id unknown_click_count unknown_open_count unmeasured_count unmeasured_note
+            unmeasured_reason""",
         ADMINISTRATORS: "account_id consequence_error facts failed_consequences has_arrived mail_id",
     },
     "sendgrid.erasure": {
@@ -248,6 +251,7 @@ METHODS = {
         ),
         SALESPEOPLE,
     ),
+    "res.config.settings": {"action_open_sendgrid_countries": ADMINISTRATORS},
     "res.partner": {
         **dict.fromkeys(
             (
@@ -270,6 +274,7 @@ METHODS = {
             "action_check_health",
             "action_ask_for_missed",
             "action_choose_retention",
+            "action_choose_measured",
             "action_claim",
             "action_connect",
             "action_disconnect",
@@ -291,7 +296,9 @@ METHODS = {
         (
             "action_claim",
             "action_connect_beside",
+            "action_measure",
             "action_move",
+            "action_open_countries",
             "action_open_email",
             "action_repeat",
             "action_use_key",

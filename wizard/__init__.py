@@ -8,6 +8,7 @@ from . import (
     sendgrid_account_connect_step,  # isort: skip: the next files extend it
     sendgrid_account_connect_key,
     sendgrid_account_connect_mail,
+    sendgrid_account_connect_measuring,
     sendgrid_account_connect_server,
     sendgrid_account_connect_test,
     sendgrid_account_connect_webhook,

@@ -1,7 +1,8 @@
 from odoo import Command, api, fields, models
 
-CONNECT = ("key", "webhook", "signing", "server", "tracking", "test", "mail")
+CONNECT = ("key", "webhook", "signing", "server", "tracking", "measuring", "test", "mail")
 ROTATE = ("second", "webhook", "signing", "test")
+CHOOSE = ("measuring",)
 
 
 class SendgridAccountConnect(models.TransientModel):
@@ -40,6 +41,11 @@ class SendgridAccountConnect(models.TransientModel):
     moves_webhook = fields.Boolean(
         readonly=True, help="The user has agreed that SendGrid's webhook is led to the present address."
     )
+    chooses_measured = fields.Boolean(readonly=True, help="The dialog only asks who is measured.")
+    asks_measured = fields.Boolean(
+        readonly=True,
+        help="The dialog asks who is measured, because the account is new or nobody has chosen. Else it only tells.",
+    )
     step_ids = fields.One2many("sendgrid.account.connect.step", "connect_id", readonly=True)
     is_done = fields.Boolean(compute="_compute_is_done")
 
@@ -49,13 +55,14 @@ class SendgridAccountConnect(models.TransientModel):
             connect.is_done = connect.step_ids and all(step._is_passed() for step in connect.step_ids)
 
     @api.model
-    def _open(self, account, rotates_key=False, is_started=False, moves_webhook=False):
+    def _open(self, account, rotates_key=False, is_started=False, moves_webhook=False, chooses_measured=False):
         """Make a dialog.
 
         :param account: the `sendgrid.account` to connect, or an empty recordset for a new one
         :param bool rotates_key: only change the signing key
         :param bool is_started: run the steps at once, with what is known of the account
         :param bool moves_webhook: the user has agreed to the webhook's new address
+        :param bool chooses_measured: only ask who is measured
         :return: the action that shows the dialog
         """
         is_api = "sendgrid_api" in account.mail_server_ids.mapped("smtp_authentication")
@@ -67,13 +74,17 @@ class SendgridAccountConnect(models.TransientModel):
             "sending": "sendgrid_api" if is_api else "login",
             "rotates_key": rotates_key,
             "moves_webhook": moves_webhook,
+            "chooses_measured": chooses_measured,
         }
         connect = self.create(values)
         return connect.action_start() if is_started else connect._reopen()
 
     def _reopen(self):
         self.ensure_one()
-        title = self.env._("New Signing Key") if self.rotates_key else self.env._("Connect SendGrid")
+        if self.chooses_measured:
+            title = self.env._("Who Is Measured")
+        else:
+            title = self.env._("New Signing Key") if self.rotates_key else self.env._("Connect SendGrid")
         return {
             "type": "ir.actions.act_window",
             "name": title,
@@ -86,7 +97,9 @@ class SendgridAccountConnect(models.TransientModel):
     def action_start(self):
         """Make the steps and show them. The dialog in the browser then calls `run_next` for each."""
         self.api_key = (self.api_key or "").strip()
-        names = ROTATE if self.rotates_key else CONNECT
+        is_open = not all(self.account_id._get_companies().mapped("sendgrid_unasked"))
+        self.asks_measured |= self.chooses_measured or is_open or not self.account_id.connection_date
+        names = CHOOSE if self.chooses_measured else ROTATE if self.rotates_key else CONNECT
         states = {"mail": "offered"}  # it runs only if the user asks for it
         self.step_ids = [
             Command.clear(),

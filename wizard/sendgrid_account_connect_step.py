@@ -11,6 +11,7 @@ NEEDS = {
     "signing": ("webhook",),
     "server": ("key",),
     "tracking": ("key",),
+    "measuring": ("key",),
     "test": ("signing",),
     "mail": ("server",),
 }
@@ -38,6 +39,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             ("signing", "Signature"),
             ("server", "Outgoing mail server"),
             ("tracking", "Open and click tracking"),
+            ("measuring", "Who is measured"),
             ("test", "SendGrid's test event"),
             ("mail", "A test e-mail to yourself"),
         ],
@@ -63,6 +65,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             ("address", "Shall the webhook be moved?"),
             ("unreachable", "Shall the webhook be moved where SendGrid can hardly reach it?"),
             ("password", "Shall the mail servers use the account's key?"),
+            ("measuring", "Who is measured of those who were not asked?"),
         ],
         readonly=True,
         help="What the user has to decide. The step shows buttons for it.",

@@ -15,6 +15,7 @@ VIEW = ".o_action_manager .o_content"
 DIALOG = ".modal-dialog"
 # What a contact or lead said about being measured.
 WORD = ".o_form_view div:has(> [name=email_tracking])"
+PRIVACY = [f"#sendgrid_{name}" for name in ("measuring", "notice", "details", "retention")]
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def test_settings(page, world):
     page.wait_for_selector("#sendgrid_accounts")
     page.locator("#sendgrid_accounts").scroll_into_view_if_needed()
     settle(page)
-    check(page, "settings", "#sendgrid_accounts", "#sendgrid_follow_up", "#sendgrid_retention")
+    check(page, "settings", "#sendgrid_accounts", "#sendgrid_follow_up", *PRIVACY)
 
 
 def test_mail_server(page, world):

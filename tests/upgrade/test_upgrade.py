@@ -325,6 +325,18 @@ def common(one, other):
 # ------------------------------------------------------------
 
 
+def test_nobody_has_chosen_who_is_measured(after, fresh, client):
+    """Companies measure as before, Health says so with their names, and a company that is new has the proposal."""
+    companies = after.rows["res_company"]
+    assert len(companies) > 1 and not any(row["sendgrid_unasked"] for row in companies)
+    assert [row["sendgrid_unasked"] for row in fresh.rows["res_company"]] == ["country"]
+    [account] = client.find("sendgrid.account", ("active", "=", True), fields=["id", "company_id"])[:1]
+    client.call("sendgrid.account", "action_check_health", [account.id])
+    [check] = client.find("sendgrid.account.check", ("account_id", "=", account.id), ("subject", "=", "measuring"))
+    assert (check.state, check.finding) == ("warning", "measuring_open")
+    assert any(row["name"] in check.message for row in companies)
+
+
 def test_causes(client):
     """Stored refusals have their cause, and documents are found by it. Statuses are as before."""
     for name, status, cause in (

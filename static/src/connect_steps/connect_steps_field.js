@@ -18,7 +18,8 @@ const STATES = {
     failed: { title: _t("Failed"), icon: "fa-times-circle text-danger" },
 };
 
-// What the user may answer to the question of a step: {question: [method of the step, label, whether to ask again]}.
+// What the user may answer to the question of a step:
+// {question: [method of the step, label, whether to ask again, the method's arguments]}.
 const CLAIM = ["action_claim", _t("This is the production database: connect from here")];
 const BESIDE = ["action_connect_beside", _t("This is a copy: connect it beside")];
 const ANSWERS = {
@@ -26,6 +27,11 @@ const ANSWERS = {
     address: [["action_move", _t("Move the Webhook")], BESIDE],
     unreachable: [["action_move", _t("Move It All the Same"), true], BESIDE],
     password: [["action_use_key", _t("Use the Account's Key")]],
+    measuring: [
+        ["action_measure", _t("By Country"), false, ["country"]],
+        ["action_measure", _t("Nobody"), false, ["nobody"]],
+        ["action_measure", _t("Everybody"), false, ["everybody"]],
+    ],
 };
 
 /** The steps of connecting an account. The field has the server run one after the other, and shows the progress. */
@@ -46,9 +52,12 @@ export class ConnectStepsField extends Component {
         return this.props.record.data[this.props.name].records.map(({ resId, data }) => ({ id: resId, ...data }));
     }
 
-    /** Tell whether a step can be repeated. One that is running while this page runs none was interrupted. */
+    /**
+     * Tell whether a step can be repeated. One that is running while this page runs none was interrupted. One that only
+     * asks would ask the same again.
+     */
     canRepeat(step) {
-        return !this.state.isBusy && !["waiting", "offered"].includes(step.state);
+        return !this.state.isBusy && !["waiting", "offered"].includes(step.state) && step.question !== "measuring";
     }
 
     /** Tell whether the user can have the test e-mail sent: a mail server has to be there. */
@@ -62,9 +71,9 @@ export class ConnectStepsField extends Component {
         return (!this.state.isBusy && ANSWERS[step.question]) || [];
     }
 
-    answer(step, [method, , isAskedAgain]) {
+    answer(step, [method, , isAskedAgain, args]) {
         if (!isAskedAgain) {
-            this.run(step, method);
+            this.run(step, method, args);
             return;
         }
         this.dialog.add(ConfirmationDialog, {
@@ -76,8 +85,8 @@ export class ConnectStepsField extends Component {
         });
     }
 
-    async openEmail(step) {
-        this.action.doAction(await this.orm.call(MODEL, "action_open_email", [step.id]));
+    async open(step, method, options) {
+        this.action.doAction(await this.orm.call(MODEL, method, [step.id]), options);
     }
 
     /** Tell whether the user should look at this step; the buttons of the others are less prominent. */
