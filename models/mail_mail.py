@@ -153,7 +153,9 @@ class MailMail(models.Model):
         """
         site = self.env["ir.http"]._get_sendgrid_site()
         outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), site=site, **options)
-        self._find_colleagues(outbox, self._get_recipient_addresses())
+        addresses = self._get_recipient_addresses()
+        self._find_colleagues(outbox, addresses)
+        self.env["sendgrid.notice"]._learn(outbox, addresses)
         outbox.company_id = account.company_id.id or self.env.company.id
         outbox.acts_on_events = account.act_on_events
         outbox.owners = self._find_owners()
@@ -181,6 +183,7 @@ class MailMail(models.Model):
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {comparable(address) for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
+            self.env["sendgrid.notice"]._learn(outbox, addresses)
             self._open_in_outbox(
                 outbox,
                 [

@@ -7,6 +7,7 @@ from odoo.fields import Domain
 
 from ..tools.address_form import comparable
 from ..tools.events.fold import FAILURES
+from ..tools.sending.links import NOTICE_PAGE
 from .sendgrid_consequence import FAILURES as FAILED_FACTS
 
 # Core's links of a mailing hold the code of a link, and in older mails the recipient's trace (its `link_tracker`).
@@ -44,9 +45,15 @@ class SendgridMailing(models.AbstractModel):
         if "mailing.mailing" in self.env:
             self._patch("mailing.mailing", "action_retry_failed", self._make_retry())
             self._patch("link.tracker.click", "add_click", self._make_add_click())
+        if "link.tracker" in self.env:
+            self._patch("mail.render.mixin", "_shorten_links", self._make_shorten_links())
 
     def _unregister_hook(self):
-        for model, name in (("mailing.mailing", "action_retry_failed"), ("link.tracker.click", "add_click")):
+        for model, name in (
+            ("mailing.mailing", "action_retry_failed"),
+            ("link.tracker.click", "add_click"),
+            ("mail.render.mixin", "_shorten_links"),
+        ):
             Model = self.env.registry.get(model)
             if Model is not None and name in vars(Model):
                 delattr(Model, name)
@@ -77,6 +84,16 @@ class SendgridMailing(models.AbstractModel):
             return add_click.origin(self, code, **route_values)
 
         return add_click
+
+    @api.model
+    def _make_shorten_links(self):
+        @api.model
+        def _shorten_links(self, html, link_tracker_vals, blacklist=None, base_url=None):
+            """Leave the placeholder of the recipients' own link as it is, as core does with its own placeholders."""
+            blacklist = [*(blacklist or ()), NOTICE_PAGE]
+            return _shorten_links.origin(self, html, link_tracker_vals, blacklist=blacklist, base_url=base_url)
+
+        return _shorten_links
 
     # ------------------------------------------------------------
     # CLICKS

@@ -31,6 +31,8 @@ from . import (
     test_match,
     test_matching,
     test_migrations,
+    test_notice,
+    test_notice_page,
     test_order,
     test_outbox,
     test_parsing,

@@ -57,6 +57,7 @@ MODELS = {
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
+    "sendgrid.notice": {},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
     "sendgrid.suppression": {"read": ADMINISTRATORS},
@@ -128,7 +129,8 @@ FIELDS = {
     },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.address": {
-        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason email groups held_list held_reason held_since
+        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason confirmation_date email groups held_list
+            held_reason held_since
             is_blacklisted_by_words is_bounced last_click_date last_open_date last_reply_date reminder_date
             email_tracking email_tracking_date unmeasured_until valid_date valid_uid wanted_date wanted_uid wish_date""",
     },
@@ -278,8 +280,16 @@ METHODS = {
         "action_view_only_in_odoo": ADMINISTRATORS,
     },
 }
-# Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge.
-ROUTES = {("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False)}
+# Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge. What the
+# page that tells how an e-mail is measured does, its token allows: see `test_notice_page`.
+ROUTES = {
+    ("/sendgrid/measuring", "http", "none", ("GET",), True),
+    ("/sendgrid/measuring/<path:measuring_token>", "http", "none", ("GET",), True),
+    ("/sendgrid/measuring/<path:measuring_token>", "http", "none", ("POST",), False),
+    ("/sendgrid/measuring/<string:measuring_token>", "http", "none", ("GET",), True),
+    ("/sendgrid/measuring/<string:measuring_token>", "http", "none", ("POST",), False),
+    ("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False),
+}
 # The name of each bus message, and the channel that it goes to.
 MESSAGES = {"sendgrid.email/changed": "base.group_user"}
 # Core's notices, which the addon sends only to the user whose click they answer.

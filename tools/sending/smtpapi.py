@@ -7,7 +7,16 @@ from typing import Any, NoReturn
 
 from .errors import SmtpapiError
 
-__all__ = ("HEADER", "SmtpapiError", "SmtpapiHeader", "merge", "no_plain_text_tracking", "read", "unique_args")
+__all__ = (
+    "HEADER",
+    "SmtpapiError",
+    "SmtpapiHeader",
+    "merge",
+    "no_plain_text_tracking",
+    "no_tracking",
+    "read",
+    "unique_args",
+)
 
 HEADER = "X-SMTPAPI"
 # Twilio docs, "Building an X-SMTPAPI Header": lines of up to 1,000 characters, 72 by older advice.
@@ -83,6 +92,12 @@ def no_plain_text_tracking() -> dict[str, Any]:
     ``enable`` is left out: whether links of the HTML part are tracked stays the account's decision.
     """
     return {"filters": {"clicktrack": {"settings": {"enable_text": 0}}}}
+
+
+def no_tracking() -> dict[str, Any]:
+    """Return the settings with which SendGrid measures neither looks nor clicks, whatever the account says."""
+    names = ("opentrack", "clicktrack")
+    return {"filters": {name: {"settings": {"enable": 0}} for name in names}}
 
 
 def _refuse_constant(name: str) -> NoReturn:
