@@ -48,13 +48,13 @@ class SendgridMeasuring(Controller):
         max_content_length=MAX_BODY,
         **OPTIONS,
     )
-    def decide(self, measuring_token, word="", **_params):
+    def decide(self, measuring_token, **_params):
         """Do what a button says, and return the page, which tells what was done. Doing it twice is the same.
 
         Odoo commits before it answers, and begins anew if another transaction is in the way.
-
-        :param word: the button's value: "declined" or "agreed"
         """
+        # Odoo gives OPTIONS to each address. And only a form's button counts, not a link with the same word.
+        word = request.httprequest.form.get("word") if request.httprequest.method == "POST" else None
         return self._respond(*self._get_notice()._decide(measuring_token, word, get_browser_languages()))
 
     def _get_notice(self):

@@ -2,9 +2,11 @@ import json
 import secrets
 from datetime import timedelta
 
+import psycopg2
 from markupsafe import Markup
 
 from odoo import api, fields, models
+from odoo.exceptions import ConcurrencyError
 from odoo.tools import format_date, html2plaintext
 
 from ..tools.sending import notice, notice_token, smtpapi
@@ -202,8 +204,24 @@ class SendgridNotice(models.AbstractModel):
             word,
             "page",
             form=notice.ADDRESS,
-            wording=html2plaintext(self._get_wording(company, lang)),
+            wording=self._keep_wording(company, lang),
         )
+
+    @api.model
+    def _keep_wording(self, company, lang):
+        """Return the `sendgrid.wording` record of what the page tells. Another text is a new version.
+
+        :raise ConcurrencyError: if somebody else is just storing the first one; Odoo then does all again
+        """
+        values = {"name": f"{notice.ADDRESS} ({lang})", "text": html2plaintext(self._get_wording(company, lang))}
+        Wording = self.env["sendgrid.wording"]
+        if known := Wording.search([(name, "=", value) for name, value in values.items()], limit=1):
+            return known
+        try:
+            with self.env.cr.savepoint():
+                return Wording.create(values)
+        except psycopg2.errors.UniqueViolation as error:
+            raise ConcurrencyError(str(error)) from error
 
     @api.model
     def _ask(self, holder, address, languages):

@@ -288,19 +288,23 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
             self.choose(self.seal(), "declined")
         [told] = call.call_args_list
         self.assertEqual(told.args[1:], ([ADA], "declined", "page"))
-        self.assertIn("invisible picture", told.kwargs["wording"])
-        self.assertNotIn(ADA, told.kwargs["wording"])
+        wording = self.env["sendgrid.wording"].browse(told.kwargs["wording"].id)
+        self.assertIn("invisible picture", wording.text)
+        self.assertNotIn(ADA, wording.text)
+        self.choose(self.seal(address="bob@example.org"), "declined")
+        self.assertEqual(wording.search([("text", "like", "invisible picture")]), wording, "it is stored once")
         self.assertEqual(told.kwargs["form"], ADDRESS)
 
     def test_only_a_button_decides(self):
         """Test that GET and HEAD change nothing, nor does a form without a known word."""
         for path in (self.seal(), self.seal(CONFIRM)):
-            for method in ("GET", "HEAD"):
+            for method in ("GET", "HEAD", "OPTIONS"):
                 answer = self.call(f"{path}?word=declined", method, data={"word": "declined"})
                 self.assertEqual(answer.status_code, 200)
             for word in ("", "x", "Declined", "agreed\0"):
                 self.assertEqual(self.choose(path, word).status_code, 200)
-            self.assertEqual(self.call(path, "POST").status_code, 200)
+            for word in ("declined", "agreed"):
+                self.assertEqual(self.call(f"{path}?word={word}", "POST").status_code, 200)
         self.assertFalse(self.word())
         self.assertFalse(self.confirmations())
 

@@ -95,9 +95,16 @@ def no_plain_text_tracking() -> dict[str, Any]:
 
 
 def no_tracking() -> dict[str, Any]:
-    """Return the settings with which SendGrid measures neither looks nor clicks, whatever the account says."""
-    names = ("opentrack", "clicktrack")
-    return {"filters": {name: {"settings": {"enable": 0}} for name in names}}
+    """Return the settings with which a message leaves without a pixel, and with its links as they were written.
+
+    ``subscriptiontrack`` is left alone: it carries the unsubscribe link (Twilio docs, "SMTP Filters").
+    """
+    return {
+        "filters": {
+            "opentrack": {"settings": {"enable": 0}},
+            "clicktrack": {"settings": {"enable": 0, "enable_text": 0}},
+        }
+    }
 
 
 def _refuse_constant(name: str) -> NoReturn:
