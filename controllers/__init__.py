@@ -1,1 +1,1 @@
-from . import access_log, webhook
+from . import access_log, measuring, webhook

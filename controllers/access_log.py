@@ -1,11 +1,11 @@
 import logging
 import re
 
-WEBHOOK_TOKEN = re.compile(r"(/sendgrid/webhook/)[^\s?#]+")
+TOKEN = re.compile(r"(/sendgrid/(?:webhook|measuring(?:/confirm)?)/)[^\s?#]+")
 
 
-class HideWebhookTokens(logging.Filter):
-    """Hide the webhook token in werkzeug's log of requests: more people read the log than may know the token."""
+class HideTokens(logging.Filter):
+    """Hide the tokens in werkzeug's log of requests: more people read the log than may know one."""
 
     def filter(self, record):
         """Replace the token in the arguments of a log record.
@@ -14,9 +14,9 @@ class HideWebhookTokens(logging.Filter):
         """
         if isinstance(record.args, tuple):
             record.args = tuple(
-                WEBHOOK_TOKEN.sub(r"\1***", value) if isinstance(value, str) else value for value in record.args
+                TOKEN.sub(r"\1***", value) if isinstance(value, str) else value for value in record.args
             )
         return True
 
 
-logging.getLogger("werkzeug").addFilter(HideWebhookTokens())
+logging.getLogger("werkzeug").addFilter(HideTokens())

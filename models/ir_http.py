@@ -2,10 +2,10 @@ import re
 from urllib.parse import urlsplit
 
 from odoo import models
-from odoo.http import _generate_routing_rules
+from odoo.http import _generate_routing_rules, request
 from odoo.tools import config, ormcache
 
-from ..tools.sending.links import Site
+from ..tools.sending.links import NOTICE_PAGE, Site
 
 # The parts of a route's address that are keys, by their names: token, access_token, invitation_token, …
 KEY_ARGUMENT = re.compile(r"(?:\w*_)?(?:token|hash|signature|secret|password|access_key)")
@@ -17,6 +17,14 @@ class IrHttp(models.AbstractModel):
     """What is our own: `tools.sending.links` asks for it, to know which links are keys."""
 
     _inherit = "ir.http"
+
+    @classmethod
+    def _pre_dispatch(cls, rule, args):
+        if request.httprequest.path.startswith(NOTICE_PAGE):
+            # Core would look for the company's language: a token that is none shall cost no query.
+            languages = [code for code, quality in request.httprequest.accept_languages if quality]
+            request.update_context(lang=request.env["sendgrid.notice"]._choose_language(languages))
+        return super()._pre_dispatch(rule, args)
 
     @ormcache(cache="default")
     def _get_sendgrid_site(self):

@@ -182,7 +182,8 @@ class IrMailServer(models.Model):
     # ------------------------------------------------------------
 
     def _build_email__(self, email_from, email_to, subject, body, *args, **kwargs):  # noqa: PLW3201
-        """Let nothing leave that counts another mail's looks, and keep secret links out of click tracking.
+        """Let nothing leave that counts another mail's looks, and keep secret links out of click tracking. Before that,
+        the link to the page that tells how the mail is measured gets its place.
 
         This is the first method that sees all links: mass mailing adds its own in `mail.mail`, and there its override
         runs after those of addons that depend on `mail` alone.
@@ -190,6 +191,7 @@ class IrMailServer(models.Model):
         if isinstance(email_to, list):
             # Python stumbles over a nameless address that begins with a dot: then nobody would get the mail.
             email_to = [f"<{address}>" if address.startswith(".") else address for address in email_to]
+        body = self.env["sendgrid.notice"]._put_into(body, kwargs, email_to)
         outbox = self.env.context.get("sendgrid_outbox")
         if not outbox:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)

@@ -161,6 +161,7 @@ class MailMail(models.Model):
         outbox = Outbox(account.id, self.env["sendgrid.email"]._get_odoo_db(), site=site, **options)
         addresses = self._get_recipient_addresses()
         self._find_colleagues(outbox, addresses)
+        self.env["sendgrid.notice"]._learn(outbox, addresses)
         outbox.company_id = account.company_id.id or self.env.company.id
         outbox.acts_on_events = account.act_on_events
         outbox.tracks_nothing = account._tracks_nothing()
@@ -193,6 +194,7 @@ class MailMail(models.Model):
             addresses = {comparable(address) for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
             self._find_reasons(outbox, addresses, {self.env["sendgrid.email"]._get_company_id(self, outbox)})
+            self.env["sendgrid.notice"]._learn(outbox, addresses)
             self._open_in_outbox(
                 outbox,
                 [

@@ -47,7 +47,8 @@ class ResCompany(models.Model):
         string="Tell How E-mails Are Measured",
         groups="base.group_system",
         help="Measured e-mails end with a link to a page that tells how they are measured, where the recipient can "
-        "decline.",
+        "decline or agree. Instead, you can put a link to /sendgrid/measuring into templates, mailings and signatures: "
+        "when an e-mail is sent, each recipient's own link takes its place, and no other is added.",
     )
     sendgrid_keeps_details = fields.Boolean(
         string="Keep IP Addresses and Programs",

@@ -10,6 +10,7 @@ from odoo.tools import SQL, float_round
 from ..tools.address_form import all_spellings, comparable
 from ..tools.events.fold import FAILURES
 from ..tools.sending import pixels
+from ..tools.sending.links import NOTICE_PAGE
 from ..tools.times import to_seconds
 from .sendgrid_consequence import FAILURES as FAILED_FACTS
 
@@ -52,6 +53,8 @@ class SendgridMailing(models.AbstractModel):
             self._patch("link.tracker.click", "add_click", self._make_add_click())
             for name in ("set_opened", "set_clicked"):
                 self._patch("mailing.trace", name, self._make_set(name))
+        if "link.tracker" in self.env:
+            self._patch("mail.render.mixin", "_shorten_links", self._make_shorten_links())
 
     def _unregister_hook(self):
         for model, name in (
@@ -61,6 +64,7 @@ class SendgridMailing(models.AbstractModel):
             ("link.tracker.click", "add_click"),
             ("mailing.trace", "set_opened"),
             ("mailing.trace", "set_clicked"),
+            ("mail.render.mixin", "_shorten_links"),
         ):
             Model = self.env.registry.get(model)
             if Model is not None and name in vars(Model):
@@ -118,6 +122,16 @@ class SendgridMailing(models.AbstractModel):
             return add_click.origin(self, code, **route_values)
 
         return add_click
+
+    @api.model
+    def _make_shorten_links(self):
+        @api.model
+        def _shorten_links(self, html, link_tracker_vals, blacklist=None, base_url=None):
+            """Leave the placeholder of the recipients' own link as it is, as core does with its own placeholders."""
+            blacklist = [*(blacklist or ()), NOTICE_PAGE]
+            return _shorten_links.origin(self, html, link_tracker_vals, blacklist=blacklist, base_url=base_url)
+
+        return _shorten_links
 
     @api.model
     def _make_set(self, name):

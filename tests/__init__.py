@@ -36,6 +36,8 @@ from . import (
     test_matching,
     test_measuring,
     test_migrations,
+    test_notice,
+    test_notice_page,
     test_order,
     test_outbox,
     test_parsing,

@@ -64,6 +64,7 @@ MODELS = {
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
     "sendgrid.measuring": {},
+    "sendgrid.notice": {},
     "sendgrid.reduction": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
     "sendgrid.retention": {"read": ADMINISTRATORS},
@@ -144,12 +145,12 @@ FIELDS = {
     },
     "sendgrid.account.disconnect": {ADMINISTRATORS: "account_id done plan remains"},
     "sendgrid.address": {
-        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason consent_ids email email_tracking email_tracking_date
-            email_tracking_form email_tracking_source email_tracking_uid email_tracking_wording_id
-            exported_date exported_uid forgotten_count forgotten_date forgotten_uid groups held_list
-            held_reason held_since is_blacklisted_by_words is_bounced last_click_date last_open_date
-            last_reply_date reminder_date unmeasured_until valid_date valid_uid wanted_date wanted_uid
-            wish_date""",
+        ADMINISTRATORS: """bounce_cause bounce_date bounce_reason confirmation_date consent_ids email email_tracking
+            email_tracking_date email_tracking_form email_tracking_source email_tracking_uid
+            email_tracking_wording_id exported_date exported_uid forgotten_count forgotten_date
+            forgotten_uid groups held_list held_reason held_since is_blacklisted_by_words is_bounced
+            last_click_date last_open_date last_reply_date reminder_date unmeasured_until valid_date
+            valid_uid wanted_date wanted_uid wish_date""",
     },
     "sendgrid.account.foreign": {ADMINISTRATORS: "account_id count date event"},
     "sendgrid.backfill": {
@@ -335,8 +336,16 @@ METHODS = {
 }
 # What those of them are called with that cannot be called without.
 ARGUMENTS = {"set_email_tracking": (["ada@example.org"], "declined", "form")}
-# Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge.
-ROUTES = {("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False)}
+# Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge. What the
+# page that tells how an e-mail is measured does, its token allows: see `test_notice_page`.
+ROUTES = {
+    ("/sendgrid/measuring", "http", "none", ("GET",), True),
+    ("/sendgrid/measuring/<path:measuring_token>", "http", "none", ("GET",), True),
+    ("/sendgrid/measuring/<path:measuring_token>", "http", "none", ("POST",), False),
+    ("/sendgrid/measuring/<string:measuring_token>", "http", "none", ("GET",), True),
+    ("/sendgrid/measuring/<string:measuring_token>", "http", "none", ("POST",), False),
+    ("/sendgrid/webhook/<string:webhook_token>", "http", "public", ("POST",), False),
+}
 # The name of each bus message, and the channel that it goes to.
 MESSAGES = {"sendgrid.email/changed": "base.group_user"}
 # Core's notices, which the addon sends only to the user whose click they answer.

@@ -4,6 +4,9 @@ import pytest
 import requests
 from harness import Database, Webhook, wait_for, wire
 
+from odoo.addons.sendgrid_tracking.tools.sending.notice import ADDRESS
+from odoo.addons.sendgrid_tracking.tools.sending.notice_token import LOOK, Holder, seal
+
 from script.lib import database as databases
 from script.lib import paths, process, stack
 
@@ -17,6 +20,8 @@ def server():
         port, *others = (process.free_port() for _ in range(3))
         for name in (first, second):
             stack.configure(name, port, *others)
+            # Both were copied from one database; installing gives each a secret of its own.
+            Database(name).query("UPDATE ir_config_parameter SET value = %s WHERE key = 'database.secret'", f"s-{name}")
         logs = paths.LOG / first
         logs.mkdir(exist_ok=True)
         odoo = stack.Odoo(first, port, logs / "odoo.log", options=[f"--database={first},{second}", "--db-filter=^%d$"])
@@ -58,3 +63,20 @@ def test_the_host_decides(server):
         assert wait_for(lambda name=name: matches(name), "drained") == [("foreign",)]
         counted = found[name].query("SELECT state, event_count, unmatched_count FROM sendgrid_event_batch")
         assert counted[-1] == ("done", 1, 1)
+
+
+def test_the_host_decides_whose_link(server):
+    """A recipient's link works in its own database only. Each of them answers a foreign one like any other bad one."""
+    odoo, names = server
+    for name, other in (names, names[::-1]):
+        token = seal(Holder(LOOK, 1, 1795500000, "ada@example.org"), get_secret(name))
+        url = f"{odoo.url}{ADDRESS}/{token}"
+
+        def call(host, url=url):
+            return requests.get(url, headers={"Host": f"{host}.example.com"}, timeout=60).status_code
+
+        assert (call(name), call(other), call("unknown")) == (200, 404, 404)
+
+
+def get_secret(name):
+    return Database(name).value("SELECT value FROM ir_config_parameter WHERE key = 'database.secret'")

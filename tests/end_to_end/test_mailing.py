@@ -3,12 +3,14 @@
 import re
 
 import pytest
+import requests
 from harness import SandboxClient, html_of, wait_for
 
 ADDRESSES = [f"reader{number}@mailing.test" for number in range(8)]
 BODY = (
     '<div><p>Our <a href="https://shop.example.com/autumn">autumn cheese</a> for everybody.</p>'
-    '<p><a href="/unsubscribe_from_list">Unsubscribe</a> or <a href="/view">view it in the browser</a></p></div>'
+    '<p><a href="/unsubscribe_from_list">Unsubscribe</a> or <a href="/view">view it in the browser</a></p>'
+    '<p><a href="/sendgrid/measuring">How this e-mail is measured</a></p></div>'
 )
 
 
@@ -78,6 +80,20 @@ def test_links_of_a_mailing(large_stack, mailing):
         assert len(tracked) == 1 and "/mailing/" not in tracked[0]
         assert dict(message["headers"])["List-Unsubscribe"]
     assert len(unsubscribe_links) == len(ADDRESSES), "each has his own"
+
+
+def test_measuring_link_of_a_mailing(large_odoo, large_stack, mailing):
+    """Each reader has his own link to the page that tells how the mailing is measured: core does not shorten it."""
+    sandbox = SandboxClient(large_stack.sandbox)
+    links = set()
+    for address in ADDRESSES:
+        received = html_of(sandbox.received(sandbox.message_to(address)))
+        [link] = re.findall(r'href="([^"]*/sendgrid/measuring/[\w-]+)"', received)
+        links.add(link)
+        assert address in requests.get(link, timeout=60).text
+        [document] = large_odoo.documents(("recipient", "=", address), fields=["content"])
+        assert "sendgrid/measuring" not in document.content
+    assert len(links) == len(ADDRESSES)
 
 
 def test_trace_of_the_mailing(large_odoo, mailing):

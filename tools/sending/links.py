@@ -26,6 +26,8 @@ SECRET_PATH = re.compile(
 # Without one of these in small letters, neither of the two above is found. Looking for words is much faster.
 SECRET_WORDS = ("token=", "hash=", "signature=")
 SECRET_PAGES = tuple("reset_password signup unsubscribe unfollow optout opt_out /rate/ /survey/ /sms/".split())
+# The page that tells how an e-mail is measured: whoever wants to know that is not measured on the way to it.
+NOTICE_PAGE = "/sendgrid/measuring"
 CREDENTIALS_PATH = re.compile(r"/web/(?:reset_password|signup)\b", re.IGNORECASE)
 # The title of a page, as it stands in its address: "how-to-unsubscribe-3".
 TITLE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){3,}", re.IGNORECASE)
@@ -163,7 +165,8 @@ def leads_to_credentials(body: str) -> bool:
 def protect(body: str, site: Site = NOWHERE) -> tuple[str, bool]:
     """Mark the links of an HTML text that SendGrid has to leave alone.
 
-    These are the secret ones, those that SendGrid tracks already, and those that it would break.
+    These are the secret ones, those to the page that tells how an e-mail is measured, those that SendGrid tracks
+    already, and those that it would break.
 
     :param body: the source text; all but the start tags of such links comes back as it is, byte for byte
     :return: the text, and whether there are links in it that must not be tracked in the mail's plain text either
@@ -208,7 +211,9 @@ def _may_need_marks(body: str, site: Site) -> bool:
 
 
 def _is_private(address: str, site: Site) -> bool:
-    return is_secret(address, site) or ("/click?" in address and bool(TRACKED.search(address)))
+    return (
+        is_secret(address, site) or NOTICE_PAGE in address or ("/click?" in address and bool(TRACKED.search(address)))
+    )
 
 
 def _would_break(address: str) -> bool:

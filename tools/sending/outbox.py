@@ -82,6 +82,12 @@ class Outbox:
         """{mail id: the documents of its earlier tries}."""
         self.created: list[tuple[list[int], list[dict[str, Any]]]] = []
         """Ids and columns of the new documents of which open pages hear when the run ends."""
+        self.notice_companies: frozenset[int] | None = None
+        """The companies whose mails end with a link to the page that tells how they are measured; None: unknown yet."""
+        self.languages: dict[str, str | None] = {}
+        """The languages of the recipients whose addresses were looked up for that; None if nothing tells one."""
+        self.footers: dict[tuple[int, str | None], tuple[str, str]] = {}
+        """Those ends, as HTML and as plain text, by company and language: they are the same for many mails."""
         self.acts_on_events = True
         """Whether the account's events have consequences in Odoo; else core itself counts what becomes of mailings."""
         self.tracks_nothing = False
@@ -101,6 +107,10 @@ class Outbox:
         """Note whom mails of some companies do not measure; see `reasons`."""
         for company_id, found in reasons.items():
             self.reasons.setdefault(company_id, {}).update(found)
+
+    def get_outsiders(self, addresses: Iterable[str]) -> list[str]:
+        """Return those of some comparable addresses that are no colleagues', as far as the outbox has learnt them."""
+        return [address for address in addresses if address not in self._colleagues]
 
     def open(
         self,

@@ -1,0 +1,305 @@
+import json
+import secrets
+from datetime import timedelta
+
+import psycopg2
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.exceptions import ConcurrencyError
+from odoo.tools import format_date, html2plaintext
+
+from ..tools.sending import notice, notice_token, smtpapi
+from ..tools.times import to_datetime
+
+# How long the link works that confirms a word.
+CONFIRM_WITHIN = timedelta(days=7)
+# Whoever presses the button again gets no second mail within this time: others hold the link as well.
+ASK_AGAIN_AFTER = timedelta(minutes=15)
+CONFIRM_PREFIX = notice.CONFIRMATION.removeprefix(f"{notice.ADDRESS}/") + "/"
+
+
+class SendgridNotice(models.AbstractModel):
+    """The page that tells how an e-mail is measured, where its recipient declines or agrees without a login.
+
+    The controller calls `_get_general_page`, `_look` and `_decide`. What a token does not prove costs no query.
+    """
+
+    _inherit = "sendgrid.notice"
+
+    # ------------------------------------------------------------
+    # ANSWERS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_general_page(self, languages):
+        """Return the page for everybody: HTML, and the nonce of its style.
+
+        :param languages: codes of languages that the browser asks for, the best one first
+        """
+        lang = self._choose_language(languages, self.env.company)
+        return self._render("sendgrid_tracking.notice_general_page", lang)
+
+    @api.model
+    def _look(self, token, languages):
+        """Return the page of a token: HTML, the nonce of its style, and the HTTP status. Nothing is changed.
+
+        :param token: what stands in the address behind that of the general page
+        :param languages: see `_get_general_page`
+        """
+        holder = self._read_path(token)
+        return self._show(holder, languages) if holder else self._refuse(languages)
+
+    @api.model
+    def _decide(self, token, word, languages):
+        """Do what the holder of a token has decided, and return the page as `_look` does.
+
+        :param word: "declined" or "agreed"; with any other nothing is done
+        """
+        holder = self._read_path(token)
+        if not holder:
+            return self._refuse(languages)
+        done = None
+        if word == "declined":
+            done = self._decline(holder, languages)
+        elif word == "agreed" and holder.address:
+            done = self._agree(holder, languages)
+        return self._show(holder, languages, done)
+
+    @api.model
+    def _read_path(self, path):
+        """Return the holder of the token in an address, or None if it is none or stands at the wrong place."""
+        is_confirmation = path.startswith(CONFIRM_PREFIX)
+        holder = self._read(path.removeprefix(CONFIRM_PREFIX) if is_confirmation else path)
+        return holder if holder and is_confirmation == (holder.kind == notice_token.CONFIRM) else None
+
+    @api.model
+    def _refuse(self, languages):
+        """Return the answer to every token that is none: it does not tell why."""
+        return *self._render("sendgrid_tracking.notice_bad_page", self._choose_language(languages)), 404
+
+    @api.model
+    def _show(self, holder, languages, done=None):
+        """Return the page of a holder.
+
+        :param done: what was just done: "declined", "agreed" or "asked"; None for nothing
+        """
+        company, lang = self._get_company(holder), self._get_language(holder, languages)
+        address = self._find_address(holder)
+        word = self._get_word(holder, address)
+        path = None
+        is_question = holder.kind == notice_token.CONFIRM and not done and word != "agreed"
+        if is_question and (outdated := self._get_outdated(holder, address)):
+            is_question, done = False, outdated
+            # The link in the mail does nothing any more, so that the buttons need another.
+            path = f"{notice.ADDRESS}/{self._seal(notice_token.LOOK, company.id, address=holder.address)}"
+        values = {
+            "address": holder.address,
+            "company": company.name,
+            "company_email": company.email,
+            "done": done,
+            "form_path": path,
+            "is_question": is_question,
+            "since": address.email_tracking_date
+            and format_date(self.env, address.email_tracking_date, lang_code=lang, date_format="long"),
+            "word": word,
+            "wording": self._get_wording(company, lang),
+        }
+        return *self._render("sendgrid_tracking.notice_page", lang, **values), 200
+
+    # ------------------------------------------------------------
+    # WHAT IS KNOWN
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_company(self, holder):
+        return self.env["res.company"].browse(holder.company_id).exists() or self.env.company
+
+    @api.model
+    def _find_address(self, holder):
+        Address = self.env["sendgrid.address"]
+        return Address.search([("email", "=", holder.address)]) if holder.address else Address
+
+    @api.model
+    def _find_emails(self, holder):
+        """Return the documents of a copy with several recipients."""
+        return self.env["sendgrid.email"].search(
+            [("message_id", "=", holder.message_id), ("is_alone", "=", False), ("message_id", "!=", False)]
+        )
+
+    @api.model
+    def _get_word(self, holder, address):
+        """Return the present word: "agreed" or "declined", or False if nobody has said any.
+
+        Of several recipients nobody learns who has declined, but only that their copy is not measured.
+        """
+        if holder.address:
+            return address.email_tracking
+        emails = self._find_emails(holder)
+        return "declined" if emails and set(emails.mapped("measured")) == {"none"} else False
+
+    @api.model
+    def _get_outdated(self, holder, address):
+        """Return why the link that confirms a word does nothing any more: "expired" or "changed"; None if it does."""
+        moment = to_datetime(holder.time)
+        if moment < fields.Datetime.now() - CONFIRM_WITHIN:
+            return "expired"
+        if address.email_tracking == "declined" and address.email_tracking_date > moment:
+            return "changed"
+        return None
+
+    @api.model
+    def _get_wording(self, company, lang):
+        """Return what the page tells everybody about measuring, as HTML. It is kept with what somebody decided."""
+        return self.env["ir.qweb"]._render(
+            "sendgrid_tracking.notice_wording",
+            {
+                "company": company.name,
+                "keeps_details": company.sendgrid_keeps_details,
+                "months": company.sendgrid_detail_months,
+            },
+            lang=lang,
+            minimal_qcontext=True,
+        )
+
+    # ------------------------------------------------------------
+    # WHAT IS DONE
+    # ------------------------------------------------------------
+
+    @api.model
+    def _decline(self, holder, languages):
+        """Stop measuring the address, or a copy with several recipients, at once. Return what was done."""
+        if holder.address:
+            self._set_word(holder, "declined", languages)
+        elif emails := self._find_emails(holder).filtered(lambda email: email.measured != "none"):
+            self.env["sendgrid.reduction"]._begin("wish", email_ids=emails.ids)
+        return "declined"
+
+    @api.model
+    def _agree(self, holder, languages):
+        """Note that the owner of the address agrees if the token proves that it is he, else ask him by a mail.
+
+        :return: "agreed", "asked", or None if nothing was done
+        """
+        [address] = self.env["sendgrid.address"]._hold([holder.address])
+        if address.email_tracking == "agreed":
+            return "agreed"
+        if holder.kind == notice_token.LOOK:
+            self._ask(holder, address, languages)
+            return "asked"
+        if self._get_outdated(holder, address):
+            return None
+        self._set_word(holder, "agreed", languages)
+        return "agreed"
+
+    @api.model
+    def _set_word(self, holder, word, languages):
+        if self._find_address(holder).email_tracking == word:
+            return  # the first word, its time and its wording hold
+        company, lang = self._get_company(holder), self._get_language(holder, languages)
+        # What colleagues read about it is not in the recipient's language.
+        Address = self.env["sendgrid.address"].with_company(company).with_context(lang=self.env.user.lang)
+        Address.set_email_tracking(
+            [holder.address],
+            word,
+            "page",
+            form=notice.ADDRESS,
+            wording=self._keep_wording(company, lang),
+        )
+
+    @api.model
+    def _keep_wording(self, company, lang):
+        """Return the `sendgrid.wording` record of what the page tells. Another text is a new version.
+
+        :raise ConcurrencyError: if somebody else is just storing the first one; Odoo then does all again
+        """
+        values = {"name": f"{notice.ADDRESS} ({lang})", "text": html2plaintext(self._get_wording(company, lang))}
+        Wording = self.env["sendgrid.wording"]
+        if known := Wording.search([(name, "=", value) for name, value in values.items()], limit=1):
+            return known
+        try:
+            with self.env.cr.savepoint():
+                return Wording.create(values)
+        except psycopg2.errors.UniqueViolation as error:
+            raise ConcurrencyError(str(error)) from error
+
+    @api.model
+    def _ask(self, holder, address, languages):
+        """Send a mail to the address with a link by which its owner confirms that he agrees, if none was sent just now.
+
+        :param address: the `sendgrid.address` record, which is locked
+        """
+        now = fields.Datetime.now()
+        if address.confirmation_date and address.confirmation_date > now - ASK_AGAIN_AFTER:
+            return
+        address.confirmation_date = now
+        company, lang = self._get_company(holder), self._get_language(holder, languages)
+        token = self._seal(notice_token.CONFIRM, company.id, address=holder.address)
+        notice_in_lang = self.with_context(lang=lang)
+        values = {
+            "address": holder.address,
+            "company": company.name,
+            "days": CONFIRM_WITHIN.days,
+            "lang": self._get_html_lang(lang),
+            "link": self._get_address(notice.CONFIRMATION, token),
+        }
+        self.env["mail.mail"].create(
+            {
+                "subject": notice_in_lang.env._("Please confirm that %s may measure its e-mails to you", company.name),
+                "body_html": self.env["ir.qweb"]._render(
+                    "sendgrid_tracking.notice_confirmation_mail", values, lang=lang, minimal_qcontext=True
+                ),
+                "email_from": company.email_formatted or self.env.user.email_formatted,
+                "email_to": holder.address,
+                "headers": repr({smtpapi.HEADER: json.dumps(smtpapi.no_tracking())}),
+                "auto_delete": True,
+            }
+        )
+        # Sent by the queue: what has left cannot be taken back if this transaction has to be tried again.
+        self.env.ref("mail.ir_cron_mail_scheduler_action")._trigger()
+
+    # ------------------------------------------------------------
+    # LANGUAGE AND LOOKS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _get_language(self, holder, languages):
+        """Return the code of the language of the recipient's contact, else as `_choose_language` does."""
+        known = self._get_languages([holder.address]).get(holder.address) if holder.address else None
+        return known or self._choose_language(languages, self._get_company(holder))
+
+    @api.model
+    def _choose_language(self, languages, company=None):
+        """Return the code of the installed language that a browser asks for, else the company's, else any.
+
+        Without a company it costs no query.
+        """
+        installed = self._get_installed()
+        codes = {code.lower(): code for code in installed}
+        for language in languages:
+            wanted = language.replace("-", "_").lower()
+            if wanted in codes:
+                return codes[wanted]
+            name = wanted.partition("_")[0]
+            if found := [code for code in installed if code.lower().partition("_")[0] == name]:
+                return found[0]
+        if company and company.partner_id.lang in installed:
+            return company.partner_id.lang
+        return "en_US" if "en_US" in installed else installed[0]
+
+    @api.model
+    def _get_html_lang(self, lang):
+        """Return the name of a language as HTML has it (BCP 47): fr-FR."""
+        return lang.partition("@")[0].replace("_", "-")
+
+    @api.model
+    def _render(self, template, lang, **values):
+        """Return a page in a language, and the nonce without which a browser applies no style to it."""
+        nonce = secrets.token_urlsafe(16)
+        values |= {
+            "direction": self.env["res.lang"]._get_data(code=lang).direction,
+            "lang": self._get_html_lang(lang),
+            "nonce": nonce,
+        }
+        page = self.env["ir.qweb"]._render(template, values, lang=lang, minimal_qcontext=True)
+        return Markup("<!DOCTYPE html>\n") + page, nonce
