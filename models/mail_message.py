@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, fields, models
 
 from ..tools.sending.pixels import remove_pixels
 
@@ -13,6 +13,14 @@ class MailMessage(models.Model):
     """
 
     _inherit = "mail.message"
+
+    # It has no default, so that an upgrade does not rewrite the table.
+    sendgrid_is_unmeasured = fields.Boolean(
+        string="Opens and Links Not Tracked",
+        copy=False,
+        groups="base.group_user",
+        help="Whoever wrote the message switched off that its opens and clicks are measured.",
+    )
 
     @api.model_create_multi
     def create(self, vals_list):
