@@ -21,10 +21,17 @@ def contact(odoo):
     odoo.write("res.company", company_id, sendgrid_unasked=before)
 
 
+@pytest.fixture(scope="module")
+def writer(odoo):
+    """A salesperson to whom no robot writes: its window would cover the page of a telephone."""
+    odoo.user("Wanda Writer", "wanda", "sales_team.group_sale_salesman", odoobot_state="disabled")
+    return "wanda"
+
+
 @pytest.fixture(params=SIZES)
-def page(request, open_browser, contact):
+def page(request, open_browser, contact, writer):
     """The contact's page, in one size, ready to write."""
-    window = open_browser("admin", "admin")
+    window = open_browser(writer, writer)
     window.set_viewport_size(SIZES[request.param])
     window.size = request.param
     open_composer(window, contact)
