@@ -43,6 +43,8 @@
         "views/mailing_mailing_views.xml",
         "views/mail_blacklist_views.xml",
         "views/mail_mail_views.xml",
+        "views/mail_scheduled_message_views.xml",
+        "views/mail_template_views.xml",
         "views/res_config_settings_views.xml",
         "views/res_partner_views.xml",
     ],

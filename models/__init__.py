@@ -1,7 +1,11 @@
-from . import sendgrid_job_mixin, sendgrid_visibility_mixin  # isort: skip: the models that inherit them come after them
+# isort: off: the models that inherit them come after them
+from . import sendgrid_job_mixin, sendgrid_switch_mixin, sendgrid_visibility_mixin
+
+# isort: on
 from . import (
     base,
     base_automation,
+    calendar_attendee,
     crm_lead,
     ir_actions_server,
     ir_http,
@@ -11,16 +15,21 @@ from . import (
     mail_blacklist,
     mail_mail,
     mail_mail_again,
+    mail_mail_switch,
     mail_message,
+    mail_scheduled_message,
     mail_template,
     mail_thread,
     mail_thread_blacklist,
     mail_thread_blacklist_consent,
+    mail_thread_blacklist_unmeasured,
+    mail_thread_switch,
     res_company,
     res_config_settings,
     res_partner,
     res_partner_resend,
     res_users,
+    res_users_store,
     sendgrid_account,
     sendgrid_account_check,
     sendgrid_account_connection,
@@ -80,4 +89,5 @@ from . import (
     sendgrid_suppression_intake,
     sendgrid_suppression_sync,
     sendgrid_wording,
+    utm_source_mixin,
 )

@@ -8,7 +8,7 @@ class Base(models.AbstractModel):
 
     @api.model
     def _get_view(self, view_id=None, view_type="form", **options):
-        """Give the form of a mass mailing a button to its documents.
+        """Give the form of a mass mailing a button to its documents, and its switch *Track opens and links*.
 
         The addon does not depend on `mass_mailing`, so that no view of its own can inherit that form.
         """
@@ -30,4 +30,16 @@ class Base(models.AbstractModel):
                 button.tail = "\n"
                 # The last buttons are hidden behind "More" where CRM and sales add theirs.
                 box.insert(0, button)
+            for user in arch.xpath("//page[@name='settings']//field[@name='user_id']")[:1]:
+                user.addnext(
+                    etree.Element(
+                        "field",
+                        {
+                            "name": "sendgrid_is_tracked",
+                            "invisible": "not has_sendgrid_account or mailing_type != 'mail'",
+                            "readonly": "state in ('sending', 'done')",
+                        },
+                    )
+                )
+                user.addnext(etree.Element("field", {"name": "has_sendgrid_account", "invisible": "1"}))
         return arch, view

@@ -14,10 +14,12 @@ class MailMessage(models.Model):
 
     _inherit = "mail.message"
 
+    # It has no default, so that an upgrade does not rewrite the table.
     sendgrid_is_unmeasured = fields.Boolean(
-        string="Not Measured",
-        readonly=True,
-        help="Its opens and clicks are not measured, whoever the recipients are.",
+        string="Opens and Links Not Tracked",
+        copy=False,
+        groups="base.group_user",
+        help="Whoever wrote the message switched off that its opens and clicks are measured.",
     )
 
     @api.model_create_multi

@@ -1,11 +1,24 @@
-from odoo import models
+from odoo import fields, models
 
 
 class MailTemplate(models.Model):
-    """A mail that is made from a template tells its documents which one."""
+    """A mail that is made from a template tells its documents which one, and is tracked as the template says."""
 
-    _inherit = "mail.template"
+    _name = "mail.template"
+    _inherit = ["mail.template", "sendgrid.switch.mixin"]
 
-    def send_mail_batch(self, *args, **kwargs):
+    sendgrid_is_tracked = fields.Boolean(default=True)
+
+    def send_mail_batch(
+        self, res_ids, force_send=False, raise_exception=False, email_values=None, email_layout_xmlid=False
+    ):
         self = self.with_context(sendgrid_template_id=self.id)
-        return super().send_mail_batch(*args, **kwargs)
+        if not self.sendgrid_is_tracked:
+            email_values = {**(email_values or {}), "sendgrid_is_unmeasured": True}
+        return super().send_mail_batch(
+            res_ids,
+            force_send=force_send,
+            raise_exception=raise_exception,
+            email_values=email_values,
+            email_layout_xmlid=email_layout_xmlid,
+        )

@@ -57,6 +57,7 @@ from . import (
     test_signature,
     test_smtpapi,
     test_suppression,
+    test_switch,
     test_ui,
     test_undoable,
     test_unmeasured,

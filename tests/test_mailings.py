@@ -1,8 +1,10 @@
+from unittest.mock import patch
+
 from lxml import etree
 
 from odoo import Command
 from odoo.exceptions import AccessError
-from odoo.tests import new_test_user, tagged
+from odoo.tests import Form, new_test_user, tagged
 
 from ..models.sendgrid_mailing import read_code
 from .test_colleagues import AT, ColleaguesCase
@@ -290,3 +292,28 @@ class TestMailings(ColleaguesCase):
         self.assertEqual(
             [(group["mailing_source_id"][0], group["__count"]) for group in groups], [(mailing.source_id.id, 2)]
         )
+
+    def test_switch(self):
+        """Test that mails and test mails of a mailing keep its switch, which its form shows and its duplicates take."""
+        mailing, _documents = self.send_mailing(("read",))
+        self.assertTrue(mailing.sendgrid_is_tracked)
+        with Form(mailing.copy()) as form:
+            form.sendgrid_is_tracked = False
+        for copied in (form.record.copy(), form.record.copy({"ab_testing_enabled": True})):
+            self.assertFalse(copied.sendgrid_is_tracked)
+        for one, is_off in ((mailing.copy(), False), (form.record, True)):
+            with self.subTest(is_off=is_off):
+                made = []
+                create = type(self.env["mail.mail"]).create
+
+                def watch(model, vals_list, made=made, create=create):
+                    mails = create(model, vals_list)
+                    made += mails.mapped("mail_message_id.sendgrid_is_unmeasured")
+                    return mails
+
+                test = self.env["mailing.mailing.test"].create({"mass_mailing_id": one.id, "email_to": "x@example.org"})
+                with patch.object(type(self.env["mail.mail"]), "create", watch):
+                    with self.sending():
+                        test.send_mail_test()
+                    self.send_waiting(one)
+                self.assertEqual(made, [is_off] * 2, "the test mail and that of the mailing")

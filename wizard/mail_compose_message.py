@@ -2,11 +2,19 @@ from odoo import api, fields, models
 
 
 class MailComposeMessage(models.TransientModel):
-    _inherit = "mail.compose.message"
+    _name = "mail.compose.message"
+    _inherit = ["mail.compose.message", "sendgrid.switch.mixin"]
+
+    sendgrid_is_tracked = fields.Boolean(compute="_compute_sendgrid_is_tracked", store=True, readonly=False)
 
     sendgrid_warning = fields.Text(
         compute="_compute_sendgrid_warning",
         help="Names the recipients that the message will not reach, and those who do not want it.",
+    )
+
+    sendgrid_unmeasured = fields.Char(
+        compute="_compute_sendgrid_unmeasured",
+        help="Names the recipients whose opens and clicks are not measured, with the reason.",
     )
 
     sendgrid_resent_id = fields.Many2one(
@@ -18,6 +26,27 @@ class MailComposeMessage(models.TransientModel):
         for composer in self:
             partners = composer.partner_ids if composer.composition_mode == "comment" else composer.partner_ids.browse()
             composer.sendgrid_warning = "\n".join(filter(None, partners.mapped("sendgrid_warning")))
+
+    @api.depends("template_id")
+    def _compute_sendgrid_is_tracked(self):
+        for composer in self:
+            composer.sendgrid_is_tracked = not composer.template_id or composer.template_id.sendgrid_is_tracked
+
+    @api.depends("partner_ids", "composition_mode", "sendgrid_is_tracked", "subtype_is_log", "record_company_id")
+    def _compute_sendgrid_unmeasured(self):
+        for composer in self:
+            is_message = composer.composition_mode == "comment" and not composer.subtype_is_log
+            is_measured = is_message and composer.sendgrid_is_tracked
+            partners = composer.partner_ids._origin if is_measured else self.env["res.partner"]
+            company = composer.record_company_id or self.env.company
+            composer.sendgrid_unmeasured = partners.with_company(company)._describe_unmeasured()
+
+    def create_mail_template(self):
+        """Keep the switch, in the new template too: core chooses the template, which sets the switch anew."""
+        is_tracked = self.sendgrid_is_tracked
+        action = super().create_mail_template()
+        self.template_id.sendgrid_is_tracked = self.sendgrid_is_tracked = is_tracked
+        return action
 
     def action_send_mail(self):
         """Say where the e-mail went if it is one that is sent again, because its page is not where the new one is."""
@@ -55,3 +84,7 @@ class MailComposeMessage(models.TransientModel):
     def _action_send_mail_mass_mail(self, res_ids, auto_commit=False):
         self = self.with_context(sendgrid_template_id=self.template_id.id)
         return super()._action_send_mail_mass_mail(res_ids, auto_commit=auto_commit)
+
+    def _prepare_mail_values_static(self):
+        values = super()._prepare_mail_values_static()
+        return values if self.sendgrid_is_tracked else {**values, "sendgrid_is_unmeasured": True}

@@ -1,0 +1,35 @@
+import json
+
+from odoo import api, fields, models
+
+
+class MailScheduledMessage(models.Model):
+    """A message that waits keeps the switch *Track opens and links* among core's parameters for posting it."""
+
+    _name = "mail.scheduled.message"
+    _inherit = ["mail.scheduled.message", "sendgrid.switch.mixin"]
+
+    sendgrid_is_tracked = fields.Boolean(
+        compute="_compute_sendgrid_is_tracked", inverse="_inverse_sendgrid_is_tracked", readonly=False
+    )
+
+    @api.depends("notification_parameters")
+    def _compute_sendgrid_is_tracked(self):
+        for message in self:
+            message.sendgrid_is_tracked = not message._get_parameters().get("sendgrid_is_unmeasured")
+
+    def _inverse_sendgrid_is_tracked(self):
+        for message in self:
+            parameters = message._get_parameters()
+            if message.sendgrid_is_tracked:
+                parameters.pop("sendgrid_is_unmeasured", None)
+            else:
+                parameters["sendgrid_is_unmeasured"] = True
+            message.notification_parameters = json.dumps(parameters)
+
+    def _get_parameters(self):
+        return json.loads(self.notification_parameters or "{}")
+
+    @api.model
+    def _notification_parameters_whitelist(self):
+        return super()._notification_parameters_whitelist() | {"sendgrid_is_unmeasured"}
