@@ -111,7 +111,7 @@ class SendgridNotice(models.AbstractModel):
         has_placeholder = any(map(notice.contains_placeholder, filter(None, (body, alternative))))
         recipients = self._get_recipients(message, email_to) if outbox else []
         outsiders = outbox.get_outsiders(recipients) if outbox else []
-        needs_footer = bool(outsiders) and not has_placeholder and self._needs_footer(outbox, outsiders)
+        needs_footer = bool(outsiders) and not has_placeholder and self._needs_footer(outbox, recipients)
         if not (has_placeholder or needs_footer):
             return body
         if needs_footer:
@@ -150,12 +150,13 @@ class SendgridNotice(models.AbstractModel):
         return self._seal(notice_token.LOOK, company_id, message_id=message_id) if message_id else ""
 
     @api.model
-    def _needs_footer(self, outbox, outsiders):
-        """Tell whether the company says in a footer how it measures the copy.
+    def _needs_footer(self, outbox, recipients):
+        """Tell whether the company says in a footer how it measures the copy, and measures it.
 
-        :param outsiders: the comparable addresses of those recipients who are no colleagues
+        :param recipients: the comparable addresses of the copy
         """
-        return outbox.about.get("company_id") in (outbox.notice_companies or ())
+        has_notice = outbox.about.get("company_id") in (outbox.notice_companies or ())
+        return has_notice and not outbox.get_unmeasured(recipients)
 
     @api.model
     def _get_footer(self, outbox, address):

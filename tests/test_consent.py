@@ -201,7 +201,7 @@ class TestProof(ConsentCase):
     """Words and wordings stay as they were."""
 
     def test_append_only(self):
-        """Test that nobody changes or deletes a word that was said, not even the superuser; it goes with its address."""
+        """Test that nobody changes or deletes a word that was said, not even the superuser."""
         address = self.say("declined", "ada@example.org")
         proof = address.consent_ids
         for change in (lambda: proof.write({"word": "agreed"}), proof.unlink):
@@ -594,7 +594,7 @@ class TestCalls(SendgridMixin, HttpCase):
 
     @mute_logger("odoo.http", "odoo.addons.base.models.ir_model", "odoo.addons.base.models.ir_rule")
     def test_calls(self):
-        """Test that nobody sets or reads a word by a call, but administrators any address', employees their contacts'."""
+        """Test that nobody sets or reads a word by a call, but those who may write the contact."""
         for name, groups in {
             "portal": "base.group_portal",
             "reader": "base.group_user",

@@ -22,8 +22,8 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         """Give the remaining contact the counter of bounces of the address that it has then.
 
         Core would give it any contact's counter, and the flag, which is that of the address, would disagree. What is
-        known of addresses stays with them: see `sendgrid.address`. But who declined to be measured at one address, and is
-        the same person, declines at the remaining one.
+        known of addresses stays with them: see `sendgrid.address`. But who declined to be measured at one address, and
+        is the same person, declines at the remaining one.
         """
         counted = [(partner.email_normalized, partner.message_bounce) for partner in src_partners | dst_partner]
         result = super()._update_values(src_partners, dst_partner)
