@@ -202,6 +202,50 @@ class TestMailings(ColleaguesCase):
         other = self.env["link.tracker"].create({"url": "https://www.example.com/other", "title": "Other"})
         self.assertTrue(Click.add_click(other.code, ip="203.0.113.7", country_code="BE"))
 
+    def test_not_measured_any_more(self):
+        """Test that core's figures forget who declined, and that core notes nothing more of him. Others are counted."""
+        mailing, documents = self.send_mailing(["read", "clicked", "unread"])
+        self.tell_fates(mailing, {**documents, "colleague": documents["unread"]})
+        link = self.get_link(mailing)
+        Trace, Click = self.env["mailing.trace"], self.env["link.tracker.click"]
+        traces = {
+            trace.email.partition("@")[0]: trace for trace in Trace.search([("mass_mailing_id", "=", mailing.id)])
+        }
+        # This one went out by another server, which core itself measures.
+        elsewhere = traces["clicked"].copy({"message_id": "<elsewhere@example.com>", "mail_mail_id_int": 4711})
+        elsewhere.set_opened()
+        self.assertEqual((mailing.clicked, link.count), (2, 2))
+        address = self.env["sendgrid.address"]._hold(["clicked@example.org"])
+        address.email_tracking = "declined"
+        Reduction = self.env["sendgrid.reduction"]
+        Reduction._begin("wish", addresses=address.mapped("email"))
+        self.drain()
+        self.assertTrue(list(Reduction._reduce_all()))
+        self.env.invalidate_all()
+
+        def assert_forgotten():
+            self.assertEqual((mailing.clicked, link.count), (0, 0))
+            for trace in (traces["clicked"], elsewhere):
+                self.assertRecordValues(
+                    trace, [{"trace_status": "sent", "open_datetime": False, "links_click_datetime": False}]
+                )
+            self.assertEqual(traces["read"].trace_status, "open")
+
+        assert_forgotten()
+        # Core's pixel and core's links of mails that are out already.
+        Trace.set_opened(domain=[("id", "in", [traces["clicked"].id, elsewhere.id])])
+        for trace in (traces["clicked"], elsewhere):
+            Click.add_click(link.code, ip="203.0.113.7", country_code="BE", mailing_trace_id=trace.id)
+        self.receive_of(documents["clicked"], (3 * HOUR, "click", {**READER, "url": link.short_url}))
+        self.env.invalidate_all()
+        assert_forgotten()
+        # A reply is his own word.
+        traces["clicked"].set_replied()
+        self.assertEqual(traces["clicked"].trace_status, "reply")
+        # Core goes on with the others.
+        Click.add_click(link.code, ip="203.0.113.7", country_code="BE", mailing_trace_id=traces["unread"].id)
+        self.assertEqual((traces["unread"].trace_status, link.count), ("open", 1))
+
     def test_shown_link(self):
         """Test that a page names where a link leads, and never the recipient's own link, with one query for all."""
         mailing, documents = self.send_mailing(["read", "unread"])

@@ -131,7 +131,7 @@ class TestAnyMoment(ReductionCase):
         listed = self.env["mail.blacklist"].search([("email", "in", addresses)])
         return {
             "documents": [
-                (email.odoo_id, email.recipient, *(email[name] for name in STABLE))
+                (email.odoo_id, email.recipient, *(email[name] or None for name in STABLE))
                 + ((email.is_unsubscribed_by_machine,) if email.recipient != PERSON else ())
                 for email in emails
             ],
