@@ -30,8 +30,9 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
     """
     if not rows:
         return []
-    columns = SQL(", ").join(map(SQL.identifier, rows[0]))
-    values = SQL(", ").join((instead or {}).get(name) or SQL.identifier("new", name) for name in rows[0])
+    identifiers = {name: SQL.identifier(name) for name in rows[0]}
+    columns = SQL(", ").join(identifiers.values())
+    values = SQL(", ").join({**identifiers, **(instead or {})}.values())
     records.env.cr.execute(
         SQL(
             """INSERT INTO %(table)s AS known (%(columns)s)

@@ -92,7 +92,7 @@ class SendgridMeasuring(models.AbstractModel):
             elif kind == "company":
                 settings[int(name)] = (word, bool(has_to_ask))
             else:
-                for address in split(name):
+                for address in split(name) if kind == "several" else [comparable(name)]:
                     countries[address] = countries.get(address, False) or has_to_ask
         return words, countries, settings
 
@@ -124,11 +124,12 @@ class SendgridMeasuring(models.AbstractModel):
         spellings = all_spellings(addresses)
         # The column `email_normalized` has the first address only. Few records have several: an index finds these.
         return SQL(
-            """SELECT 'country', record.email_normalized, NULL, %(asks)s
+            """SELECT 'country', record.email_normalized, NULL, bool_or(%(asks)s)
                  FROM %(table)s record
                 WHERE record.email_normalized = ANY(%(spellings)s) AND record.country_id IS NOT NULL
+             GROUP BY record.email_normalized
                 UNION ALL
-               SELECT 'country', record.%(text)s, NULL, %(asks)s
+               SELECT 'several', record.%(text)s, NULL, %(asks)s
                  FROM %(table)s record
                 WHERE record.%(text)s LIKE %(several)s AND record.country_id IS NOT NULL
                   AND regexp_split_to_array(lower(record.%(text)s), %(between)s) && %(spellings)s::text[]""",
