@@ -142,6 +142,19 @@ def test_banner_is_live(odoo, sally, sandbox, open_browser):
         expect(window.locator(COUNT)).to_have_text("1")
 
 
+def test_not_sent(odoo, open_browser):
+    """The page of an e-mail that did not leave waits for nothing, and has no line for a contact that nobody is."""
+    odoo.send_mail(subject="Mistyped", body_html=BODY, email_to="good@pages.test, mistyped@pages..test")
+    failed = odoo.document_to("mistyped@pages..test")
+    assert failed.status == "failed"
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/sendgrid.email/{failed.id}")
+    expect(page.locator(".o_sendgrid_empty")).to_contain_text("It did not reach SendGrid")
+    expect(page.locator("[name=recipient]:visible").first).to_contain_text("mistyped@pages..test")
+    expect(page.locator("[name=partner_id]")).to_have_count(0)
+    picture(page, "not_sent")
+
+
 def test_list_is_live(odoo, sally, sandbox, open_browser):
     """The list of a contact's documents shows a new one, what became of it, and the beginning of its content."""
     contact_id = odoo.contact("Rosalind", "rosalind@pages.test")
