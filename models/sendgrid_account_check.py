@@ -57,9 +57,7 @@ class SendgridAccountCheck(models.Model):
     finding = fields.Char(
         string="Finding Code", required=True, readonly=True, help="The finding as a code; the message explains it."
     )
-    detail = fields.Char(
-        readonly=True, help="Numbers, a time (UTC) or others' words, which the message contains."
-    )
+    detail = fields.Char(readonly=True, help="Numbers, a time (UTC) or others' words, which the message contains.")
     message = fields.Char(
         compute="_compute_message", string="Finding", help="Says what the check found, and what to do about it."
     )
