@@ -21,7 +21,7 @@ def hold_scheduled_actions(cr):
     """
     for _try in range(MAX_TRIES):
         # This transaction cannot lock what others have written since it began, so a new one has to begin.
-        cr.commit()
+        cr.commit()  # pylint: disable=invalid-commit
         try:
             cr.execute(
                 SQL(

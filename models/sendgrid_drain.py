@@ -124,7 +124,7 @@ class SendgridDrain(models.AbstractModel):
                     cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
                     # It waits until the run has ended. Then it fails, since that wrote the row, and that is all right.
                     other.execute(SQL("SELECT FROM ir_cron WHERE id = %s FOR UPDATE", cron.id), log_exceptions=False)
-            self.env.cr.commit()
+            self.env.cr.commit()  # pylint: disable=invalid-commit
             yield
 
     @api.model
