@@ -12,6 +12,7 @@ from . import (
     ir_mail_server,
     ir_mail_server_refusal,
     ir_model,
+    ir_module_module,
     mail_blacklist,
     mail_mail,
     mail_mail_again,

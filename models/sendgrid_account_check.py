@@ -1,5 +1,7 @@
 from odoo import api, fields, models
 
+from .durations import describe_time
+
 REFUSED_POSTS = ("sendgrid_rejection_action", ())
 # {finding: (external id of the page that shows what it is about, filters to set there)}
 PAGES = {
@@ -58,7 +60,7 @@ class SendgridAccountCheck(models.Model):
     finding = fields.Char(
         string="Finding Code", required=True, readonly=True, help="The finding as a code; the message explains it."
     )
-    detail = fields.Char(readonly=True, help="Numbers or others' words, which the message contains.")
+    detail = fields.Char(readonly=True, help="Numbers, a time (UTC) or others' words, which the message contains.")
     message = fields.Char(
         compute="_compute_message", string="Finding", help="Says what the check found, and what to do about it."
     )
@@ -70,7 +72,7 @@ class SendgridAccountCheck(models.Model):
     _account_subject_uniq = models.UniqueIndex("(account_id, subject)", "The account has this check already.")
 
     @api.depends("finding", "detail")
-    @api.depends_context("lang")
+    @api.depends_context("lang", "tz")
     def _compute_message(self):
         messages = self._get_messages()
         for check in self:
@@ -81,7 +83,11 @@ class SendgridAccountCheck(models.Model):
                     message = message.replace(name, value)
                 check.message = message
             else:
-                check.message = messages.get(check.finding, check.finding).replace("{}", check.detail or "")
+                detail = check.detail or ""
+                if check.finding == "silent":
+                    # An earlier version wrote more than the time.
+                    detail = describe_time(self.env, fields.Datetime.to_datetime(detail[:19]))
+                check.message = messages.get(check.finding, check.finding).replace("{}", detail)
 
     @api.depends("finding")
     def _compute_can_open(self):

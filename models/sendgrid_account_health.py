@@ -179,7 +179,7 @@ class SendgridAccount(models.Model):
             )
         )
         if waiting:
-            return "problem", self._name_silence(), fields.Datetime.to_string(waiting[0][0]) + " (UTC)"
+            return "problem", self._name_silence(), fields.Datetime.to_string(waiting[0][0])
         return "ok", "arriving" if received and received > now - SILENT_WITHIN else "quiet", None
 
     def _name_silence(self):
@@ -361,7 +361,7 @@ class SendgridAccount(models.Model):
         return bool(self.compliance_status and self.compliance_status != "reactivate")
 
     def _get_problems(self):
-        """Return the account's problems, as sentences in the language of the context."""
+        """Return the account's problems, as sentences in the language and the time zone of the context."""
         restrictions = dict(self._fields["compliance_status"]._description_selection(self.env))
         problems = [restrictions[self.compliance_status]] if self._is_restricted() and self.act_on_events else []
         return problems + self.check_ids.filtered(lambda check: check.state == "problem").mapped("message")
@@ -383,7 +383,7 @@ class SendgridAccount(models.Model):
             return
         activities = self.activity_search([warning])
         for user in self._get_administrators():
-            account = self.with_context(lang=user.lang)
+            account = self.with_context(lang=user.lang, tz=user.tz)
             lines = Markup().join(Markup("<li>%s</li>") % problem for problem in account._get_problems())
             note = Markup("<ul>%s</ul>") % lines
             if mine := activities.filtered(lambda activity, user=user: activity.user_id == user):

@@ -25,6 +25,9 @@ LINGER_FOR_EARLY = 10.0
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
+SECONDS_TO_REST = 60
+# The drain holds this advisory lock of PostgreSQL together with others, and who wants it to rest holds it alone.
+REST_LOCK = 4_018_501_739
 
 _last_wake = {}  # monotonic seconds by database
 
@@ -66,6 +69,8 @@ class SendgridDrain(models.AbstractModel):
         gives_up = True
         while True:
             try:
+                if not self._may_go_on():
+                    return
                 if gives_up:
                     Match._give_up_early()
                     gives_up = False
@@ -94,6 +99,33 @@ class SendgridDrain(models.AbstractModel):
                 _logger.exception("SendGrid events: the drain stopped, it goes on at its next run")
                 self.env.cr.rollback()
                 return
+
+    @api.model
+    def _may_go_on(self):
+        """Tell whether the drain may work in this transaction: nobody wants it to rest."""
+        [[is_free]] = self.env.execute_query(SQL("SELECT pg_try_advisory_xact_lock_shared(%s)", REST_LOCK))
+        return is_free
+
+    @api.model
+    @contextlib.contextmanager
+    def _resting(self):
+        """Have the drain end its run, and not work again before the end of the `with` statement.
+
+        It runs nearly always where many events come, and core installs nothing while a scheduled action runs.
+
+        What was written so far is committed: a transaction cannot lock a scheduled action that has run since it began.
+        """
+        with self.pool.cursor() as cr:
+            cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
+            with contextlib.suppress(*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):
+                cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", REST_LOCK))
+                with self.pool.cursor() as other:
+                    other.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
+                    cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
+                    # It waits until the run has ended. Then it fails, since that wrote the row, and that is all right.
+                    other.execute(SQL("SELECT FROM ir_cron WHERE id = %s FOR UPDATE", cron.id), log_exceptions=False)
+            self.env.cr.commit()  # pylint: disable=invalid-commit
+            yield
 
     @api.model
     def _has_pending(self):

@@ -27,6 +27,11 @@ REMOVAL = "odoo.addons.sendgrid_tracking.models.sendgrid_account_removal"
 
 
 class GoingCase(ConnectCase):
+    def setUp(self):
+        super().setUp()
+        # A test's transaction must not commit. `tests/end_to_end/test_uninstall.py` tests it.
+        self.startPatcher(patch("odoo.addons.sendgrid_tracking.hooks.hold_scheduled_actions"))
+
     @contextmanager
     def unchanged(self):
         """Assert that nothing is changed at SendGrid meanwhile."""

@@ -9,6 +9,7 @@ from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..models import sendgrid_account_health, sendgrid_drain, sendgrid_rejection
+from ..models.durations import describe_time
 from ..models.sendgrid_drain import SendgridDrain
 from ..tools.api import event_webhook
 from .common import SendgridMixin, now
@@ -241,13 +242,17 @@ class TestHealth(SandboxCase, SendgridMixin, HttpCase):
 
     def test_silence(self):
         """Test that mails without events warn the administrators once, until an event comes back."""
+        self.administrator.tz = "Asia/Tokyo"
         self.assertEqual(self._check()["arrivals"].finding, "quiet")
         self.create_email(ago=timedelta(minutes=59))
         self.assertEqual(self._check()["arrivals"].finding, "quiet", "events may still come")
         email = self.create_email(ago=timedelta(minutes=61))
         check = self._check()["arrivals"]
         self.assertEqual((check.state, check.finding), ("problem", "silent"))
-        self.assertIn(str(email.sent_date), check.message)
+        for zone in ("Asia/Tokyo", "America/Lima"):
+            local = check.with_context(tz=zone)
+            self.assertIn(describe_time(local.env, email.sent_date), local.message)
+        self.assertIn(describe_time(local.env(context={"tz": "Asia/Tokyo"}), email.sent_date), self._activities().note)
         self.assertEqual(self.account.health, "problem")
         activity = self._activities()
         self.assertEqual(len(activity), 1)

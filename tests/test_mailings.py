@@ -327,6 +327,7 @@ class TestMailings(ColleaguesCase):
         action = self.env.ref("sendgrid_tracking.sendgrid_email_action_of_mailing")
         [button] = arch.xpath(f"//div[@name='button_box']/button[@name='{action.id}']")
         self.assertEqual(button.get("string"), "Documents")
+        self.assertFalse(button.xpath("preceding-sibling::button"), "it is not hidden behind More")
         emails = self.Email.browse(email.id for email in documents.values())
         self.assertEqual(self.Email.search([("mailing_res_id", "=", mailing.id)]), emails.sorted(lambda e: (-e.id,)))
         self.assertEqual(sorted(emails.mapped("contact_name")), ["Read", "Unread"])

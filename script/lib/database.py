@@ -83,7 +83,10 @@ def run_odoo(name: str, title: str, *arguments: str, log: str = "install.log") -
 
     :return: the log's lines
     """
-    command = odoo.command("server", "-d", name, "--stop-after-init", "--no-http", "--max-cron-threads=0", *arguments)
+    options = ["--stop-after-init", "--no-http", "--max-cron-threads=0"]
+    # Odoo's tests serve HTTP all the same, and a server of the user's may be running on the usual port.
+    options.append(f"--http-port={process.free_port()}")
+    command = odoo.command("server", "-d", name, *options, *arguments)
     try:
         lines = process.run(command, log, title, env=odoo.environment(), cwd=paths.DATA)
     except process.Failed as failure:

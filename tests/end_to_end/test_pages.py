@@ -1,6 +1,7 @@
 """The salesperson's pages in a real Chromium: their addresses, what they show by themselves, and sending again."""
 
 import re
+import time
 
 import pytest
 from harness import OdooClient, picture, wait_for
@@ -142,6 +143,19 @@ def test_banner_is_live(odoo, sally, sandbox, open_browser):
         expect(window.locator(COUNT)).to_have_text("1")
 
 
+def test_not_sent(odoo, open_browser):
+    """The page of an e-mail that did not leave waits for nothing, and has no line for a contact that nobody is."""
+    odoo.send_mail(subject="Mistyped", body_html=BODY, email_to="good@pages.test, mistyped@pages..test")
+    failed = odoo.document_to("mistyped@pages..test")
+    assert failed.status == "failed"
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/sendgrid.email/{failed.id}")
+    expect(page.locator(".o_sendgrid_empty")).to_contain_text("It did not reach SendGrid")
+    expect(page.locator("[name=recipient]:visible").first).to_contain_text("mistyped@pages..test")
+    expect(page.locator("[name=partner_id]")).to_have_count(0)
+    picture(page, "not_sent")
+
+
 def test_list_is_live(odoo, sally, sandbox, open_browser):
     """The list of a contact's documents shows a new one, what became of it, and the beginning of its content."""
     contact_id = odoo.contact("Rosalind", "rosalind@pages.test")
@@ -183,6 +197,40 @@ def test_one_clock(odoo, sally, sandbox, open_browser):
     page.click(f"{ROWS} td[name=subject]")
     hour = re.compile(rf"\b{expected.split(', ')[1].split(':')[0]}:")
     expect(page.locator(".o_sendgrid_step[data-status=sent] time")).to_have_text(hour)
+
+
+def test_dialog_closes_while_the_page_reloads(odoo, sally, sandbox, open_browser):
+    """A dialog that waits for its page to reload closes although the page reloads by itself, and stays live."""
+    contact_id = odoo.contact("Rosalind", "bounce.rosalind@pages.test")
+    sally.compose(contact_id, "Helix", BODY)
+    wait_for(lambda: odoo.document_to("bounce.rosalind@pages.test").status == "bounced", "bounced")
+    former = odoo.document_to("bounce.rosalind@pages.test")
+    odoo.write("res.partner", contact_id, email="rosalind@pages.test")
+
+    page = open_browser("sally.pages", "sally.pages")
+    page.goto(f"/odoo/sendgrid-documents/{former.id}")
+    page.click("button[name=action_send_again]:visible")
+    send = page.locator(".modal button.o_mail_send:visible")
+    expect(send).to_be_enabled()
+    held = []
+    page.route(
+        "**/sendgrid.email/web_read",
+        lambda request: held.append(request) if len(held) < 2 else request.continue_(),
+    )
+    send.click()
+    # The dialog asks for one reload, and the page for the other, since the e-mail knows that it was sent again.
+    deadline = time.monotonic() + SECONDS_TO_SEE
+    while len(held) < 2 and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert len(held) == 2
+    for request in held:
+        request.continue_()
+    expect(page.locator(".modal")).to_have_count(0)
+    expect(page.locator("button[name=action_send_again]:visible")).to_have_text("Send Once More…")
+
+    message = sandbox.message_to("bounce.rosalind@pages.test")
+    sandbox.fire(message, "bounce.rosalind@pages.test", "spamreport")
+    expect(page.locator("[data-status=spam]").first).to_be_visible(timeout=SECONDS_TO_SEE * 1000)
 
 
 def test_send_again(odoo, sally, sandbox, open_browser):

@@ -1,5 +1,9 @@
 """Uninstalling the addon from a database in use: mails go on, and nothing of it stays, here or at SendGrid."""
 
+import contextlib
+import threading
+import time
+
 import pytest
 import requests
 from harness import Database, OdooClient, OdooError, SandboxClient, wait_for
@@ -56,6 +60,25 @@ def is_uninstalled(odoo, uninstall):
     return True
 
 
+@contextlib.contextmanager
+def events_coming_in(sandbox, message, recipient):
+    """Let SendGrid report something all the time."""
+    over = threading.Event()
+
+    def report():
+        while not over.is_set():
+            sandbox.fire(message, recipient, "open")
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=report)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_uninstall(running):
     """A database that was connected, sent and received sends by SMTP afterwards, and looks as if never installed."""
     with databases.for_tests(with_addon=False) as base:
@@ -77,7 +100,8 @@ def test_uninstall(running):
     uninstall = odoo.create("base.module.uninstall", module_ids=[(6, 0, [module_id])])
     told = odoo.read("base.module.uninstall", uninstall, "sendgrid_consequences").sendgrid_consequences
     assert "instead of the Web API" in told
-    wait_for(lambda: is_uninstalled(odoo, uninstall), "the uninstallation")
+    with events_coming_in(sandbox, sandbox.message_to("ada@example.org", "Before"), "ada@example.org"):
+        wait_for(lambda: is_uninstalled(odoo, uninstall), "the uninstallation")
 
     odoo = OdooClient(running.odoo)
     assert odoo.read("ir.module.module", module_id, "state").state == "uninstalled"

@@ -2,7 +2,7 @@
 
 import re
 
-from script.lib import database, paths, process
+from script.lib import database, paths
 
 
 def test_applications():
@@ -15,7 +15,6 @@ def test_applications():
             "--init=sale,mass_mailing",
             "--update=sendgrid_tracking",
             "--test-tags=sendgrid_ways",
-            f"--http-port={process.free_port()}",
             log=log,
         )
         results = re.findall(r"0 failed, 0 error\(s\) of (\d+) tests", (paths.LOG / log).read_text())

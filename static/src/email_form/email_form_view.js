@@ -2,6 +2,7 @@ import { registry } from "@web/core/registry";
 import { FormController } from "@web/views/form/form_controller";
 import { formView } from "@web/views/form/form_view";
 import { useDocumentChanges } from "../changes/changes";
+import { LiveModel } from "../live_model/live_model";
 
 /** The form of an e-mail. It reloads when an event changes the e-mail. */
 export class EmailFormController extends FormController {
@@ -14,4 +15,4 @@ export class EmailFormController extends FormController {
     }
 }
 
-registry.category("views").add("sendgrid_email_form", { ...formView, Controller: EmailFormController });
+registry.category("views").add("sendgrid_email_form", { ...formView, Model: LiveModel, Controller: EmailFormController });

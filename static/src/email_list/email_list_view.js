@@ -2,6 +2,7 @@ import { registry } from "@web/core/registry";
 import { kanbanView } from "@web/views/kanban/kanban_view";
 import { listView } from "@web/views/list/list_view";
 import { useDocumentChanges } from "../changes/changes";
+import { LiveModel } from "../live_model/live_model";
 
 /**
  * @param {typeof import("@web/views/view").Controller} Controller of a list of e-mails
@@ -42,5 +43,5 @@ const makeLive = (Controller) =>
 
 registry
     .category("views")
-    .add("sendgrid_email_list", { ...listView, Controller: makeLive(listView.Controller) })
-    .add("sendgrid_email_kanban", { ...kanbanView, Controller: makeLive(kanbanView.Controller) });
+    .add("sendgrid_email_list", { ...listView, Model: LiveModel, Controller: makeLive(listView.Controller) })
+    .add("sendgrid_email_kanban", { ...kanbanView, Model: LiveModel, Controller: makeLive(kanbanView.Controller) });

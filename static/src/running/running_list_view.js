@@ -1,6 +1,7 @@
 import { registry } from "@web/core/registry";
 import { ListController } from "@web/views/list/list_controller";
 import { listView } from "@web/views/list/list_view";
+import { LiveModel } from "../live_model/live_model";
 import { isAtWork, useReloading } from "./reloading";
 
 /** A list with background work. It reloads while one of its records is being worked on, unless some are ticked. */
@@ -14,4 +15,4 @@ export class RunningListController extends ListController {
     }
 }
 
-registry.category("views").add("sendgrid_running_list", { ...listView, Controller: RunningListController });
+registry.category("views").add("sendgrid_running_list", { ...listView, Model: LiveModel, Controller: RunningListController });
