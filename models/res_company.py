@@ -63,6 +63,26 @@ class ResCompany(models.Model):
         "A period in months cannot be negative: 0 means never.",
     )
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        months = self._get_sendgrid_document_months()
+        return super().create([{"sendgrid_document_months": months, **vals} for vals in vals_list])
+
+    @api.model
+    def _get_sendgrid_document_months(self):
+        """Return after how many months a new company forgets documents.
+
+        An account that serves all companies follows the shortest period. So a new company must not be the one for which
+        the documents of the others are deleted.
+        """
+        Account = self.env["sendgrid.account"].sudo().with_context(active_test=False)
+        usual = self._fields["sendgrid_document_months"].default(self)
+        if not Account.search_count([("company_id", "=", False)], limit=1):
+            return usual
+        others = self.sudo().search([]).mapped("sendgrid_document_months")
+        shortest = min(filter(None, others), default=0)
+        return max(shortest, usual) if shortest else 0
+
     def write(self, vals):
         if "sendgrid_unasked" not in vals:
             return super().write(vals)
@@ -98,7 +118,7 @@ class ResCompany(models.Model):
     def _get_action_of_consent_countries(self):
         """Return the action that shows the countries that ask for consent, or all groups of countries if it is gone."""
         action = self.env["ir.actions.act_window"]._for_xml_id("base.action_country_group")
-        if group := self.env.ref("sendgrid_tracking.res_country_group_consent", raise_if_not_found=False):
+        if group := self.env.ref("sendgrid_tracking.country_group_consent", raise_if_not_found=False):
             action |= {"res_id": group.id, "views": [[False, "form"]]}
         return action
 

@@ -90,7 +90,8 @@ class SendgridMeasuring(models.AbstractModel):
             if kind == "word":
                 words[name] = word
             elif kind == "company":
-                settings[int(name)] = (word, bool(has_to_ask))
+                # A company of which nobody knows the country is treated as if it had to ask.
+                settings[int(name)] = (word, has_to_ask is not False)
             else:
                 for address in split(name) if kind == "several" else [comparable(name)]:
                     countries[address] = countries.get(address, False) or has_to_ask

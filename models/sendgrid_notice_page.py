@@ -1,4 +1,3 @@
-import json
 import secrets
 from datetime import timedelta
 
@@ -9,7 +8,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError
 from odoo.tools import format_date, html2plaintext
 
-from ..tools.sending import notice, notice_token, smtpapi
+from ..tools.sending import notice, notice_token
 from ..tools.times import to_datetime
 
 # How long the link works that confirms a word.
@@ -172,7 +171,7 @@ class SendgridNotice(models.AbstractModel):
         if holder.address:
             self._set_word(holder, "declined", languages)
         elif emails := self._find_emails(holder).filtered(lambda email: email.measured != "none"):
-            self.env["sendgrid.reduction"]._begin("wish", email_ids=emails.ids)
+            self.env["sendgrid.reduction"]._begin("others", email_ids=emails.ids)
         return "declined"
 
     @api.model
@@ -251,7 +250,8 @@ class SendgridNotice(models.AbstractModel):
                 ),
                 "email_from": company.email_formatted or self.env.user.email_formatted,
                 "email_to": holder.address,
-                "headers": repr({smtpapi.HEADER: json.dumps(smtpapi.no_tracking())}),
+                # It asks whether measuring is wanted.
+                "sendgrid_is_unmeasured": True,
                 "auto_delete": True,
             }
         )

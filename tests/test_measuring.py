@@ -118,6 +118,10 @@ class TestReasons(MeasuringMixin, SendgridCase):
         self.assertEqual(self.get_reason("none@example.org"), "company")
         self.assertEqual(self.get_reason("unknown@example.org"), "company")
         self.assertIsNone(self.get_reason("more@example.org"))
+        # Where the company has none either, nobody can say that it need not ask.
+        self.company.country_id = False
+        self.assertEqual(self.get_reason("unknown@example.org"), "company")
+        self.assertIsNone(self.get_reason("more@example.org"))
 
     def test_list_of_countries(self):
         """Test the list, and that an administrator's change of it counts."""

@@ -335,6 +335,7 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
         self.assertIn("You have declined.", self.read_page(answer))
         self.assertEqual(self.buttons(answer), [])
         self.assertEqual(copy.mapped("measured"), ["none", "none"])
+        self.assertEqual(copy.mapped("unmeasured_reason"), ["others", "others"], "nobody learns who it was")
         self.assertNotEqual((emails - copy).measured, "none")
         self.assertFalse(self.word())
         self.assertEqual(self.choose(path, "declined").status_code, 200)

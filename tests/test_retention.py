@@ -289,12 +289,29 @@ class TestRetention(SendgridCase):
 
     def test_new_company(self):
         """Test that a new company forgets details after 12 months and documents after 36, and may choose never."""
+        self.company.sendgrid_document_months = 24
         company = self.env["res.company"].create({"name": "New"})
         self.assertEqual((company.sendgrid_detail_months, company.sendgrid_document_months), (12, 36))
         account = self.account.create({"name": "N", "company_id": company.id})
         self.assertTrue(self.env["sendgrid.retention"]._get_cutoff(account, "sendgrid_document_months"))
         company.sendgrid_document_months = 0
         self.assertFalse(self.env["sendgrid.retention"]._get_cutoff(account, "sendgrid_document_months"))
+
+    def test_new_company_beside_others(self):
+        """Test that a new company does not have documents deleted which the others keep."""
+        self.assertFalse(self.account.company_id)
+        companies = self.env["res.company"].search([])
+        for others, months in ((0, 0), (60, 60), (12, 36)):
+            with self.subTest(others=others):
+                companies.sendgrid_document_months = others
+                before = self.env["sendgrid.retention"]._get_cutoff(self.account, "sendgrid_document_months")
+                company = self.env["res.company"].create({"name": f"Beside {others}"})
+                self.assertEqual(company.sendgrid_document_months, months)
+                after = self.env["sendgrid.retention"]._get_cutoff(self.account, "sendgrid_document_months")
+                self.assertEqual(bool(after), bool(before))
+                company.active = False
+        chosen = self.env["res.company"].create({"name": "Chosen", "sendgrid_document_months": 6})
+        self.assertEqual(chosen.sendgrid_document_months, 6)
 
     def test_size_is_told(self):
         """Test that Health tells how much is stored where nothing is ever deleted, without counting a row."""

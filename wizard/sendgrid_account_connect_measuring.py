@@ -51,6 +51,11 @@ class SendgridAccountConnectStep(models.TransientModel):
                 "This is no legal advice."
             ),
         ]
+        if unknown := companies.filtered(lambda company: not company.country_id):
+            names = ", ".join(unknown.mapped("name"))
+            lines.append(
+                self.env._("%s has no country: as long as that is so, it counts as one that asks for consent.", names)
+            )
         if len(companies) > 1:
             lines.append(self.env._("Your choice holds for these companies: %s.", ", ".join(companies.mapped("name"))))
         return "\n".join(lines)
