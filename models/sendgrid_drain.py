@@ -3,7 +3,8 @@ import logging
 import time
 from collections import defaultdict
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
+from odoo.modules.registry import Registry
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
@@ -115,17 +116,29 @@ class SendgridDrain(models.AbstractModel):
 
         What was written so far is committed: a transaction cannot lock a scheduled action that has run since it began.
         """
+        dbname = self.env.cr.dbname
+        cron_id = self.env.ref("sendgrid_tracking.ir_cron_drain").id
+        try:
+            with self.pool.cursor() as cr:
+                with contextlib.suppress(*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):
+                    cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
+                    cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", REST_LOCK))
+                    self._await_end(cron_id)
+                self.env.cr.commit()  # pylint: disable=invalid-commit
+                yield
+        finally:
+            # Core has used up the wake-ups of the runs that did nothing. The addon may be uninstalled by now.
+            with Registry(dbname).cursor() as cr:
+                cron = api.Environment(cr, SUPERUSER_ID, {}).ref("sendgrid_tracking.ir_cron_drain", False)
+                if cron:
+                    cron._trigger()
+
+    @api.model
+    def _await_end(self, cron_id):
+        """Wait until a run of the scheduled action has ended. A run that has ended raises a concurrency error too."""
         with self.pool.cursor() as cr:
             cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
-            with contextlib.suppress(*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):
-                cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", REST_LOCK))
-                with self.pool.cursor() as other:
-                    other.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
-                    cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
-                    # It waits until the run has ended. Then it fails, since that wrote the row, and that is all right.
-                    other.execute(SQL("SELECT FROM ir_cron WHERE id = %s FOR UPDATE", cron.id), log_exceptions=False)
-            self.env.cr.commit()  # pylint: disable=invalid-commit
-            yield
+            cr.execute(SQL("SELECT FROM ir_cron WHERE id = %s FOR UPDATE", cron_id), log_exceptions=False)
 
     @api.model
     def _has_pending(self):

@@ -10,6 +10,7 @@ from psycopg2.errors import SerializationFailure
 from odoo import api
 from odoo.fields import Datetime
 from odoo.orm import models as orm_models
+from odoo.sql_db import db_connect
 from odoo.tests import tagged
 from odoo.tools import SQL, mute_logger
 
@@ -961,6 +962,16 @@ class TestCronDrain(SendgridCase):
             self._run()
         self.assertEqual({batch.state for batch in batches}, {"done"})
         self.assertEqual({email.status for email in emails}, {"delivered"})
+
+    def test_rests(self):
+        """Test that the drain does nothing while a module is being installed."""
+        batch = self.store([account_event(now())])
+        with db_connect(self.env.cr.dbname).cursor() as other:
+            other.execute("SELECT pg_advisory_xact_lock(%s)", [sendgrid_drain.REST_LOCK])
+            self._run()
+        self.assertEqual(batch.state, "pending")
+        self._run()
+        self.assertEqual(batch.state, "done")
 
     def test_chunk_of_bytes(self):
         """Test that large bodies are processed a few at a time, and so is one that is larger than a chunk."""
