@@ -1,8 +1,8 @@
 """Measures the CPU time of sending 2,000 mails through an SMTP server that accepts everything.
 
 It compares Odoo without the addon, with it, and with OCA's mail_tracking instead. With the addon the level is decided
-for each recipient: by the word of some addresses, and by the countries of the others. Each has a process and a database of
-its own and runs in many short turns; the medians are compared.
+for each recipient: by the word of some addresses, and by the countries of the others. Each has a process and a database
+of its own and runs in many short turns; the medians are compared.
 """
 
 import contextlib

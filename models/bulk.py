@@ -17,8 +17,8 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
 
     The rows ``[{"a": 1, "b": "x"}, {"a": 2, "b": None}]`` become ``INSERT INTO table AS known (a, b) SELECT a, b FROM
     unnest('{1,2}'::int4[], '{"x",NULL}'::varchar[]) AS new (a, b)``. With the default ``returning`` the result is
-    ``[(17,), (18,)]``: the ids, not in any certain order. A single row, such as that of a mail, becomes ``VALUES``, which
-    PostgreSQL reads faster than many arrays.
+    ``[(17,), (18,)]``: the ids, not in any certain order. A single row, such as that of a mail, becomes ``VALUES``:
+    PostgreSQL reads it faster than many arrays.
 
     :param records: a recordset of the model; its records do not matter
     :param rows: list of dicts, all with the same columns in the same order

@@ -79,7 +79,7 @@ class ResCompany(models.Model):
         usual = self._fields["sendgrid_document_months"].default(self)
         if not Account.search_count([("company_id", "=", False)], limit=1):
             return usual
-        others = self.sudo().search([]).mapped("sendgrid_document_months")
+        others = self.sudo().search([("active", "=", True)]).mapped("sendgrid_document_months")
         shortest = min(filter(None, others), default=0)
         return max(shortest, usual) if shortest else 0
 

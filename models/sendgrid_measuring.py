@@ -90,8 +90,7 @@ class SendgridMeasuring(models.AbstractModel):
             if kind == "word":
                 words[name] = word
             elif kind == "company":
-                # A company of which nobody knows the country is treated as if it had to ask.
-                settings[int(name)] = (word, has_to_ask is not False)
+                settings[int(name)] = (word, bool(has_to_ask))
             else:
                 for address in split(name) if kind == "several" else [comparable(name)]:
                     countries[address] = countries.get(address, False) or has_to_ask

@@ -123,8 +123,8 @@ class SendgridReduction(models.Model):
 
         A few hundred documents are reduced at once, the rest and the bodies of batches after the commit.
 
-        :param str reason: ``wish``, ``forgotten``, or ``others`` for documents of a copy of which one recipient declined:
-            nobody learns who
+        :param str reason: ``wish``, ``forgotten``, or ``others`` for the documents of a copy of which one recipient
+            declined: nobody learns who
         :param addresses: comparable addresses, of which nothing is kept that happened up to now. Whoever declined
             has to have his word on the address (`email_tracking`) besides: it stops what happens later.
         :param email_ids: ids of documents

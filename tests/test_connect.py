@@ -561,11 +561,11 @@ class TestConnect(ConnectCase):
         companies = connect.account_id._get_companies()
         self.assertEqual(companies, self.env["res.company"].search([]))
         companies.country_id = self.env.ref("base.cl")
-        self.assertNotIn("has no country", step._explain_measuring(companies))
+        self.assertNotIn("no country is chosen", step._explain_measuring(companies))
         companies[:1].country_id = False
         step.action_repeat()
         self.run_steps(connect)
-        self.assertIn("has no country", step.message)
+        self.assertIn("no country is chosen", step.message)
         for choice, words in (("everybody", "Everybody"), ("nobody", "Only who agreed"), ("country", "outside")):
             with self.subTest(choice=choice):
                 step.action_measure(choice)

@@ -31,7 +31,7 @@ class TestExport(SendgridCase):
         action = self.Export.with_user(self.admin)._open_for(record.with_user(self.admin))
         return self.Export.with_user(self.admin).browse(action["res_id"])
 
-    def read(self, export):
+    def parse(self, export):
         """Return the file as a program parses it."""
         self.assertEqual((export.state, export.progress), ("done", 100))
         return etree.fromstring(export.attachment_id.raw)
@@ -62,7 +62,7 @@ class TestExport(SendgridCase):
         email = self.prepare_guest()
         self.create_email("other@example.net", subject="Somebody else's")
         address = self.env["sendgrid.address"].search([("email", "=", "guest@example.net")])
-        page = self.read(self.export(address))
+        page = self.parse(self.export(address))
         self.assertEqual(self.values(page, "sendgrid.address")[0]["email"], "guest@example.net")
         self.assertIn("wish_date", self.values(page, "sendgrid.address")[0])
         self.assertEqual([one["list"] for one in self.values(page, "sendgrid.suppression")], ["Spam Reports"])
@@ -108,7 +108,7 @@ class TestExport(SendgridCase):
         for address in ("ada@example.net", "former@example.org"):
             self.create_email(address, partner_id=self.contact.id, subject=f"To {address}")
         self.create_email("ada@example.org", subject="Without contact")
-        page = self.read(self.export(self.contact))
+        page = self.parse(self.export(self.contact))
         self.assertEqual(
             {one["recipient"] for one in self.values(page, "sendgrid.email")},
             {"ada@example.org", "ada@example.net", "former@example.org"},
@@ -117,7 +117,7 @@ class TestExport(SendgridCase):
     def test_piece_by_piece(self):
         """Test that a large file is written by the scheduled action, goes on where it stopped, and has all, once."""
         emails = [self.create_email(subject=f"Mail {number}") for number in range(25)]
-        whole = self.read(self.export(self.contact))
+        whole = self.parse(self.export(self.contact))
         with patch.object(sendgrid_export, "CHUNK_EMAILS", 2), patch.object(sendgrid_export, "PIECES_AT_ONCE", 4):
             export = self.export(self.contact)
             self.assertEqual((export.state, export.written_count, export.progress), ("running", 6, 24))
@@ -139,7 +139,7 @@ class TestExport(SendgridCase):
             self.assertEqual((export.state, export.error, export.written_count), ("failed", "killed", 10))
             export.action_start()
             self.run_cron("ir_cron_export")
-        page = self.read(export)
+        page = self.parse(export)
         subjects = [one["subject"] for one in self.values(page, "sendgrid.email")]
         self.assertEqual(subjects, [email.subject for email in emails])
         self.assertEqual(len(self.values(whole, "sendgrid.email")), 25)
@@ -150,7 +150,7 @@ class TestExport(SendgridCase):
         for _number in range(3):
             self.create_email(content="<p>" + "x" * 100 + "</p>")
         with patch.object(sendgrid_export, "MOST_CONTENTS", 250):
-            page = self.read(self.export(self.contact))
+            page = self.parse(self.export(self.contact))
         self.assertEqual(len(page.findall(".//h:iframe", NS)), 2)
         self.assertEqual(len(self.values(page, "sendgrid.email")), 3)
         self.assertIn("would become too large", "".join(page.itertext()))
@@ -174,7 +174,7 @@ class TestExport(SendgridCase):
         company = self.env["res.company"].create({"name": "Elsewhere"})
         self.create_email(subject="Ours", company_id=self.env.company.id)
         self.create_email(subject="Theirs", company_id=company.id)
-        page = self.read(self.export(self.contact))
+        page = self.parse(self.export(self.contact))
         self.assertEqual([one["subject"] for one in self.values(page, "sendgrid.email")], ["Ours"])
 
     def test_deleted(self):

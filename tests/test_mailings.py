@@ -351,9 +351,9 @@ class TestMailings(ColleaguesCase):
                 made = []
                 create = type(self.env["mail.mail"]).create
 
-                def watch(model, vals_list, made=made, create=create):
+                def watch(model, vals_list, create=create, note=made.extend):
                     mails = create(model, vals_list)
-                    made += mails.mapped("mail_message_id.sendgrid_is_unmeasured")
+                    note(mails.mapped("mail_message_id.sendgrid_is_unmeasured"))
                     return mails
 
                 test = self.env["mailing.mailing.test"].create({"mass_mailing_id": one.id, "email_to": "x@example.org"})

@@ -118,10 +118,10 @@ class TestReasons(MeasuringMixin, SendgridCase):
         self.assertEqual(self.get_reason("none@example.org"), "company")
         self.assertEqual(self.get_reason("unknown@example.org"), "company")
         self.assertIsNone(self.get_reason("more@example.org"))
-        # Where the company has none either, nobody can say that it need not ask.
+        # Where the company has none either, no country asks. The dialog that connects an account says so.
         self.company.country_id = False
-        self.assertEqual(self.get_reason("unknown@example.org"), "company")
-        self.assertIsNone(self.get_reason("more@example.org"))
+        self.assertIsNone(self.get_reason("unknown@example.org"))
+        self.assertEqual(self.get_reason("lead@example.org"), "company")
 
     def test_list_of_countries(self):
         """Test the list, and that an administrator's change of it counts."""

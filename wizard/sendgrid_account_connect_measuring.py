@@ -54,7 +54,9 @@ class SendgridAccountConnectStep(models.TransientModel):
         if unknown := companies.filtered(lambda company: not company.country_id):
             names = ", ".join(unknown.mapped("name"))
             lines.append(
-                self.env._("%s has no country: as long as that is so, it counts as one that asks for consent.", names)
+                self.env._(
+                    "%s: no country is chosen, so by country everybody is measured whose own is not known.", names
+                )
             )
         if len(companies) > 1:
             lines.append(self.env._("Your choice holds for these companies: %s.", ", ".join(companies.mapped("name"))))
