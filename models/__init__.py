@@ -83,6 +83,8 @@ from . import (
     sendgrid_notice,
     sendgrid_notice_page,
     sendgrid_reduction,
+    sendgrid_reduction_arrival,
+    sendgrid_reduction_bodies,
     sendgrid_rejection,
     sendgrid_retention,
     sendgrid_suppression,

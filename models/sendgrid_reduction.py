@@ -1,5 +1,3 @@
-import math
-from contextlib import suppress
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -8,8 +6,6 @@ from odoo.tools import SQL
 from ..tools.address_form import comparable
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import DELIVERY_EVENTS, INTERACTIONS
-from ..tools.events.parsing import BatchError
-from ..tools.events.rewriting import BARE, KEEP, LEAVE_OUT, find_addresses, names_one
 
 # A request is split into parts of this size, so that no row becomes large.
 ADDRESSES_OF_ONE, EMAILS_OF_ONE = 200, 5000
@@ -17,13 +13,10 @@ ADDRESSES_OF_ONE, EMAILS_OF_ONE = 200, 5000
 AT_ONCE = 300
 CHUNK_EMAILS = 500
 CHUNK_EVENTS = 20_000
-CHUNK_BATCHES, CHUNK_BYTES = 200, 4 * 1024 * 1024
 # How long is shown what was reduced. The addresses are forgotten at the end.
 KEEP_DONE = timedelta(days=30)
 # The events that tell only how the mail travelled. All others may tell something about a person's device.
 TRAVEL_EVENTS = DELIVERY_EVENTS
-# From these nothing follows for an address, and nobody's wish concerns them.
-QUIET_EVENTS = ("processed", "deferred", "delivered")
 # SQL for events whose address does not want to be measured, and for those of a document that is not measured as well.
 IS_SILENT_BY_ADDRESS = SQL(
     """EXISTS (SELECT FROM sendgrid_address
@@ -67,7 +60,8 @@ class SendgridReduction(models.Model):
     - bodies: what batches still hold. All that was stored by then is done, and what waits is reduced when it is
       processed.
 
-    Other models call `_begin`; ingestion, matching and the drain call the methods of the section ON ARRIVAL.
+    Other models call `_begin`. What ingestion, matching and the drain call is in `sendgrid_reduction_arrival.py`, and
+    the rewriting of bodies in `sendgrid_reduction_bodies.py`.
     """
 
     _name = "sendgrid.reduction"
@@ -151,161 +145,6 @@ class SendgridReduction(models.Model):
     def _wake(self):
         for name in ("ir_cron_reduce", "ir_cron_drain"):
             self.env.ref(f"sendgrid_tracking.{name}").sudo()._trigger()
-
-    # ------------------------------------------------------------
-    # ON ARRIVAL
-    # ------------------------------------------------------------
-
-    @api.model
-    def _get_silent_of(self, events, is_locking=False):
-        """Return who of the people that events name does not want to be measured, with one query.
-
-        :param events: list of `tools.events.event.Event`
-        :param bool is_locking: lock the rows of these addresses, so that one who declines right now, and the drain,
-            wait for each other. Those are included that consequences lock later: all are locked in one order.
-        :return: {address: the moment (Unix seconds, UTC) up to which nothing is kept}; None where nothing is said
-        """
-        asked = {event.recipient for event in events if event.event not in QUIET_EVENTS and event.recipient}
-        return self._get_silent(asked, is_locking)
-
-    @api.model
-    def _get_silent(self, addresses, is_locking=False):
-        """Return up to when nothing is kept of addresses; the parameters and the result are as for `_get_silent_of`."""
-        silent = dict.fromkeys(addresses)
-        if not silent:
-            return silent
-        self.env["sendgrid.address"].flush_model(["email_tracking", "unmeasured_until"])
-        rows = self.env.execute_query(
-            SQL(
-                """SELECT email, email_tracking, EXTRACT(EPOCH FROM unmeasured_until)::bigint FROM sendgrid_address
-                    WHERE email = ANY(%s) %s""",
-                list(silent),
-                SQL("ORDER BY email FOR UPDATE")
-                if is_locking
-                else SQL("AND (email_tracking = 'declined' OR unmeasured_until IS NOT NULL)"),
-            )
-        )
-        for address, word, until in rows:
-            silent[address] = math.inf if word == "declined" else until
-        return silent
-
-    @api.model
-    def _decide_by_address(self, events, silent):
-        """Decide what becomes of events of people who do not want to be measured.
-
-        :param events: list of `tools.events.event.Event`
-        :param silent: as `_get_silent_of` returns it
-        :return: {fingerprint: `LEAVE_OUT` for opens and clicks, `BARE` for other events that tell about a device}
-        """
-        if not any(silent.values()):
-            return {}
-        return {
-            event.fingerprint: _decide(event)
-            for event in events
-            if event.event not in TRAVEL_EVENTS and event.timestamp <= (silent.get(event.recipient) or -1)
-        }
-
-    @api.model
-    def _decide_by_document(self, received, matches, silent):
-        """Decide what becomes of events of documents that are not measured, whoever's address the events name.
-
-        :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
-        :param matches: list of their matches in the same order, as `sendgrid.match._match` returns them
-        :param silent: as `_get_silent_of` returns it for the events
-        :return: as `_decide_by_address`
-        """
-        found = [
-            (event, document)
-            for (_batch, event), (_match, document) in zip(received, matches, strict=True)
-            if document and event.event not in TRAVEL_EVENTS
-        ]
-        # The address of an event is nearly always that of its document.
-        if others := {document.recipient for _event, document in found} - silent.keys():
-            silent = silent | self._get_silent(others)
-        return {
-            event.fingerprint: _decide(event)
-            for event, document in found
-            if document.measured == "none" or event.timestamp <= (silent[document.recipient] or -1)
-        }
-
-    @api.model
-    def _note_arrived(self, received, matches, decisions):
-        """Note of documents that opens and clicks prove their arrival, although these are not kept.
-
-        The parameters are those of `_decide_by_document`, and what was decided.
-
-        :return: the documents (`sendgrid.email`) that Odoo had given up: their state has to be computed anew
-        """
-        delivered = {
-            document.id
-            for (_batch, event), (_match, document) in zip(received, matches, strict=True)
-            if document and event.event == "delivered"
-        }
-        arrived = {
-            document.id
-            for (_batch, event), (_match, document) in zip(received, matches, strict=True)
-            if document and decisions.get(event.fingerprint) == LEAVE_OUT and not event.is_colleague
-        }
-        return self._write_arrived(arrived - delivered).filtered(lambda email: email.status == "blocked")
-
-    @api.model
-    def _write_arrived(self, email_ids):
-        Email = self.env["sendgrid.email"]
-        if not email_ids:
-            return Email
-        Email.flush_model(["delivered_date", "has_arrived"])
-        rows = self.env.execute_query(
-            SQL(
-                """UPDATE sendgrid_email SET has_arrived = TRUE
-                    WHERE id IN (SELECT id FROM sendgrid_email
-                                  WHERE id = ANY(%s) AND delivered_date IS NULL AND has_arrived IS NOT TRUE
-                               ORDER BY id FOR NO KEY UPDATE)
-                RETURNING id""",
-                sorted(email_ids),
-            )
-        )
-        Email.invalidate_model(["has_arrived"])
-        return Email.browse(id_ for (id_,) in rows)
-
-    @api.model
-    def _reduce_attached(self, email_ids):
-        """Delete what may not be kept of stored events that have just found their documents, and rewrite its batches.
-
-        :param email_ids: ids of the documents
-        """
-        self.env.flush_all()
-        condition = SQL("email_id = ANY(%s) AND %s", list(email_ids), IS_SILENT)
-        deleted = self._delete_interactions(condition)
-        self._note_deleted(deleted)
-        telling = self.env.execute_query(
-            SQL("SELECT email_id FROM sendgrid_event WHERE %s AND %s", IS_BARABLE, condition)
-        )
-        # The verdicts need the details.
-        self.env["sendgrid.email"].browse({email_id for (email_id,) in telling})._refresh_state()
-        bared = self._bare_events(condition)
-        decisions = {fingerprint: LEAVE_OUT for _email, _batch, fingerprint, _ours in deleted}
-        decisions |= {fingerprint: BARE for _batch, fingerprint in bared}
-        batch_ids = {batch for _email, batch, _fingerprint, _ours in deleted} | {batch for batch, _name in bared}
-        batches = self.env["sendgrid.event.batch"].browse(sorted(filter(None, batch_ids)))
-        self._rewrite(batches.filtered(lambda batch: batch.state != "pending"), decisions)
-
-    @api.model
-    def _rewrite_done(self, received, decisions):
-        """Rewrite the bodies of batches that the drain has just processed.
-
-        :param received: list of (`sendgrid.event.batch` record, `tools.events.event.Event`)
-        :param decisions: as `sendgrid.ingest._ingest` returns them
-        """
-        batches = self.env["sendgrid.event.batch"].union(
-            *{batch for batch, event in received if event.fingerprint in decisions}
-        )
-        self._rewrite(batches, decisions)
-
-    @api.model
-    def _rewrite(self, batches, decisions):
-        batches._rewrite(
-            lambda _batch, element: decisions.get(element.event.fingerprint, KEEP) if element.event else KEEP
-        )
 
     # ------------------------------------------------------------
     # WHAT IS STORED
@@ -523,97 +362,11 @@ class SendgridReduction(models.Model):
         self.env.flush_all()
         return count
 
-    def _reduce_bodies(self):
-        """Rewrite the next batches that may hold what is not kept, once for all requests that wait.
-
-        It asks for each element what would become of it if it came now. So it finds what was stored twice, in any
-        spelling, and what was stored as no event at all. What waits is left to the drain.
-
-        :return: how many batches were looked at
-        """
-        self.env.flush_all()
-        since = min(reduction.last_id or 0 for reduction in self)
-        rows = self.env.execute_query(
-            SQL(
-                """SELECT id, COALESCE(size, 0), state = 'pending' FROM sendgrid_event_batch
-                    WHERE id > %s ORDER BY id LIMIT %s""",
-                since,
-                CHUNK_BATCHES,
-            )
-        )
-        ids, size, count = [], 0, 0
-        for id_, length, is_pending in rows:
-            size += length
-            if count and size > CHUNK_BYTES:
-                break
-            count += 1
-            if not is_pending:
-                ids.append(id_)
-        self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids))
-        if count:
-            last = rows[count - 1][0]
-            self.filtered(lambda reduction: (reduction.last_id or 0) < last).last_id = last
-        if count == len(rows) < CHUNK_BATCHES:
-            self.write({"state": "done", "last_id": 0, "addresses": False, "email_numbers": False, "error": False})
-        self.env.flush_all()
-        self.env.invalidate_all()  # the bodies take room
-        return count
-
-    @api.model
-    def _reduce_bodies_of(self, batches):
-        """Rewrite those of some batches that hold what is not kept. The number of queries does not depend on theirs.
-
-        :param batches: `sendgrid.event.batch` records, none of which waits for the drain
-        """
-        events, odd, named = [], batches.browse(), set()
-        for batch in batches:
-            try:
-                told, rejected = batch._parse()
-            except BatchError:
-                odd |= batch
-                with suppress(BatchError):
-                    named |= find_addresses(batch._get_raw_body())
-                continue
-            events += [(batch, event) for event in told if event.event not in TRAVEL_EVENTS]
-            if rejected:
-                odd |= batch
-                named |= {_read_address(element) for element in batch._read_elements() if not element.event}
-        silent = self._get_silent({event.recipient for _batch, event in events if event.recipient} | (named - {""}))
-        decisions = self._decide_by_address([event for _batch, event in events], silent)
-        open_ones = [told for told in events if told[1].fingerprint not in decisions]
-        matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in open_ones])
-        decisions |= self._decide_by_document(open_ones, matches, silent)
-
-        keeping = self.env["sendgrid.retention"]._get_keeping(batches.account_id)
-
-        def decide(batch, element):
-            usual = KEEP if batch.account_id in keeping else BARE
-            if element.event:
-                return decisions.get(element.event.fingerprint, usual)
-            # Its time may be what cannot be read.
-            if not silent.get(_read_address(element)) or element.value.get("event") in TRAVEL_EVENTS:
-                return usual
-            return LEAVE_OUT if element.value.get("event") in INTERACTIONS else BARE
-
-        hidden = [address for address in named if silent.get(address)]
-        concerned = odd | batches.union(*{batch for batch, event in events if event.fingerprint in decisions})
-        concerned._rewrite(decide, names_one(hidden) if hidden else None)
-
     @api.autovacuum
     def _gc_done(self):
         """Delete what is done after `KEEP_DONE`."""
         old = [("state", "=", "done"), ("write_date", "<", fields.Datetime.now() - KEEP_DONE)]
         self.sudo().search(old).unlink()
-
-
-def _read_address(element):
-    """Return the address that a rejected element names, ``""`` if it names none."""
-    address = element.value.get("email") if isinstance(element.value, dict) else None
-    return comparable(address.strip()) if isinstance(address, str) else ""
-
-
-def _decide(event):
-    return LEAVE_OUT if event.event in INTERACTIONS else BARE
 
 
 def _split(items, size):
