@@ -1,4 +1,4 @@
-from odoo import SUPERUSER_ID
+from odoo.api import SUPERUSER_ID
 from odoo.http import Controller, Response, request, route
 
 from ..tools.sending.notice import ADDRESS

@@ -37,7 +37,9 @@ class SendgridExport(models.Model):
     _allow_sudo_commands = False
 
     partner_id = fields.Many2one("res.partner", string="Contact", readonly=True, ondelete="cascade")
-    addresses = fields.Json(readonly=True, help="Everything about these addresses is in the file.")
+    addresses = fields.Json(
+        string="List of Addresses", readonly=True, help="Everything about these addresses is in the file."
+    )
     address_names = fields.Text(string="Addresses", compute="_compute_address_names")
     company_ids = fields.Many2many(
         "res.company",

@@ -20,7 +20,11 @@ class SendgridForget(models.TransientModel):
     _name = "sendgrid.forget"
     _description = "Forget Tracking"
 
-    addresses = fields.Json(readonly=True, help="All e-mails to these addresses, known by now, are concerned.")
+    addresses = fields.Json(
+        string="List of Addresses",
+        readonly=True,
+        help="All e-mails to these addresses, known by now, are concerned.",
+    )
     email_numbers = fields.Json(readonly=True, help="The ids of further documents that are concerned.")
     address_names = fields.Text(string="Addresses", compute="_compute_counts")
     address_count = fields.Integer(compute="_compute_counts")
