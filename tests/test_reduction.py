@@ -10,7 +10,7 @@ from odoo.service.model import retrying
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from ..models import sendgrid_reduction
+from ..models import sendgrid_reduction, sendgrid_reduction_bodies
 from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
 from ..tools.events.event import DELIVERY_EVENTS, INTERACTIONS
@@ -410,7 +410,10 @@ class TestReduction(ReductionCase):
         emails = self.Email.union(*(self.create_email(PERSON, ago=timedelta(hours=2)) for _ in range(9)))
         for email in emails:
             self._tell(email, (2, "delivered"), (60, "open"))
-        with patch.multiple(sendgrid_reduction, AT_ONCE=2, CHUNK_EMAILS=3, CHUNK_EVENTS=4, CHUNK_BATCHES=2):
+        with (
+            patch.multiple(sendgrid_reduction, AT_ONCE=2, CHUNK_EMAILS=3, CHUNK_EVENTS=4),
+            patch.multiple(sendgrid_reduction_bodies, CHUNK_BATCHES=2),
+        ):
             reduction = self.decline()
             self.assertEqual(emails.mapped("open_count").count(0), 2)
             self.assertRecordValues(reduction, [{"state": "documents", "email_count": 2}])
