@@ -77,20 +77,18 @@ class SendgridReduction(models.Model):
 
         :param batches: `sendgrid.event.batch` records, none of which waits for the drain
         """
-        events, odd, named = [], batches.browse(), set()
+        events, named = [], {}
         for batch in batches:
-            try:
+            told, rejected = [], True
+            with suppress(BatchError):
                 told, rejected = batch._parse()
-            except BatchError:
-                odd |= batch
-                with suppress(BatchError):
-                    named |= find_addresses(batch._get_raw_body())
-                continue
             events += [(batch, event) for event in told if event.event not in TRAVEL_EVENTS]
             if rejected:
-                odd |= batch
-                named |= {_read_address(element) for element in batch._read_elements() if not element.event}
-        silent = self._get_silent({event.recipient for _batch, event in events if event.recipient} | (named - {""}))
+                named[batch] = set()
+                with suppress(BatchError):
+                    named[batch] = find_addresses(batch._get_raw_body())
+        asked = {event.recipient for _batch, event in events if event.recipient}
+        silent = self._get_silent(asked.union(*named.values()))
         decisions = self._decide_by_address([event for _batch, event in events], silent)
         open_ones = [told for told in events if told[1].fingerprint not in decisions]
         matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in open_ones])
@@ -107,9 +105,13 @@ class SendgridReduction(models.Model):
                 return usual
             return LEAVE_OUT if element.value.get("event") in INTERACTIONS else BARE
 
-        hidden = [address for address in named if silent.get(address)]
-        concerned = odd | batches.union(*{batch for batch, event in events if event.fingerprint in decisions})
-        concerned._rewrite(decide, names_one(hidden) if hidden else None)
+        hidden = {address for address in set().union(*named.values()) if silent.get(address)}
+        # To read all elements anew takes long for a large body. Most need it not.
+        concerned = {batch for batch, event in events if event.fingerprint in decisions}
+        concerned |= {
+            batch for batch, addresses in named.items() if batch.account_id not in keeping or addresses & hidden
+        }
+        batches.filtered(concerned.__contains__)._rewrite(decide, names_one(hidden) if hidden else None)
 
 
 def _read_address(element):

@@ -443,7 +443,7 @@ class TestReduction(ReductionCase):
             self.Reduction._begin("wish", addresses=addresses)
             self.finish()
             counts.append((on_arrival, self.env.cr.sql_log_count - before))
-        self.assertLessEqual(counts[2], counts[1])
+        self.assertLessEqual(counts[2], counts[1], counts)
 
 
 @tagged("post_install", "-at_install")

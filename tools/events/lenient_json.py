@@ -8,8 +8,9 @@ from typing import Any
 
 from .errors import BatchError, EventError
 
-# One token of JSON as far as its nesting goes: a string (in which brackets mean nothing), or a bracket or comma.
-NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+# One token of JSON as far as its nesting goes: a string (in which brackets mean nothing), or a bracket or comma. A
+# string that never ends is one too, or each quote in it would be tried as the beginning of one.
+NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
 
 SEPARATOR = ",\r\n"  # as SendGrid has it
 

@@ -16,7 +16,9 @@ from .parsing import FINGERPRINT, parse_batch
 KEEP, BARE, LEAVE_OUT = "keep", "bare", "leave_out"
 PERSONAL = ("ip", "useragent")
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
-ADDRESS = re.compile(r"[^\s\"'<>()\[\]{},;:\\@]{1,64}@[^\s\"'<>()\[\]{},;:\\@]{1,255}")
+# Neither NUL nor half a letter beyond U+FFFF is part of an address, and PostgreSQL takes neither.
+LETTER = r"[^\s\x00-\x1f\ud800-\udfff\"'<>()\[\]{},;:\\@]"
+ADDRESS = re.compile(rf"{LETTER}{{1,64}}@{LETTER}{{1,255}}")
 # Stands in the place of an address in a text of which nothing but the address can be read.
 NOBODY = "nobody@unnamed.invalid"
 
@@ -36,7 +38,7 @@ def read_elements(body: bytes, is_rewritten: bool = False) -> list[Element]:
     :param is_rewritten: as for `parsing.parse_batch`
     :raise BatchError: the body is no JSON list
     """
-    texts, values = split_list(body), read_list(body)
+    values, texts = read_list(body), split_list(body)
     events, rejected = parse_batch(body, is_rewritten)
     if len(texts) != len(values):
         raise BatchError("cut")
