@@ -24,7 +24,8 @@ class MailThreadBlacklist(models.AbstractModel):
         search="_search_email_tracking",
         groups="base.group_user",
         help="Whether the contact agreed that opens and clicks are measured. Of several addresses one that declined "
-        "decides. Who was not asked is measured as the company's setting says.",
+        "decides. Who was not asked is measured as the company's setting says. Declined: the opens and clicks that "
+        "are stored are deleted, for good.",
     )
     email_tracking_date = fields.Datetime(
         string="E-mail Tracking Since",

@@ -76,8 +76,9 @@ class SendgridErasure(models.Model):
 
     def action_start(self):
         """Try failed requests again, from where they stopped."""
-        self.check_access("write")
-        failed = self.filtered(lambda request: request.state == "failed")
+        self.env["sendgrid.forget"]._check_is_administrator()
+        self.check_access("read")
+        failed = self.sudo().filtered(lambda request: request.state == "failed")
         failed.write({"state": "running", "error": False, "waits_until": False})
         self.env.ref("sendgrid_tracking.ir_cron_erase").sudo()._trigger()
 

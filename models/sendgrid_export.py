@@ -99,7 +99,7 @@ class SendgridExport(models.Model):
         :raise AccessError: if the user is no administrator, or may not change the contact or lead
         :raise UserError: if it has neither an address nor an e-mail
         """
-        self.check_access("create")
+        self.env["sendgrid.forget"]._check_is_administrator()
         record.ensure_one()
         addresses, emails = self.env["sendgrid.forget"]._get_subjects(record)
         if not addresses and not emails:
@@ -121,22 +121,22 @@ class SendgridExport(models.Model):
         :param partner: `res.partner` record whose documents belong into it too, whatever address they went to
         :return: the new record
         """
-        export = self.create(
+        # Nobody makes one by himself, because whom it is about is checked before.
+        export = self.sudo().create(
             {
                 "addresses": sorted(set(emails)),
                 "partner_id": partner and partner.id,
                 "company_ids": [fields.Command.set(self.env.companies.ids)],
             }
         )
-        work = export.sudo()
-        work.email_count = self.env["sendgrid.email"].sudo().search_count(work._get_email_domain())
-        export._log()
+        export.email_count = self.env["sendgrid.email"].sudo().search_count(export._get_email_domain())
+        export.sudo(False)._log()
         for _number in range(PIECES_AT_ONCE):
-            if work.state == "running":
-                work._write_piece()
-        if work.state == "running":
+            if export.state == "running":
+                export._write_piece()
+        if export.state == "running":
             self.env.ref("sendgrid_tracking.ir_cron_export").sudo()._trigger()
-        return export
+        return export.sudo(False)
 
     def _log(self):
         """Note with the addresses, in the privacy log and in chatters that somebody asked for the file."""
@@ -145,7 +145,7 @@ class SendgridExport(models.Model):
         Address.sudo()._hold(self.addresses).write(values)
         Address._log_right(
             {
-                email: self.env._("All that is known of %(email)s was written into a file: %(count)s e-mails.", **told)
+                email: self.env._("All that is known of %(email)s was written into a file. E-mails: %(count)s.", **told)
                 for email, count in Address._count_documents(self.addresses).items()
                 for told in [{"email": email, "count": count}]
             }
@@ -159,8 +159,9 @@ class SendgridExport(models.Model):
 
     def action_start(self):
         """Go on where it failed."""
-        self.check_access("write")
-        self.filtered(lambda export: export.state == "failed").write({"state": "running", "error": False})
+        self.env["sendgrid.forget"]._check_is_administrator()
+        self.check_access("read")
+        self.sudo().filtered(lambda export: export.state == "failed").write({"state": "running", "error": False})
         self.env.ref("sendgrid_tracking.ir_cron_export").sudo()._trigger()
 
     # ------------------------------------------------------------

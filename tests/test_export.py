@@ -95,7 +95,7 @@ class TestExport(SendgridCase):
         self.assertTrue(address.exported_date)
         for record in (self.contact, lead):
             message = record.message_ids[0]
-            self.assertIn("ada@example.org was written into a file: 1 e-mails", message.body)
+            self.assertIn("ada@example.org was written into a file. E-mails: 1.", message.body)
             self.assertEqual(message.author_id, self.admin.partner_id)
         log = self.env["privacy.log"].search([], order="id desc", limit=1)
         self.assertEqual((log.anonymized_email, log.user_id), ("a**@e******.org", self.admin))

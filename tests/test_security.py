@@ -52,11 +52,11 @@ MODELS = {
     "sendgrid.content": {"read": ADMINISTRATORS},
     "sendgrid.drain": {},
     "sendgrid.email": {"read": EMPLOYEES},
-    "sendgrid.erasure": dict.fromkeys(("read", "write", "create"), ADMINISTRATORS),
+    "sendgrid.erasure": {"read": ADMINISTRATORS},
     "sendgrid.event": {"read": EMPLOYEES},
     "sendgrid.event.attach": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
-    "sendgrid.export": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
+    "sendgrid.export": dict.fromkeys(("read", "unlink"), ADMINISTRATORS),
     "sendgrid.export.part": {"read": ADMINISTRATORS},
     "sendgrid.forget": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.ingest": {},
@@ -479,7 +479,9 @@ class TestDoors(Outsiders, SendgridCase):
             .consent_ids,
             "sendgrid.backfill": cls.env["sendgrid.backfill"].create({"account_id": cls.account.id}),
             "sendgrid.erasure": cls.env["sendgrid.erasure"].create({"account_id": cls.account.id}),
-            "sendgrid.export": (export := cls.env["sendgrid.export"].with_user(cls.users["administrator"]).create({})),
+            "sendgrid.export": (
+                export := cls.env["sendgrid.export"].with_user(cls.users["administrator"]).sudo().create({})
+            ),
             "sendgrid.export.part": cls.env["sendgrid.export.part"].create({"export_id": export.id}),
             "sendgrid.suppression": cls.env["sendgrid.suppression"].create(
                 {

@@ -158,7 +158,7 @@ class SendgridForget(models.TransientModel):
         for email in further:
             counts[email.recipient] = counts.get(email.recipient, 0) + 1
         return {
-            email: self.env._("The tracking of %(count)s e-mails to %(email)s was forgotten.", count=count, email=email)
+            email: self.env._("The tracking of %(email)s was forgotten. E-mails: %(count)s.", count=count, email=email)
             for email, count in counts.items()
         }
 

@@ -91,7 +91,7 @@ def test_export(odoo, sandbox, open_browser):
         violations = find_violations(shown, "main")
         assert not violations, violations
     page.goto(f"/odoo/res.partner/{contact}")
-    expect(page.locator(".o-mail-Chatter")).to_contain_text("exporta@rights.test was written into a file: 1 e-mails.")
+    expect(page.locator(".o-mail-Chatter")).to_contain_text("exporta@rights.test was written into a file. E-mails: 1.")
 
 
 def test_forget(odoo, sandbox, database, open_browser):
@@ -122,5 +122,5 @@ def test_forget(odoo, sandbox, database, open_browser):
     expect(page.locator(".o_form_view [name=job_ids]")).to_contain_text(job_id, timeout=PATIENCE * 1000)
     look_at(page, "erasure", ".o_action_manager .o_content")
     page.goto(f"/odoo/res.partner/{contact}")
-    said = "The tracking of 1 e-mails to forgetta@rights.test was forgotten."
+    said = "The tracking of forgetta@rights.test was forgotten. E-mails: 1."
     expect(page.locator(".o-mail-Chatter")).to_contain_text(said)
