@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 
 import pytest
 import requests
@@ -66,9 +65,8 @@ def events_coming_in(sandbox, message, recipient):
     over = threading.Event()
 
     def report():
-        while not over.is_set():
+        while not over.wait(0.02):
             sandbox.fire(message, recipient, "open")
-            time.sleep(0.02)
 
     thread = threading.Thread(target=report)
     thread.start()
