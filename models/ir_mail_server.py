@@ -3,7 +3,6 @@ import smtplib
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import email_normalize, plaintext2html
-from odoo.tools.mail import email_normalize_all
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException, extract_rfc2822_addresses
 
@@ -191,7 +190,8 @@ class IrMailServer(models.Model):
         if isinstance(email_to, list):
             # Python stumbles over a nameless address that begins with a dot: then nobody would get the mail.
             email_to = [f"<{address}>" if address.startswith(".") else address for address in email_to]
-        body = self.env["sendgrid.notice"]._put_into(body, kwargs, email_to)
+        Notice = self.env["sendgrid.notice"]
+        body = Notice._put_into(body, kwargs, email_to)
         outbox = self.env.context.get("sendgrid_outbox")
         if not outbox:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
@@ -199,7 +199,7 @@ class IrMailServer(models.Model):
         # Core counts what becomes of a mailing, unless the account's events do.
         own = outbox.mail if outbox.mailing_id and not outbox.acts_on_events else None
         alternative = kwargs.get("body_alternative")
-        if outbox.mailing_id and self._is_unmeasured(outbox, email_to, kwargs.get("email_cc")):
+        if outbox.mailing_id and outbox.get_unmeasured(Notice._get_recipients(kwargs, email_to)):
             # Nothing counts the looks and clicks of this copy, neither SendGrid nor core.
             own = None
             targets = self.env["sendgrid.mailing"]._find_targets(outbox, [body, alternative])
@@ -219,15 +219,6 @@ class IrMailServer(models.Model):
         if has_secrets:
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())
         return message
-
-    def _is_unmeasured(self, outbox, *recipients):
-        """Tell whether a copy to some recipients leaves without being measured.
-
-        :param recipients: the lists of To and Cc, or texts
-        """
-        texts = [text for one in recipients if one for text in ([one] if isinstance(one, str) else one)]
-        found = {comparable(address) for text in texts for address in email_normalize_all(text)}
-        return bool(outbox.get_unmeasured(found))
 
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
         """Leave out the recipients to whom SendGrid cannot deliver, and write the others as it understands them."""

@@ -76,12 +76,13 @@ class SendgridAddress(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _log_right(self, messages):
+    def _log_right(self, messages, details):
         """Note that a right of some addresses' owners was used: in Odoo's privacy log, and in chatters.
 
         Nobody reads another one's address in a chatter: each contact and lead is told about its own.
 
         :param messages: {comparable address: a sentence}
+        :param details: the same sentences without the addresses: the privacy log names nobody
         """
         self.env["privacy.log"].sudo().create(
             [
@@ -89,9 +90,9 @@ class SendgridAddress(models.Model):
                     "anonymized_name": email,
                     "anonymized_email": email,
                     "user_id": self.env.uid,
-                    "execution_details": message.replace(email, self.env._("the address")),
+                    "execution_details": text,
                 }
-                for email, message in messages.items()
+                for email, text in details.items()
                 if email.count("@") == 1 and all(email.split("@"))
             ]
         )

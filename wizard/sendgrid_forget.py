@@ -132,12 +132,12 @@ class SendgridForget(models.TransientModel):
         addresses = sorted(map(comparable, self.addresses or []))
         further = self.env["sendgrid.email"].sudo().browse(self.email_numbers or []).exists()
         emails_of_further = sorted(set(further.mapped("recipient")) - set(addresses))
-        messages = self._get_messages(addresses, further)
+        counts = self._count_documents(addresses, further)
         reductions = (
             self.env["sendgrid.reduction"].sudo()._begin("forgotten", addresses=addresses, email_ids=further.ids)
         )
         self.reduction_numbers = reductions.ids
-        self._log(addresses, messages)
+        self._log(addresses, counts)
         if self.erases_at_sendgrid:
             self.erasure_ids = (
                 self.env["sendgrid.erasure"].sudo()._begin(self.account_ids, {*addresses, *emails_of_further})
@@ -152,23 +152,30 @@ class SendgridForget(models.TransientModel):
             "target": "new",
         }
 
-    def _get_messages(self, addresses, further):
-        """Return {comparable address: the sentence for its log}."""
+    def _count_documents(self, addresses, further):
+        """Return {comparable address: how many documents are concerned}."""
         counts = self.env["sendgrid.address"]._count_documents(addresses)
         for email in further:
             counts[email.recipient] = counts.get(email.recipient, 0) + 1
-        return {
-            email: self.env._("The tracking of %(email)s was forgotten. E-mails: %(count)s.", count=count, email=email)
-            for email, count in counts.items()
-        }
+        return counts
 
-    def _log(self, addresses, messages):
+    def _log(self, addresses, counts):
         Address = self.env["sendgrid.address"]
-        counts = Address._count_documents(addresses)
         values = {"forgotten_date": fields.Datetime.now(), "forgotten_uid": self.env.uid}
         for address in Address.sudo()._hold(addresses):
             address.write({**values, "forgotten_count": counts[address.email]})
-        Address._log_right(messages)
+        Address._log_right(
+            {
+                email: self.env._(
+                    "The tracking of %(email)s was forgotten. E-mails: %(count)s.", email=email, count=count
+                )
+                for email, count in counts.items()
+            },
+            {
+                email: self.env._("The tracking of the address was forgotten. E-mails: %s.", count)
+                for email, count in counts.items()
+            },
+        )
 
     def _describe(self, reductions):
         words = [
