@@ -36,6 +36,7 @@
         "views/sendgrid_backfill_views.xml",
         "views/sendgrid_wording_views.xml",
         "views/sendgrid_notice_templates.xml",
+        "views/sendgrid_reduction_views.xml",
         "views/sendgrid_tracking_menus.xml",
         "views/crm_lead_views.xml",
         "views/ir_actions_server_views.xml",

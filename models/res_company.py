@@ -66,7 +66,12 @@ class ResCompany(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         months = self._get_sendgrid_document_months()
-        return super().create([{"sendgrid_document_months": months, **vals} for vals in vals_list])
+        companies = super().create(vals_list)
+        # Whoever may make companies need not be one who may change the period.
+        for company, vals in zip(companies.sudo(), vals_list, strict=True):
+            if "sendgrid_document_months" not in vals and company.sendgrid_document_months != months:
+                company.sendgrid_document_months = months
+        return companies
 
     @api.model
     def _get_sendgrid_document_months(self):

@@ -565,6 +565,7 @@ class SendgridEmail(models.Model):
                 "default_body": self._get_body_to_send_again(),
                 "default_attachment_ids": self.attachment_ids.ids,
                 "default_sendgrid_resent_id": self.id,
+                "default_sendgrid_is_tracked": self.unmeasured_reason != "mail",
                 "default_template_id": False,
             },
         }

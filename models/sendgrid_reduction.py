@@ -356,8 +356,8 @@ class SendgridReduction(models.Model):
             here = self.filtered(lambda reduction: (reduction.last_id or 0) < last)
             here.last_id = last
         if count < CHUNK_EVENTS:
-            for reduction in self:
-                self.env["sendgrid.mailing"]._forget_interactions_with(reduction.addresses or [])
+            addresses = {address for reduction in self for address in reduction.addresses or ()}
+            self.env["sendgrid.mailing"]._forget_interactions_with(sorted(addresses))
             self.write({"state": "bodies", "last_id": 0, "error": False})
         self.env.flush_all()
         return count

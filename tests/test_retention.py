@@ -5,7 +5,7 @@ from unittest.mock import patch
 from psycopg2 import IntegrityError
 
 from odoo.fields import Datetime
-from odoo.tests import Form, mute_logger, tagged
+from odoo.tests import Form, mute_logger, new_test_user, tagged
 from odoo.tools import SQL
 
 from ..models import sendgrid_job_mixin, sendgrid_retention
@@ -312,6 +312,13 @@ class TestRetention(SendgridCase):
                 company.active = False
         chosen = self.env["res.company"].create({"name": "Chosen", "sendgrid_document_months": 6})
         self.assertEqual(chosen.sendgrid_document_months, 6)
+
+    def test_new_company_by_others(self):
+        """Test that users who may make companies, but not change their settings, can go on making them."""
+        self.company.sendgrid_document_months = 60
+        user = new_test_user(self.env, "company_maker", groups="base.group_user,base.group_erp_manager")
+        company = self.env["res.company"].with_user(user).create({"name": "Theirs"})
+        self.assertEqual(company.sudo().sendgrid_document_months, 60)
 
     def test_size_is_told(self):
         """Test that Health tells how much is stored where nothing is ever deleted, without counting a row."""

@@ -4,9 +4,12 @@ import { browser } from "@web/core/browser/browser";
 // Milliseconds between two reloads.
 const INTERVAL = 2000;
 
+// The states of records with which a scheduled action has still to do something. The last four are of a reduction.
+const AT_WORK = ["pending", "running", "documents", "lane", "events", "bodies"];
+
 /** Tell whether a scheduled action has still to do something with a record, or is doing it. */
 export function isAtWork(record) {
-    return ["pending", "running"].includes(record.data.state);
+    return AT_WORK.includes(record.data.state);
 }
 
 /**
