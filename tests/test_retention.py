@@ -316,7 +316,7 @@ class TestRetention(SendgridCase):
     def test_new_company_by_others(self):
         """Test that users who may make companies, but not change their settings, can go on making them."""
         self.company.sendgrid_document_months = 60
-        user = new_test_user(self.env, "company_maker", groups="base.group_user,base.group_erp_manager")
+        user = new_test_user(self.env, "company_maker", groups="base.group_erp_manager,base.group_partner_manager")
         company = self.env["res.company"].with_user(user).create({"name": "Theirs"})
         self.assertEqual(company.sudo().sendgrid_document_months, 60)
 
