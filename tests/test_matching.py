@@ -29,17 +29,20 @@ class TestMatching(BaseCase):
             taught_by_key={"taught": [document(4)]},
             by_address={(7, ADA, 1_795_500_000): document(5)},
         )
-        told = {"odoo_id": "copy", "sg_message_id": f"{KEY}.recvd-1.0", "smtp_id": "<mail>"}
+        told = {"odoo_id": "copy", "sg_message_id": f"{KEY}.recvd-1.0", "smtp_id": "<mail>", "odoo_db": "ours"}
         for left_out, match, number in (
             ((), "odoo_id", 1),
             (("odoo_id",), "sg_message_id", 2),
             (("odoo_id", "sg_message_id"), "smtp_id", 3),
-            (("odoo_id", "sg_message_id", "smtp_id"), "address", 5),
+            (("odoo_id", "sg_message_id", "smtp_id", "odoo_db"), "address", 5),
         ):
             with self.subTest(match):
                 some = {name: value for name, value in told.items() if name not in left_out}
-                found, chosen = match_one(7, event("bounce", **some), evidence)
+                found, chosen = match_one(7, event("bounce", **{"odoo_db": "", **some}), evidence)
                 self.assertEqual((found, chosen.id), (match, number))
+        for name, ids in (("open", {}), ("bounce", {"sg_message_id": "unknown.recvd-1.0"})):
+            found = match_one(7, event(name, odoo_db="", **ids), evidence)
+            self.assertEqual(found, ("unknown", None), "not of the bounce of the same second and address")
         found, chosen = match_one(7, event(sg_message_id="taught.recvd-1.0"), evidence)
         self.assertEqual((found, chosen.id), ("sg_message_id", 4))
         found, chosen = match_one(7, event(sg_message_id="taught.recvd-1.0", smtp_id="<mail>"), evidence)

@@ -81,7 +81,9 @@ def match_one(account_id: int, event: Event, evidence: Evidence) -> tuple[str, D
         if documents:
             document = pick_document(documents, event, is_exact=match == "smtp_id")
             return (match, document) if document else ("untracked", None)
-    if document := evidence.by_address.get((account_id, event.recipient, event.timestamp)):
+    # Another event of the same second and address has nothing to do with a bounce that carries no ids.
+    document = evidence.by_address.get((account_id, event.recipient, event.timestamp)) if has_no_ids(event) else None
+    if document:
         return "address", document
     if not event.odoo_db:
         return ("test" if event.recipient == TEST_RECIPIENT else "unknown"), None
