@@ -6,8 +6,9 @@ from typing import Any
 
 from .errors import BatchError, EventError
 
-# One token of JSON as far as its nesting goes: a string (in which brackets mean nothing), or a bracket or comma.
-NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+# One token of JSON as far as its nesting goes: a string (in which brackets mean nothing), or a bracket or comma. A
+# string that never ends is one too, or each quote in it would be tried as the beginning of one.
+NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
 
 
 class AbsurdNumber(str):
