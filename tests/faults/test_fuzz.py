@@ -217,6 +217,7 @@ HUGE = {
     "invalid UTF-8": lambda size: b'["' + b"\xff" * size + b'"]',
     "NUL bytes": lambda size: b"\x00" * size,
     "quotes": lambda size: b'["' + b'\\"' * (size // 2),
+    "quotes behind brackets": lambda size: b"[" * 2000 + b"]" * 1999 + b',"' + b'\\"' * (size // 2 - 2000),
     "empty objects": lambda size: b"[" + b"{}," * (size // 3) + b"{}]",
     "events": lambda size: b"[" + b",".join([dump(good(1)).encode()] * (size // 75)) + b"]",
 }
