@@ -49,8 +49,8 @@ class Event:
     up to the first dot: the id that SMTP answers with ("queued as") and the Web API as ``X-Message-Id``.
     ``odoo_db`` and ``odoo_id`` are our own unique arguments. ``refusal_cause`` is one of `refusal.CAUSES` for a bounce
     or a drop, ``""`` where there is none. ``unread`` names, separated by commas, the fields of the wire that were there
-    and could not be used. ``answer``, ``answer_id`` and ``answer_message_id`` are those of an answer that Odoo itself has
-    got, see `answer`: how it came or whose it is, its Message-ID, and the id of its `mail.message`.
+    and could not be used. ``answer``, ``answer_id`` and ``answer_message_id`` are those of an answer that Odoo itself
+    has got, see `answer`: how it came or whose it is, its Message-ID, and the id of its `mail.message`.
     """
 
     event: str
