@@ -5,6 +5,7 @@ from odoo import api, models
 from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings, comparable
+from ..tools.events.answer import REPLIES
 from ..tools.events.engagement import JUDGED, NOBODYS
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import (
@@ -445,7 +446,8 @@ class SendgridIngest(models.AbstractModel):
     def _insert(self, rows):
         """Insert events in SQL, as the ORM would take five times as long. Automation rules run as after `create`.
 
-        They pass over unsubscriptions by machines, which are nobody's wish, and over whatever colleagues did.
+        They pass over unsubscriptions by machines, which are nobody's wish, over whatever colleagues did, and over
+        answers that count for nobody.
 
         :param rows: list of dicts, all with the same columns
         :return: the events (`sendgrid.event`), in the order of ``rows``
@@ -459,6 +461,13 @@ class SendgridIngest(models.AbstractModel):
         events = Event.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
         events.modified(rows[0], create=True)
-        counted = [not (row["is_colleague"] or (row["verdict"] in NOBODYS and row["event"] in WISHES)) for row in rows]
+        counted = [
+            not (
+                row["is_colleague"]
+                or (row["verdict"] in NOBODYS and row["event"] in WISHES)
+                or (row["answer"] and row["answer"] not in REPLIES)
+            )
+            for row in rows
+        ]
         self.env["base.automation"]._run_on_create(events.browse(compress(events.ids, counted)))
         return events

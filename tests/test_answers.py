@@ -3,6 +3,8 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from unittest.mock import patch
 
+from psycopg2.errors import SerializationFailure
+
 from odoo import fields
 from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
@@ -374,6 +376,38 @@ class TestAnswers(AnswerCase):
                 self.assertFalse(email.event_ids)
         message = self.answer(email)
         self.assertEqual(email.event_ids.answer_message_id, message)
+
+    def test_after_the_commit(self):
+        """Test that an answer is noted after the commit if another transaction is in the way."""
+
+        def conflict(*_args):
+            raise SerializationFailure("somebody else writes the account")
+
+        email = self.say()
+        with patch.object(SendgridAnswer, "_store", conflict):
+            message = self.answer(email)
+        self.assertEqual(message.res_id, self.lead.id)
+        self.assertFalse(email.event_ids)
+        self.env.flush_all()
+        with self.enter_registry_test_mode():
+            self.env.cr.postcommit.run()
+        self.drain()
+        self.assertEqual(email.event_ids.answer_message_id, message)
+
+    def test_pending_writes(self):
+        """Test that the error of what others have put off to write is theirs: it is raised, and not lost with us."""
+        email = self.say()
+        mail = self.write_mail(email)
+        flush = type(self.env).flush_all
+        with (
+            patch.object(type(self.env), "flush_all", side_effect=ValueError("theirs"), autospec=True) as failing,
+            self.assertRaisesRegex(ValueError, "theirs"),
+        ):
+            self.env["sendgrid.answer"]._hear_mail(
+                mail, self.env["mail.thread"].message_parse(mail), fields.Datetime.now()
+            )
+        self.assertTrue(failing.called)
+        flush(self.env)
 
     def test_portal(self):
         """Test that what a contact writes in the portal answers the latest e-mail to him about the record."""

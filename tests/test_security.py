@@ -190,7 +190,8 @@ FIELDS = {
         EMPLOYEES: """answer answer_url asm_group_id attempt bounce_classification bounce_type delay device email_id
             event explanation fingerprint icon ip is_colleague is_final is_machine link machine_explanation
             machine_reason match name odoo_id partner_id rank reason recipient refusal_cause response sg_event_id
-            sg_machine_open sg_message_id smtp_id smtp_status source timestamp tone unread unread_explanation url_offset user_agent verdict""",
+            sg_machine_open sg_message_id smtp_id smtp_status source
+            timestamp tone unread unread_explanation url_offset user_agent verdict""",
         ADMINISTRATORS: "account_id answer_message_id batch_id url",
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids offered_ids"},

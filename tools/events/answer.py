@@ -131,7 +131,7 @@ def choose(event: Event, documents: list[Document], contacts: set[int]) -> list[
     for document in documents:
         told = replace(event, answer=whose, odoo_id=document.odoo_id)
         told.document = document
-        # The first keeps the name, so that the answer is found by it if it comes again: it stays with its documents then,
+        # The first keeps the name, by which the answer is found if it comes again: so it stays with its documents,
         # whatever addresses the contacts have by now.
         told.fingerprint = event.fingerprint if not events else _name(event, document)
         events.append(told)
