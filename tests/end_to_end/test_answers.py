@@ -61,7 +61,7 @@ def test_answer_appears(odoo, sandbox, open_browser):
     bob_id = odoo.contact("Bob <b>Bold</b>", "bob@answers.test")
     odoo.compose(contact_id, "For two", "<p>Dear both.</p>", recipients=[contact_id, bob_id])
     both = [odoo.document_to(f"{name}@answers.test", subject="For two") for name in ("ada", "bob")]
-    hand_over(odoo, both[0].message_id, 3, "'<i>Zoe</i>' <zoe@answers.test>")
+    hand_over(odoo, both[0].message_id, 3, '"<i>Zoe</i>" <zoe@answers.test>')
     for one in both:
         wait_for(lambda one=one: [e.name for e in odoo.events_of(one.id) if e.event == "reply"], "answered")
         [name] = [event.name for event in odoo.events_of(one.id) if event.event == "reply"]

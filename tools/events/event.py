@@ -84,8 +84,8 @@ class Event:
     # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
     # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
     # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Who stores events decides it. It
-    # is None as long as the reports have not told enough to decide. ``document`` is the `matching.Document` of an answer,
-    # which is known beforehand.
+    # is None as long as the reports have not told enough to decide. ``document`` is the `matching.Document` of an
+    # answer, which is known beforehand.
     is_final = False
     former = None
     is_marketing = False
