@@ -11,6 +11,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import is_html_empty
 
+from ..tools.events.answer import PROOFS
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import drop_cause, refusal_cause
@@ -264,7 +265,13 @@ class SendgridEmail(models.Model):
                 }
             ]
         if self.status in ("sent", "processed", "delivered", "opened", "clicked", "replied"):
-            last = max(index for index, step in enumerate(journey) if step["state"] == "done")
+            # Who wrote in the portal need not have got the e-mail.
+            has_answered = any(event.answer in PROOFS for event in self.event_ids)
+            last = max(
+                index
+                for index, step in enumerate(journey)
+                if step["state"] == "done" and (step["status"] != "replied" or has_answered)
+            )
             for step in journey[:last]:
                 # Whoever answered has seen the e-mail, and need not have clicked.
                 if step["status"] != "clicked":

@@ -428,6 +428,8 @@ class TestAnswers(AnswerCase):
         self.assertReplied(new, new.event_ids)
         self.assertRecordValues(new.event_ids, [{"answer": "portal", "answer_message_id": message.id}])
         self.assertFalse((old + others).event_ids)
+        # Who writes in the portal need not have seen the e-mail.
+        self.assertEqual({step["status"] for step in new.journey if step["state"] == "done"}, {"sent", "replied"})
         # An employee's words are none, in whosever name.
         task.with_user(self.salesperson).message_post(
             body="He says", message_type="comment", subtype_xmlid="mail.mt_comment", author_id=user.partner_id.id
