@@ -75,7 +75,7 @@ class SendgridConsequence(models.AbstractModel):
             self.env["sendgrid.address"]._select_for_update(sorted(told))
         self._run("count", [item for item in items if "bounced" in item[2].facts and self._differs(item, ["bounced"])])
         self._run("address", [item for item in items if self._differs(item, ABOUT_ADDRESS)])
-        self._run("notification", [item for item in items if self._differs(item, FAILURES)])
+        self._run("notification", [item for item in items if self._differs(item, (*FAILURES, "replied"))])
         if "mailing.trace" in self.env:
             self._run("mailing", [item for item in items if self._differs(item, (*FAILURES, *TIMELESS))])
         self._run("clicks", [(email, {}, state) for email, state in clicked if email.account_id.act_on_events])
@@ -320,19 +320,21 @@ class SendgridConsequence(models.AbstractModel):
     def _settle_notifications(self, items):
         """Show the sender in the chatter that a message did not arrive, or take that back.
 
-        A failure is taken back if later events disprove it, such as a delivery after Odoo had given up waiting for it.
+        A failure is taken back if later events disprove it, such as a delivery after Odoo had given up waiting for it,
+        or the recipient's own answer.
         """
         notifications = self._get_notifications([email for email, _before, _state in items])
         by_values, changed = defaultdict(self.env["mail.notification"].browse), []
         for email, before, state in items:
             fact = next((fact for fact in FAILURES if fact in state.facts), None)
-            if fact:
+            if fact and "replied" not in state.facts:
                 status, failure_type = FAILURES[fact]
                 values = (status, failure_type, state.facts[fact].reason)
                 wrong = notifications[email]
             else:
                 values = ("sent", False, False)
-                has_failed = any(fact in before for fact in FAILURES)
+                # Core has shown it while it counted the bounce.
+                has_failed = bool(fact) or any(fact in before for fact in FAILURES)
                 wrong = notifications[email].filtered(
                     lambda n, has_failed=has_failed: has_failed and n.notification_status in ("exception", "bounce")
                 )

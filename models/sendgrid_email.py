@@ -171,6 +171,7 @@ class SendgridEmail(models.Model):
             ("blocked", "Blocked"),
             ("dropped", "Dropped"),
             ("bounced", "Bounced"),
+            ("replied", "Replied"),
             ("unsubscribed", "Unsubscribed"),
             ("spam", "Reported as Spam"),
         ],
@@ -233,6 +234,12 @@ class SendgridEmail(models.Model):
         string="First Clicked by a Person",
         readonly=True,
         help="The first click of which it is as good as sure that a person did it.",
+    )
+    reply_date = fields.Datetime(
+        string="Replied",
+        readonly=True,
+        help="When the first answer came in that counts as the recipient's. A stronger status, such as Unsubscribed, "
+        "can hide that he answered.",
     )
     is_unsubscribed_by_machine = fields.Boolean(
         string="Unsubscribed, It Seems Not by the Recipient",

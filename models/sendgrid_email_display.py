@@ -11,6 +11,7 @@ from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import is_html_empty
 
+from ..tools.events.answer import PROOFS
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import drop_cause, refusal_cause
@@ -175,11 +176,17 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
 
     @api.depends(
-        "status", "event_ids", "person_open_date", "person_click_date", "is_unsubscribed_by_machine", "measured"
+        "status",
+        "event_ids",
+        "person_open_date",
+        "person_click_date",
+        "reply_date",
+        "is_unsubscribed_by_machine",
+        "measured",
     )
     def _compute_journey(self):
-        """Compute whether and when the e-mail reached each step of its way. If it is not measured, the way ends with
-        the delivery.
+        """Compute whether and when the e-mail reached each step of its way. If it is not measured, the way has no opens
+        and clicks. The answer is known all the same.
 
         The value is a list of dicts with ``status`` and ``label`` of the step, ``date`` (text in UTC, or False),
         ``state`` (``done``, ``open``, ``waiting`` or ``failed``) and ``note`` (a sentence, or False).
@@ -194,6 +201,7 @@ class SendgridEmail(models.Model):
             if not email._is_unmeasured():
                 clicks = email._get_people_clicks().mapped("timestamp")
                 steps += [("opened", email.first_open_date), ("clicked", min(clicks, default=None))]
+            steps.append(("replied", email.reply_date))
             notes = email._get_step_notes()
             journey = [
                 {
@@ -256,10 +264,18 @@ class SendgridEmail(models.Model):
                     "state": "failed",
                 }
             ]
-        if self.status in ("sent", "processed", "delivered", "opened", "clicked"):
-            last = max(index for index, step in enumerate(journey) if step["state"] == "done")
+        if self.status in ("sent", "processed", "delivered", "opened", "clicked", "replied"):
+            # Who wrote in the portal need not have got the e-mail.
+            has_answered = any(event.answer in PROOFS for event in self.event_ids)
+            last = max(
+                index
+                for index, step in enumerate(journey)
+                if step["state"] == "done" and (step["status"] != "replied" or has_answered)
+            )
             for step in journey[:last]:
-                step["state"] = "done"
+                # Whoever answered has seen the e-mail, and need not have clicked.
+                if step["status"] != "clicked":
+                    step["state"] = "done"
             return journey
         names = {
             "deferred": ("deferred",),
@@ -278,6 +294,9 @@ class SendgridEmail(models.Model):
             "state": "waiting" if self.status == "deferred" else "failed",
         }
         reached = [step for step in journey if step["state"] == "done"]
+        if self.status in FAILURES and reached[-1]["status"] == "replied":
+            # It was refused by one address, and answered from another one.
+            return [*reached[:-1], wrong, reached[-1]]
         # Only a deferred e-mail has steps ahead. A refused one goes no further, and a recipient who complained or
         # unsubscribed has it already.
         ahead = [step for step in journey if step["state"] == "open"] if self.status == "deferred" else []

@@ -35,6 +35,7 @@ FOLDED = (
     "machine_reason",
     "is_final",
     "is_colleague",
+    "answer",
 )
 # The columns that the fold fills, each with the attribute of `tools.events.fold.State`.
 FIGURES = {
@@ -52,11 +53,12 @@ FIGURES = {
     "machine_click_count": "machine_click_count",
     "person_open_date": "person_open",
     "person_click_date": "person_click",
+    "reply_date": "reply",
     "is_unsubscribed_by_machine": "is_unsubscribed_by_machine",
 }
 MOMENTS = {column for column in FIGURES if column.endswith("_date")}
 # Rules run for documents in which one of these changes.
-WATCHED = ("status", "person_open_date", "person_click_date", "is_unsubscribed_by_machine")
+WATCHED = ("status", "person_open_date", "person_click_date", "reply_date", "is_unsubscribed_by_machine")
 
 
 class SendgridEmail(models.Model):

@@ -133,6 +133,29 @@ class SendgridEvent(models.Model):
         help="SendGrid's names of the fields that the report had and that were not usable, for instance because of "
         "their type. The rest of the report counts. The batch keeps them as they came.",
     )
+    answer = fields.Selection(
+        # The codes are those of `tools.events.answer`.
+        [
+            ("own", "From the recipient's address"),
+            ("contact", "From another address of the contact"),
+            ("alone", "From elsewhere, to the only recipient's e-mail"),
+            ("portal", "In the portal"),
+            ("other", "Not clear whose it is"),
+            ("automatic", "Automatic"),
+            ("report", "Report of a mail server"),
+        ],
+        readonly=True,
+        help="Of an answer that Odoo got: whose it is. The first four count as the recipient's.",
+    )
+    answer_message_id = fields.Many2one(
+        "mail.message",
+        string="Message of the Answer",
+        readonly=True,
+        index="btree_not_null",
+        ondelete="set null",
+        groups="base.group_system",
+        help="The answer in the chatter, while it exists.",
+    )
     sg_event_id = fields.Char(string="SendGrid Event ID", readonly=True)
     sg_message_id = fields.Char(
         string="SendGrid Message ID", readonly=True, help="The part before the first dot: the same for all recipients."
@@ -149,10 +172,15 @@ class SendgridEvent(models.Model):
         help="It is made of what SendGrid says about the interaction, so that two reports of it become one event.",
     )
     source = fields.Selection(
-        [("history", "SendGrid's message history"), ("suppressions", "SendGrid's list of bounces")],
+        [
+            ("history", "SendGrid's message history"),
+            ("suppressions", "SendGrid's list of bounces"),
+            ("gateway", "Answers to Odoo"),
+        ],
         string="Learned From",
         readonly=True,
-        help="Where Odoo asked for the event after the webhook had missed it. If it is empty, the webhook reported it.",
+        help="Where Odoo asked for the event after the webhook had missed it, or that Odoo itself got it. If it is "
+        "empty, the webhook reported it.",
     )
     batch_id = fields.Many2one(
         "sendgrid.event.batch",

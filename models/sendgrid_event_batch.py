@@ -9,6 +9,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from ..tools.events.answer import read_answers
 from ..tools.events.parsing import BatchError, parse_batch
 from .durations import describe_time
 
@@ -20,7 +21,7 @@ COMPRESSION = 1  # gzip's fastest level; it makes a body four times smaller
 class SendgridEventBatch(models.Model):
     """One POST of SendGrid's webhook as it was received, and the result of its processing.
 
-    Answers of SendGrid to questions of Odoo's are stored in the same shape, see ``source``.
+    Answers of SendGrid to questions of Odoo's, and answers of recipients, are stored in the same shape, see ``source``.
     """
 
     _name = "sendgrid.event.batch"
@@ -34,12 +35,13 @@ class SendgridEventBatch(models.Model):
             ("webhook", "Webhook"),
             ("history", "SendGrid's message history"),
             ("suppressions", "SendGrid's list of bounces"),
+            ("gateway", "Answers to Odoo"),
         ],
         required=True,
         readonly=True,
         default="webhook",
         help="Where the events come from. Odoo asks SendGrid for events that the webhook missed, and may get fewer "
-        "details of them.",
+        "details of them. Answers come by Odoo's own mail gateway and the portal.",
     )
     backfill_id = fields.Many2one(
         "sendgrid.backfill",
@@ -209,6 +211,8 @@ class SendgridEventBatch(models.Model):
 
         :raise BatchError: if the body as a whole cannot be understood
         """
+        if self.source == "gateway":
+            return read_answers(self._get_raw_body())
         return parse_batch(self._get_raw_body(), self.is_rewritten)
 
     # ------------------------------------------------------------

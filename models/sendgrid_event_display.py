@@ -48,6 +48,9 @@ class SendgridEvent(models.Model):
     unread_explanation = fields.Char(
         compute="_compute_unread_explanation", help="Which parts of SendGrid's report were not usable, in words."
     )
+    answer_url = fields.Char(
+        compute="_compute_answer_url", help="Where the answer stands, for whoever may read it there."
+    )
     delay = fields.Char(string="After Sending", compute="_compute_delay", help="How long after the e-mail was sent.")
 
     @api.depends("url")
@@ -93,6 +96,8 @@ class SendgridEvent(models.Model):
         "reason",
         "refusal_cause",
         "bounce_classification",
+        "answer",
+        "recipient",
     )
     @api.depends_context("lang")
     def _compute_presentation(self):
@@ -109,6 +114,8 @@ class SendgridEvent(models.Model):
                 event.explanation = event._explain_bounce()
             elif event.event == "dropped":
                 event.explanation = event._explain_drop(event.refusal_cause, event.reason)
+            elif event.answer == "other" and event.recipient:
+                event.name = self.env._("Answered by %s", event.recipient)
 
     @api.depends("unread")
     @api.depends_context("lang")
@@ -116,6 +123,14 @@ class SendgridEvent(models.Model):
         for event in self:
             names = (event.unread or "").replace(",", ", ")
             event.unread_explanation = names and self.env._("Could not be read: %(names)s", names=names)
+
+    @api.depends("answer_message_id")
+    @api.depends_context("uid")
+    def _compute_answer_url(self):
+        readable = self.sudo().answer_message_id.sudo(False)._filtered_access("read")
+        for event in self:
+            message = event.sudo().answer_message_id.sudo(False)
+            event.answer_url = message in readable and f"/mail/message/{message.id}"
 
     @api.depends("name")
     def _compute_display_name(self):
@@ -135,6 +150,8 @@ class SendgridEvent(models.Model):
 
     def _get_presentation_key(self):
         """Return the event's key in `_get_presentations`."""
+        if self.answer:
+            return f"{self.event}_{self.answer}"
         if self.event == "bounce":
             if self.bounce_type == EXPIRED:
                 return EXPIRED
@@ -365,6 +382,66 @@ class SendgridEvent(models.Model):
                 self.env._(
                     "The e-mail was not delivered, so nobody can have clicked: a security scanner checked the link on "
                     "the way."
+                ),
+            ),
+            "reply_own": Presentation(
+                self.env._("Replied"),
+                "fa-reply",
+                "success",
+                self.env._(
+                    "The recipient answered, from the address that the e-mail was sent to: the only proof that a "
+                    "person has it."
+                ),
+            ),
+            "reply_contact": Presentation(
+                self.env._("Replied from another address"),
+                "fa-reply",
+                "success",
+                self.env._("The recipient answered, from another address than the e-mail was sent to."),
+            ),
+            "reply_alone": Presentation(
+                self.env._("Replied from another address"),
+                "fa-reply",
+                "success",
+                self.env._(
+                    "Somebody answered from an address that the contact is not known to have. The e-mail went to one "
+                    "recipient only, so that the answer counts as his: it may be a private address, a colleague's, or "
+                    "somebody's to whom it was forwarded."
+                ),
+            ),
+            "reply_portal": Presentation(
+                self.env._("Replied in the portal"),
+                "fa-reply",
+                "success",
+                self.env._(
+                    "The recipient wrote in the portal, about the same record. This was the latest e-mail about it."
+                ),
+            ),
+            "reply_other": Presentation(
+                self.env._("Answered"),
+                "fa-reply",
+                "info",
+                self.env._(
+                    "Somebody answered the message, from an address that none of its recipients is known to have. "
+                    "Whose answer it is cannot be told, so that it counts for nobody."
+                ),
+            ),
+            "reply_automatic": Presentation(
+                self.env._("Automatic answer"),
+                "fa-reply",
+                "muted",
+                self.env._(
+                    "A program answered by itself, for instance because the recipient is absent: this does not count "
+                    "as replied."
+                ),
+            ),
+            "reply_report": Presentation(
+                self.env._("Report of a mail server"),
+                "fa-server",
+                "muted",
+                self.env._(
+                    "A mail server wrote to Odoo about this e-mail, for instance that it was not delivered. That is no "
+                    "answer, and does not count as one."
                 ),
             ),
             # Why is told by `_explain_bounce`.

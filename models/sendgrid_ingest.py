@@ -5,9 +5,19 @@ from odoo import api, models
 from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings, comparable
+from ..tools.events.answer import REPLIES
 from ..tools.events.engagement import JUDGED, NOBODYS
 from ..tools.events.engagement_rules import WISHES
-from ..tools.events.event import ADDRESS_EVENTS, SOURCES, TIME_TOLERANCE, StoredEvent, is_repeated, is_same, says_more
+from ..tools.events.event import (
+    ADDRESS_EVENTS,
+    ASKED,
+    SOURCES,
+    TIME_TOLERANCE,
+    StoredEvent,
+    is_repeated,
+    is_same,
+    says_more,
+)
 from ..tools.events.rewriting import BARE, LEAVE_OUT, cut_url
 from ..tools.times import to_datetime
 from . import bulk
@@ -32,6 +42,8 @@ TOLD = (
     "sg_event_id",
     "odoo_id",
     "fingerprint",
+    "answer",
+    "answer_message_id",
 )
 # The matches of events about e-mails that other programs have sent.
 FOREIGN = ("unknown", "foreign")
@@ -99,6 +111,7 @@ class SendgridIngest(models.AbstractModel):
         """
         Match, Reduction = self.env["sendgrid.match"], self.env["sendgrid.reduction"]
         shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
+        received = self.env["sendgrid.answer"]._find_documents(received)
         keeping = self.env["sendgrid.retention"]._get_keeping({batch.account_id for batch in dict(received)})
         # This comes first, because it locks the addresses, which everybody locks before documents.
         silent = Reduction._get_silent_of([event for _batch, event in received], is_locking=True)
@@ -322,7 +335,7 @@ class SendgridIngest(models.AbstractModel):
         :return: ``new`` and ``matches`` without the dropped reports, and the documents of stored events
             that are decided otherwise now
         """
-        asked_for = any(batch.source != "webhook" for batch, _event in new)
+        asked_for = any(batch.source in ASKED for batch, _event in new)
         reports = defaultdict(list)
         email_ids = {found.id for _match, found in matches if found} | set(attached.ids)
         for event in self._read_reports(email_ids, asked_for or attached):
@@ -330,7 +343,7 @@ class SendgridIngest(models.AbstractModel):
         if not asked_for and not reports:
             return new, matches, attached.browse()
         for (batch, event), (_match, document) in zip(new, matches, strict=True):
-            if document:
+            if document and not event.answer:
                 reports[document.id].append((batch.source, event))
         poorer, poorer_of = [], defaultdict(list)
         for told in reports.values():
@@ -395,7 +408,7 @@ class SendgridIngest(models.AbstractModel):
         """
         if not email_ids:
             return []
-        condition = SQL("match != 'own'") if all_sources else SQL("source IS NOT NULL")
+        condition = SQL("match != 'own'") if all_sources else SQL("source IN %s", ASKED)
         return self.env["sendgrid.event"]._read_stored(
             SQL("email_id = ANY(%s) AND %s", list(email_ids), condition), COMPARED
         )
@@ -433,7 +446,8 @@ class SendgridIngest(models.AbstractModel):
     def _insert(self, rows):
         """Insert events in SQL, as the ORM would take five times as long. Automation rules run as after `create`.
 
-        They pass over unsubscriptions by machines, which are nobody's wish, and over whatever colleagues did.
+        They pass over unsubscriptions by machines, which are nobody's wish, over whatever colleagues did, and over
+        answers that count for nobody.
 
         :param rows: list of dicts, all with the same columns
         :return: the events (`sendgrid.event`), in the order of ``rows``
@@ -447,6 +461,13 @@ class SendgridIngest(models.AbstractModel):
         events = Event.browse(sorted(id_ for (id_,) in inserted))
         self.env["sendgrid.email"].invalidate_model(["event_ids", "journey"])
         events.modified(rows[0], create=True)
-        counted = [not (row["is_colleague"] or (row["verdict"] in NOBODYS and row["event"] in WISHES)) for row in rows]
+        counted = [
+            not (
+                row["is_colleague"]
+                or (row["verdict"] in NOBODYS and row["event"] in WISHES)
+                or (row["answer"] and row["answer"] not in REPLIES)
+            )
+            for row in rows
+        ]
         self.env["base.automation"]._run_on_create(events.browse(compress(events.ids, counted)))
         return events

@@ -4,6 +4,7 @@ from . import (
     test_account,
     test_address_form,
     test_administration,
+    test_answers,
     test_api_sending,
     test_backfill,
     test_chatter,

@@ -164,6 +164,7 @@ class TestFold(BaseCase):
             ("blocked", event("blocked", 5)),
             ("dropped", event("dropped", 4)),
             ("bounced", event("bounce", 3)),
+            ("replied", event("reply", 3, answer="own", answer_id="<a@x>")),
             ("unsubscribed", event("unsubscribe", 2)),
             ("spam", event("spamreport", 1)),
         ]

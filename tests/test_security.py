@@ -45,6 +45,7 @@ MODELS = {
     "sendgrid.account.disconnect": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.address": {"read": ADMINISTRATORS},
     "sendgrid.account.foreign": {"read": ADMINISTRATORS},
+    "sendgrid.answer": {},
     "sendgrid.backfill": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.consent": {"read": ADMINISTRATORS},
     "sendgrid.consent.ask": dict.fromkeys(OPERATIONS, EMPLOYEES),
@@ -175,7 +176,7 @@ FIELDS = {
             is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
             machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
-            recipient_domain recipient_role refusal_cause res_id resource_ref sent_again_explanation
+            recipient_domain recipient_role refusal_cause reply_date res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
             template_id unknown_click_count unknown_open_count unmeasured_count unmeasured_note
             unmeasured_reason""",
@@ -186,11 +187,12 @@ FIELDS = {
             taken_count waits_until""",
     },
     "sendgrid.event": {
-        EMPLOYEES: """asm_group_id attempt bounce_classification bounce_type delay device email_id event explanation
-            fingerprint icon ip is_colleague is_final is_machine link machine_explanation machine_reason match name
-            odoo_id partner_id rank reason recipient refusal_cause response sg_event_id sg_machine_open sg_message_id
-            smtp_id smtp_status source timestamp tone unread unread_explanation url_offset user_agent verdict""",
-        ADMINISTRATORS: "account_id batch_id url",
+        EMPLOYEES: """answer answer_url asm_group_id attempt bounce_classification bounce_type delay device email_id
+            event explanation fingerprint icon ip is_colleague is_final is_machine link machine_explanation
+            machine_reason match name odoo_id partner_id rank reason recipient refusal_cause response sg_event_id
+            sg_machine_open sg_message_id smtp_id smtp_status source
+            timestamp tone unread unread_explanation url_offset user_agent verdict""",
+        ADMINISTRATORS: "account_id answer_message_id batch_id url",
     },
     "sendgrid.event.attach": {ADMINISTRATORS: "email_id event_ids offered_ids"},
     "sendgrid.event.batch": {

@@ -56,11 +56,11 @@ class TestUnmeasured(SendgridCase):
                     self.assertIn(WORDS[name], email.unmeasured_note)
                     self.assertIn(WORDS[name], email.engagement_summary)
                     self.assertFalse([claim for claim in CLAIMS if claim in email.engagement_summary])
-                    self.assertEqual(statuses, ["sent", "processed", "delivered"])
+                    self.assertEqual(statuses, ["sent", "processed", "delivered", "replied"])
                 else:
                     self.assertFalse(email.unmeasured_note)
                     self.assertEqual(email.engagement_summary, "Not opened yet, as far as can be seen.")
-                    self.assertEqual(statuses, ["sent", "processed", "delivered", "opened", "clicked"])
+                    self.assertEqual(statuses, ["sent", "processed", "delivered", "opened", "clicked", "replied"])
 
     def test_reason_is_missing(self):
         email = self._deliver(measured="none")
@@ -70,8 +70,8 @@ class TestUnmeasured(SendgridCase):
     def test_every_status(self):
         """Test that no status has an empty step for what is not measured, and that a wish or a complaint is shown."""
         for last, status, statuses in (
-            ((), "delivered", ["sent", "processed", "delivered"]),
-            (("deferred",), "delivered", ["sent", "processed", "delivered"]),
+            ((), "delivered", ["sent", "processed", "delivered", "replied"]),
+            (("deferred",), "delivered", ["sent", "processed", "delivered", "replied"]),
             (("unsubscribe",), "unsubscribed", ["sent", "processed", "delivered", "unsubscribed"]),
             (("spamreport",), "spam", ["sent", "processed", "delivered", "spam"]),
         ):
@@ -85,10 +85,12 @@ class TestUnmeasured(SendgridCase):
         """Test that what is not delivered yet waits for nothing else, and that what never arrives says no more."""
         values = {"measured": "none", "unmeasured_reason": "company"}
         email = self.create_email(**values)
-        self.assertEqual([step["status"] for step in email.journey], ["sent", "processed", "delivered"])
+        self.assertEqual([step["status"] for step in email.journey], ["sent", "processed", "delivered", "replied"])
         self.assertIn(WORDS["company"], email.engagement_summary)
         self.receive(self.relay(email).event("deferred"))
-        self.assertEqual([step["status"] for step in email.journey], ["sent", "deferred", "processed", "delivered"])
+        self.assertEqual(
+            [step["status"] for step in email.journey], ["sent", "deferred", "processed", "delivered", "replied"]
+        )
         self.receive(self.relay(email).event("bounce", reason="550 5.1.1 no such user", type="bounce"))
         self.assertEqual([step["status"] for step in email.journey], ["sent", "bounced"])
         self.assertFalse(email.engagement_summary)

@@ -32,6 +32,8 @@ NATURAL_ORDER = (
 ADDRESS_EVENTS = ("bounce", "dropped", "spamreport", "unsubscribe", "group_unsubscribe", "group_resubscribe")
 # The sample events of SendGrid's button "Test Your Integration" are about this address.
 TEST_RECIPIENT = "example@test.com"
+# Odoo's own name for an answer, see `answer`. If SendGrid uses it one day, its event has no `Event.answer`.
+REPLY = "reply"
 MAX_TEST_BODY = 64 * 1024  # bytes; the samples are a POST by themselves, of a dozen events
 
 
@@ -47,7 +49,8 @@ class Event:
     up to the first dot: the id that SMTP answers with ("queued as") and the Web API as ``X-Message-Id``.
     ``odoo_db`` and ``odoo_id`` are our own unique arguments. ``refusal_cause`` is one of `refusal.CAUSES` for a bounce
     or a drop, ``""`` where there is none. ``unread`` names, separated by commas, the fields of the wire that were there
-    and could not be used.
+    and could not be used. ``answer``, ``answer_id`` and ``answer_message_id`` are those of an answer that Odoo itself
+    has got, see `answer`: how it came or whose it is, its Message-ID, and the id of its `mail.message`.
     """
 
     event: str
@@ -72,17 +75,22 @@ class Event:
     sg_machine_open: bool = False
     asm_group_id: int | None = None
     unread: str = ""
+    answer: str = ""
+    answer_id: str = ""
+    answer_message_id: int | None = None
 
     # These have no annotation because they are no fields. An event that just came has its details, see
     # `engagement.judge`. `former` is {attribute: value} of what version 19.0.1.0.0 read from the same report and this
     # one reads otherwise, as far as the fingerprint is made of it; nearly always there is nothing.
     # ``is_marketing`` says that SendGrid itself made the e-mail: a newsletter of its Marketing Campaigns.
     # ``is_colleague`` says that one of our own people opened, clicked or unsubscribed. Who stores events decides it. It
-    # is None as long as the reports have not told enough to decide.
+    # is None as long as the reports have not told enough to decide. ``document`` is the `matching.Document` of an
+    # answer, which is known beforehand.
     is_final = False
     former = None
     is_marketing = False
     is_colleague = None
+    document = None
 
     @property
     def message_key(self) -> str:
@@ -103,6 +111,9 @@ class Event:
         SendGrid's message history may tell neither, so that its report of the same event has another fingerprint; see
         `is_same`.
         """
+        if self.answer:
+            # Its time is not part of it: whoever writes a mail chooses its date.
+            return _digest((self.event, self.answer_id))
         said = _list_identity(self)
         if self.event in INTERACTIONS:
             said += (self.ip, self.user_agent, self.sg_machine_open)
@@ -171,8 +182,10 @@ def _digest(said: tuple[str | int | None, ...]) -> str:
     return base64.urlsafe_b64encode(digest[:16])[:22].decode()
 
 
-# These tell of events, the best informed first.
-SOURCES = ("webhook", "history", "suppressions")
+# These tell of events, the best informed first. What the gateway tells, no other source tells.
+SOURCES = ("webhook", "history", "suppressions", "gateway")
+# Odoo asks these what the webhook missed. They tell less.
+ASKED = ("history", "suppressions")
 # A list of suppressions says since when an address is on it, which is about when the message came back.
 TIME_TOLERANCE = 3600
 

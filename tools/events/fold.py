@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .address import Words, get_group_words, get_words
+from .answer import OWN, PROOFS, REPLIES
 from .engagement import Verdict, judge_in_order
 from .engagement_rules import BOTH, COLLEAGUE, HUMAN, WISHES
 from .event import ENGAGEMENT_EVENTS
@@ -27,6 +28,7 @@ STATUSES = (
     "blocked",
     "dropped",
     "bounced",
+    "replied",
     "unsubscribed",
     "spam",
 )
@@ -43,9 +45,9 @@ PLAIN_STATUS = {
     "unsubscribe": "unsubscribed",
 }
 # All facts of an e-mail are true at once; its status is only the strongest of them.
-CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "spam")
+CLAIMED_FACTS = ("delivered", "opened", "clicked", "blocked", "bounced", "replied", "spam")
 # When these happened makes no difference to what follows.
-TIMELESS = ("delivered", "opened", "clicked")
+TIMELESS = ("delivered", "opened", "clicked", "replied")
 # Whether the recipient is out of a group is settled per address, over all its e-mails; here is each group's last word.
 GROUP_FACTS = {"group_unsubscribe": "left_group", "group_resubscribe": "returned_group"}
 
@@ -63,7 +65,7 @@ class State:
 
     ``open_count`` and ``click_count`` are those of people and those of whom nobody can tell; the latter are counted
     again as ``unknown_…``. ``person_open`` and ``person_click`` are the first of people only. Opens and clicks of
-    colleagues count nowhere.
+    colleagues count nowhere. ``reply`` is the first answer that counts as the recipient's.
 
     The receiver or SendGrid gave the ``reason`` with the event that decided the status, which also tells the
     ``refusal_cause`` of an e-mail that did not arrive. Consequences follow from facts
@@ -85,6 +87,7 @@ class State:
     machine_click_count: int = 0
     person_open: int | None = None
     person_click: int | None = None
+    reply: int | None = None
     # Every unsubscription is a machine's or a colleague's. What the status would be without these: ``status``, if there
     # are none.
     is_unsubscribed_by_machine: bool = False
@@ -146,6 +149,7 @@ def fold(events: Iterable[Any], has_arrived: bool = False) -> State:
     sure_opens = [e for e in people_opens if verdicts[e.fingerprint].verdict == HUMAN]
     sure_clicks = [e for e in people_clicks if verdicts[e.fingerprint].verdict == HUMAN]
     wishes = [e for e in events if e.event in WISHES]
+    answers = [e for e in events if e.answer in REPLIES]
     by_machine = bool(wishes) and all(verdicts[e.fingerprint].is_nobodys for e in wishes)
 
     claims = [("sent", None)]
@@ -153,10 +157,15 @@ def fold(events: Iterable[Any], has_arrived: bool = False) -> State:
     claims += [("clicked", e) for e in people_clicks]
     claims += [(PLAIN_STATUS[e.event], e) for e in events if e.event in PLAIN_STATUS]
     claims += [("unsubscribed", e) for e in _last_words(events) if e.event == "group_unsubscribe"]
-    arrived = has_arrived or any(e.event in ("delivered", *ENGAGEMENT_EVENTS) and not e.is_colleague for e in events)
+    arrived = has_arrived or any(
+        (e.event in ("delivered", *ENGAGEMENT_EVENTS) and not e.is_colleague) or e.answer in PROOFS for e in events
+    )
     claims += [
         (bounce_status(e), e) for e in events if e.event == "bounce" and not (arrived and e.bounce_type == EXPIRED)
     ]
+    # Only who has the mail in his own mailbox disproves that it was refused there.
+    was_refused = any(status in FAILURES for status, _event in claims)
+    claims += [("replied", e) for e in answers if e.answer == OWN or not was_refused]
     # The latest of equal claims decides: its reason is the last word.
     status, decisive = max(enumerate(claims), key=lambda claim: (STRENGTH[claim[1][0]], claim[0]))[1]
 
@@ -176,6 +185,7 @@ def fold(events: Iterable[Any], has_arrived: bool = False) -> State:
         machine_click_count=len(clicks) - len(people_clicks),
         person_open=sure_opens[0].timestamp if sure_opens else None,
         person_click=sure_clicks[0].timestamp if sure_clicks else None,
+        reply=answers[0].timestamp if answers else None,
         is_unsubscribed_by_machine=by_machine,
         status_by_people=_strongest(claim for claim in claims if claim[0] != "unsubscribed") if by_machine else status,
         verdicts=verdicts,

@@ -15,6 +15,7 @@ const ICONS = {
     blocked: "fa-ban",
     dropped: "fa-trash-o",
     bounced: "fa-times",
+    replied: "fa-reply",
     unsubscribed: "fa-bell-slash-o",
     spam: "fa-thumbs-down",
 };

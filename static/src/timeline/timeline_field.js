@@ -92,6 +92,9 @@ export class TimelineField extends Component {
         const isSaid = [data.reason, data.response].some((said) => said && said.includes(status));
         return [
             { name: "recipient", label: _t("To"), text: this.props.showRecipient && data.recipient },
+            { name: "sender", label: _t("From"), text: data.answer && data.recipient },
+            // The address is our own server's.
+            { name: "answer", label: _t("Answer"), text: data.answer_url && _t("Open the answer"), href: data.answer_url },
             { name: "reason", label: _t("Reason"), text: data.reason },
             { name: "response", label: _t("Server"), text: data.response },
             { name: "smtp_status", label: _t("SMTP status"), text: !isSaid && status },
@@ -117,6 +120,8 @@ registry.category("fields").add("sendgrid_timeline", {
         { name: "rank", type: "integer" },
         ...[
             "event",
+            "answer",
+            "answer_url",
             "name",
             "icon",
             "tone",
