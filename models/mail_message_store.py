@@ -1,0 +1,40 @@
+from collections import defaultdict
+
+from odoo import models
+
+from odoo.addons.mail.tools.discuss import Store
+
+
+class MailMessage(models.Model):
+    """With the notifications of its messages, a chatter gets the state of each recipient's document."""
+
+    _inherit = "mail.message"
+
+    def _to_store(self, store, fields, **kwargs):
+        has_notifications = any(isinstance(f, Store.Attr) and f.field_name == "notification_ids" for f in fields)
+        result = super()._to_store(store, fields, **kwargs)
+        if has_notifications:
+            self._sendgrid_states_to_store(store)
+        return result
+
+    def _sendgrid_states_to_store(self, store):
+        """Add the states of the documents to the notifications of the messages that are in the store.
+
+        Core reads notifications with sudo, so that whether a document may be seen is decided here for the user whom
+        the store is for. A store for a channel or a group is for nobody in particular, and gets none. The documents of
+        all messages are read at once, since core adds notifications message by message.
+        """
+        user = store.target.get_user(self.env)
+        if not user:
+            return
+        Email = self.env["sendgrid.email"]
+        by_message = defaultdict(dict)
+        for (message_id, *recipient), state in Email._get_notification_states(self, user).items():
+            by_message[message_id][tuple(recipient)] = state
+        in_store = store.data.get("mail.notification", {})
+        # sudo: mail.notification - they are in the store already
+        for notification in self.sudo().filtered(lambda message: message.id in by_message).notification_ids:
+            if notification.notification_type == "email" and (notification.id,) in in_store:
+                state = Email._find_state(by_message[notification.mail_message_id.id], notification)
+                if state:
+                    store.add(notification, {"sendgridState": state})
