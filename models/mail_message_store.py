@@ -11,7 +11,10 @@ class MailMessage(models.Model):
     _inherit = "mail.message"
 
     def _to_store(self, store, fields, **kwargs):
-        has_notifications = any(isinstance(f, Store.Attr) and f.field_name == "notification_ids" for f in fields)
+        # For the format of messages core calls this once more, without "message_format".
+        has_notifications = "message_format" not in fields and any(
+            isinstance(field, Store.Attr) and field.field_name == "notification_ids" for field in fields
+        )
         result = super()._to_store(store, fields, **kwargs)
         if has_notifications:
             self._sendgrid_states_to_store(store)
@@ -31,10 +34,11 @@ class MailMessage(models.Model):
         by_message = defaultdict(dict)
         for (message_id, *recipient), state in Email._get_notification_states(self, user).items():
             by_message[message_id][tuple(recipient)] = state
-        in_store = store.data.get("mail.notification", {})
-        # sudo: mail.notification - they are in the store already
-        for notification in self.sudo().filtered(lambda message: message.id in by_message).notification_ids:
-            if notification.notification_type == "email" and (notification.id,) in in_store:
-                state = Email._find_state(by_message[notification.mail_message_id.id], notification)
+        # Core's values of the notifications are in the store already. To read the records once more would take as long
+        # as all the rest.
+        for values in store.data.get("mail.notification", {}).values():
+            found = by_message.get(values.get("mail_message_id"))
+            if found and values.get("notification_type") == "email":
+                state = Email._find_state(found, values.get("res_partner_id"), values.get("mail_email_address"))
                 if state:
-                    store.add(notification, {"sendgridState": state})
+                    values["sendgridState"] = state

@@ -20,6 +20,25 @@ EVENTS = {
     "unsubscribed": ("unsubscribe", "group_unsubscribe"),
     "spam": ("spamreport",),
 }
+# The columns that tell a state.
+SHOWN = (
+    "mail_message_id",
+    "partner_id",
+    "recipient",
+    "status",
+    "refusal_cause",
+    "measured",
+    "date",
+    "sent_date",
+    "processed_date",
+    "delivered_date",
+    "first_open_date",
+    "person_open_date",
+    "person_click_date",
+    "unknown_open_count",
+    "unknown_click_count",
+    "is_unsubscribed_by_machine",
+)
 # So many documents of a record are looked at: the chatter of a record with more than that opens as fast.
 COUNTED = 1000
 
@@ -47,11 +66,11 @@ class SendgridEmail(models.Model):
 
         :param messages: `mail.message` records
         :param user: `res.users` record
-        :return: {(id of the message, id of the contact or None, address): state as `_get_chatter_state` has it}
+        :return: {(id of the message, id of the contact or False, address): state as `_get_chatter_state` has it}
         """
         if not user._is_internal():
             return {}
-        emails = self._as_seen_by(user).search([("mail_message_id", "in", messages.ids)], order="id")
+        emails = self._as_seen_by(user).search_fetch([("mail_message_id", "in", messages.ids)], SHOWN, order="id")
         latest = {(email.mail_message_id.id, email.partner_id.id, email.recipient): email for email in emails}
         emails = emails.browse(email.id for email in latest.values())
         dates = emails._get_status_dates()
@@ -157,14 +176,14 @@ class SendgridEmail(models.Model):
         }
 
     @api.model
-    def _find_state(self, states, notification):
-        """Return the state of a notification's recipient, or None.
+    def _find_state(self, states, contact_id, address):
+        """Return the state of a recipient of a message, or None.
 
-        :param states: those of the notification's message, as {(id of the contact or None, address): state}
-        :param notification: `mail.notification` record, in sudo
+        :param states: those of the message, as {(id of the contact or False, address): state}
+        :param contact_id: the recipient's contact, or an empty value
+        :param address: the address of a recipient without a contact, or an empty value
         """
-        address = comparable(notification.mail_email_address or "")
-        contact_id = notification.res_partner_id.id
+        address = comparable(address or "")
         own = [
             state
             for (partner_id, recipient), state in states.items()

@@ -207,6 +207,15 @@ class TestChatterState(SendgridMixin, HttpCase):
             self.assertEqual(len(found), expected, login)
             self.assertEqual("mail.message" in data, bool(expected))
 
+    def test_pages_hear_of_messages(self):
+        """Test that the message to open pages has the ids of messages and records, and nothing but ids."""
+        message, emails = self._post()
+        with patch.object(type(self.env["bus.bus"]), "_sendone") as send:
+            self.receive(self.relay(emails[0]).event("delivered", timestamp=self.after(emails[0], 5)))
+        [payload] = [call.args[2] for call in send.call_args_list if call.args[1] == "sendgrid.email/changed"]
+        about = {"res.partner": self.contact.ids, "crm.lead": self.lead.ids, "mail.message": message.ids}
+        self.assertEqual(payload, {"ids": emails[0].ids, "about": about, "is_new": False})
+
     # ------------------------------------------------------------
     # TOP BAR
     # ------------------------------------------------------------

@@ -1,5 +1,22 @@
+import { useState } from "@odoo/owl";
+import { Message } from "@mail/core/common/message";
 import { registry } from "@web/core/registry";
+import { patch } from "@web/core/utils/patch";
 import { watchDocuments } from "../changes/changes";
+
+/**
+ * Let the popover of the envelope change while it is open: core hands it a message that tells nobody of changes.
+ *
+ * Another module may have put its own popover in the place of core's. Which one it is, is known when all are loaded.
+ */
+function makePopoverLive() {
+    patch(Message.components.Popover.prototype, {
+        setup() {
+            super.setup(...arguments);
+            this.liveMessage = useState(this.props.message);
+        },
+    });
+}
 
 /**
  * Keeps true what the store of core's chatter and Discuss knows of documents: messages and records that have been shown.
@@ -11,6 +28,7 @@ export const chatterService = {
     dependencies: ["bus_service", "mail.store"],
 
     start(_env, { bus_service: bus, "mail.store": store }) {
+        makePopoverLive();
         const messageIds = new Set();
         const threads = new Map();
         watchDocuments(bus, {
