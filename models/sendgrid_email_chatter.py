@@ -20,7 +20,7 @@ EVENTS = {
     "unsubscribed": ("unsubscribe", "group_unsubscribe"),
     "spam": ("spamreport",),
 }
-# The columns that tell a state.
+# The columns that tell a state, beside those of `DATES`.
 SHOWN = (
     "mail_message_id",
     "partner_id",
@@ -28,13 +28,10 @@ SHOWN = (
     "status",
     "refusal_cause",
     "measured",
-    "date",
     "sent_date",
     "processed_date",
     "delivered_date",
-    "first_open_date",
     "person_open_date",
-    "person_click_date",
     "unknown_open_count",
     "unknown_click_count",
     "is_unsubscribed_by_machine",
@@ -70,7 +67,8 @@ class SendgridEmail(models.Model):
         """
         if not user._is_internal():
             return {}
-        emails = self._as_seen_by(user).search_fetch([("mail_message_id", "in", messages.ids)], SHOWN, order="id")
+        names = {*SHOWN, *DATES.values()} & self._fields.keys()
+        emails = self._as_seen_by(user).search_fetch([("mail_message_id", "in", messages.ids)], names, order="id")
         latest = {(email.mail_message_id.id, email.partner_id.id, email.recipient): email for email in emails}
         emails = emails.browse(email.id for email in latest.values())
         dates = emails._get_status_dates()
@@ -78,12 +76,12 @@ class SendgridEmail(models.Model):
 
     def _get_status_dates(self):
         """Return {document: when it got its status}; the dates are naive, in UTC, or False if they are not known."""
-        dates, unknown = {}, self.browse()
+        dates, unknown = {}, []
         for email in self:
             name = DATES.get(email.status, f"{email.status}_date")
             dates[email] = email[name] if name in email._fields else False
             if not dates[email] and email.status in EVENTS:
-                unknown |= email
+                unknown.append(email)
         if unknown:
             # One query, and no record of an event: an e-mail may have hundreds.
             events = self.env["sendgrid.event"]
@@ -91,9 +89,10 @@ class SendgridEmail(models.Model):
             rows = self.env.execute_query(
                 SQL(
                     """SELECT email_id, event, MAX(timestamp) FROM sendgrid_event
-                        WHERE email_id = ANY(%s) AND is_machine IS NOT TRUE AND is_colleague IS NOT TRUE
+                        WHERE email_id = ANY(%s)
+                          AND (event != 'click' OR (is_machine IS NOT TRUE AND is_colleague IS NOT TRUE))
                         GROUP BY 1, 2""",
-                    unknown.ids,
+                    [email.id for email in unknown],
                 )
             )
             last = defaultdict(dict)
@@ -108,8 +107,8 @@ class SendgridEmail(models.Model):
         """Return what a notification of the chatter shows of the document.
 
         :param date: when it got its status
-        :return: dict with ``id`` of the document, ``status``, ``label``, ``note`` (a few words, or False), ``date`` (text
-            in UTC, or False), ``strength`` (the greater, the stronger is the news) and ``needs_somebody``
+        :return: dict with ``id`` of the document, ``status``, ``label``, ``note`` (a few words, or False), ``date``
+            (text in UTC, or False), ``strength`` (the greater, the stronger is the news) and ``needs_somebody``
         """
         return {
             "id": self.id,

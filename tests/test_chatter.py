@@ -144,7 +144,7 @@ class TestChatter(SendgridMixin, HttpCase):
         )
 
     def test_pages(self):
-        """Test the same through the routes that the pages call; of tracking they tell the state of each recipient only."""
+        """Test the same through the routes that the pages call: of tracking they tell each recipient's state only."""
         untracked, _no_emails = self._post(self.records[0], is_tracked=False)
         tracked, emails = self._post(self.records[1], is_tracked=True)
         for email in emails:

@@ -128,6 +128,14 @@ class TestChatterState(SendgridMixin, HttpCase):
         self.assertEqual(email.status, "clicked")
         self.assertEqual(self._get_states(message)["Ada"]["date"], str(email.sent_date + timedelta(seconds=7200)))
 
+    def test_time_of_a_wish_of_a_machine(self):
+        """Test that an unsubscription has its time whoever did it, since it holds whoever did it."""
+        message, email = self._post(recipients=self.contact)
+        self.receive(self.relay(email).event("unsubscribe", timestamp=self.after(email, 60)))
+        email.event_ids.write({"verdict": "machine", "is_machine": True})
+        self.assertEqual(email.status, "unsubscribed")
+        self.assertEqual(self._get_states(message)["Ada"]["date"], str(email.sent_date + timedelta(seconds=60)))
+
     def test_not_measured(self):
         """Test that a delivered e-mail that is not measured says so, since nobody will ever see an open of it."""
         message, email = self._post(recipients=self.contact)

@@ -58,7 +58,7 @@ class TestMessages(SendgridCase):
         )
 
     def test_new_documents(self):
-        """Test that one message tells of all mails of a transaction, with contact, company, lead and message, after its end."""
+        """Test that one message tells of all mails of a transaction, with whatever shows them, after its end."""
         firm = self.env["res.partner"].create({"name": "Firm", "is_company": True})
         self.contact.parent_id = firm
         lead = self.env["crm.lead"].create({"name": "Lead"})

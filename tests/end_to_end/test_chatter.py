@@ -121,13 +121,16 @@ def test_on_a_phone(odoo, sandbox, open_browser, lead):
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
 
 
-def test_in_discuss(odoo, sandbox, open_browser):
+def test_in_discuss(odoo, sandbox, stack, open_browser):
     """The inbox of Discuss shows the envelope live, and the menu of failures says why an e-mail did not arrive."""
     groups = ("sales_team.group_sale_salesman_all_leads",)
     _user_id, colleague_id = odoo.user("Ira Inbox", "ira_inbox", *groups, notification_type="inbox")
+    # The menu has one line for all failures of an author about records of one model.
+    odoo.user("Otto Author", "otto_author", *groups)
     contact_id = odoo.contact("Dora", "dora@chatter.test")
     lead_id = odoo.create("crm.lead", name="Inbox", type="opportunity")
-    post(odoo, lead_id, [contact_id, colleague_id], "To an inbox")
+    otto = OdooClient(stack.odoo, "otto_author", "otto_author")
+    post(otto, lead_id, [contact_id, colleague_id], "To an inbox")
     message = sandbox.message_to("dora@chatter.test", "To an inbox")
     wait_for(lambda: odoo.document_to("dora@chatter.test").status == "delivered", "delivered")
     page = open_browser("ira_inbox", "ira_inbox")
@@ -138,8 +141,8 @@ def test_in_discuss(odoo, sandbox, open_browser):
     expect_envelope(page, "bounced")
     picture(page, "inbox")
 
-    author = open_browser("admin", "admin")
-    author.click(".o_menu_systray .o-mail-DiscussSystray-class, .o_menu_systray button:has(i[aria-label='Messages'])")
+    author = open_browser("otto_author", "otto_author")
+    author.click(".o_menu_systray button:has(i[aria-label='Messages'])")
     failure = author.locator(".o-mail-NotificationItem", has_text="Inbox")
     expect(failure).to_contain_text("Bounced: the address does not work")
     picture(author, "failures")
