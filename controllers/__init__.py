@@ -1,1 +1,1 @@
-from . import access_log, measuring, webhook
+from . import access_log, chatter, measuring, webhook

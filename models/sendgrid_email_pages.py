@@ -9,7 +9,7 @@ _logger = logging.getLogger(__name__)
 
 CREATED = "sendgrid_tracking.created"
 # What pages are told by of a new document.
-TOLD = ("partner_id", "model", "res_id", "again_of_id")
+TOLD = ("partner_id", "model", "res_id", "mail_message_id", "again_of_id")
 
 
 class SendgridEmail(models.Model):
@@ -24,7 +24,7 @@ class SendgridEmail(models.Model):
         """Tell the open pages which documents changed."""
         if self:
             # The drain calls this for thousands, of which nobody needs more than these columns.
-            names = ("partner_id", "model", "res_id")
+            names = ("partner_id", "model", "res_id", "mail_message_id")
             rows = [dict(zip(names, values, strict=True)) for _id, values in self._read_columns(names)]
             self._send_to_pages(self.ids, self._get_owners(rows), is_new=False)
 
@@ -72,7 +72,8 @@ class SendgridEmail(models.Model):
 
     @api.model
     def _get_owners(self, rows):
-        """Return the records whose pages show documents: their contacts, the companies of these, and their leads.
+        """Return the records whose pages show documents: their contacts, the companies of these, the records that they
+        are about, and the messages beside which a chatter shows them.
 
         :param rows: list of {column: value} of the documents
         :return: {name of a model: sorted ids}
@@ -81,8 +82,6 @@ class SendgridEmail(models.Model):
         for row in rows:
             if row.get("partner_id"):
                 owners["res.partner"].add(row["partner_id"])
-            if row.get("model") == "crm.lead" and row.get("res_id"):
-                owners["crm.lead"].add(row["res_id"])
         if owners["res.partner"]:
             self.env["res.partner"].flush_model(["parent_id"])
             found = self.env.execute_query(
@@ -98,6 +97,11 @@ class SendgridEmail(models.Model):
                 )
             )
             owners["res.partner"].update(id_ for (id_,) in found)
+        for row in rows:
+            if row.get("model") and row.get("res_id"):
+                owners[row["model"]].add(row["res_id"])
+            if row.get("mail_message_id"):
+                owners["mail.message"].add(row["mail_message_id"])
         return {model: sorted(ids) for model, ids in owners.items() if ids}
 
     @api.model

@@ -8,6 +8,7 @@ from . import (
     test_api_sending,
     test_backfill,
     test_chatter,
+    test_chatter_state,
     test_client,
     test_colleagues,
     test_companies,

@@ -18,7 +18,7 @@ HARMLESS = ("processed", "delivered", "open", "machine_open", "click", "deferred
 
 @tagged("post_install", "-at_install")
 class TestChatter(SendgridMixin, HttpCase):
-    """Chatter and portal show of a tracked message the same as of any other."""
+    """Chatter and portal show of a tracked message the same as of any other, but for the state of each recipient."""
 
     @classmethod
     def setUpClass(cls):
@@ -86,9 +86,13 @@ class TestChatter(SendgridMixin, HttpCase):
         """Return the data that each reader of the message gets."""
         self.env.invalidate_all()
         views = {}
+        self.states = {}
         for user in (self.salesperson, self.env.ref("base.user_admin")):
             mine = message.with_user(user)
             views[user.login] = Store().add(mine).get_result()
+            # That is what tests/test_chatter_state.py is about.
+            notifications = views[user.login]["mail.notification"]
+            self.states[user.login] = [one.pop("sendgridState") for one in notifications if "sendgridState" in one]
             thread = self.env[message.model].with_user(user).browse(message.res_id)
             views[f"{user.login}, thread"] = (
                 Store()
@@ -113,6 +117,9 @@ class TestChatter(SendgridMixin, HttpCase):
         for view in shown.values():
             self.assertRegex(view, "Hello|has_error")
         self.assertIn("notification", shown[self.salesperson.login])
+        self.assertEqual(
+            {login: len(states) for login, states in self.states.items()}, {"test_salesperson": 2, "admin": 2}
+        )
 
     def test_events_show_nothing(self):
         """Test that a recipient's interactions leave the chatter as it was; core itself shows only failures."""
@@ -137,7 +144,7 @@ class TestChatter(SendgridMixin, HttpCase):
         )
 
     def test_pages(self):
-        """Test the same through the routes that the pages call, and that these say nothing of tracking."""
+        """Test the same through the routes that the pages call: of tracking they tell each recipient's state only."""
         untracked, _no_emails = self._post(self.records[0], is_tracked=False)
         tracked, emails = self._post(self.records[1], is_tracked=True)
         for email in emails:
@@ -151,7 +158,9 @@ class TestChatter(SendgridMixin, HttpCase):
             self.assertIn("Hello", json.dumps(answer))
             # Compare only the newest message of a record, not the note of its creation.
             answers.append(self._plain(self._only(answer, message), message))
-            self.assertNotIn("sendgrid", json.dumps(answer).lower())
+            self.assertNotIn("sendgrid", json.dumps(self._only(answer, message)).lower())
+            about = [one for one in answer["data"]["mail.notification"] if "sendgridState" in one]
+            self.assertTrue(all(one["mail_message_id"] == tracked.id for one in about))
         self.assertEqual(*answers)
 
     def _only(self, answer, message):

@@ -58,7 +58,7 @@ class TestMessages(SendgridCase):
         )
 
     def test_new_documents(self):
-        """Test that one message tells of all mails of a transaction, with contact, company and lead, after its end."""
+        """Test that one message tells of all mails of a transaction, with whatever shows them, after its end."""
         firm = self.env["res.partner"].create({"name": "Firm", "is_company": True})
         self.contact.parent_id = firm
         lead = self.env["crm.lead"].create({"name": "Lead"})
@@ -72,7 +72,11 @@ class TestMessages(SendgridCase):
             [
                 (
                     sorted((first | second).ids),
-                    {"res.partner": sorted([self.contact.id, firm.id]), "crm.lead": lead.ids},
+                    {
+                        "res.partner": sorted([self.contact.id, firm.id]),
+                        "crm.lead": lead.ids,
+                        "mail.message": sorted((first | second).mail_message_id.ids),
+                    },
                     True,
                 )
             ],
@@ -105,7 +109,8 @@ class TestMessages(SendgridCase):
             commit()
         self.assertEqual(told_at_commits, [0, 0, 0, 1])
         emails = self.Email.search([("message_id", "in", message_ids)], order="id")
-        self.assertEqual(self.told, [(emails.ids, {"res.partner": self.contact.ids}, True)])
+        about = {"res.partner": self.contact.ids, "mail.message": sorted(emails.mail_message_id.ids)}
+        self.assertEqual(self.told, [(emails.ids, about, True)])
 
     def test_a_retry_is_no_news(self):
         """Test that nothing is told if no document was created."""

@@ -8,19 +8,20 @@ const BURST = 300;
 const PAUSE = 3000;
 
 /**
- * Reload a part of a page when documents that it shows are changed, or new.
+ * Reload what is shown of documents when they are changed, or new.
  *
  * One reload waits for the other.
  *
  * A page that nobody looks at asks for nothing. It reloads once when somebody looks at it again.
  *
+ * @param {Object} bus the service
  * @param {Object} params
  * @param {({ ids: number[], about: Object<string, number[]>, is_new: boolean }) => boolean} params.concerns tells
  *  whether the page shows what the server's message is about; see `_send_to_pages`
  * @param {() => Promise|void} params.reload
+ * @returns {() => void} a function that ends it
  */
-export function useDocumentChanges({ concerns, reload }) {
-    const bus = useService("bus_service");
+export function watchDocuments(bus, { concerns, reload }) {
     let timer;
     let due;
     let pauseEnd = 0;
@@ -66,15 +67,25 @@ export function useDocumentChanges({ concerns, reload }) {
             plan(message.is_new ? Math.max(BURST, pauseEnd - Date.now()) : BURST);
         }
     };
-    onMounted(() => {
-        bus.subscribe("sendgrid.email/changed", onChanged);
-        bus.start();
-        document.addEventListener("visibilitychange", lookAgain);
-    });
-    onWillUnmount(() => {
+    bus.subscribe("sendgrid.email/changed", onChanged);
+    bus.start();
+    document.addEventListener("visibilitychange", lookAgain);
+    return () => {
         bus.unsubscribe("sendgrid.email/changed", onChanged);
         document.removeEventListener("visibilitychange", lookAgain);
         isLeft = true;
         browser.clearTimeout(timer);
-    });
+    };
+}
+
+/**
+ * Do the same for a component, as long as it is there.
+ *
+ * @param {Object} params those of `watchDocuments`
+ */
+export function useDocumentChanges(params) {
+    const bus = useService("bus_service");
+    let leave;
+    onMounted(() => (leave = watchDocuments(bus, params)));
+    onWillUnmount(() => leave());
 }

@@ -4,7 +4,7 @@ import { registry } from "@web/core/registry";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 import { describeExactTime, formatExactTime } from "../exact_time/exact_time";
 
-const ICONS = {
+export const ICONS = {
     failed: "fa-times",
     sent: "fa-paper-plane",
     processed: "fa-cogs",

@@ -1,0 +1,20 @@
+from odoo.http import request
+
+from odoo.addons.mail.controllers.webclient import WebclientController
+from odoo.addons.mail.tools.discuss import Store
+
+
+class ChatterController(WebclientController):
+    """What open chatters ask for again after documents changed, through core's own route for data (`/mail/data`)."""
+
+    @classmethod
+    def _process_request_for_internal_user(cls, store, name, params):
+        result = super()._process_request_for_internal_user(store, name, params)
+        if name == "sendgrid_states":
+            messages = request.env["mail.message"].browse(params["message_ids"]).exists()._filtered_access("read")
+            # sudo: mail.notification - internal users can access notifications of messages that they may read
+            store.add(
+                messages,
+                [Store.Many("notification_ids", value=lambda m: m.sudo().notification_ids._filtered_for_web_client())],
+            )
+        return result

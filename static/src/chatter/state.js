@@ -1,0 +1,54 @@
+import { _t } from "@web/core/l10n/translation";
+import { describeExactTime, formatTime } from "../exact_time/exact_time";
+import { ICONS } from "../journey/journey_field";
+
+const TONES = {
+    deferred: "text-warning",
+    unsubscribed: "text-warning",
+    delivered: "text-info",
+    opened: "text-success",
+    clicked: "text-success",
+    replied: "text-success",
+};
+
+/**
+ * @param {string} status of a document
+ * @param {boolean} needsSomebody
+ * @returns {string} the classes of its icon
+ */
+export function getIconClass(status, needsSomebody) {
+    return `fa ${ICONS[status] || "fa-circle-o"} ${getTone(status, needsSomebody)}`;
+}
+
+/**
+ * @param {string} status of a document
+ * @param {boolean} needsSomebody
+ * @returns {string} the class of its colour
+ */
+export function getTone(status, needsSomebody) {
+    return needsSomebody ? "text-danger" : TONES[status] || "text-muted";
+}
+
+/**
+ * @param {Object} state what the server says of a recipient, see `_get_chatter_state`
+ * @returns {string} the state in words
+ */
+export function describeState({ label, note }) {
+    return note ? _t("%(status)s: %(reason)s", { status: label, reason: note }) : label;
+}
+
+/**
+ * @param {Object} state
+ * @returns {string} when it got so, or nothing
+ */
+export function describeTime({ date }) {
+    return date ? formatTime(date) : "";
+}
+
+/**
+ * @param {Object} state
+ * @returns {string} the time to the second, with the name of the time zone, or nothing
+ */
+export function describeTimeExactly({ date }) {
+    return date ? describeExactTime(date) : "";
+}
