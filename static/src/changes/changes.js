@@ -18,8 +18,9 @@ const PAUSE = 3000;
  * @param {({ ids: number[], about: Object<string, number[]>, is_new: boolean }) => boolean} params.concerns tells
  *  whether the page shows what the server's message is about; see `_send_to_pages`
  * @param {() => Promise|void} params.reload
+ * @param {string} [params.type] the name of the server's message
  */
-export function useDocumentChanges({ concerns, reload }) {
+export function useDocumentChanges({ concerns, reload, type = "sendgrid.email/changed" }) {
     const bus = useService("bus_service");
     let timer;
     let due;
@@ -67,12 +68,12 @@ export function useDocumentChanges({ concerns, reload }) {
         }
     };
     onMounted(() => {
-        bus.subscribe("sendgrid.email/changed", onChanged);
+        bus.subscribe(type, onChanged);
         bus.start();
         document.addEventListener("visibilitychange", lookAgain);
     });
     onWillUnmount(() => {
-        bus.unsubscribe("sendgrid.email/changed", onChanged);
+        bus.unsubscribe(type, onChanged);
         document.removeEventListener("visibilitychange", lookAgain);
         isLeft = true;
         browser.clearTimeout(timer);
