@@ -31,6 +31,7 @@
         "views/sendgrid_address_rights_views.xml",
         "views/sendgrid_erasure_views.xml",
         "views/sendgrid_export_views.xml",
+        "views/sendgrid_interaction_views.xml",
         "views/sendgrid_suppression_views.xml",
         "views/sendgrid_suppression_sync_views.xml",
         "views/sendgrid_backfill_views.xml",
@@ -48,6 +49,7 @@
         "views/mail_template_views.xml",
         "views/res_config_settings_views.xml",
         "views/res_partner_views.xml",
+        "views/res_users_views.xml",
     ],
     "demo": [
         "demo/sendgrid_account_demo.xml",

@@ -1,6 +1,7 @@
-"""Runs for each index of the two large tables a query that needs it: without the index, and with it as the floor.
+"""Runs for each index of the large tables a query that needs it: without the index, and with it as the floor.
 
-The queries ask about a document of a long history and its events. An index that has no query here is an error.
+The queries ask about a document of a long history, its events, and the feed of its author. An index that has no query
+here is an error.
 """
 
 import statistics
@@ -9,17 +10,28 @@ import time
 
 from psycopg2 import sql
 
-from . import _million, _odoo, _report
+from . import _million, _odoo, _report, _stack
 from ._odoo import Cursor
 
 DOCUMENTS, ROUNDS, FASTER = 200_000, 5, 2
 SAMPLE = """
     SELECT email.id, email.odoo_id, email.recipient, email.model, email.res_id, email.sg_message_id, email.message_id,
-           email.partner_id, email.author_id, email.mail_message_id, event.fingerprint, %(nobody)s AS nobody
+           email.partner_id, email.author_id, email.mail_message_id, event.fingerprint, %(nobody)s AS nobody,
+           (SELECT id FROM res_users WHERE partner_id = email.author_id) AS user_id
       FROM sendgrid_email email JOIN sendgrid_event event ON event.email_id = email.id
      WHERE email.id > (SELECT max(id) / 2 FROM sendgrid_email) AND email.partner_id IS NOT NULL LIMIT 1
 """
 EMAIL, EVENT = "SELECT id FROM sendgrid_email WHERE ", "SELECT id FROM sendgrid_event WHERE "
+INTERACTION = "SELECT id FROM sendgrid_interaction WHERE "
+# The feeds of all authors, as the history's events would have filled them. Each author has not seen his last ones.
+FEEDS = """
+    INSERT INTO sendgrid_interaction (user_id, email_id, kind, date, is_seen)
+    SELECT users.id, email.id, kind, email.date + interval '1 h', email.date < %(now)s - interval '1 day'
+      FROM sendgrid_email email
+      JOIN res_users users ON users.partner_id = email.author_id
+      JOIN (VALUES ('opened'), ('clicked'), ('failed')) kinds (kind)
+        ON CASE kind WHEN 'opened' THEN open_count > 0 WHEN 'clicked' THEN click_count > 0 ELSE status = 'bounced' END
+"""
 # For each index its purpose, and the query.
 QUERIES = {
     "sendgrid_email_odoo_id_recipient_uniq": ("an event's document by our id", EMAIL + "odoo_id = %(odoo_id)s"),
@@ -55,10 +67,23 @@ QUERIES = {
         "what was asked for of the documents of a drain's chunk",
         EVENT + "source IS NOT NULL AND email_id = ANY(ARRAY(SELECT generate_series(%(id)s, %(id)s + 2000)))",
     ),
+    "sendgrid_interaction_email_kind_user_uniq": (
+        "a document's interactions: filling the feed, deleting the document",
+        INTERACTION + "email_id = %(id)s",
+    ),
+    "sendgrid_interaction_user_date_idx": (
+        "opening the feed",
+        INTERACTION + "user_id = %(user_id)s ORDER BY date DESC, id DESC LIMIT 200",
+    ),
+    "sendgrid_interaction_unseen_idx": (
+        "the number of unseen interactions",
+        INTERACTION + "user_id = %(user_id)s AND is_seen IS NOT TRUE LIMIT 100",
+    ),
 }
 PRESENT = """
     SELECT indexrelid::regclass::text FROM pg_index
-     WHERE indrelid IN ('sendgrid_email'::regclass, 'sendgrid_event'::regclass) AND NOT indisprimary
+     WHERE NOT indisprimary
+       AND indrelid IN ('sendgrid_email'::regclass, 'sendgrid_event'::regclass, 'sendgrid_interaction'::regclass)
 """
 
 
@@ -96,6 +121,9 @@ def measure(scale: float) -> list[_report.Row]:
     """The rows of the table."""
     with _odoo.fresh_database() as name, _odoo.environment(name) as env:
         _million.write(env, int(DOCUMENTS * scale))
+        env.cr.execute(FEEDS, {"now": env.cr.now()})
+        env.cr.commit()
+        _stack.query(name, "VACUUM (ANALYZE) sendgrid_interaction")
         return compare(env.cr)
 
 

@@ -21,7 +21,8 @@ class SendgridEmail(models.Model):
     _inherit = "sendgrid.email"
 
     def _notify_changed(self):
-        """Tell the open pages which documents changed."""
+        """Tell the open pages which documents changed, and their authors what happened."""
+        self.env["sendgrid.interaction"]._announce()
         if self:
             # The drain calls this for thousands, of which nobody needs more than these columns.
             names = ("partner_id", "model", "res_id", "mail_message_id")

@@ -120,10 +120,11 @@ class SendgridEmail(models.Model):
         for verdict, ids in verdicts.items():
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
-        rows, watched, changes, left = {}, {}, {}, {}
+        rows, watched, changes, left, interacted = {}, {}, {}, {}, {}
         columns = ("sg_message_id", "status", "facts", *FIGURES, "sent_date", "date")
         watched_at = [columns.index(name) for name in WATCHED]
         now = fields.Datetime.now()
+        Interaction = self.env["sendgrid.interaction"]
         for id_, (*before, sent_date, date) in self._read_columns(columns):
             state = states[id_]
             if not sent_date:
@@ -135,6 +136,7 @@ class SendgridEmail(models.Model):
             after = (keys.get(id_) or before[0], state.status, told, *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns[:-2], "write_date"), (*after, now), strict=True))
+                interacted[id_] = Interaction._get_kinds(dict(zip(columns, before, strict=False))), state
             if any((before[at] or None) != (after[at] or None) for at in watched_at):
                 watched[id_] = {name: before[at] for name, at in zip(WATCHED, watched_at, strict=True)}
             if told != (before[2] or {}):
@@ -149,6 +151,7 @@ class SendgridEmail(models.Model):
             self.env["base.automation"]._run_on_write(
                 self.browse(watched), list(WATCHED), lambda: self._write_columns(rows)
             )
+        Interaction._update_from(interacted)
         self.env["sendgrid.consequence"]._apply_consequences(
             # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
             {email: (changes[email.id], states[email.id]) for email in self.browse(changes)},
@@ -164,13 +167,17 @@ class SendgridEmail(models.Model):
         """
         states, _stored = self._fold_events({})
         columns = ("status", "facts", *FIGURES)
-        rows, now = {}, fields.Datetime.now()
+        rows, gone, now = {}, {}, fields.Datetime.now()
+        Interaction = self.env["sendgrid.interaction"]
         for id_, (*before, sent_date) in self._read_columns((*columns, "sent_date")):
             state = states[id_]
             after = (state.status, state.told, *self._prepare_figures(state))
             if sent_date and [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns, "write_date"), (*after, now), strict=True))
+                had = Interaction._get_kinds(dict(zip(columns, before, strict=True)))
+                gone[id_] = had - Interaction._get_moments(state).keys()
         self._write_columns(rows)
+        Interaction._delete_kinds(gone)
         return states
 
     def _get_clicked_of_mailings(self, states):

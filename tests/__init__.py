@@ -31,6 +31,7 @@ from . import (
     test_going,
     test_healing,
     test_health,
+    test_interactions,
     test_job,
     test_links,
     test_mailings,

@@ -61,6 +61,7 @@ MODELS = {
     "sendgrid.export.part": {"read": ADMINISTRATORS},
     "sendgrid.forget": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.ingest": {},
+    "sendgrid.interaction": {"read": EMPLOYEES},
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
@@ -123,7 +124,9 @@ FIELDS = {
             email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_unmeasured_reason sendgrid_warning""",
-        EVERYBODY: "email_normalized",
+        # A user reads his own wishes.
+        EVERYBODY: """email_normalized sendgrid_tells_clicked sendgrid_tells_failed sendgrid_tells_opened
+            sendgrid_tells_replied""",
     },
     "sendgrid.account": {
         ADMINISTRATORS: """act_on_events active api_key check_ids click_tracking company_id compliance_date
@@ -170,10 +173,10 @@ FIELDS = {
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
         NOBODY: "content_changes content_id",
-        EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id can_take_back_unsubscription
+        EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id can_mute can_take_back_unsubscription
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
-            is_in_chatter is_unsubscribed_by_machine journey last_open_date machine_click_count
+            is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date machine_click_count
             machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause reply_date res_id resource_ref sent_again_explanation
@@ -208,6 +211,10 @@ FIELDS = {
     "sendgrid.forget": {
         ADMINISTRATORS: """account_ids address_count address_names addresses email_count email_numbers
             erases_at_sendgrid erasure_ids event_count place_warning reduction_numbers result""",
+    },
+    # Which ones: his own, see `test_interactions`.
+    "sendgrid.interaction": {
+        EMPLOYEES: """contact_name date email_id is_seen kind partner_id recipient status subject told_date user_id"""
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -320,6 +327,9 @@ METHODS = {
     "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
     "sendgrid.email": {
         "action_ask_sendgrid": ADMINISTRATORS,
+        # For its author, see `test_interactions`.
+        "action_mute": NOBODY,
+        "action_unmute": NOBODY,
         "action_open_record": EMPLOYEES,
         "action_run_again": ADMINISTRATORS,
         "action_send_again": EMPLOYEES,
@@ -334,6 +344,7 @@ METHODS = {
     ),
     "sendgrid.export": dict.fromkeys(("action_download", "action_start"), ADMINISTRATORS),
     "sendgrid.forget": dict.fromkeys(("action_forget", "action_view_erasures", "action_view_progress"), ADMINISTRATORS),
+    "sendgrid.interaction": dict.fromkeys(("action_mark_all_seen", "action_open", "get_feed", "mark_seen"), EMPLOYEES),
     "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
     "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
     "sendgrid.suppression.sync": {
@@ -356,6 +367,8 @@ ROUTES = {
 }
 # The name of each bus message, and the channel that it goes to.
 MESSAGES = {"sendgrid.email/changed": "base.group_user"}
+# The messages that go to one user himself, and say what happened to his e-mails.
+OWN_MESSAGES = {"sendgrid.interaction/told"}
 # Core's notices, which the addon sends only to the user whose click they answer.
 NOTICES = {"simple_notification"}
 # Who sees the documents about which record. Nobody outside the company sees any. In the chatter but for the last.
@@ -471,6 +484,17 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.email": cls.email,
             "sendgrid.event": cls.event,
             "sendgrid.event.batch": cls.batch,
+            "sendgrid.interaction": cls.env["sendgrid.interaction"].create(
+                [
+                    {
+                        "user_id": cls.users[user].id,
+                        "email_id": cls.create_email(cls, author_id=cls.users[user].partner_id.id).id,
+                        "kind": "opened",
+                        "date": "2026-11-24",
+                    }
+                    for user in EMPLOYEES
+                ]
+            ),
             "sendgrid.reduction": cls.env["sendgrid.reduction"].create({"reason": "wish"}),
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
@@ -511,6 +535,8 @@ class TestDoors(Outsiders, SendgridCase):
             record = Model.with_user(creator).create(self._wizard_values(model, creator))
         elif model in ("res.partner", "res.users") and user in ("portal", "public"):
             record = person if model == "res.users" else person.partner_id
+        elif model == "sendgrid.interaction":
+            record = self.records[model].filtered(lambda one: one.user_id == person) or self.records[model][:1]
         else:
             record = person if model == "res.users" else self.records[model]
         self.env.flush_all()
@@ -746,7 +772,7 @@ class TestDoors(Outsiders, SendgridCase):
                 for node in ast.walk(ast.parse(path.read_text())):
                     if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("_bus_send", "_sendone"):
                         sent.add(ast.literal_eval(node.args[0 if node.func.attr == "_bus_send" else 1]))
-        self.assertEqual(sent, MESSAGES.keys() | NOTICES)
+        self.assertEqual(sent, MESSAGES.keys() | OWN_MESSAGES | NOTICES)
         for user, person in self.users.items():
             # What the websocket subscribes a user to: his groups.
             groups = person.all_group_ids

@@ -121,6 +121,7 @@ def check(page, name, *include):
 
 LISTS = {
     "documents": "sendgrid_email_action",
+    "interactions": "sendgrid_interaction_action",
     "accounts": "sendgrid_account_action",
     "events": "sendgrid_event_action",
     "unmatched": "sendgrid_event_action_unmatched",

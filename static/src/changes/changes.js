@@ -19,9 +19,10 @@ const PAUSE = 3000;
  * @param {({ ids: number[], about: Object<string, number[]>, is_new: boolean }) => boolean} params.concerns tells
  *  whether the page shows what the server's message is about; see `_send_to_pages`
  * @param {() => Promise|void} params.reload
+ * @param {string} [params.type] the name of the server's message
  * @returns {() => void} a function that ends it
  */
-export function watchDocuments(bus, { concerns, reload }) {
+export function watchDocuments(bus, { concerns, reload, type = "sendgrid.email/changed" }) {
     let timer;
     let due;
     let pauseEnd = 0;
@@ -67,11 +68,11 @@ export function watchDocuments(bus, { concerns, reload }) {
             plan(message.is_new ? Math.max(BURST, pauseEnd - Date.now()) : BURST);
         }
     };
-    bus.subscribe("sendgrid.email/changed", onChanged);
+    bus.subscribe(type, onChanged);
     bus.start();
     document.addEventListener("visibilitychange", lookAgain);
     return () => {
-        bus.unsubscribe("sendgrid.email/changed", onChanged);
+        bus.unsubscribe(type, onChanged);
         document.removeEventListener("visibilitychange", lookAgain);
         isLeft = true;
         browser.clearTimeout(timer);

@@ -1,0 +1,31 @@
+from odoo import fields, models
+
+
+class ResUsers(models.Model):
+    """What a user wants to be told of at once. The names of the fields end with the kinds of `sendgrid.interaction`."""
+
+    _inherit = "res.users"
+
+    sendgrid_tells_opened = fields.Boolean(
+        string="First Opens", help="Tell me when a person opens one of my e-mails for the first time."
+    )
+    sendgrid_tells_clicked = fields.Boolean(
+        string="Clicks", default=True, help="Tell me when a person clicks a link of one of my e-mails."
+    )
+    sendgrid_tells_replied = fields.Boolean(
+        string="Replies", default=True, help="Tell me when somebody answers one of my e-mails."
+    )
+    sendgrid_tells_failed = fields.Boolean(
+        string="Failures", default=True, help="Tell me when one of my e-mails does not arrive."
+    )
+
+    @property
+    def SELF_READABLE_FIELDS(self):  # noqa: N802 (core's name)
+        return super().SELF_READABLE_FIELDS + self._get_sendgrid_wishes()
+
+    @property
+    def SELF_WRITEABLE_FIELDS(self):  # noqa: N802 (core's name)
+        return super().SELF_WRITEABLE_FIELDS + self._get_sendgrid_wishes()
+
+    def _get_sendgrid_wishes(self):
+        return [f"sendgrid_tells_{kind}" for kind in self.env["sendgrid.interaction"]._get_all_kinds()]

@@ -1,0 +1,156 @@
+from datetime import datetime, timedelta, timezone
+
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from ..tools.events.engagement_rules import HUMAN
+from ..tools.events.event import StoredEvent
+from ..tools.times import to_datetime
+from . import bulk
+from .sendgrid_consequence import FAILURES
+from .sendgrid_email_state import FIGURES
+
+# The kinds that events by people make, each with the event.
+BY_PEOPLE = {"opened": "open", "clicked": "click"}
+# The column of a document that tells whether there is such an interaction. The others are told by its facts.
+COLUMNS = {"opened": "person_open_date", "clicked": "person_click_date", "replied": "reply_date"}
+# Of e-mails that are older nobody is told, and of one kind for one e-mail not again before the time is over.
+TELL_FOR = timedelta(days=30)
+TELL_AGAIN_AFTER = timedelta(hours=1)
+# What is known already keeps who has seen it, unless something newer happened. The first open is told, no later one.
+CONFLICT = """
+    ON CONFLICT (email_id, kind, user_id) DO UPDATE
+       SET date = EXCLUDED.date,
+           is_seen = COALESCE(known.is_seen, FALSE) AND (EXCLUDED.is_seen OR EXCLUDED.date <= known.date),
+           told_date = CASE WHEN known.kind <> 'opened' AND EXCLUDED.date > known.date
+                                 AND (known.told_date IS NULL OR known.told_date <= EXCLUDED.told_date - %s)
+                            THEN COALESCE(EXCLUDED.told_date, known.told_date) ELSE known.told_date END
+     WHERE known.date <> EXCLUDED.date
+"""
+
+
+class SendgridInteraction(models.Model):
+    """How the feed is filled: by what the events of documents say, with one INSERT for all documents of a chunk."""
+
+    _inherit = "sendgrid.interaction"
+
+    @api.model
+    def _get_kinds(self, values):
+        """Return the kinds of interactions that a document had.
+
+        :param values: {column: value} of the document
+        """
+        kinds = {kind for kind, column in COLUMNS.items() if values.get(column)}
+        return kinds | ({"failed"} if FAILURES.keys() & (values.get("facts") or {}).keys() else set())
+
+    @api.model
+    def _get_moments(self, state):
+        """Return when an e-mail was opened, clicked, answered and refused last, each if it was.
+
+        :param state: `tools.events.fold.State`
+        :return: {kind: (Unix seconds, UTC, and whether an event that was not stored before tells it)}
+        """
+        moments = {}
+        for kind, name in BY_PEOPLE.items():
+            found = [e for e in state.events if e.event == name and state.verdicts[e.fingerprint].verdict == HUMAN]
+            if found:
+                is_new = any(not isinstance(event, StoredEvent) for event in found)
+                moments[kind] = max(event.timestamp for event in found), is_new
+        if "reply_date" in FIGURES and (replied := getattr(state, FIGURES["reply_date"])):
+            is_new = any(event.event == "reply" and not isinstance(event, StoredEvent) for event in state.events)
+            moments["replied"] = replied, is_new
+        refused = [evidence.timestamp for fact, evidence in state.facts.items() if fact in FAILURES]
+        if refused:
+            moments["failed"] = max(refused), False  # only the first refusal is news
+        return moments
+
+    @api.model
+    def _update_from(self, changes):
+        """Bring the feeds of authors into the state that the events of their e-mails say.
+
+        What is new is told when `_announce` is called. An interaction that the document had before, of which no new
+        event tells, is nothing new: version 19.0.1.0.0 kept no feed.
+
+        :param changes: {document id: (the kinds that it had before, `tools.events.fold.State` now)}
+        """
+        moments = {id_: (before, self._get_moments(state)) for id_, (before, state) in changes.items()}
+        self._delete_kinds({id_: before - found.keys() for id_, (before, found) in moments.items()})
+        moments = {id_: told for id_, told in moments.items() if told[1]}
+        if not moments:
+            return
+        # It tells this call from others in the same transaction.
+        rows, now = [], datetime.now(timezone.utc).replace(tzinfo=None)
+        for user_id, email_id, is_muted, is_told, *tells in self._get_authors(list(moments)):
+            wishes = dict(zip(self._get_all_kinds(), tells, strict=True))
+            before, found = moments[email_id]
+            for kind, (timestamp, is_new) in found.items():
+                is_news = (is_new or kind not in before) and not is_muted
+                rows.append(
+                    {
+                        "user_id": user_id,
+                        "email_id": email_id,
+                        "kind": kind,
+                        "date": to_datetime(timestamp),
+                        "is_seen": not is_news,
+                        "told_date": now if is_news and is_told and wishes[kind] else None,
+                        "create_date": now,
+                    }
+                )
+        if not rows:
+            return
+        # All transactions write in this order. So one waits for the other, and they never end in a deadlock.
+        rows.sort(key=lambda row: (row["email_id"], row["kind"], row["user_id"]))
+        changed = bulk.insert(self, rows, SQL(CONFLICT, TELL_AGAIN_AFTER), ("id", "user_id", "told_date"))
+        self.invalidate_model()
+        self._note(
+            {user_id for _id, user_id, _told in changed}, {id_: told for id_, _user, told in changed if told == now}
+        )
+
+    @api.model
+    def _get_all_kinds(self):
+        return [kind for kind, _label in self._fields["kind"].selection]
+
+    @api.model
+    def _get_authors(self, email_ids):
+        """Return the employees who wrote e-mails.
+
+        :param email_ids: ids of the documents
+        :return: list of (user id, document id, whether he muted it, whether he may be told of it, his wishes in the
+            order of the kinds)
+        """
+        wishes = [f"sendgrid_tells_{kind}" for kind in self._get_all_kinds()]
+        self.env["sendgrid.email"].flush_model(["author_id", "is_muted", "date"])
+        self.env["res.users"].flush_model(["partner_id", "active", "share", *wishes])
+        return self.env.execute_query(
+            SQL(
+                """SELECT users.id, email.id, email.is_muted, email.date > %s, %s
+                     FROM sendgrid_email email
+                     JOIN res_users users ON users.partner_id = email.author_id AND users.active AND NOT users.share
+                    WHERE email.id = ANY(%s)""",
+                fields.Datetime.now() - TELL_FOR,
+                SQL(", ").join(SQL.identifier("users", name) for name in wishes),
+                email_ids,
+            )
+        )
+
+    @api.model
+    def _delete_kinds(self, kinds):
+        """Delete interactions that are none any more: they were a machine's, or are not kept.
+
+        :param kinds: {document id: set of kinds}
+        """
+        pairs = [(id_, kind) for id_, gone in kinds.items() for kind in sorted(gone)]
+        if not pairs:
+            return
+        rows = self.env.execute_query(
+            SQL(
+                """DELETE FROM sendgrid_interaction USING unnest(%s, %s) AS gone (email_id, kind)
+                    WHERE sendgrid_interaction.email_id = gone.email_id AND sendgrid_interaction.kind = gone.kind
+                RETURNING user_id""",
+                [id_ for id_, _kind in pairs],
+                [kind for _id, kind in pairs],
+            )
+        )
+        if rows:
+            self.invalidate_model()
+            self._note({user_id for (user_id,) in rows})

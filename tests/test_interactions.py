@@ -1,0 +1,395 @@
+import json
+from datetime import timedelta
+from unittest.mock import patch
+
+from odoo import fields
+from odoo.exceptions import AccessError
+from odoo.tests import Form, new_test_user, tagged
+from odoo.tools import SQL
+
+from .simulator import BROWSER
+from .test_people import PeopleCase
+
+MINUTE = 60
+TOLD = "sendgrid.interaction/told"
+
+
+class InteractionCase(PeopleCase):
+    """A salesperson who is told of what happens to his e-mails."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.Interaction = cls.env["sendgrid.interaction"]
+        cls.contact.name = "Ada <b>Lovelace</b>"
+        cls.salesperson.sendgrid_tells_opened = True
+
+    def send(self, **values):
+        """Return the document of an e-mail that was delivered an hour ago, and its message."""
+        email = self.create_email(**{"partner_id": self.contact.id, "ago": timedelta(hours=1), **values})
+        return email, self.relay(email)
+
+    def happen(self, email, message, *told):
+        """Receive events about an e-mail in one POST.
+
+        :param told: pairs of minutes after the e-mail was sent and kind, or triples with fields
+        :return: what the salesperson is told by the bus
+        """
+        events = [
+            message.event(kind, timestamp=self.after(email, minutes * MINUTE), **(other[0] if other else {}))
+            for minutes, kind, *other in told
+        ]
+        return self.hear(lambda: self.receive(*events))
+
+    def hear(self, action, user=None):
+        """Return the bus messages that a user gets while something is done."""
+        with patch.object(type(self.env["bus.bus"]), "_sendone") as send:
+            action()
+        partner = (user or self.salesperson).partner_id
+        return [
+            content
+            for channel, name, content in (call.args for call in send.call_args_list)
+            if name == TOLD and channel == partner
+        ]
+
+    def feed(self, user=None, kind=None):
+        lines = self.Interaction.with_user(user or self.salesperson).get_feed(kind)
+        return [(line["kind"], line["email_id"]) for line in lines]
+
+    def notices(self, messages):
+        return [message["notice"]["title"] for message in messages if message["notice"]]
+
+
+@tagged("post_install", "-at_install")
+class TestFeed(InteractionCase):
+    """What stands in the feed."""
+
+    def test_lines(self):
+        """Test that the feed has what people did, the newest first, with contact, subject and time."""
+        first, message = self.send(subject="First")
+        self.happen(first, message, (1, "delivered"), (10, "open"), (12, "click", self.click()))
+        second, message = self.send(subject="<i>Second</i>")
+        self.happen(second, message, (11, "bounce"))
+        lines = self.Interaction.with_user(self.salesperson).get_feed()
+        self.assertEqual(
+            [(line["kind"], line["email_id"]) for line in lines],
+            [("clicked", first.id), ("failed", second.id), ("opened", first.id)],
+        )
+        self.assertEqual(lines[1]["subject"], "<i>Second</i>")
+        self.assertEqual(lines[1]["contact"], "Ada <b>Lovelace</b>")
+        self.assertEqual(
+            lines[0]["date"], fields.Datetime.to_string(first.sent_date + timedelta(minutes=12)), "UTC, as all times"
+        )
+        self.assertEqual(self.feed(kind="failed"), [("failed", second.id)])
+        self.assertEqual(self.feed(self.env.ref("base.user_admin")), [])
+
+    def test_not_people(self):
+        """Test that machines, and those of whom nobody can tell, are in no feed, nor what is under way."""
+        email, message = self.send()
+        self.assertEqual(self.happen(email, message, (0, "processed"), (1, "delivered"), (1, "machine_open")), [])
+        self.assertEqual(self.feed(), [])
+        self.assertEqual(self.happen(email, message, (30, "open", {"useragent": "", "ip": ""})), [])
+        self.assertEqual(self.feed(), [])
+        self.assertFalse(email.person_open_date)
+
+    def test_authors(self):
+        """Test that what no employee wrote is in no feed."""
+        portal = new_test_user(self.env, "sendgrid_feed_portal", groups="base.group_portal")
+        gone = new_test_user(self.env, "sendgrid_feed_gone", groups="base.group_user")
+        gone.active = False
+        for author in (portal.partner_id, gone.partner_id, self.contact, self.env["res.partner"]):
+            email, message = self.send(author_id=author.id)
+            self.happen(email, message, (10, "open"), (12, "click", self.click()))
+        self.assertFalse(self.Interaction.search([]))
+
+    def test_order(self):
+        """Test that order, repetition and split make no difference to what stands in the feed."""
+        email, message = self.send()
+        other, other_message = self.send()
+        events = [
+            message.event("open", timestamp=self.after(email, 10 * MINUTE)),
+            message.event("open", timestamp=self.after(email, 20 * MINUTE)),
+            message.event("click", timestamp=self.after(email, 21 * MINUTE), **self.click()),
+            other_message.event("bounce", timestamp=self.after(other, 5 * MINUTE)),
+            # What opened a mail right before it was refused was a scanner.
+            other_message.event("open", timestamp=self.after(other, 5 * MINUTE - 2)),
+        ]
+
+        def look():
+            return sorted(self.Interaction.search([]).mapped(lambda one: (one.email_id.id, one.kind, one.date)))
+
+        def one_by_one(told):
+            return lambda: [self.receive(event) for event in told]
+
+        found = self.compare_ways(
+            look,
+            lambda: self.receive(*events),
+            one_by_one(events),
+            one_by_one(events[::-1]),
+            one_by_one(events + events),
+            lambda: (self.receive(*events[2:]), self.receive(*events)),
+        )
+        self.assertEqual(
+            [(email_id, kind) for email_id, kind, _date in found],
+            [(email.id, "clicked"), (email.id, "opened"), (other.id, "failed")],
+        )
+
+    def test_seen(self):
+        """Test that what is seen stays seen, until something newer happens."""
+        email, message = self.send()
+        [told] = self.happen(email, message, (10, "open"), (12, "click", self.click()))
+        self.assertEqual(told["unseen"], 2)
+        mine = self.Interaction.with_user(self.salesperson)
+        [told] = self.hear(lambda: mine.search([("kind", "=", "opened")]).action_open())
+        self.assertEqual(told, {"unseen": 1, "notice": False})
+        [told] = self.hear(mine.action_mark_all_seen)
+        self.assertEqual(told["unseen"], 0)
+        self.assertEqual(self.hear(mine.action_mark_all_seen), [], "nothing has changed")
+        self.happen(email, message, (9, "open"))
+        self.assertFalse(mine.search([("is_seen", "=", False)]))
+        [told] = self.happen(email, message, (40, "open"))
+        self.assertEqual((told["unseen"], mine.search([("is_seen", "=", False)]).kind), (1, "opened"))
+
+    def test_others_keep_theirs(self):
+        """Test that nobody reads, opens or marks what happened to the e-mails of others."""
+        email, message = self.send()
+        self.happen(email, message, (10, "open"))
+        colleague = new_test_user(self.env, "sendgrid_feed_colleague", groups="base.group_system")
+        theirs = self.Interaction.search([]).with_user(colleague)
+        self.assertFalse(theirs.search([]))
+        for method in (theirs.action_open, theirs.mark_seen):
+            with self.assertRaises(AccessError):
+                method()
+        theirs.action_mark_all_seen()
+        self.assertFalse(theirs.sudo().is_seen)
+        portal = new_test_user(self.env, "sendgrid_feed_portal", groups="base.group_portal")
+        with self.assertRaises(AccessError):
+            theirs.with_user(portal).get_feed()
+
+    def test_flood_is_one_line(self):
+        """Test that what many do with a mailing is one line, and does not hide the rest."""
+        source = self.env["utm.source"].create({"name": "Newsletter"})
+        lonely, message = self.send()
+        self.happen(lonely, message, (2, "open"))
+        for number in range(4):
+            email, message = self.send(recipient=f"reader{number}@example.org", mailing_source_id=source.id)
+            self.happen(email, message, (10 + number, "open"))
+        lines = self.Interaction.with_user(self.salesperson).get_feed()
+        self.assertEqual([len(line["ids"]) for line in lines], [4, 1])
+        self.assertEqual(lines[0]["email_id"], email.id)
+
+    def test_store(self):
+        """Test that core's first load of a page has the number, up to the highest that is shown."""
+        email, message = self.send()
+        self.happen(email, message, (10, "open"), (12, "click", self.click()))
+        self.assertEqual(self.Interaction._count_unseen(self.salesperson.ids), {self.salesperson.id: 2})
+        self.assertEqual(self.Interaction._count_unseen(self.env.user.ids), {self.env.uid: 0})
+
+    def test_level(self):
+        """Test that nothing is left in the feed of somebody's opens and clicks once he declines, nor comes in."""
+        email, message = self.send()
+        self.happen(email, message, (1, "delivered"), (10, "open"), (12, "click", self.click()), (30, "bounce"))
+        self.assertEqual({kind for kind, _email in self.feed()}, {"opened", "clicked", "failed"})
+
+        def decline():
+            self.env["sendgrid.address"].set_email_tracking(["ada@example.org"], "declined", "form")
+
+        [told, *_others] = self.hear(decline)
+        self.assertEqual(told, {"unseen": 1, "notice": False})
+        self.assertEqual(self.feed(), [("failed", email.id)])
+        self.assertEqual(self.happen(email, message, (20, "open"), (22, "click", self.click(link="b"))), [])
+        self.assertEqual(self.feed(), [("failed", email.id)])
+
+    def test_forgotten(self):
+        """Test that the feed forgets with the tracking, and with the document."""
+        email, message = self.send()
+        other, other_message = self.send(recipient="bob@example.org", partner_id=False)
+        for document, sent in ((email, message), (other, other_message)):
+            self.happen(document, sent, (10, "open"), (12, "click", self.click()))
+        self.env["sendgrid.reduction"]._begin("forgotten", ["ada@example.org"], email.ids)
+        self.assertEqual({email_id for _kind, email_id in self.feed()}, {other.id})
+        other.unlink()
+        self.assertFalse(self.Interaction.search([]))
+
+    def test_queries(self):
+        """Test that the number of queries depends neither on the number of events nor on that of documents."""
+
+        def count(number):
+            sent = [
+                self.send(recipient=f"r{number}.{one}@example.org", partner_id=False, is_alone=True)
+                for one in range(number)
+            ]
+            self.store(
+                [
+                    message.event(kind, timestamp=self.after(email, minutes * MINUTE), **self.click())
+                    for email, message in sent
+                    for minutes, kind in ((10, "open"), (12, "click"), (14, "click"))
+                ]
+            )
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            self.drain()
+            return self.env.cr.sql_log_count - before
+
+        count(4)
+        self.assertEqual(count(5), count(40))
+
+    def test_feed_queries(self):
+        """Test that opening the feed is one query, along the index, however many interactions there are."""
+        email, message = self.send()
+        self.happen(email, message, (10, "open"))
+        self.env.cr.execute(
+            SQL(
+                """INSERT INTO sendgrid_email (odoo_id, account_id, recipient, date, status, author_id)
+                   SELECT 'n' || n, %(account)s, 'n' || n || '@example.net', now(), 'sent', %(author)s
+                     FROM generate_series(1, 20000) n;
+                   INSERT INTO sendgrid_interaction (user_id, email_id, kind, date, is_seen)
+                   SELECT CASE WHEN id %% 20 = 0 THEN %(user)s ELSE %(other)s END, id, 'opened',
+                          now() - id * interval '1 s', TRUE
+                     FROM sendgrid_email WHERE odoo_id LIKE 'n%%';
+                   ANALYZE sendgrid_email; ANALYZE sendgrid_interaction""",
+                account=self.account.id,
+                author=self.salesperson.partner_id.id,
+                user=self.salesperson.id,
+                other=self.env.uid,
+            )
+        )
+        mine = self.Interaction.with_user(self.salesperson)
+        mine.get_feed()
+        with self.assertQueryCount(1):
+            self.assertEqual(len(mine.get_feed()), 30)
+        plan = "\n".join(line for (line,) in self.env.execute_query(SQL("EXPLAIN %s", mine._get_feed_query())))
+        self.assertNotIn("Seq Scan on sendgrid", plan)
+        self.assertIn("sendgrid_interaction_user_date_idx", plan)
+        with self.assertQueryCount(1):
+            self.assertEqual(mine._count_unseen(self.salesperson.ids), {self.salesperson.id: 1})
+
+
+@tagged("post_install", "-at_install")
+class TestTold(InteractionCase):
+    """What a user is told at once."""
+
+    def test_notices(self):
+        """Test what is told, to the author only, and that hostile texts stay texts."""
+        email, message = self.send(subject="<b>Offer</b>")
+        [told] = self.happen(email, message, (10, "open"))
+        self.assertEqual(
+            told,
+            {
+                "unseen": 1,
+                "notice": {
+                    "title": "Opened by Ada <b>Lovelace</b>",
+                    "body": "<b>Offer</b>",
+                    "email_id": email.id,
+                    "count": 1,
+                    "ids": self.Interaction.search([]).ids,
+                },
+            },
+        )
+        self.assertEqual(
+            self.notices(self.happen(email, message, (12, "click", self.click()))), ["Clicked by Ada <b>Lovelace</b>"]
+        )
+        bounced, message = self.send(recipient="nobody@example.org", partner_id=False)
+        self.assertEqual(
+            self.notices(self.happen(bounced, message, (1, "bounce"))), ["Not delivered to nobody@example.org"]
+        )
+
+    def test_wishes(self):
+        """Test that a user is told of what he wants to be told, and finds the rest in his feed."""
+        self.assertEqual(
+            self.env["res.users"].default_get(
+                [f"sendgrid_tells_{kind}" for kind in ("opened", "clicked", "replied", "failed")]
+            ),
+            {"sendgrid_tells_clicked": True, "sendgrid_tells_replied": True, "sendgrid_tells_failed": True},
+        )
+        view = "base.view_users_form_simple_modif"
+        with Form(self.salesperson.with_user(self.salesperson), view) as form:
+            form.sendgrid_tells_opened = False
+            form.sendgrid_tells_clicked = False
+        email, message = self.send()
+        messages = self.happen(email, message, (10, "open"), (12, "click", self.click()))
+        self.assertEqual((self.notices(messages), messages[0]["unseen"]), ([], 2))
+        self.salesperson.sendgrid_tells_clicked = True
+        messages = self.happen(email, message, (20, "open"), (22, "click", self.click(link="b")))
+        self.assertEqual(self.notices(messages), ["Clicked by Ada <b>Lovelace</b>"], "it is no first open any more")
+
+    def test_once_an_hour(self):
+        """Test that an e-mail tells of one kind once within an hour, and of the first open only."""
+        email, message = self.send(ago=timedelta(hours=5))
+        self.assertTrue(self.notices(self.happen(email, message, (10, "open"))))
+        self.assertTrue(self.notices(self.happen(email, message, (12, "click", self.click()))))
+        messages = self.happen(email, message, (30, "open"), (32, "click", self.click(link="b")))
+        self.assertFalse(self.notices(messages))
+        self.age("sendgrid.interaction", timedelta(minutes=61), "told_date")
+        messages = self.happen(email, message, (100, "open"), (110, "click", self.click(link="c")))
+        self.assertEqual(self.notices(messages), ["Clicked by Ada <b>Lovelace</b>"])
+        self.assertFalse(self.notices(self.happen(email, message, (110, "click", self.click(link="c")))), "repeated")
+
+    def test_old(self):
+        """Test that nobody is told of e-mails that are older than 30 days."""
+        for days, told in ((29, ["Opened by Ada <b>Lovelace</b>"]), (31, [])):
+            email, message = self.send(ago=timedelta(days=days))
+            messages = self.happen(email, message, ((days - 1) * 24 * 60, "open"))
+            self.assertEqual(self.notices(messages), told)
+            self.assertIn(("opened", email.id), self.feed())
+
+    def test_muted(self):
+        """Test that a muted e-mail tells nothing, and counts as seen, until its author wants to hear of it again."""
+        email, message = self.send(model="res.partner", res_id=self.contact.id)
+        colleague = new_test_user(self.env, "sendgrid_feed_colleague", groups="base.group_user")
+        self.assertFalse(email.with_user(colleague).can_mute)
+        with self.assertRaises(AccessError):
+            email.with_user(colleague).action_mute()
+        email.with_user(self.salesperson).action_mute()
+        messages = self.happen(email, message, (10, "open"), (12, "click", self.click()))
+        self.assertEqual((self.notices(messages), messages[0]["unseen"]), ([], 0))
+        self.assertEqual(len(self.feed()), 2)
+        email.with_user(self.salesperson).action_unmute()
+        self.assertTrue(self.notices(self.happen(email, message, (30, "click", self.click(link="b")))))
+
+    def test_flood(self):
+        """Test that of more than a few only the number is told, in one message."""
+        sent = [self.send(recipient=f"reader{number}@example.org", partner_id=False) for number in range(5)]
+        events = [message.event("open", timestamp=self.after(email, 10 * MINUTE)) for email, message in sent]
+        [told] = self.hear(lambda: self.receive(*events))
+        self.assertEqual((told["unseen"], told["notice"]["title"]), (5, "5 interactions with your e-mails"))
+        self.assertEqual((told["notice"]["count"], told["notice"]["body"]), (5, "Opened by reader4@example.org"))
+
+    def test_older_documents(self):
+        """Test that what was known before there was a feed is not told as news."""
+        email, message = self.send()
+        self.happen(email, message, (10, "open"))
+        self.Interaction.search([]).unlink()
+        messages = self.happen(email, message, (12, "click", self.click()))
+        self.assertEqual((self.notices(messages), messages[0]["unseen"]), (["Clicked by Ada <b>Lovelace</b>"], 1))
+
+    def test_failure(self):
+        """Test that events are kept if telling of them fails."""
+        email, message = self.send()
+        with (
+            patch.object(type(self.Interaction), "_prepare_notice", side_effect=ValueError("x")),
+            self.assertLogs("odoo.addons.sendgrid_tracking.models.sendgrid_interaction_notice", "ERROR"),
+        ):
+            self.happen(email, message, (10, "open"))
+        self.assertEqual((email.status, self.feed()), ("opened", [("opened", email.id)]))
+
+    def test_push(self):
+        """Test that core's queue has a notification for each device on which the user has allowed it, and no other."""
+        Device = self.env["mail.push.device"]
+        Device.get_web_push_vapid_public_key()
+        for user, name in ((self.salesperson, "one"), (self.salesperson, "two"), (self.env.user, "other")):
+            Device.create({"partner_id": user.partner_id.id, "endpoint": f"https://push.test/{name}", "keys": "{}"})
+        email, message = self.send()
+        self.happen(email, message, (10, "open", {"useragent": BROWSER}))
+        pushed = self.env["mail.push"].search([])
+        self.assertEqual(
+            pushed.mail_push_device_id.mapped("endpoint"), ["https://push.test/one", "https://push.test/two"]
+        )
+        payload = json.loads(pushed[0].payload)
+        self.assertEqual(payload["title"], "Opened by Ada <b>Lovelace</b>")
+        self.assertEqual(payload["options"]["body"], "Your quotation")
+        self.assertEqual(payload["options"]["data"], {"model": "sendgrid.email", "res_id": email.id})
+        self.salesperson.sendgrid_tells_clicked = False
+        self.happen(email, message, (12, "click", self.click()))
+        self.assertEqual(self.env["mail.push"].search([]), pushed)
