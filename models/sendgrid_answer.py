@@ -1,5 +1,7 @@
 import functools
 import logging
+import re
+import socket
 from collections import defaultdict
 
 from odoo import SUPERUSER_ID, api, fields, models
@@ -11,10 +13,13 @@ from ..tools.address_form import all_spellings, comparable
 from ..tools.automatic import is_automatic
 from ..tools.events.answer import AUTOMATIC, MAIL, PORTAL, REPORT, choose, is_readable_id, write_answer
 from ..tools.times import to_seconds
+from .sendgrid_match import EARLY_FOR
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
 
+# As core makes a Message-ID: a number, the time in Unix seconds, and the name of the host.
+MADE_BY_CORE = re.compile(r"<\d+\.(?P<seconds>\d{1,12})\.\d+-openerp-[^@<>]*@(?P<host>[^@<>]+)>")
 # Of more ancestors of a mail the oldest are not looked up, as in core.
 MOST_REFERENCES = 32
 
@@ -26,7 +31,11 @@ class SendgridAnswer(models.AbstractModel):
     it if its processing fails. The drain makes an event of it, see `_find_documents`. So order, repetition and split
     make no difference to answers either.
 
-    Core's gateway calls `_hear_mail`, the posting of messages `_hear_portal`, and `sendgrid.ingest` `_find_documents`.
+    An answer may be faster than the transaction that records what it answers. Then it is an early event, as others are,
+    until its document is there.
+
+    Core's gateway calls `_hear_mail`, the posting of messages `_hear_portal`, `sendgrid.ingest` `_find_documents`, and
+    `sendgrid.drain` `_requeue_early`.
     """
 
     _name = "sendgrid.answer"
@@ -139,14 +148,14 @@ class SendgridAnswer(models.AbstractModel):
 
     @api.model
     def _find_message(self, answer):
-        """Return the first of the messages that a mail answers which has documents.
+        """Return the first of the messages that a mail answers which has documents, or will have them.
 
         :return: (account id, Unix seconds of its sending or None, the sender of the answer, {"message_id": its
             Message-ID}), None if there is none
         """
         rows = self.env.execute_query(
             SQL(
-                """SELECT email.account_id, EXTRACT(EPOCH FROM email.sent_date)::bigint, wanted.message_id
+                """SELECT place - 1, email.account_id, EXTRACT(EPOCH FROM email.sent_date)::bigint
                      FROM unnest(%s) WITH ORDINALITY AS wanted (message_id, place)
                      JOIN LATERAL (
                           SELECT account_id, sent_date FROM sendgrid_email
@@ -155,7 +164,49 @@ class SendgridAnswer(models.AbstractModel):
                 answer["message_ids"],
             )
         )
-        return next(((account, sent, answer["sender"], {"message_id": id_}) for account, sent, id_ in rows), None)
+        ids = answer["message_ids"]
+        # Without a document its account is not known, and `_requeue_early` corrects it.
+        place, account_id, sent = rows[0] if rows else (len(ids), self._get_any_account(), None)
+        if account_id and (under_way := self._find_under_way(ids[:place])):
+            return account_id, None, answer["sender"], {"message_id": under_way}
+        return (account_id, sent, answer["sender"], {"message_id": ids[place]}) if rows else None
+
+    @api.model
+    def _get_any_account(self):
+        return self.env["sendgrid.account"].sudo().search([], limit=1).id
+
+    @api.model
+    def _find_under_way(self, message_ids):
+        """Return the first of some Message-IDs that is of a mail which is just being sent: its document may follow.
+
+        The transaction that records what has left is not committed yet. The mail is one that waits to leave, or it was
+        made in that same transaction. Then nothing but its name tells that it is ours.
+
+        :param message_ids: Message-IDs without documents
+        :return: the Message-ID, or None
+        """
+        if not message_ids:
+            return None
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT message.message_id, bool_or(COALESCE(mail.state = 'outgoing', FALSE))
+                     FROM mail_message message
+                LEFT JOIN mail_mail mail ON mail.mail_message_id = message.id
+                    WHERE message.message_id = ANY(%s)
+                 GROUP BY 1""",
+                message_ids,
+            )
+        )
+        known = dict(rows)
+        return next((id_ for id_ in message_ids if known.get(id_, self._is_made_here(id_))), None)
+
+    @api.model
+    def _is_made_here(self, message_id):
+        """Tell whether core made this Message-ID on this host, not long ago: see `generate_tracking_message_id`."""
+        made = MADE_BY_CORE.fullmatch(message_id)
+        if not made or made["host"] != socket.gethostname():
+            return False
+        return abs(to_seconds(fields.Datetime.now()) - int(made["seconds"])) < EARLY_FOR.total_seconds()
 
     @api.model
     def _find_copy(self, answer):
@@ -209,8 +260,35 @@ class SendgridAnswer(models.AbstractModel):
                 continue
             event.answer_message_id = messages.get(event.answer_id)
             documents = by_copy[event.odoo_id] if is_portal else by_message[event.smtp_id]
+            if not documents and not is_portal:
+                found.append((batch, event))  # it waits, see `_requeue_early`
+                continue
             found += [(batch, told) for told in choose(event, documents, contacts[event.recipient])]
         return found
+
+    @api.model
+    def _requeue_early(self):
+        """Have the answers that wait for their documents processed once more, if these are there by now.
+
+        Whose an answer is depends on all documents of the message, so that it is chosen as if it came now.
+        """
+        self.env["sendgrid.event"].flush_model()
+        self.env["sendgrid.event.batch"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """WITH waiting AS (
+                        DELETE FROM sendgrid_event event USING sendgrid_email email
+                         WHERE event.match = 'early' AND event.answer IS NOT NULL
+                           AND email.message_id = event.smtp_id
+                     RETURNING event.batch_id, email.account_id)
+                   UPDATE sendgrid_event_batch batch SET state = 'pending', account_id = waiting.account_id
+                     FROM waiting WHERE batch.id = waiting.batch_id
+                RETURNING batch.id"""
+            )
+        )
+        if rows:
+            self.env["sendgrid.event"].invalidate_model()
+            self.env["sendgrid.event.batch"].invalidate_model()
 
     @api.model
     def _get_known(self, answers):

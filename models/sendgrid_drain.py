@@ -157,6 +157,7 @@ class SendgridDrain(models.AbstractModel):
         # By itself, because it locks documents, and the batches begin with the addresses.
         if reduced_count := self._reduce_what_slipped_in():
             return reduced_count
+        self.env["sendgrid.answer"]._requeue_early()
         batches = self._get_next_pending()[:limit]
         if holds_contacts:
             self._hold_contacts(batches)

@@ -143,6 +143,7 @@ class SendgridEvent(models.Model):
             ("other", "Not clear whose it is"),
             ("automatic", "Automatic"),
             ("report", "Report of a mail server"),
+            ("mail", "Waiting for its e-mail"),
         ],
         readonly=True,
         help="Of an answer that Odoo got: whose it is. The first four count as the recipient's.",

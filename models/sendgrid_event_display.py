@@ -444,6 +444,15 @@ class SendgridEvent(models.Model):
                     "answer, and does not count as one."
                 ),
             ),
+            "reply_mail": Presentation(
+                self.env._("Answered"),
+                "fa-reply",
+                "info",
+                self.env._(
+                    "The answer came in before the e-mail that it answers was recorded. It counts as soon as that is "
+                    "there."
+                ),
+            ),
             # Why is told by `_explain_bounce`.
             "bounced": Presentation(self.env._("Bounced"), "fa-times", "danger", ""),
             "blocked": Presentation(self.env._("Blocked"), "fa-ban", "danger", ""),

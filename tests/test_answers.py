@@ -1,3 +1,6 @@
+import re
+import socket
+import time
 from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -436,6 +439,73 @@ class TestAnswers(AnswerCase):
         )
         self.drain()
         self.assertEqual(len(new.event_ids), 1)
+
+    def test_early(self):
+        """Test that an answer to a mail that is just being sent waits for the document, and finds it by itself."""
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        # It waits to leave; or it was made in the transaction that sends it, and only its name is known here.
+        waiting, unseen = self.create_mail(), self.env["mail.message"]._get_message_id({})
+        for message_id in (waiting.message_id, unseen):
+            with self.subTest(message_id):
+                self.come_in(mail := self.write_mail(None, in_reply_to=message_id))
+                self.come_in(mail, drained=True)
+                event = self.env["sendgrid.event"].search([("smtp_id", "=", message_id)])
+                self.assertRecordValues(
+                    event, [{"match": "early", "email_id": False, "answer": "mail", "recipient": "ada@example.org"}]
+                )
+                self.assertEqual(event.name, "Answered")
+                self.assertEqual(event.batch_id.unmatched_count, 1)
+                self.drain()
+                self.assertEqual(event.match, "early")
+                ada_email, bob_email = self.say(self.contact, bob, message_id=message_id)
+                self.drain()
+                [event] = ada_email.event_ids
+                self.assertRecordValues(event, [{"match": "own", "answer": "own", "source": "gateway"}])
+                self.assertReplied(ada_email, event)
+                self.assertEqual(event.batch_id.unmatched_count, 0)
+                self.assertFalse(bob_email.event_ids)
+                self.assertFalse(self.env["sendgrid.match"]._has_early(60))
+                event.batch_id.action_process_again()
+                self.drain()
+                self.assertEqual(ada_email.event_ids, event)
+
+    def test_early_for_several(self):
+        """Test that whose an early answer is, is chosen among all documents of the message, of whatever account."""
+        other = self.account.copy({"name": "Other"})
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        waiting = self.create_mail()
+        older = self.say()
+        for sender, headers in (("zoe@example.net", {}), ("ada@example.org", ABSENT)):
+            # The nearest ancestor counts, also while it waits.
+            ids = {"in_reply_to": waiting.message_id, "references": older.message_id}
+            self.come_in(self.write_mail(None, sender, headers=headers, **ids))
+        self.assertFalse(older.event_ids)
+        emails = self.say(self.contact, bob, message_id=waiting.message_id, account_id=other.id)
+        self.drain()
+        self.assertEqual(sorted(emails[0].mapped("event_ids.answer")), ["automatic", "other"])
+        self.assertEqual(emails[1].event_ids.answer, "other")
+        self.assertEqual(emails.event_ids.account_id, other)
+        self.assertEqual(emails.event_ids.batch_id.account_id, other)
+        self.assertFalse(any(emails.mapped("reply_date")))
+
+    def test_not_early(self):
+        """Test that no answer waits for a document that will never come."""
+        sent, gone = self.create_mail(), self.say()
+        sent.state = "sent"
+        gone_id = gone.message_id
+        gone.unlink()
+        made = self.env["mail.message"]._get_message_id({})
+        for message_id in (
+            sent.message_id,
+            gone_id,
+            made.replace(f"@{socket.gethostname()}>", "@elsewhere.example>"),
+            re.sub(r"\.\d+\.", f".{int(time.time()) - 25 * 3600}.", made, count=1),
+            "<1.99999999999999999999.1-openerp-private@x>",
+        ):
+            with self.subTest(message_id):
+                known = self.Batch.search_count([])
+                self.come_in(self.write_mail(None, in_reply_to=message_id))
+                self.assertEqual(self.Batch.search_count([]), known)
 
     def test_rights(self):
         """Test that who sees the document sees who answered, and the link only if he may read the answer."""

@@ -73,8 +73,8 @@ def match_one(account_id: int, event: Event, evidence: Evidence) -> tuple[str, D
     """
     if event.event == ACCOUNT_EVENT:
         return "account", None
-    if event.document:
-        return "own", event.document
+    if event.answer:
+        return ("own", event.document) if event.document else ("early", None)
     for match, documents in (
         ("odoo_id", evidence.by_odoo_id.get(event.odoo_id)),
         ("sg_message_id", evidence.by_key.get(event.message_key)),
