@@ -4,7 +4,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..tools.events.event import ENGAGEMENT_EVENTS
+from ..tools.events.event import ENGAGEMENT_EVENTS, StoredEvent
 from ..tools.events.fold import fold
 from ..tools.events.refusal import EXPIRED
 from ..tools.times import to_datetime
@@ -136,6 +136,8 @@ class SendgridEmail(models.Model):
             after = (keys.get(id_) or before[0], state.status, told, *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns[:-2], "write_date"), (*after, now), strict=True))
+            # A further answer changes no column, and is news all the same.
+            if id_ in rows or any(event.answer and not isinstance(event, StoredEvent) for event in state.events):
                 interacted[id_] = Interaction._get_kinds(dict(zip(columns, before, strict=False))), state
             if any((before[at] or None) != (after[at] or None) for at in watched_at):
                 watched[id_] = {name: before[at] for name, at in zip(WATCHED, watched_at, strict=True)}

@@ -30,7 +30,7 @@ class SendgridInteraction(models.Model):
         "sendgrid.email", string="E-mail", required=True, readonly=True, ondelete="cascade", help="The e-mail."
     )
     kind = fields.Selection(
-        [("opened", "Opened"), ("clicked", "Clicked"), ("replied", "Answered"), ("failed", "Not delivered")],
+        [("opened", "Opened"), ("clicked", "Clicked"), ("replied", "Replied"), ("failed", "Not delivered")],
         string="What Happened",
         required=True,
         readonly=True,

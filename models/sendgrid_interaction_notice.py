@@ -112,7 +112,7 @@ class SendgridInteraction(models.Model):
         return {
             "opened": self.env._("Opened by %s", contact),
             "clicked": self.env._("Clicked by %s", contact),
-            "replied": self.env._("Answered by %s", contact),
+            "replied": self.env._("Reply from %s", contact),
             "failed": self.env._("Not delivered to %s", contact),
         }[self.kind]
 

@@ -3,12 +3,12 @@ from datetime import datetime, timedelta, timezone
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from ..tools.events.answer import REPLIES
 from ..tools.events.engagement_rules import HUMAN
 from ..tools.events.event import StoredEvent
 from ..tools.times import to_datetime
 from . import bulk
 from .sendgrid_consequence import FAILURES
-from .sendgrid_email_state import FIGURES
 
 # The kinds that events by people make, each with the event.
 BY_PEOPLE = {"opened": "open", "clicked": "click"}
@@ -56,9 +56,10 @@ class SendgridInteraction(models.Model):
             if found:
                 is_new = any(not isinstance(event, StoredEvent) for event in found)
                 moments[kind] = max(event.timestamp for event in found), is_new
-        if "reply_date" in FIGURES and (replied := getattr(state, FIGURES["reply_date"])):
-            is_new = any(event.event == "reply" and not isinstance(event, StoredEvent) for event in state.events)
-            moments["replied"] = replied, is_new
+        replies = [event for event in state.events if event.answer in REPLIES]
+        if replies:
+            is_new = any(not isinstance(event, StoredEvent) for event in replies)
+            moments["replied"] = max(event.timestamp for event in replies), is_new
         refused = [evidence.timestamp for fact, evidence in state.facts.items() if fact in FAILURES]
         if refused:
             moments["failed"] = max(refused), False  # only the first refusal is news

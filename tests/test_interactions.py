@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from email.utils import format_datetime
 from unittest.mock import patch
 
 from odoo import fields
@@ -8,6 +9,7 @@ from odoo.tests import Form, new_test_user, tagged
 from odoo.tools import SQL
 
 from .simulator import BROWSER
+from .test_answers import ABSENT, AnswerCase
 from .test_people import PeopleCase
 
 MINUTE = 60
@@ -393,3 +395,80 @@ class TestTold(InteractionCase):
         self.salesperson.sendgrid_tells_clicked = False
         self.happen(email, message, (12, "click", self.click()))
         self.assertEqual(self.env["mail.push"].search([]), pushed)
+
+
+@tagged("post_install", "-at_install")
+class TestToldOfReplies(InteractionCase, AnswerCase):
+    """A reply stands in the feed and is told at once, as what SendGrid reports."""
+
+    def reply(self, email, minutes_ago=0, **kwargs):
+        """Have the recipient answer, by a mail that was written some minutes ago; return what the author hears."""
+        date = format_datetime(fields.Datetime.now() - timedelta(minutes=minutes_ago))
+        return self.hear(lambda: self.answer(email, headers={"Date": date}, **kwargs))
+
+    def test_reply(self):
+        """Test that a reply is a line of the feed, a notification and a push, to the author only."""
+        Device = self.env["mail.push.device"]
+        Device.get_web_push_vapid_public_key()
+        for user in (self.salesperson, self.env.user):
+            Device.create({"partner_id": user.partner_id.id, "endpoint": f"https://push.test/{user.id}", "keys": "{}"})
+        email = self.say(author_id=self.salesperson.partner_id.id, subject="<i>Cheese</i>")
+        known = self.env["mail.push"].search([])
+        [told] = self.reply(email)
+        title = "Reply from Ada <b>Lovelace</b>"
+        self.assertEqual(told["unseen"], 1)
+        self.assertEqual((told["notice"]["title"], told["notice"]["body"]), (title, "<i>Cheese</i>"))
+        self.assertEqual((told["notice"]["email_id"], told["notice"]["count"]), (email.id, 1))
+        self.assertEqual(self.feed(), [("replied", email.id)])
+        self.assertEqual(self.feed(kind="replied"), [("replied", email.id)])
+        self.assertEqual(self.Interaction.search([]).date, email.reply_date)
+        pushed = [
+            json.loads(one.payload)
+            for one in self.env["mail.push"].search([]) - known
+            if one.mail_push_device_id.partner_id == self.salesperson.partner_id
+            and json.loads(one.payload)["options"].get("tag") == "sendgrid_tracking"
+        ]
+        self.assertEqual(
+            [(one["title"], one["options"]["data"]) for one in pushed],
+            [(title, {"model": "sendgrid.email", "res_id": email.id})],
+        )
+
+    def test_again(self):
+        """Test that a second reply is told as well, once the hour is over, and is the date of the line."""
+        email = self.say(author_id=self.salesperson.partner_id.id)
+        self.assertTrue(self.notices(self.reply(email, 30)))
+        self.assertFalse(self.notices(self.reply(email, 20)))
+        self.age("sendgrid.interaction", timedelta(minutes=61), "told_date")
+        self.assertTrue(self.notices(self.reply(email)))
+        self.assertEqual(self.Interaction.search([]).date, max(email.event_ids.mapped("timestamp")))
+        self.assertEqual(email.reply_date, min(email.event_ids.mapped("timestamp")))
+
+    def test_no_replies(self):
+        """Test that what counts for nobody is not told, and what counts is told of the document that it is about."""
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        ada_email, bob_email = self.say(self.contact, bob, author_id=self.salesperson.partner_id.id)
+        self.assertEqual(self.hear(lambda: self.answer(ada_email, headers=ABSENT)), [])
+        self.assertEqual(self.hear(lambda: self.answer(ada_email, "zoe@example.net")), [])
+        self.assertEqual(self.hear(lambda: self.answer(ada_email, self.salesperson.email)), [])
+        self.assertEqual(self.feed(), [])
+        self.assertEqual(self.notices(self.reply(ada_email, sender="Bob <bob@example.org>")), ["Reply from Bob"])
+        self.assertEqual(self.feed(), [("replied", bob_email.id)])
+        # An absence notice after a reply is no news.
+        self.age("sendgrid.interaction", timedelta(minutes=61), "told_date")
+        absent = {"sender": "Bob <bob@example.org>", "headers": ABSENT}
+        self.assertEqual(self.notices(self.hear(lambda: self.answer(ada_email, **absent))), [])
+
+    def test_wish(self):
+        """Test that who does not want to be told of replies is not, and finds them in his feed."""
+        self.salesperson.sendgrid_tells_replied = False
+        email = self.say(author_id=self.salesperson.partner_id.id)
+        [told] = self.reply(email)
+        self.assertEqual(told, {"unseen": 1, "notice": False})
+        self.assertEqual(self.feed(), [("replied", email.id)])
+
+    def test_unmeasured(self):
+        """Test that the reply of somebody who is not measured is told: he wrote it to be read."""
+        self.env["sendgrid.address"].set_email_tracking(["ada@example.org"], "declined", "form")
+        email = self.say(author_id=self.salesperson.partner_id.id, measured="none", unmeasured_reason="wish")
+        self.assertTrue(self.notices(self.reply(email)))
+        self.assertEqual(self.feed(), [("replied", email.id)])

@@ -68,14 +68,14 @@ export class Feed extends Component {
             return {
                 opened: _t("Opened by %(contact)s and %(count)s others", { contact, count: others }),
                 clicked: _t("Clicked by %(contact)s and %(count)s others", { contact, count: others }),
-                replied: _t("Answered by %(contact)s and %(count)s others", { contact, count: others }),
+                replied: _t("Replies from %(contact)s and %(count)s others", { contact, count: others }),
                 failed: _t("Not delivered to %(contact)s and %(count)s others", { contact, count: others }),
             }[kind];
         }
         return {
             opened: _t("Opened by %s", contact),
             clicked: _t("Clicked by %s", contact),
-            replied: _t("Answered by %s", contact),
+            replied: _t("Reply from %s", contact),
             failed: _t("Not delivered to %s", contact),
         }[kind];
     }
