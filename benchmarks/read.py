@@ -3,44 +3,49 @@
 A browser opens the pages once. Its requests are then repeated against both servers in turn: the Documents of a contact
 with 50 e-mails, a document with 200 events, the first page and the count of the global list, and a report over a week,
 in which both tables have the same number of documents.
+
+The chatter of a record is compared with the same chatter in Odoo without the addon.
 """
 
 import contextlib
+import functools
 import json
 import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 from playwright.sync_api import Request, sync_playwright
 
 from script.lib import chromium, database, paths, process, stack
 
-from . import _million, _odoo, _report
+from . import _chatter, _million, _odoo, _report
 
 LARGE, SMALL = 1_000_000, 10_000
 WARM_UP, ROUNDS = 3, 21
 PERIOD = timedelta(days=7)
-TIMES, MEGABYTES = 1.5, 50
+TIMES, MEGABYTES, TIMES_CORE = 1.5, 50, 1.1
 CALL = "/web/dataset/call_kw/"
 READS = ("/web_read", "/web_search_read", "/formatted_read_grouping_sets")
 
 Call = tuple[str, dict]  # the path and the parameters of a request
+Written = TypeVar("Written")
 
 
 class Reader:
     """A salesperson's web client, which measures what its requests cost the server."""
 
-    def __init__(self, server: stack.Odoo, history: _million.History):
-        self.pages = record(server, history)
+    def __init__(self, server: stack.Odoo, login: str, pages: dict[str, list[Call]]):
+        self.pages = pages
         self._server = server
         self._number = 0
         self._web = requests.Session()
-        credentials = {"db": server.database, "login": history.login, "password": history.login}
+        credentials = {"db": server.database, "login": login, "password": login}
         self._post("/web/session/authenticate", credentials).raise_for_status()
 
     def _post(self, path: str, params: dict) -> requests.Response:
@@ -76,11 +81,11 @@ class Reader:
 
 
 @contextlib.contextmanager
-def written(documents: int) -> Iterator[tuple[stack.Odoo, _million.History]]:
-    """Run a server with a history of this many documents; give it and its `History`."""
-    with database.for_tests() as name:
+def written(write: Callable[[_odoo.Env], Written], with_addon: bool = True) -> Iterator[tuple[stack.Odoo, Written]]:
+    """Run a server on a fresh database; give it, and what ``write`` has returned of what it wrote there."""
+    with database.for_tests(with_addon) as name:
         with _odoo.environment(name) as env:
-            history = _million.write(env, documents)
+            history = write(env)
         log = paths.LOG / f"{name}.log"
         try:
             with stack.Odoo(name, process.free_port(), log, options=["--max-cron-threads=0"]) as server:
@@ -133,16 +138,22 @@ def record(server: stack.Odoo, history: _million.History) -> dict[str, list[Call
     return pages
 
 
+def read_in_turn(title: str, *readers: Reader) -> dict[Reader, list[tuple[float, int, float]]]:
+    """Request a page of several servers in turn; return the costs of each."""
+    costs = {reader: [] for reader in readers}
+    for number in range(-WARM_UP, ROUNDS):
+        for reader in readers:
+            cost = reader.read(title)
+            if number >= 0:
+                costs[reader].append(cost)
+    return costs
+
+
 def compare(large: Reader, small: Reader) -> list[_report.Row]:
     """Request each page of both servers in turn; return the rows of the table."""
     rows, most = [], {large: 0, small: 0}
     for title in small.pages:
-        costs = {large: [], small: []}
-        for number in range(-WARM_UP, ROUNDS):
-            for reader in (large, small):
-                cost = reader.read(title)
-                if number >= 0:
-                    costs[reader].append(cost)
+        costs = read_in_turn(title, large, small)
         seconds, queries = {}, {}
         for reader in (large, small):
             every = list(zip(*costs[reader], strict=True))
@@ -165,11 +176,48 @@ def compare(large: Reader, small: Reader) -> list[_report.Row]:
     return rows
 
 
+def compare_chatters(tracked: Reader, plain: Reader) -> list[_report.Row]:
+    """Open each chatter with the addon and without it in turn; return the rows of the table."""
+    rows = []
+    for title in plain.pages:
+        costs = read_in_turn(title, tracked, plain)
+        seconds = {reader: statistics.median(cost[0] for cost in costs[reader]) for reader in costs}
+        queries = {reader: min(cost[1] for cost in costs[reader]) for reader in costs}
+        absolute = f"{queries[tracked]} queries, without the addon {queries[plain]}"
+        times = seconds[tracked] * 1000, seconds[plain] * 1000
+        rows.append(_report.at_most(f"read: {title}", *times, TIMES_CORE, "ms", absolute))
+    return rows
+
+
 def measure(scale: float) -> list[_report.Row]:
     """Return the rows of the table."""
+    return measure_chatters(scale) + measure_pages(scale)
+
+
+def measure_chatters(scale: float) -> list[_report.Row]:
+    """Return the rows of opening a chatter, compared with Odoo without the addon."""
+    readers = []
+    with contextlib.ExitStack() as opened:
+        # The addon changes classes of this process for good. So it comes last.
+        for with_addon in (False, True):
+            write = functools.partial(_chatter.write, scale=scale)
+            server, chatters = opened.enter_context(written(write, with_addon))
+            pages = {title: _chatter.list_requests(record) for title, record in chatters.records.items()}
+            readers.append(Reader(server, chatters.login, pages))
+        plain, tracked = readers
+        return compare_chatters(tracked, plain)
+
+
+def measure_pages(scale: float) -> list[_report.Row]:
+    """Return the rows of the pages, compared with a short history."""
     chromium.ensure()
-    with written(SMALL) as (small, short_history), written(int(LARGE * scale)) as (large, long_history):
-        return compare(Reader(large, long_history), Reader(small, short_history))
+    readers = []
+    with contextlib.ExitStack() as opened:
+        for documents in (int(LARGE * scale), SMALL):
+            write = functools.partial(_million.write, documents=documents)
+            server, history = opened.enter_context(written(write))
+            readers.append(Reader(server, history.login, record(server, history)))
+        return compare(*readers)
 
 
 if __name__ == "__main__":

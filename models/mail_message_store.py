@@ -1,8 +1,8 @@
-from collections import defaultdict
-
 from odoo import models
 
 from odoo.addons.mail.tools.discuss import Store
+
+from ..tools.address_form import comparable
 
 
 class MailMessage(models.Model):
@@ -30,15 +30,15 @@ class MailMessage(models.Model):
         user = store.target.get_user(self.env)
         if not user:
             return
-        Email = self.env["sendgrid.email"]
-        by_message = defaultdict(dict)
-        for (message_id, *recipient), state in Email._get_notification_states(self, user).items():
-            by_message[message_id][tuple(recipient)] = state
+        states = self.env["sendgrid.email"]._get_notification_states(self, user)
+        if not states:
+            return
         # Core's values of the notifications are in the store already. To read the records once more would take as long
         # as all the rest.
         for values in store.data.get("mail.notification", {}).values():
-            found = by_message.get(values.get("mail_message_id"))
-            if found and values.get("notification_type") == "email":
-                state = Email._find_state(found, values.get("res_partner_id"), values.get("mail_email_address"))
-                if state:
-                    values["sendgridState"] = state
+            if values.get("notification_type") != "email":
+                continue
+            # Core has the address of those only who have no contact.
+            recipient = values.get("res_partner_id") or comparable(values.get("mail_email_address") or "")
+            if state := states.get((values.get("mail_message_id"), recipient)):
+                values["sendgridState"] = state

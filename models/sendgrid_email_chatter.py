@@ -1,15 +1,23 @@
-from collections import defaultdict
+import functools
+from collections import defaultdict, namedtuple
 
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..tools.address_form import comparable
 from ..tools.events.fold import FAILURES, STRENGTH
 
 # These need somebody: whoever wrote the e-mail has to reach the recipient in another way, or to stop writing.
 NEEDS_SOMEBODY = ("failed", *FAILURES, "spam")
-# The columns that have the time of a status and are not named after it.
-DATES = {"failed": "date", "opened": "first_open_date", "clicked": "person_click_date", "replied": "reply_date"}
+# The columns that have the time of a status.
+DATES = {
+    "failed": "date",
+    "sent": "sent_date",
+    "processed": "processed_date",
+    "delivered": "delivered_date",
+    "opened": "first_open_date",
+    "clicked": "person_click_date",
+    "replied": "reply_date",
+}
 # The events whose time is that of a status without a column.
 EVENTS = {
     "deferred": ("deferred",),
@@ -20,24 +28,31 @@ EVENTS = {
     "unsubscribed": ("unsubscribe", "group_unsubscribe"),
     "spam": ("spamreport",),
 }
-# The columns that tell a state, beside those of `DATES`.
-SHOWN = (
-    "mail_message_id",
-    "partner_id",
-    "recipient",
-    "status",
-    "refusal_cause",
-    "measured",
-    "sent_date",
-    "processed_date",
-    "delivered_date",
-    "person_open_date",
-    "unknown_open_count",
-    "unknown_click_count",
-    "is_unsubscribed_by_machine",
+# The columns of a document that tell its state.
+Shown = namedtuple(
+    "Shown",
+    [
+        "id",
+        "mail_message_id",
+        "partner_id",
+        "recipient",
+        "status",
+        "refusal_cause",
+        "measured",
+        "person_open_date",
+        "unknown_open_count",
+        "unknown_click_count",
+        "is_unsubscribed_by_machine",
+        *DATES.values(),
+    ],
 )
 # So many documents of a record are looked at: the chatter of a record with more than that opens as fast.
 COUNTED = 1000
+
+
+def weigh(state):
+    """Return what orders the states of a recipient who has several documents of a message: the greatest is shown."""
+    return state["needs_somebody"], state["strength"]
 
 
 class SendgridEmail(models.Model):
@@ -63,81 +78,111 @@ class SendgridEmail(models.Model):
 
         :param messages: `mail.message` records
         :param user: `res.users` record
-        :return: {(id of the message, id of the contact or False, address): state as `_get_chatter_state` has it}
+        :return: {(id of the message, id of a contact or an address): state as `_make_chatter_state` has it}
         """
         if not user._is_internal():
             return {}
-        names = {*SHOWN, *DATES.values()} & self._fields.keys()
-        emails = self._as_seen_by(user).search_fetch([("mail_message_id", "in", messages.ids)], names, order="id")
-        latest = {(email.mail_message_id.id, email.partner_id.id, email.recipient): email for email in emails}
-        emails = emails.browse(email.id for email in latest.values())
-        dates = emails._get_status_dates()
-        return {key: email._get_chatter_state(dates[email]) for key, email in latest.items()}
+        Email = self._as_seen_by(user)
+        query = Email._search([("mail_message_id", "in", messages.ids)], order="id")
+        # A page may have hundreds of them. To make a record of each, and read it field by field, would take twice as
+        # long.
+        columns = [SQL.identifier(query.table, name, to_flush=Email._fields[name]) for name in Shown._fields]
+        rows = [Shown(*row) for row in Email.env.execute_query(query.select(*columns))]
+        latest = {(row.mail_message_id, row.partner_id, row.recipient): row for row in rows}.values()
+        dates = Email._get_status_dates(latest)
+        left = [row.id for row in latest if row.status == "unsubscribed" and row.is_unsubscribed_by_machine]
+        labels = {email.id: email._get_step_labels()["unsubscribed"] for email in Email.browse(left)}
+        describe = functools.cache(Email._describe_chatter_state)
+        states = {}
+        for row in latest:
+            label, note = describe(
+                row.status,
+                row.refusal_cause,
+                row.measured == "none",
+                bool(row.unknown_open_count and not row.person_open_date),
+                bool(row.unknown_click_count and not row.person_click_date),
+            )
+            state = Email._make_chatter_state(row, dates[row.id], labels.get(row.id, label), note)
+            for recipient in (row.partner_id, row.recipient):
+                key = row.mail_message_id, recipient
+                if recipient and (key not in states or weigh(states[key]) < weigh(state)):
+                    states[key] = state
+        return states
 
-    def _get_status_dates(self):
-        """Return {document: when it got its status}; the dates are naive, in UTC, or False if they are not known."""
+    @api.model
+    def _get_status_dates(self, rows):
+        """Return {document id: when it got its status}; the dates are naive, in UTC, or None if they are not known.
+
+        :param rows: list of `Shown`
+        """
         dates, unknown = {}, []
-        for email in self:
-            name = DATES.get(email.status, f"{email.status}_date")
-            dates[email] = email[name] if name in email._fields else False
-            if not dates[email] and email.status in EVENTS:
-                unknown.append(email)
+        for row in rows:
+            dates[row.id] = getattr(row, DATES.get(row.status, ""), None)
+            if not dates[row.id] and row.status in EVENTS:
+                unknown.append(row)
         if unknown:
             # One query, and no record of an event: an e-mail may have hundreds.
             events = self.env["sendgrid.event"]
             events.flush_model(["email_id", "event", "timestamp", "is_machine", "is_colleague"])
-            rows = self.env.execute_query(
+            found = self.env.execute_query(
                 SQL(
                     """SELECT email_id, event, MAX(timestamp) FROM sendgrid_event
                         WHERE email_id = ANY(%s)
                           AND (event != 'click' OR (is_machine IS NOT TRUE AND is_colleague IS NOT TRUE))
                         GROUP BY 1, 2""",
-                    [email.id for email in unknown],
+                    [row.id for row in unknown],
                 )
             )
             last = defaultdict(dict)
-            for email_id, event, timestamp in rows:
+            for email_id, event, timestamp in found:
                 last[email_id][event] = timestamp
-            for email in unknown:
-                told = [last[email.id][event] for event in EVENTS[email.status] if event in last[email.id]]
-                dates[email] = max(told, default=False)
+            for row in unknown:
+                told = [last[row.id][event] for event in EVENTS[row.status] if event in last[row.id]]
+                dates[row.id] = max(told, default=None)
         return dates
 
-    def _get_chatter_state(self, date):
-        """Return what a notification of the chatter shows of the document.
+    @api.model
+    def _make_chatter_state(self, row, date, label, note):
+        """Return what a notification of the chatter shows of a document.
 
+        :param row: `Shown`
         :param date: when it got its status
-        :return: dict with ``id`` of the document, ``status``, ``label``, ``note`` (a few words, or False), ``date``
-            (text in UTC, or False), ``strength`` (the greater, the stronger is the news) and ``needs_somebody``
+        :param label: the name of the status
+        :param note: a few words, or False
+        :return: dict with ``id`` of the document, ``status``, ``label``, ``note``, ``date`` (text in UTC, or False),
+            ``strength`` (the greater, the stronger is the news) and ``needs_somebody``
         """
         return {
-            "id": self.id,
-            "status": self.status,
-            "label": self._get_chatter_label(),
-            "note": self._get_chatter_note(),
-            "date": fields.Datetime.to_string(date) or False,
-            "strength": STRENGTH[self.status],
-            "needs_somebody": self.status in NEEDS_SOMEBODY,
+            "id": row.id,
+            "status": row.status,
+            "label": label,
+            "note": note,
+            "date": fields.Datetime.to_string(date) if date else False,
+            "strength": STRENGTH[row.status],
+            "needs_somebody": row.status in NEEDS_SOMEBODY,
         }
 
-    def _get_chatter_label(self):
+    @api.model
+    def _describe_chatter_state(self, status, cause, is_unmeasured, is_opener_unknown, is_clicker_unknown):
+        """Return the name of a status, and a few words or False: why it was refused, or what nobody can know of it."""
         # What "Processed" says is true of SendGrid. For whoever wrote the e-mail it is on its way.
-        return self.env._("Under way") if self.status == "processed" else self._get_step_labels()[self.status]
-
-    def _get_chatter_note(self):
-        """Return in a few words why the e-mail was refused, or that nobody can know whether it was opened."""
-        if self.status in FAILURES:
-            return {
+        label = (
+            self.env._("Under way")
+            if status == "processed"
+            else self._get_status_labels(is_opener_unknown, is_clicker_unknown)[status]
+        )
+        if status in FAILURES:
+            return label, {
                 "address": self.env._("the address does not work"),
                 "mailbox": self.env._("the mailbox is full or not available"),
                 "message": self.env._("this message was not accepted"),
                 "sender": self.env._("your domain, server or content was not accepted"),
                 "temporary": self.env._("the recipient's server could not take it"),
                 "unknown": self.env._("the server did not say why"),
-            }.get(self.refusal_cause, False)
-        if self._is_unmeasured() and STRENGTH[self.status] <= STRENGTH["delivered"] and self.status != "failed":
-            return self.env._("opens and clicks are not measured")
-        return False
+            }.get(cause, False)
+        if is_unmeasured and STRENGTH[status] <= STRENGTH["delivered"] and status != "failed":
+            return label, self.env._("opens and clicks are not measured")
+        return label, False
 
     @api.model
     def _get_record_summary(self, record, user):
@@ -173,19 +218,3 @@ class SendgridEmail(models.Model):
                 f"{labels[status]}: {numbers[status]}" for status in sorted(numbers, key=STRENGTH.get, reverse=True)
             ),
         }
-
-    @api.model
-    def _find_state(self, states, contact_id, address):
-        """Return the state of a recipient of a message, or None.
-
-        :param states: those of the message, as {(id of the contact or False, address): state}
-        :param contact_id: the recipient's contact, or an empty value
-        :param address: the address of a recipient without a contact, or an empty value
-        """
-        address = comparable(address or "")
-        own = [
-            state
-            for (partner_id, recipient), state in states.items()
-            if (contact_id and partner_id == contact_id) or (address and recipient == address)
-        ]
-        return max(own, key=lambda state: (state["needs_somebody"], state["strength"]), default=None)

@@ -217,11 +217,10 @@ class SendgridEmail(models.Model):
 
     def _get_step_labels(self):
         """Return {status: its name as a step of this e-mail}. The name says so if nobody can tell who was there."""
-        labels = dict(self._fields["status"]._description_selection(self.env))
-        if self.unknown_open_count and not self.person_open_date:
-            labels["opened"] = self.env._("Opened, by whom cannot be told")
-        if self.unknown_click_count and not self.person_click_date:
-            labels["clicked"] = self.env._("Clicked, by whom cannot be told")
+        labels = self._get_status_labels(
+            self.unknown_open_count and not self.person_open_date,
+            self.unknown_click_count and not self.person_click_date,
+        )
         if self.is_unsubscribed_by_machine:
             wishes = self.event_ids.filtered(lambda event: event.event in WISHES)
             labels["unsubscribed"] = (
@@ -229,6 +228,16 @@ class SendgridEmail(models.Model):
                 if wishes and all(wish.is_colleague for wish in wishes)
                 else self.env._("Unsubscribed, it seems by a scanner")
             )
+        return labels
+
+    @api.model
+    def _get_status_labels(self, is_opener_unknown, is_clicker_unknown):
+        """Return {status: its name}, where nobody can tell of all opens, or of all clicks, who was there."""
+        labels = dict(self._fields["status"]._description_selection(self.env))
+        if is_opener_unknown:
+            labels["opened"] = self.env._("Opened, by whom cannot be told")
+        if is_clicker_unknown:
+            labels["clicked"] = self.env._("Clicked, by whom cannot be told")
         return labels
 
     def _get_step_notes(self):
