@@ -9,7 +9,7 @@ from unittest.mock import patch
 from psycopg2.errors import SerializationFailure
 
 from odoo import fields
-from odoo.tests import new_test_user, tagged
+from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..models.sendgrid_answer import SendgridAnswer
@@ -592,6 +592,54 @@ class TestAnswers(AnswerCase):
         count(1)
         # Core takes more mails of one sender for a loop.
         self.assertLessEqual(count(12), count(2))
+
+
+@tagged("post_install", "-at_install")
+class TestPortalByHttp(AnswerCase, HttpCase):
+    """A contact writes in the portal, by its own route."""
+
+    def test_portal(self):
+        """Test that a portal user's message answers the latest e-mail, and an employee's by that route does not."""
+        user = new_test_user(
+            self.env, "sendgrid_portal", "base.group_portal", password="sendgrid_portal", email="ada@example.org"
+        )
+        employee = new_test_user(
+            self.env, "sendgrid_employee", "sales_team.group_sale_salesman_all_leads", password="sendgrid_employee"
+        )
+        # Some companies let their portal write about leads.
+        self.env["ir.model.access"].create(
+            {
+                "name": "Portal",
+                "model_id": self.env["ir.model"]._get_id("crm.lead"),
+                "group_id": self.env.ref("base.group_portal").id,
+                "perm_read": True,
+                "perm_write": True,
+            }
+        )
+        about = {"model": "crm.lead", "res_id": self.lead.id, "partner_id": user.partner_id.id}
+        old = self.create_email(ago=timedelta(hours=3), **about)
+        new = self.create_email(ago=timedelta(hours=2), **about)
+
+        def post(login, text):
+            self.authenticate(login, login)
+            return self.make_jsonrpc_request(
+                "/mail/message/post",
+                {
+                    "thread_model": "crm.lead",
+                    "thread_id": self.lead.id,
+                    "post_data": {"body": text, "message_type": "comment", "subtype_xmlid": "mail.mt_comment"},
+                },
+            )["message_id"]
+
+        post(employee.login, "Shall we?")
+        self.drain()
+        self.assertFalse((old + new).event_ids)
+        message_id = post(user.login, "<script>Yes, please.</script>")
+        self.drain()
+        self.assertReplied(new, new.event_ids)
+        self.assertRecordValues(new.event_ids, [{"answer": "portal", "recipient": new.recipient}])
+        self.assertEqual(new.event_ids.answer_message_id.id, message_id)
+        self.assertFalse(old.event_ids)
 
 
 @tagged("post_install", "-at_install")

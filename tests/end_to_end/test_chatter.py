@@ -18,7 +18,7 @@ def lead(odoo):
     return odoo.create("crm.lead", name="Engine", type="opportunity", user_id=user_id), contacts
 
 
-def post(client, lead_id, contact_ids, subject):
+def post(client, lead_id, contact_ids, subject, subtype="mail.mt_comment"):
     client.call(
         "crm.lead",
         "message_post",
@@ -26,7 +26,7 @@ def post(client, lead_id, contact_ids, subject):
         body="Hello",
         subject=subject,
         message_type="comment",
-        subtype_xmlid="mail.mt_comment",
+        subtype_xmlid=subtype,
         partner_ids=contact_ids,
     )
 
@@ -119,6 +119,64 @@ def test_on_a_phone(odoo, sandbox, open_browser, lead):
     picture(page, "chatter_phone_popover")
     box = page.locator(".o-mail-MessageNotificationPopover").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def test_without_access(odoo, sandbox, stack, open_browser):
+    """Of a note that also went outside, a colleague sees Odoo's own envelope, before and after events."""
+    lead_id = odoo.create("crm.lead", name="Note", type="opportunity")
+    groups = ("sales_team.group_sale_salesman_all_leads",)
+    for login in ("nora_author", "carl_colleague"):
+        odoo.user(login.title(), login, *groups)
+    contact_id = odoo.contact("Nina", "nina@chatter.test")
+    nora = OdooClient(stack.odoo, "nora_author", "nora_author")
+    post(nora, lead_id, [contact_id], "A note", subtype="mail.mt_note")
+    message = sandbox.message_to("nina@chatter.test", "A note")
+    author, colleague = open_browser("nora_author", "nora_author"), open_browser("carl_colleague", "carl_colleague")
+    for page in (author, colleague):
+        open_lead(page, lead_id)
+    expect_envelope(author, "delivered")
+    sandbox.fire_by_person(message, "nina@chatter.test", "click")
+    expect_envelope(author, "clicked")
+    for is_reloaded in (False, True):
+        if is_reloaded:
+            open_lead(colleague, lead_id)
+        expect(envelope_of(colleague)).to_be_visible()
+        expect(envelope_of(colleague).locator("i")).to_have_count(1)
+        assert envelope_of(colleague).get_attribute("data-sendgrid-status") is None
+        expect(colleague.locator(ABOVE)).to_have_count(0)
+        envelope_of(colleague).click()
+        popover = colleague.locator(".o-mail-MessageNotificationPopover")
+        expect(popover).to_contain_text("Nina")
+        expect(states_in(colleague)).to_have_count(0)
+        expect(popover.locator("time")).to_have_count(0)
+    picture(colleague, "chatter_without_access")
+
+
+def test_merged_archived_deleted(odoo, sandbox, open_browser):
+    """States follow a merge and stay in an archived record; an open page outlives the deletion of its record."""
+    contact_id = odoo.contact("Mia", "mia@chatter.test")
+    leads = [odoo.create("crm.lead", name=f"Merged {n}", type="opportunity") for n in range(2)]
+    post(odoo, leads[1], [contact_id], "Before the merge")
+    message = sandbox.message_to("mia@chatter.test", "Before the merge")
+    wait_for(lambda: odoo.document_to("mia@chatter.test").status == "delivered", "delivered")
+    document_id = odoo.document_to("mia@chatter.test").id
+    odoo.call("crm.lead", "merge_opportunity", leads)
+    [remaining] = odoo.find("crm.lead", ("id", "in", leads), fields=["id"])
+    odoo.write("crm.lead", remaining.id, active=False)
+    page = open_browser("admin", "admin")
+    open_lead(page, remaining.id)
+    expect_envelope(page, "delivered")
+    expect(page.locator(ABOVE)).to_have_text("1")
+    sandbox.fire_by_person(message, "mia@chatter.test", "click")
+    expect_envelope(page, "clicked")
+    picture(page, "chatter_archived")
+
+    odoo.call("crm.lead", "unlink", [remaining.id])
+    with page.expect_response("**/mail/data"):
+        sandbox.fire(message, "mia@chatter.test", "spamreport")
+    assert odoo.read("sendgrid.email", document_id, "status").status == "spam"
+    page.goto(f"/odoo/sendgrid-documents/{document_id}")
+    expect(page.locator(".o_sendgrid_email_form")).to_contain_text("mia@chatter.test")
 
 
 def test_in_discuss(odoo, sandbox, stack, open_browser):
