@@ -26,6 +26,7 @@ LINGER_FOR_EARLY = 10.0
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
+# Whoever wants the drain to rest waits this long for a running chunk to end, and then goes on without.
 SECONDS_TO_REST = 60
 # The drain holds this advisory lock of PostgreSQL together with others, and who wants it to rest holds it alone.
 REST_LOCK = 4_018_501_739
@@ -127,11 +128,22 @@ class SendgridDrain(models.AbstractModel):
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 yield
         finally:
-            # Core has used up the wake-ups of the runs that did nothing. The addon may be uninstalled by now.
+            self._wake_rested(dbname)
+
+    @api.model
+    def _wake_rested(self, dbname):
+        """Have the drain run again, because core has used up the wake-ups of the runs that did nothing.
+
+        It does not raise: an error of the module operation itself is told, and the next POST wakes the drain too.
+        """
+        try:
             with Registry(dbname).cursor() as cr:
+                # The addon may be uninstalled by now.
                 cron = api.Environment(cr, SUPERUSER_ID, {}).ref("sendgrid_tracking.ir_cron_drain", False)
                 if cron:
                     cron._trigger()
+        except Exception:
+            _logger.exception("SendGrid events: the drain could not be woken, it runs when the next events come in")
 
     @api.model
     def _await_end(self, cron_id):
