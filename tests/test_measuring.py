@@ -424,7 +424,7 @@ class TestWays(MeasuringMixin, CorpusCase):
                         "author_id": self.salesperson.partner_id.id,
                         "body": Markup(BODY),
                         "partner_ids": [Command.set(self.contact.ids)],
-                        "scheduled_date": Datetime.now(),
+                        "scheduled_date": Datetime.add(Datetime.now(), minutes=1),
                         "send_context": {},
                     }
                 )
