@@ -218,7 +218,7 @@ class TestSwitch(SwitchMixin, SendgridCase):
                         setattr(form, name, value)
                 parameters = json.loads(waiting.notification_parameters)
                 self.assertIn("email_layout_xmlid", parameters, "core's own stay")
-                waiting.scheduled_date = fields.Datetime.now()
+                waiting.scheduled_date = fields.Datetime.now() + timedelta(minutes=1)
                 with self.sending():
                     waiting._post_message()
                 self.assertSwitchedOff(self.last_message(), is_off)
