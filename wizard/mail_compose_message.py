@@ -88,3 +88,8 @@ class MailComposeMessage(models.TransientModel):
     def _prepare_mail_values_static(self):
         values = super()._prepare_mail_values_static()
         return values if self.sendgrid_is_tracked else {**values, "sendgrid_is_unmeasured": True}
+
+    def _prepare_schedule_message_post_values(self, post_values):
+        # A message that waits is posted with the context that it keeps.
+        values = super()._prepare_schedule_message_post_values(post_values)
+        return {**values, "send_context": {**values["send_context"], "sendgrid_template_id": self.template_id.id}}
