@@ -176,20 +176,7 @@ class SendgridReduction(models.Model):
         :param condition: as for `_delete_interactions`
         :return: list of (id of the batch, fingerprint)
         """
-        rows = self.env.execute_query(
-            SQL(
-                """UPDATE sendgrid_event
-                      SET ip = NULL, user_agent = NULL, is_final = TRUE,
-                          url = split_part(split_part(url, '?', 1), '#', 1)
-                    WHERE %s AND %s
-                RETURNING batch_id, fingerprint""",
-                IS_BARABLE,
-                condition,
-            )
-        )
-        if rows:
-            self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
-        return rows
+        return self.env["sendgrid.event"]._remove_details(SQL("%s AND %s", IS_BARABLE, condition))
 
     @api.model
     def _note_deleted(self, deleted):
@@ -347,8 +334,9 @@ class SendgridReduction(models.Model):
         )
         if count:
             condition = SQL("id > %s AND id <= %s AND %s", since, last, IS_SILENT_BY_ADDRESS)
-            deleted = self._delete_interactions(condition)
+            # The verdicts of other events stay as they were with the opens and clicks.
             self._bare_events(condition)
+            deleted = self._delete_interactions(condition)
             self._note_deleted(deleted)
             emails = self.env["sendgrid.email"].browse(sorted({email for email, *_others in deleted if email}))
             emails._fold_quietly()

@@ -128,19 +128,15 @@ class SendgridRetention(models.Model):
             due = list(takewhile(lambda row: row[2] < cutoff, rows))
             if not due:
                 return
-            self.env.cr.execute(
+            self.env["sendgrid.event"]._remove_details(
                 SQL(
-                    """UPDATE sendgrid_event
-                          SET ip = NULL, user_agent = NULL, is_final = TRUE,
-                              url = split_part(split_part(url, '?', 1), '#', 1)
-                        WHERE id = ANY(%s)
-                          AND (event IN ('open', 'click', 'unsubscribe', 'group_unsubscribe')
-                               OR ip IS NOT NULL OR user_agent IS NOT NULL
-                               OR url LIKE '%%?%%' OR url LIKE '%%#%%')""",
+                    """id = ANY(%s)
+                       AND (event IN ('open', 'click', 'unsubscribe', 'group_unsubscribe')
+                            OR ip IS NOT NULL OR user_agent IS NOT NULL
+                            OR url LIKE '%%?%%' OR url LIKE '%%#%%')""",
                     [id_ for id_, account_id, _date in due if account_id == account.id],
                 )
             )
-            self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
             progress.last_event_id = due[-1][0]
             self.env.flush_all()
             yield len(due)
