@@ -308,23 +308,40 @@ class SendgridReduction(models.Model):
 
     @api.model
     def _reduce_all(self):
-        """Do all that is left; a generator, see `sendgrid.job.mixin`."""
-        while reduction := self.search([("state", "=", "documents")], order="id", limit=1):
-            yield reduction._reduce_next(CHUNK_EMAILS)
-        while reductions := self.search([("state", "=", "events")], order="id"):
-            yield reductions._reduce_events()
-        while reductions := self.search([("state", "=", "bodies")], order="id"):
-            yield reductions._reduce_bodies()
+        """Do all that is left; a generator, see `sendgrid.job.mixin`.
+
+        The states take turns, so that none waits for ever while new requests come.
+        """
+        has_worked = True
+        while has_worked:
+            has_worked = False
+            if reduction := self.search([("state", "=", "documents")], order="id", limit=1):
+                has_worked = True
+                yield reduction._reduce_next(CHUNK_EMAILS)
+            if reductions := self.search([("state", "=", "events")], order="id"):
+                has_worked = True
+                yield reductions._get_foremost()._reduce_events()
+            if reductions := self.search([("state", "=", "bodies")], order="id"):
+                has_worked = True
+                yield reductions._get_foremost()._reduce_bodies()
+
+    def _get_foremost(self):
+        """Return those of the requests that are farthest: the others wait, and go on together when these are done.
+
+        If the last one were served first, a long request would never end while new ones come.
+        """
+        farthest = max(reduction.last_id or 0 for reduction in self)
+        return self.filtered(lambda reduction: (reduction.last_id or 0) == farthest)
 
     def _reduce_events(self):
         """Reduce the next events that have no document, or that name an address on somebody else's document.
 
-        It reads all events once for all requests that wait, in the order of their ids.
+        It reads the events once for all requests that are as far, in the order of their ids.
 
         :return: how many events were looked at
         """
         self.env.flush_all()
-        since = min(reduction.last_id or 0 for reduction in self)
+        since = self[0].last_id or 0
         [(last, count)] = self.env.execute_query(
             SQL(
                 "SELECT max(id), count(*) FROM (SELECT id FROM sendgrid_event WHERE id > %s ORDER BY id LIMIT %s) part",
@@ -341,8 +358,7 @@ class SendgridReduction(models.Model):
             emails = self.env["sendgrid.email"].browse(sorted({email for email, *_others in deleted if email}))
             emails._fold_quietly()
             emails._notify_changed()
-            here = self.filtered(lambda reduction: (reduction.last_id or 0) < last)
-            here.last_id = last
+            self.last_id = last
         if count < CHUNK_EVENTS:
             addresses = {address for reduction in self for address in reduction.addresses or ()}
             self.env["sendgrid.mailing"]._forget_interactions_with(sorted(addresses))

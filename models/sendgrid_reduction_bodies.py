@@ -36,7 +36,7 @@ class SendgridReduction(models.Model):
         )
 
     def _reduce_bodies(self):
-        """Rewrite the next batches that may hold what is not kept, once for all requests that wait.
+        """Rewrite the next batches that may hold what is not kept, once for all requests that are as far.
 
         It asks for each element what would become of it if it came now. So it finds what was stored twice, in any
         spelling, and what was stored as no event at all. What waits is left to the drain.
@@ -44,7 +44,7 @@ class SendgridReduction(models.Model):
         :return: how many batches were looked at
         """
         self.env.flush_all()
-        since = min(reduction.last_id or 0 for reduction in self)
+        since = self[0].last_id or 0
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, COALESCE(size, 0), state = 'pending' FROM sendgrid_event_batch
@@ -63,8 +63,7 @@ class SendgridReduction(models.Model):
                 ids.append(id_)
         self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids))
         if count:
-            last = rows[count - 1][0]
-            self.filtered(lambda reduction: (reduction.last_id or 0) < last).last_id = last
+            self.last_id = rows[count - 1][0]
         if count == len(rows) < CHUNK_BATCHES:
             self.write({"state": "done", "last_id": 0, "addresses": False, "email_numbers": False, "error": False})
         self.env.flush_all()

@@ -491,6 +491,31 @@ class TestReduction(ReductionCase):
         self.assertNothingTold()
         self.assertRecordValues(reduction, [{"state": "done", "email_count": 9, "addresses": False}])
 
+    def test_people_keep_declining(self):
+        """Test that a request ends although others follow it all the time, and that these share their work."""
+        email = self.create_email("x@example.org", ago=timedelta(hours=2))
+        for number in range(12):
+            self._tell(email, (60 + number, "open"))
+        with (
+            patch.multiple(sendgrid_reduction, CHUNK_EVENTS=3),
+            patch.multiple(sendgrid_reduction_bodies, CHUNK_BATCHES=3),
+        ):
+            first = self.decline()
+            following = self.Reduction
+            self.drain()
+            self.assertEqual(first.state, "events")
+            work, count = iter(self.Reduction._reduce_all()), 0
+            while first.state != "done":
+                next(work)
+                count += 1
+                following |= self.decline(f"{count}@example.org")
+                self.drain()
+                self.assertLess(count, 100, "it ends")
+                self.env.invalidate_all()
+            pieces = sum(1 for _count in work)
+        self.assertEqual(set(following.mapped("state")), {"done"})
+        self.assertLess(pieces, 5 * count, "it is not done once for each")
+
     def test_queries(self):
         """Test that the queries do not depend on how many people declined, nor on their events."""
         # Else it would depend on the time how often the drain is woken.
