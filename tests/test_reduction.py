@@ -383,6 +383,36 @@ class TestReduction(ReductionCase):
         self.assertEqual(json.loads(read[4]), [other], "on arrival as well")
         self.assertNotIn(b"EXAMPLE", read[5])
 
+    def test_body_of_what_fails(self):
+        """Test that nothing stays in the body of a batch that fails either, even if that fails as well at first."""
+        email = self.create_email(PERSON, ago=timedelta(hours=2))
+        self.decline()
+        self.finish()
+        self.env.company.sendgrid_keeps_details = False
+        relay = self.relay(email)
+        told = [relay.event("open", timestamp=self.after(email, 60)), relay.event("spamreport", ip="203.0.113.7")]
+        batch = self.store(told)
+        with (
+            patch.object(SendgridIngest, "_ingest", side_effect=ValueError("broken")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"),
+        ):
+            self.drain()
+        self.assertBatch(batch, state="failed", error="broken")
+        [element] = json.loads(base64.b64decode(batch.body))
+        self.assertEqual((element["event"], element.get("ip")), ("spamreport", None))
+        batch.action_process_again()
+        self.drain()
+        self.assertBatch(batch, state="done")
+        self.assertEqual(email.event_ids.mapped("event"), ["spamreport"])
+        other = self.store(told)
+        with (
+            patch.object(SendgridIngest, "_ingest", side_effect=ValueError("broken")),
+            patch.object(type(self.Batch), "_rewrite", side_effect=ValueError("broken too")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"),
+        ):
+            self.drain()
+        self.assertBatch(other, state="failed", error="broken")
+
     def test_no_details(self):
         """Test a company that keeps no details: verdicts are those of events that have them, and final."""
         self.env.company.sendgrid_keeps_details = False
