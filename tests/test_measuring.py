@@ -405,6 +405,28 @@ class TestLevels(MeasuringMixin, SendgridCase):
         self.assertEmail(send("nobody"), sent_count=2, measured="none", unmeasured_reason="company")
         self.assertEmail(send("everybody"), sent_count=3, measured="none", unmeasured_reason="company")
 
+    def test_sent_again_unmeasured(self):
+        """Test that an e-mail whose opens were counted does not become unmeasured when it leaves once more."""
+        mail = self.create_mail(auto_delete=False, body_html=BODY)
+        message_id = mail.message_id
+        with self.sending():
+            mail.send()
+        email = self.find_emails(message_id)
+        relay = self.relay(email)
+        self.receive(
+            relay.event("delivered", timestamp=self.after(email, 2)),
+            relay.event("open", timestamp=self.after(email, 600)),
+            relay.event("click", timestamp=self.after(email, 700)),
+        )
+        self.assertEmail(email, status="clicked", measured="full", open_count=1, click_count=1)
+        self.company.sendgrid_unasked = "nobody"
+        mail.write({"state": "outgoing"})
+        with self.sending() as sent:
+            mail.send()
+        self.assertEqual(sent[0].smtpapi["filters"], self.unmeasured, "the second copy is not measured")
+        self.env.invalidate_all()
+        self.assertEmail(email, sent_count=2, measured="full", unmeasured_reason=False, status="clicked", open_count=1)
+
     @refused
     def test_not_connected(self):
         """Test that what never left has its level too."""
