@@ -76,6 +76,7 @@ class SendgridReduction(models.Model):
             ("wish", "The recipient does not want it"),
             ("others", "A recipient of the same e-mail does not want it"),
             ("forgotten", "The tracking was forgotten"),
+            ("deleted", "The data were deleted"),
         ],
         required=True,
         readonly=True,
@@ -140,6 +141,25 @@ class SendgridReduction(models.Model):
                 rest -= reduction._reduce_next(rest)
         self._wake()
         return reductions
+
+    @api.model
+    def _begin_deleted(self, addresses):
+        """Take the opens and clicks of some addresses out of the bodies of batches, after their events were deleted.
+
+        :param addresses: comparable addresses
+        """
+        self = self.sudo()
+        waiting = self.search([("reason", "=", "deleted"), ("state", "=", "bodies"), ("last_id", "in", (False, 0))])
+        known = {address for reduction in waiting for address in reduction.addresses or ()}
+        # Who deletes line by line does not make a request for each.
+        addresses = sorted(set(filter(None, addresses)) - known)
+        self.create(
+            [
+                {"reason": "deleted", "addresses": part, "state": "bodies"}
+                for part in _split(addresses, ADDRESSES_OF_ONE)
+            ]
+        )
+        self.env.ref("sendgrid_tracking.ir_cron_reduce").sudo()._trigger()
 
     @api.model
     def _wake(self):

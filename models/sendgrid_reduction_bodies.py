@@ -1,3 +1,4 @@
+import math
 from contextlib import suppress
 
 from odoo import api, models
@@ -61,7 +62,8 @@ class SendgridReduction(models.Model):
             count += 1
             if not is_pending:
                 ids.append(id_)
-        self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids))
+        deleted = {address for one in self if one.reason == "deleted" for address in one.addresses}
+        self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids), deleted)
         if count:
             self.last_id = rows[count - 1][0]
         if count == len(rows) < CHUNK_BATCHES:
@@ -71,10 +73,11 @@ class SendgridReduction(models.Model):
         return count
 
     @api.model
-    def _reduce_bodies_of(self, batches):
+    def _reduce_bodies_of(self, batches, deleted=()):
         """Rewrite those of some batches that hold what is not kept. The number of queries does not depend on theirs.
 
         :param batches: `sendgrid.event.batch` records, none of which waits for the drain
+        :param deleted: addresses whose data were deleted: nothing else tells that nothing of them is kept
         """
         events, named = [], {}
         for batch in batches:
@@ -88,6 +91,7 @@ class SendgridReduction(models.Model):
                     named[batch] = find_addresses(batch._get_raw_body())
         asked = {event.recipient for _batch, event in events if event.recipient}
         silent = self._get_silent(asked.union(*named.values()))
+        silent |= dict.fromkeys(deleted, math.inf)
         decisions = self._decide_by_address([event for _batch, event in events], silent)
         open_ones = [told for told in events if told[1].fingerprint not in decisions]
         matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in open_ones])
