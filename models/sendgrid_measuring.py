@@ -83,7 +83,8 @@ class SendgridMeasuring(models.AbstractModel):
                       FROM res_company company JOIN res_partner record ON record.id = company.partner_id
                      WHERE company.id = ANY(%(companies)s)),
                 spelling AS MATERIALIZED (
-                    SELECT wanted.spelling FROM unnest(%(names)s::varchar[], %(spellings)s::varchar[]) wanted (address, spelling)
+                    SELECT wanted.spelling FROM unnest(%(names)s::varchar[], %(spellings)s::varchar[])
+                                              AS wanted (address, spelling)
                      WHERE EXISTS (SELECT FROM setting WHERE sendgrid_unasked = 'country')
                        AND NOT EXISTS (SELECT FROM word WHERE word.email = wanted.address)),
                 country (kind, name, asks) AS MATERIALIZED (%(countries)s),
