@@ -84,15 +84,11 @@ class SendgridRetention(models.Model):
 
         :param str period: the company's field with the number of months
         """
-        companies = self._get_companies(account)
+        companies = account._get_companies()
         if period == "sendgrid_detail_months" and not self._get_keeping([account]):
             return fields.Datetime.now()
         months = min((company[period] for company in companies if company[period] > 0), default=0)
         return fields.Datetime.now() - relativedelta(months=months) if months else None
-
-    @api.model
-    def _get_companies(self, account):
-        return account.company_id or self.env["res.company"].search([("active", "=", True)])
 
     @api.model
     def _get_keeping(self, accounts):
