@@ -285,9 +285,11 @@ class SendgridReduction(models.Model):
         :return: how many documents and requests were worked on
         """
         count = 0
+        # All at once, because all transactions lock in the order of the addresses.
+        addresses = {address for reduction in self for address in reduction.addresses or ()}
+        if addresses:
+            self.env["sendgrid.address"]._select_for_update(sorted(addresses))
         for reduction in self:
-            if reduction.addresses:
-                self.env["sendgrid.address"]._select_for_update(reduction.addresses)
             rows = self.env.execute_query(
                 SQL(
                     """SELECT id FROM sendgrid_email
