@@ -71,6 +71,7 @@ from . import (
     sendgrid_event_batch_display,
     sendgrid_event_batch_rewrite,
     sendgrid_event_colleague,
+    sendgrid_event_details,
     sendgrid_event_display,
     sendgrid_event_refusal,
     sendgrid_event_verdict,

@@ -306,4 +306,12 @@ class SendgridDrain(models.AbstractModel):
     def _note_failed(self, batch, error):
         _logger.exception("SendGrid events: batch %s failed", batch.id)
         batch.write({"state": "failed", "error": str(error) or repr(error), "processed_date": fields.Datetime.now()})
+        try:
+            with undoable(self.env.cr):
+                self.env["sendgrid.reduction"]._reduce_bodies_of(batch)
+        except TRY_LATER:
+            raise
+        except Exception:
+            # What made the batch fail may make this fail. It is tried again when the batch is processed again.
+            _logger.exception("SendGrid events: the body of batch %s could not be reduced", batch.id)
         return self.env["sendgrid.email"]

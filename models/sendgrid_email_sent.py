@@ -52,9 +52,12 @@ LEARN = SQL(
         )
         for column in ("account_id", "subject", "email_from", "recipient_role", "is_alone")
     ),
-    # Once it has left without being measured, no later try makes it measured.
+    # Once it has left without being measured, no later try makes it measured. And of what was measured before, none
+    # makes it unmeasured: the document would tell opens that it says it does not know.
     tells_level=SQL(
-        "(%s OR (COALESCE(known.sent_count, 0) < EXCLUDED.sent_count AND COALESCE(known.measured, 'full') = 'full'))",
+        """(%s OR (COALESCE(known.sent_count, 0) < EXCLUDED.sent_count AND COALESCE(known.measured, 'full') = 'full'
+                   AND COALESCE(known.open_count, 0) + COALESCE(known.click_count, 0)
+                       + COALESCE(known.machine_open_count, 0) + COALESCE(known.machine_click_count, 0) = 0))""",
         LEAVES,
     ),
     has_new_content=SQL("%s AND (EXCLUDED.content_id IS NOT NULL OR EXCLUDED.content_state IS NOT NULL)", LEAVES),

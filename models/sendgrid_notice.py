@@ -41,9 +41,9 @@ class SendgridNotice(models.AbstractModel):
         return self.env["ir.config_parameter"].sudo().get_param("database.secret")
 
     @api.model
-    def _seal(self, kind, company_id, address="", message_id=""):
+    def _seal(self, kind, company_id, address="", odoo_id=""):
         """Return the token of a `tools.sending.notice_token.Holder`."""
-        holder = notice_token.Holder(kind, company_id, int(time.time()), address, message_id)
+        holder = notice_token.Holder(kind, company_id, int(time.time()), address, odoo_id)
         return notice_token.seal(holder, self._get_secret())
 
     @api.model
@@ -139,7 +139,8 @@ class SendgridNotice(models.AbstractModel):
             texts = [email_to, message.get("email_cc"), message.get("email_bcc")]
             texts = [text for some in texts if some for text in ([some] if isinstance(some, str) else some)]
             addresses = [address for text in texts for address in email_normalize_all(text)]
-        return list(dict.fromkeys(map(comparable, addresses)))
+        skipped = set(map(comparable, self.env.context.get("send_smtp_skip_to") or ()))
+        return [address for address in dict.fromkeys(map(comparable, addresses)) if address not in skipped]
 
     @api.model
     def _get_token(self, outbox, recipients, message_id):
@@ -147,7 +148,8 @@ class SendgridNotice(models.AbstractModel):
         company_id = outbox.about.get("company_id") or self.env.company.id
         if len(recipients) == 1:
             return self._seal(notice_token.LOOK, company_id, address=recipients[0])
-        return self._seal(notice_token.LOOK, company_id, message_id=message_id) if message_id else ""
+        odoo_id = message_id and outbox.foresee(message_id, recipients)
+        return self._seal(notice_token.LOOK, company_id, odoo_id=odoo_id) if odoo_id else ""
 
     @api.model
     def _needs_footer(self, outbox, recipients):

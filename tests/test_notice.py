@@ -75,7 +75,7 @@ class TestToken(BaseCase):
     HOLDERS = (
         Holder(LOOK, 1, 1795500000, "ada@example.org"),
         Holder(CONFIRM, 7, 0, "Ünï@xn--bcher-kva.example"),
-        Holder(LOOK, 2, 1795500000, message_id="<1.2-openerp-3-crm.lead@host>"),
+        Holder(LOOK, 2, 1795500000, odoo_id="0123456789abcdef" * 2),
         Holder(LOOK, 1, 1795500000, "a" * 64 + "@" + "b" * 200 + ".example"),
         Holder(LOOK, 1, 1795500000, "\ud800@example.org"),
     )
@@ -137,7 +137,7 @@ class TestSending(NoticeCase):
         addresses = {"ada@example.org", "grace@xn--bcher-kva.example"}
         self.assertEqual({self.holder_in(one.part("html")).address for one in sent}, addresses)
         for one in sent:
-            self.assertHolder(one, kind=LOOK, company_id=self.company.id, message_id="")
+            self.assertHolder(one, kind=LOOK, company_id=self.company.id, odoo_id="")
             self.assertNotIn("sendgrid/measuring", str(one.message["List-Unsubscribe"]))
         self.assertEqual(len(emails.content_id), 1, "copies that differ in the link only share a content")
         self.assertFalse(any(emails.mapped("content_changes")))
@@ -148,14 +148,23 @@ class TestSending(NoticeCase):
     def test_several_recipients(self):
         """Test that a copy to several has a link that names the copy and none of them."""
         [sent], emails = self.send_mail(body_html=PLACEHOLDER, email_to="ada@example.org, bob@example.org")
-        self.assertHolder(sent, address="", message_id=emails[0].message_id)
+        self.assertHolder(sent, address="", odoo_id=emails[0].odoo_id)
+
+    def test_skipped(self):
+        """Test that who gets no mail does not count: the only recipient who is left has a link of his own."""
+        mail = self.create_mail(body_html=PLACEHOLDER, email_to="ada@example.org, bob@example.org")
+        with self.sending() as sent:
+            mail.with_context(send_smtp_skip_to=["bob@example.org"]).send()
+        [one] = sent
+        self.assertEqual(one.recipients, ["ada@example.org"])
+        self.assertHolder(one, address="ada@example.org", odoo_id="")
 
     def test_several_with_a_colleague(self):
         """Test that a colleague who stands beside a recipient does not get the recipient's own link."""
         [sent], email = self.send_mail(
             body_html=PLACEHOLDER, email_to="ada@example.org", email_cc="colleague@example.com"
         )
-        self.assertHolder(sent, address="", message_id=email.message_id)
+        self.assertHolder(sent, address="", odoo_id=email.odoo_id)
         self.assertFalse(email.is_alone)
 
     def test_colleague(self):

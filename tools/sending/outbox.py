@@ -223,15 +223,29 @@ class Outbox:
             return dict.fromkeys(recipients, planned.contact_id)
         return {address: self._contacts.get(address) for address in recipients}
 
-    def _get_name(self, message_id: str, recipients: tuple[str, ...], contact_id: int | None) -> str:
+    def foresee(self, message_id: str, recipients: Iterable[str]) -> str:
+        """Return the name that `stamp` will give to the next copy for these addresses."""
+        recipients = _sorted(recipients)
+        planned = next((one for one in self._planned if one.recipients == recipients), None)
+        return self._get_name(message_id, recipients, planned and planned.contact_id, is_next=True)
+
+    def _get_name(
+        self, message_id: str, recipients: tuple[str, ...], contact_id: int | None, is_next: bool = False
+    ) -> str:
+        """Return the name of a copy.
+
+        :param is_next: it is only about to be built, so that it is not counted yet
+        """
         said = (self.odoo_db, message_id, recipients)
         if self._mail_id:
             # Contacts may share an address, and one message may go to them in one mail or in several. Tell their copies
             # apart by the contact, because the order of the copies can be another when the mail is sent again.
             said += (self._mail_id, contact_id)
         # Copies that differ in nothing else are numbered.
-        self._same[said] += 1
-        return hashlib.sha256(repr((*said, self._same[said])).encode()).hexdigest()[:32]
+        number = self._same[said] + 1
+        if not is_next:
+            self._same[said] = number
+        return hashlib.sha256(repr((*said, number)).encode()).hexdigest()[:32]
 
     def refuse(self, refused: Mapping[str, str]) -> None:
         """Note which addresses of the copy stamped last, or of the next one, are refused: by the server or before.
