@@ -10,7 +10,7 @@ class MailMessage(models.Model):
     """If a message moves or leaves the chatter, its documents follow, so that nobody sees more of them than of it.
 
     Messages have no pixels of SendGrid's: else whoever looks at the chatter would count as a recipient. Nor have they
-    the link with which the recipient of a mail decides how he is measured: else whoever follows it would decide for him.
+    the link by which a mail's recipient decides how he is measured: else whoever follows it would decide for him.
     """
 
     _inherit = "mail.message"

@@ -452,6 +452,19 @@ class TestFaces(ConsentCase):
         self.assertEqual(kept.email_normalized, "kept@example.org")
         self.assertEqual(kept.email_tracking, "declined")
 
+    def test_merged_leads_whose_first_has_no_address(self):
+        """Test that the address that the merge gives to the remaining lead takes the stricter word as well."""
+        leads = self.create_lead(probability=90)
+        leads |= self.create_lead(email_from="agreed@example.org", probability=50)
+        leads |= self.create_lead(email_from="declined@example.org", probability=10)
+        self.say("agreed", "agreed@example.org")
+        self.say("declined", "declined@example.org")
+        kept = leads.merge_opportunity()
+        self.assertEqual(kept, leads[0])
+        self.assertEqual(kept.email_normalized, "agreed@example.org")
+        self.assertEqual(kept.email_tracking, "declined")
+        self.assertIn("merged leads", self.find("agreed@example.org").consent_ids[0].form)
+
     # ------------------------------------------------------------
     # IMPORT
     # ------------------------------------------------------------
@@ -564,6 +577,34 @@ class TestFaces(ConsentCase):
         self.assertEqual(leads.email_tracking, "declined")
         self._ask(leads, word="unknown")
         self.assertEqual(leads.email_tracking, "unknown")
+
+    def test_bulk_leaves_who_declined(self):
+        """Test that the list's action takes nothing back from who declined, and says so before and after."""
+        contacts = self.Partner.create([{"name": name, "email": f"{name}@example.org"} for name in "abcd"])
+        page, hand, agreed, _unknown = emails = contacts.mapped("email")
+        self.say("declined", page, source="page")
+        self.say("declined", hand, source="hand")
+        self.say("agreed", agreed)
+        action = contacts.with_user(self.salesperson).action_set_email_tracking()
+        dialog = self.env[action["res_model"]].with_user(self.salesperson).with_context(**action["context"])
+        with Form(dialog) as form:
+            for word, count in (("agreed", 2), ("declined", 0), ("unknown", 1), ("agreed", 2)):
+                form.word = word
+                self.assertEqual(form.kept_count, count)
+            # Somebody declines while the dialog is open.
+            self.say("declined", agreed, source="page")
+        notice = form.record.action_set()["params"]
+        self.assertIn("Addresses for which it was noted: 1.", notice["message"])
+        self.assertIn("Addresses that declined, and that were left alone: 3.", notice["message"])
+        self.assertTrue(notice["sticky"])
+        self.assertEqual(contacts.mapped("email_tracking"), ["declined"] * 3 + ["agreed"])
+        # By mistake can only be what one of us has noted.
+        notice = self._ask(contacts, word="unknown")
+        self.assertIn("left alone: 2.", notice["message"])
+        self.assertEqual([self.find(email).email_tracking for email in emails], ["declined", False, "declined", False])
+        # A person's own page can correct it.
+        contacts[0].with_user(self.salesperson).email_tracking = "agreed"
+        self.assertEqual(self.find(page).email_tracking, "agreed")
 
     def test_bulk_who_may(self):
         """Test that the list's action leaves alone what the user may not write, also where the ids are his own."""

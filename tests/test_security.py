@@ -164,7 +164,7 @@ FIELDS = {
             message_count message_ids_left new_count progress state waits_until windows""",
     },
     "sendgrid.consent": {ADMINISTRATORS: "address_id date form source uid word wording_id"},
-    "sendgrid.consent.ask": {EMPLOYEES: "form res_ids res_model word wording_id"},
+    "sendgrid.consent.ask": {EMPLOYEES: "form kept_count res_ids res_model word wording_id"},
     # Nobody reads a content but through a document that he may see.
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
