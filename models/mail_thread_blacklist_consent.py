@@ -221,11 +221,4 @@ class MailThreadBlacklist(models.AbstractModel):
                     "your administrator."
                 )
             )
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Set E-mail Tracking"),
-            "res_model": "sendgrid.consent.ask",
-            "views": [[False, "form"]],
-            "target": "new",
-            "context": {"default_res_model": self._name, "default_res_ids": self.ids},
-        }
+        return self.env["sendgrid.consent.ask"]._get_action(self)

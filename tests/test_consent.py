@@ -606,6 +606,27 @@ class TestFaces(ConsentCase):
         contacts[0].with_user(self.salesperson).email_tracking = "agreed"
         self.assertEqual(self.find(page).email_tracking, "agreed")
 
+    def test_addresses(self):
+        """Test that administrators set the word of addresses that nobody else has, and that others cannot."""
+        self.say("agreed", "one@example.org", "two@example.org")
+        addresses = self.find("one@example.org") | self.find("two@example.org")
+        action = addresses.action_set_email_tracking()
+        with Form(self.env[action["res_model"]].with_context(**action["context"])) as form:
+            form.word = "declined"
+        self.assertIn("noted: 2.", form.record.action_set()["params"]["message"])
+        self.assertEqual(addresses.mapped("email_tracking"), ["declined", "declined"])
+        for some, kept in ((addresses, 2), (addresses[0], 0)):
+            with Form(
+                self.env[action["res_model"]].with_context(default_res_model=addresses._name, default_res_ids=some.ids)
+            ) as form:
+                form.word = "agreed"
+                self.assertEqual(form.kept_count, kept)
+            form.record.action_set()
+        self.assertEqual(addresses.mapped("email_tracking"), ["agreed", "declined"])
+        dialog = self.env["sendgrid.consent.ask"].with_user(self.salesperson)
+        with self.assertRaises(AccessError):
+            dialog.create({"res_model": "sendgrid.address", "res_ids": addresses.ids, "word": "agreed"}).action_set()
+
     def test_bulk_who_may(self):
         """Test that the list's action leaves alone what the user may not write, also where the ids are his own."""
         other = self.env["crm.lead"].create({"name": "Other", "email_from": "other@example.org", "user_id": 1})

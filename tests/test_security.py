@@ -313,7 +313,7 @@ METHODS = {
         ADMINISTRATORS,
     ),
     "sendgrid.account.disconnect": {"action_disconnect": ADMINISTRATORS},
-    "sendgrid.address": {"set_email_tracking": ADMINISTRATORS},
+    "sendgrid.address": {"action_set_email_tracking": ADMINISTRATORS, "set_email_tracking": ADMINISTRATORS},
     "sendgrid.consent.ask": {"action_set": EMPLOYEES},
     "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
     "sendgrid.email": {

@@ -6,9 +6,9 @@ from ..models.sendgrid_address_consent import SAID_BY_USERS
 
 
 class SendgridConsentAsk(models.TransientModel):
-    """The dialog that asks what the contacts or leads of a list said about being measured.
+    """The dialog that asks what the contacts, leads, mailing contacts or addresses of a list said about being measured.
 
-    Whoever declined is left alone: nobody looks at each row of a long list. The person's own page can correct it.
+    Whoever declined is left alone: nobody looks at each row of a long list. To correct it, select this one person.
     """
 
     _name = "sendgrid.consent.ask"
@@ -34,19 +34,36 @@ class SendgridConsentAsk(models.TransientModel):
         for dialog in self:
             dialog.kept_count = len(dialog._get_kept(dialog._get_allowed()._get_emails())) if dialog.res_model else 0
 
+    @api.model
+    def _get_action(self, records):
+        """Return the action that opens the dialog for some records."""
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Set E-mail Tracking"),
+            "res_model": self._name,
+            "views": [[False, "form"]],
+            "target": "new",
+            "context": {"default_res_model": records._name, "default_res_ids": records.ids},
+        }
+
     def _get_allowed(self):
-        """Return the records that the user may write."""
+        """Return the records for which the user may set a word: those that he may write, or any address."""
+        if self.res_model == "sendgrid.address":
+            self.env["sendgrid.address"]._check_may_set()
+            return self.env["sendgrid.address"].browse(self.res_ids).exists()
         if self.res_model not in {Model._name for Model in self.env["sendgrid.address"]._get_models_with_addresses()}:
             raise UserError(self.env._("These records have no e-mail addresses."))
         return self.env[self.res_model].browse(self.res_ids).exists()._filtered_access("write")
 
     def _get_kept(self, emails):
-        """Return the set of those of some addresses that keep the word that they declined."""
+        """Return the set of those of some addresses that keep the word that they declined: none for one record."""
         domain = Domain("email", "in", list(emails)) & Domain("email_tracking", "=", "declined")
         if self.word == "unknown":
             # What the owner has said himself was not noted by mistake.
             domain &= Domain("email_tracking_source", "not in", SAID_BY_USERS)
         elif self.word != "agreed":
+            return set()
+        if len(self.res_ids) == 1:
             return set()
         return set(self.env["sendgrid.address"].sudo().search(domain).mapped("email"))
 
