@@ -640,6 +640,28 @@ class TestFaces(ConsentCase):
             dialog.create({**values, "res_model": "res.users"}).action_set()
 
 
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestMailingContact(ConsentCase):
+    """Mailing contacts, in a database that has mass mailing. `end_to_end/test_visibility.py` runs it."""
+
+    __test__ = False  # pytest's database does not have it
+
+    def test_page_and_list(self):
+        """Test that a mailing contact's page sets the word, and that the list has the action."""
+        contacts = self.env["mailing.contact"].create([{"email": f"{name}@example.org"} for name in "ab"])
+        with Form(contacts[0], "mass_mailing.mailing_contact_view_form") as form:
+            self.assertEqual(form.email_tracking, "unknown")
+            form.email_tracking = "declined"
+        self.assertEqual(self.find("a@example.org").email_tracking, "declined")
+        arch = contacts.get_view(view_type="list")["arch"]
+        self.assertIn('name="action_set_email_tracking"', arch)
+        Dialog = self.env["sendgrid.consent.ask"].with_context(**contacts.action_set_email_tracking()["context"])
+        with Form(Dialog) as form:
+            form.word = "agreed"
+        form.record.action_set()
+        self.assertEqual(contacts.mapped("email_tracking"), ["declined", "agreed"])
+
+
 @tagged("post_install", "-at_install")
 class TestCalls(SendgridMixin, HttpCase):
     """Who calls from outside."""
