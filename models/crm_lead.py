@@ -68,5 +68,16 @@ class CrmLead(models.Model):
         result = super()._merge_dependences(opportunities)
         emails = self.env["sendgrid.email"].sudo()
         emails.search([("model", "=", "crm.lead"), ("res_id", "in", opportunities.ids)]).write({"res_id": self.id})
-        self._keep_declined(opportunities, self.env._("merged leads"))
         return result
+
+    def _merge_opportunity(self, user_id=False, team_id=False, auto_unlink=True, max_length=5):
+        """Have the remaining lead declined if one of the leads is.
+
+        Core gives it another lead's address where it has none, and deletes the others, so the words are read before.
+        """
+        emails = self._get_emails()
+        merged = super()._merge_opportunity(
+            user_id=user_id, team_id=team_id, auto_unlink=auto_unlink, max_length=max_length
+        )
+        merged._keep_declined(emails, self.env._("merged leads"))
+        return merged

@@ -52,6 +52,32 @@ class SendgridNotice(models.AbstractModel):
         return notice_token.read(token, self._get_secret())
 
     # ------------------------------------------------------------
+    # QUOTED
+    # ------------------------------------------------------------
+
+    @api.model
+    def _withdraw(self, text, message=None, email_to=None):
+        """Return a text in which links of mails that were sent before lead to the page for everybody.
+
+        An answer quotes them, and its reader is somebody else. Links to the pages of other Odoos stay as they are, if
+        their tokens are not ours.
+
+        :param text: HTML or plain
+        :param message: as for `_put_into` if the text is about to leave: the link with which its only recipient
+            confirms his word stays
+        :param email_to: see `_put_into`
+        :return: of the same type as ``text``
+        """
+
+        def stays(host, confirms, token):
+            holder = self._read(token)
+            if holder and confirms and message is not None:
+                return self._get_recipients(message, email_to) == [holder.address]
+            return not holder and bool(host) and host.lower() not in self.env["ir.http"]._get_sendgrid_site().hosts
+
+        return type(text)(notice.withdraw(text, stays))
+
+    # ------------------------------------------------------------
     # SENDING
     # ------------------------------------------------------------
 
@@ -106,7 +132,10 @@ class SendgridNotice(models.AbstractModel):
         :param email_to: the recipients, as core's `_build_email__` gets them
         :return: the text
         """
-        alternative = message.get("body_alternative")
+        if body:
+            body = self._withdraw(body, message, email_to)
+        if alternative := message.get("body_alternative"):
+            alternative = message["body_alternative"] = self._withdraw(alternative, message, email_to)
         outbox = self.env.context.get("sendgrid_outbox")
         has_placeholder = any(map(notice.contains_placeholder, filter(None, (body, alternative))))
         recipients = self._get_recipients(message, email_to) if outbox else []

@@ -268,18 +268,35 @@ class TestLevels(MeasuringMixin, SendgridCase):
         self.assertLevels(self.send_mail(**to)[1], cc="full", eve="full", x="full")
 
     def test_colleagues(self):
-        """Test that a copy to colleagues only leaves as before, but never measured against a wish."""
-        self.company.sendgrid_unasked = "nobody"
+        """Test that a copy to colleagues only has no document, and that its level is decided like any other's."""
         to = {"recipient_ids": self.colleague.ids}
         name = {"unique_args": {"odoo_db": self.Email._get_odoo_db()}}
-        [sent], emails = self.send_mail(**to)
-        self.assertEqual((sent.smtpapi, len(emails)), (name, 0))
-        for values in ({"sendgrid_is_unmeasured": True}, {"sendgrid_is_about_access": True}):
+        unmeasured = name | no_tracking()
+
+        def assertLeaves(expected, **values):
             [sent], emails = self.send_mail(**to, **values)
-            self.assertEqual((sent.smtpapi, len(emails)), (name | no_tracking(), 0))
+            self.assertEqual((sent.smtpapi, len(emails)), (expected, 0))
+
+        assertLeaves(name)
+        for values in ({"sendgrid_is_unmeasured": True}, {"sendgrid_is_about_access": True}):
+            assertLeaves(unmeasured, **values)
+        self.company.sendgrid_unasked = "country"
+        assertLeaves(name)
+        self.colleague.country_id = self.france
+        assertLeaves(unmeasured)
+        self.colleague.country_id = self.chile
+        self.company.sendgrid_unasked = "nobody"
+        assertLeaves(unmeasured)
+        self.say("agreed", "colleague@example.com")
+        assertLeaves(name)
         self.say("declined", "colleague@example.com")
-        [sent], emails = self.send_mail(**to)
-        self.assertEqual(sent.smtpapi, name | no_tracking())
+        self.company.sendgrid_unasked = "everybody"
+        assertLeaves(unmeasured)
+        self.account.write({"tracking_settings_date": Datetime.now(), "open_tracking": False, "click_tracking": False})
+        self.say("agreed", "colleague@example.com")
+        assertLeaves(unmeasured)
+        self.account.tracking_settings_date = False
+        self.company.sendgrid_unasked = "nobody"
         # Together with a stranger, all addresses count.
         self.say(False, "colleague@example.com")
         self.say("agreed", "eve@example.org")

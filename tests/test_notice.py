@@ -2,7 +2,11 @@
 
 import re
 from email import message_from_string, policy
+from email.message import EmailMessage
 from unittest.mock import patch
+from urllib.parse import quote_plus
+
+from markupsafe import Markup
 
 from odoo.tests import BaseCase, new_test_user, tagged
 from odoo.tools.translate import code_translations
@@ -57,6 +61,29 @@ class TestPlaceholder(BaseCase):
         ):
             with self.subTest(source):
                 self.assertEqual(notice.fill(source, LINK, SITE), source)
+
+    def test_withdrawn(self):
+        """Test that a quoted link loses its token, wherever it stands and whatever a mail program made of it."""
+        token = "dG9rZW4-b2Y_c29tZWJvZHkgZWxzZSB3aG8gZ290IGl0"
+        for source, expected in (
+            (f'<a href="{OWN}/sendgrid/measuring/{token}">x</a>', f'<a href="{OWN}/sendgrid/measuring">x</a>'),
+            (f'<a href="/sendgrid/measuring/confirm/{token}/">x</a>', '<a href="/sendgrid/measuring/">x</a>'),
+            (f"> x <{OWN}:8069/sendgrid/measuring/{token}>", f"> x <{OWN}:8069/sendgrid/measuring>"),
+            (f"[1] {OWN}/sendgrid/measuring/{token}\n", f"[1] {OWN}/sendgrid/measuring\n"),
+            (f"https://odoo.example.com&#x2F;sendgrid&#47;measuring&#47;{token}", None),
+            (f"https://x.example/?url=https%3A%2F%2Fodoo.example.com%2Fsendgrid%2Fmeasuring%2F{token}&data=1", None),
+            (f"?u=https%253A%252F%252Fodoo.example.com%252Fsendgrid%252Fmeasuring%252Fconfirm%252F{token}", None),
+            (
+                "/v2/url?u=https-3A__odoo.example.com_sendgrid_measuring_dG9rZW4-2Db2Y-5Fc29tZWJvZHkgZWxzZSB3aG8gZ290&d=1",
+                None,
+            ),
+            (f"https://x.example/v3/__{OWN}/sendgrid/measuring/{token}__;!!A!b$", None),
+        ):
+            with self.subTest(source):
+                short = notice.withdraw(source, lambda host, *_rest: host not in ("", "odoo.example.com"))
+                self.assertNotIn("dG9rZW4", short)
+                self.assertEqual(short, expected or short)
+                self.assertEqual(notice.withdraw(source, lambda *_all: True), source)
 
     def test_several(self):
         """Test that each of several placeholders is filled."""
@@ -186,6 +213,62 @@ class TestSending(NoticeCase):
         other = self.notice._get_link(self.notice._seal(LOOK, 1, "somebody@example.org"))
         [sent], _email = self.send_mail(body_html=f'<p>Hello</p><blockquote><a href="{other}">x</a></blockquote>')
         self.assertHolder(sent, address="ada@example.org")
+
+    def quote(self):
+        """Return links to Ada's pages, as a quoted mail has them, and one to the page of another Odoo."""
+        links = [
+            self.notice._get_link(self.notice._seal(LOOK, 1, "ada@example.org")),
+            self.notice._get_address(notice.CONFIRMATION, self.notice._seal(CONFIRM, 1, "ada@example.org")),
+        ]
+        # Our address may have been another one when the mail was sent.
+        links.append(links[0].replace(OWN, "https://old.example.com"))
+        links.append("https://x.example/?url=" + quote_plus(links[0]))
+        self.other = "https://other.example.org/sendgrid/measuring/" + "dG9rZW4" * 8
+        return links, " ".join(f'<a href="{link}">x</a>' for link in [*links, self.other])
+
+    def assertWithdrawn(self, text):
+        """Assert that nobody can decide for Ada by what a text quotes."""
+        self.assertIn(self.other, text)
+        for token in re.findall(r"[\w\-]{37,}", text):
+            self.assertFalse(self.notice._read(token))
+        self.assertGreaterEqual(text.count(f"{OWN}/sendgrid/measuring"), 2)
+
+    def test_incoming(self):
+        """Test that nobody who reads an answer in Odoo can decide for whoever wrote it."""
+        lead = self.env["crm.lead"].create({"name": "L"})
+        links, html = self.quote()
+        for number, thread_id in enumerate((lead.id, False)):
+            for subtype, text in (
+                ("html", f"<p>Yes</p>{html}"),
+                ("plain", "Yes\n> " + "\n> ".join([*links, self.other])),
+            ):
+                with self.subTest(subtype=subtype, thread_id=thread_id):
+                    mail = EmailMessage()
+                    mail["From"], mail["To"] = "ada@example.org", "sales@example.com"
+                    mail["Message-Id"] = f"<{subtype}-{number}@example.org>"
+                    mail.set_content(text, subtype=subtype)
+                    record_id = self.env["mail.thread"].message_process(
+                        "crm.lead", mail.as_bytes(), thread_id=thread_id
+                    )
+                    record = self.env["crm.lead"].browse(record_id)
+                    message = record.message_ids.filtered(lambda one: one.message_type == "email").sorted("id")[-1]
+                    self.assertWithdrawn(f"{record.description}{message.body}")
+
+    def test_pasted(self):
+        """Test that a quoted link has no token in what a colleague posts, and not in what leaves again."""
+        _links, html = self.quote()
+        message = self.contact.message_post(body=Markup("<p>Look</p>%s") % Markup(html))
+        self.assertWithdrawn(message.body)
+        message.body = Markup(html)
+        self.assertWithdrawn(message.body)
+        for has_account in (True, False):
+            self.server.sendgrid_account_id = self.account if has_account else False
+            [sent], _emails = self.send_mail(body_html=html, email_to="eve@example.org")
+            body = sent.part("html")
+            holders = {holder for token in re.findall(r"[\w\-]{37,}", body) if (holder := self.notice._read(token))}
+            self.assertEqual({holder.address for holder in holders}, {"eve@example.org"} if has_account else set())
+            self.assertNotIn(CONFIRM, {holder.kind for holder in holders})
+            self.assertIn(self.other, body)
 
     def test_chatter_and_signature(self):
         """Test a message of the chatter, whose signature has the placeholder."""

@@ -41,6 +41,19 @@ class MailComposeMessage(models.TransientModel):
             company = composer.record_company_id or self.env.company
             composer.sendgrid_unmeasured = partners.with_company(company)._describe_unmeasured()
 
+    # The composer has a switch of its own, which the template sets and the user may change.
+
+    def _render_field(self, *args, **kwargs):
+        return super(MailComposeMessage, self.with_context(sendgrid_has_switch=True))._render_field(*args, **kwargs)
+
+    def _generate_template_for_composer(self, *args, **kwargs):
+        composer = self.with_context(sendgrid_has_switch=True)
+        return super(MailComposeMessage, composer)._generate_template_for_composer(*args, **kwargs)
+
+    def _set_value_from_template(self, *args, **kwargs):
+        composer = self.with_context(sendgrid_has_switch=True)
+        return super(MailComposeMessage, composer)._set_value_from_template(*args, **kwargs)
+
     def create_mail_template(self):
         """Keep the switch, in the new template too: core chooses the template, which sets the switch anew."""
         is_tracked = self.sendgrid_is_tracked

@@ -22,7 +22,8 @@ CONFIRM = "confirm"
 NONCE = 12  # bytes (NIST SP 800-38D, 8.2.2: made by chance, good for 2**32 tokens of one key)
 TAG = 16  # bytes
 MAX_LENGTH = 1500  # characters; an address has at most 254
-FORM = re.compile(rf"[A-Za-z0-9_\-]{{{(NONCE + TAG) * 4 // 3},{MAX_LENGTH}}}", re.ASCII)
+MIN_LENGTH = (NONCE + TAG) * 4 // 3
+FORM = re.compile(rf"[A-Za-z0-9_\-]{{{MIN_LENGTH},{MAX_LENGTH}}}", re.ASCII)
 
 
 class Holder(NamedTuple):

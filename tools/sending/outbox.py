@@ -12,8 +12,6 @@ from .links import NOWHERE, Site
 
 # Why opens and clicks are not measured. Of several reasons the first is told.
 REASONS = ("access", "wish", "mail", "account", "company")
-# Colleagues have no documents, so that these reasons, which are about documents, concern none of their copies.
-OF_DOCUMENTS = ("account", "company")
 
 
 class Planned(NamedTuple):
@@ -352,13 +350,10 @@ class Outbox:
         """
         recipients = _sorted(recipients)
         known = self.reasons.get(self.about.get("company_id"), {})
-        are_colleagues = not self._get_tracked(recipients)
         found = {}
         for address in recipients:
             reasons = {self._unmeasured, known.get(address)}
-            found[address] = next(
-                (one for one in REASONS if one in reasons and not (are_colleagues and one in OF_DOCUMENTS)), None
-            )
+            found[address] = next((one for one in REASONS if one in reasons), None)
         if not any(found.values()):
             return {}
         return {address: reason or "others" for address, reason in found.items()}
