@@ -79,7 +79,8 @@ class SendgridDrain(models.AbstractModel):
                 if done := self._drain(limit, holds_contacts=limit < CHUNK_BATCHES):
                     last_work = time.monotonic()
                     limit = min(limit * 2, CHUNK_BATCHES)
-                    if not self.env["ir.cron"]._commit_progress(done, remaining=int(self._has_pending())):
+                    if not self.env["ir.cron"]._commit_progress(done, remaining=0):
+                        self._put_off()
                         return
                 else:
                     waits = LINGER_FOR_EARLY if Match._has_early(LINGER_FOR_EARLY) else LINGER
@@ -101,6 +102,17 @@ class SendgridDrain(models.AbstractModel):
                 _logger.exception("SendGrid events: the drain stopped, it goes on at its next run")
                 self.env.cr.rollback()
                 return
+
+    @api.model
+    def _put_off(self):
+        """Go on in another run of the scheduled action, because the time of this one is over.
+
+        Core would call it ten times before it ends a run, with a chunk in each: that can take longer than a process may
+        work, and the process would be killed.
+        """
+        if self._has_pending():
+            self.env.ref("sendgrid_tracking.ir_cron_drain")._trigger()
+            self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     @api.model
     def _may_go_on(self):
