@@ -1,13 +1,20 @@
+import logging
+
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
+_logger = logging.getLogger(__name__)
+
+# A scheduled action that runs is waited for during a minute: ten times, because each try begins a transaction that sees
+# what has been written meanwhile.
 MAX_TRIES = 10
+SECONDS_A_TRY = 6
 
 
 def uninstall_hook(env):
     """Leave a database that sends as before, and nothing at SendGrid that posts to an address that is gone.
 
-    It never raises, so that nothing prevents the uninstallation. What it could not do is in the log.
+    Nothing that SendGrid or a scheduled action does prevents the uninstallation. What could not be done is in the log.
     """
     hold_scheduled_actions(env.cr)
     env["sendgrid.account"]._prepare_uninstall()
@@ -23,6 +30,7 @@ def hold_scheduled_actions(cr):
         # This transaction cannot lock what others have written since it began, so a new one has to begin.
         cr.commit()  # pylint: disable=invalid-commit
         try:
+            cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_A_TRY * 1000))
             cr.execute(
                 SQL(
                     """SELECT FROM ir_cron
@@ -33,6 +41,8 @@ def hold_scheduled_actions(cr):
                 ),
                 log_exceptions=False,
             )
+            cr.execute(SQL("SET LOCAL lock_timeout = DEFAULT"))
             return
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
             cr.rollback()
+    _logger.warning("SendGrid: a scheduled action still runs, the uninstallation may leave it behind")

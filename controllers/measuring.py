@@ -1,6 +1,7 @@
 from odoo.api import SUPERUSER_ID
 from odoo.http import Controller, Response, request, route
 
+from ..models.ir_http import get_browser_languages
 from ..tools.sending.notice import ADDRESS
 
 # Bytes: a form with one word.
@@ -64,8 +65,3 @@ class SendgridMeasuring(Controller):
     def _respond(self, page, nonce, status=200):
         headers = {**HEADERS, "Content-Security-Policy": f"{POLICY}; style-src 'nonce-{nonce}'"}
         return Response(page, status=status, headers=headers, content_type="text/html; charset=utf-8")
-
-
-def get_browser_languages():
-    """Return the codes of the languages that the browser asks for, the best one first."""
-    return [code for code, quality in request.httprequest.accept_languages if quality]

@@ -17,6 +17,8 @@ class CrmLead(models.Model):
     _addresses_idx = models.Index(
         "(id) WHERE email_from LIKE '%@%@%' OR octet_length(email_from) <> char_length(email_from)"
     )
+    # Of that one PostgreSQL expects more rows than there are, and reads the table instead: it cannot estimate lengths.
+    _several_addresses_idx = models.Index("(id) WHERE email_from LIKE '%@%@%'")
     # Core's index is one of trigrams, which is slow for the many addresses of a run of mails.
     _email_normalized_idx = models.Index("(email_normalized) WHERE email_normalized IS NOT NULL")
 
@@ -66,5 +68,16 @@ class CrmLead(models.Model):
         result = super()._merge_dependences(opportunities)
         emails = self.env["sendgrid.email"].sudo()
         emails.search([("model", "=", "crm.lead"), ("res_id", "in", opportunities.ids)]).write({"res_id": self.id})
-        self._keep_declined(opportunities, self.env._("merged leads"))
         return result
+
+    def _merge_opportunity(self, user_id=False, team_id=False, auto_unlink=True, max_length=5):
+        """Have the remaining lead declined if one of the leads is.
+
+        Core gives it another lead's address where it has none, and deletes the others, so the words are read before.
+        """
+        emails = self._get_emails()
+        merged = super()._merge_opportunity(
+            user_id=user_id, team_id=team_id, auto_unlink=auto_unlink, max_length=max_length
+        )
+        merged._keep_declined(emails, self.env._("merged leads"))
+        return merged

@@ -13,6 +13,11 @@ ARGUMENT = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 LANGUAGE = r"(?:/[a-z]{2,3}(?:[_\-]\w+)?)?"
 
 
+def get_browser_languages():
+    """Return the codes of the languages that the browser asks for, the best one first."""
+    return [code for code, quality in request.httprequest.accept_languages if quality]
+
+
 class IrHttp(models.AbstractModel):
     """What is our own: `tools.sending.links` asks for it, to know which links are keys."""
 
@@ -22,8 +27,8 @@ class IrHttp(models.AbstractModel):
     def _pre_dispatch(cls, rule, args):
         if request.httprequest.path.startswith(NOTICE_PAGE):
             # Core would look for the company's language: a token that is none shall cost no query.
-            languages = [code for code, quality in request.httprequest.accept_languages if quality]
-            request.update_context(lang=request.env["sendgrid.notice"]._choose_language(languages))
+            lang = request.env["sendgrid.notice"]._choose_language(get_browser_languages())
+            request.update_context(lang=lang)
         return super()._pre_dispatch(rule, args)
 
     @ormcache(cache="default")

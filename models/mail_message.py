@@ -9,7 +9,8 @@ DECIDES = {"model", "res_id", "message_type", "is_internal", "subtype_id"}
 class MailMessage(models.Model):
     """If a message moves or leaves the chatter, its documents follow, so that nobody sees more of them than of it.
 
-    Messages have no pixels of SendGrid's: else whoever looks at the chatter would count as a recipient.
+    Messages have no pixels of SendGrid's: else whoever looks at the chatter would count as a recipient. Nor have they
+    the link by which a mail's recipient decides how he is measured: else whoever follows it would decide for him.
     """
 
     _inherit = "mail.message"
@@ -24,21 +25,22 @@ class MailMessage(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        return super().create([self._without_pixels(vals) for vals in vals_list])
+        return super().create([self._without_traces(vals) for vals in vals_list])
 
     def write(self, vals):
-        result = super().write(self._without_pixels(vals))
+        result = super().write(self._without_traces(vals))
         if DECIDES & vals.keys():
             self._move_sendgrid_emails()
         return result
 
     @api.model
-    def _without_pixels(self, vals):
-        """Return a message's values without SendGrid's pixels, as an answer or a mail that somebody pastes has them."""
+    def _without_traces(self, vals):
+        """Return a message's values without what is a recipient's own in an answer or a mail that somebody pastes."""
         body = vals.get("body")
-        if not isinstance(body, str) or (clean := remove_pixels(body)) == body:
+        if not isinstance(body, str):
             return vals
-        return {**vals, "body": type(body)(clean)}
+        clean = self.env["sendgrid.notice"]._withdraw(type(body)(remove_pixels(body)))
+        return vals if clean == body else {**vals, "body": clean}
 
     def _move_sendgrid_emails(self):
         """Let documents follow their messages to another record or out of the chatter.

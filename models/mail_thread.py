@@ -35,20 +35,20 @@ class MailThread(models.AbstractModel):
     """A mail that comes in proves that its sender's address works: that ends the bounces of the address.
 
     It also loses SendGrid's pixel of the mail that it answers. Else a colleague who reads the answer would count as the
-    recipient who opens that mail.
+    recipient who opens that mail. And the link with which the recipient decides how he is measured loses its token.
     """
 
     _inherit = "mail.thread"
 
     def _message_parse_extract_payload(self, message, message_dict, save_original=False):
-        """Take pixels out of the body here: it is the one place that all mails pass, for whatever record they are."""
+        """Take out of the body what is the recipient's own: all mails pass here, for whatever record they are."""
         payload = super()._message_parse_extract_payload(message, message_dict, save_original=save_original)
         try:
             if body := payload.get("body"):
-                payload["body"] = type(body)(remove_pixels(body))
+                payload["body"] = self.env["sendgrid.notice"]._withdraw(type(body)(remove_pixels(body)))
         except Exception:
             # The mail has to come in, because core's fetching drops a mail whose processing fails.
-            _logger.exception("SendGrid: a mail came in, and its body could not be searched for pixels")
+            _logger.exception("SendGrid: a mail came in, and its body could not be searched for pixels and links")
         return payload
 
     @api.model

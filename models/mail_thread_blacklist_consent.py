@@ -190,19 +190,23 @@ class MailThreadBlacklist(models.AbstractModel):
             Address._set_word(emails, said, "import" if is_import else "hand")
         self.invalidate_recordset(WORD_FACES)
 
-    def _keep_declined(self, others, occasion):
-        """Have the addresses of a record declined if one of other records' is, because all of them are one person now.
+    def _get_emails(self):
+        """Return the set of all addresses of the records, also of those that the user may not read."""
+        return {email for emails in self.sudo()._get_addresses().values() for email in emails}
 
-        :param others: the records that become a part of this one
+    def _keep_declined(self, others, occasion):
+        """Have the addresses of a record declined if one of some others is, because all of them are one person's now.
+
+        Call it when the record has the addresses that it will have.
+
+        :param others: set of the addresses of the records that became a part of this one
         :param occasion: names it in the proof
         """
-        record = self.sudo()
-        addresses = (others.sudo() | record)._get_addresses()
-        known = self._get_words(addresses)
+        own = self._get_emails()
+        known = self._get_words({self: own | others})
         declined = {email for email, address in known.items() if address.email_tracking == "declined"}
-        own = set(addresses[record]) - declined
-        if declined and own:
-            self.env["sendgrid.address"].sudo()._set_word(own, "declined", "hand", occasion)
+        if declined and own - declined:
+            self.env["sendgrid.address"].sudo()._set_word(own - declined, "declined", "hand", occasion)
 
     def action_set_email_tracking(self):
         """Open the dialog that asks what the contacts of a list said about being measured.
@@ -217,11 +221,4 @@ class MailThreadBlacklist(models.AbstractModel):
                     "your administrator."
                 )
             )
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Set E-mail Tracking"),
-            "res_model": "sendgrid.consent.ask",
-            "views": [[False, "form"]],
-            "target": "new",
-            "context": {"default_res_model": self._name, "default_res_ids": self.ids},
-        }
+        return self.env["sendgrid.consent.ask"]._get_action(self)

@@ -3,6 +3,9 @@ from odoo.exceptions import ValidationError
 
 from ..tools.networks import NetworkError, parse
 
+# For how many months something is kept. 0 means for ever.
+PERIODS = ("sendgrid_detail_months", "sendgrid_document_months")
+
 
 class ResCompany(models.Model):
     _inherit = "res.company"
@@ -65,27 +68,29 @@ class ResCompany(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        months = self._get_sendgrid_document_months()
+        months = {period: self._get_sendgrid_months(period) for period in PERIODS}
         companies = super().create(vals_list)
-        # Whoever may make companies need not be one who may change the period.
+        # Whoever may make companies need not be one who may change the periods.
         for company, vals in zip(companies.sudo(), vals_list, strict=True):
-            if "sendgrid_document_months" not in vals and company.sendgrid_document_months != months:
-                company.sendgrid_document_months = months
+            company.write(
+                {name: value for name, value in months.items() if name not in vals and company[name] != value}
+            )
         return companies
 
     @api.model
-    def _get_sendgrid_document_months(self):
-        """Return after how many months a new company forgets documents.
+    def _get_sendgrid_months(self, period):
+        """Return after how many months a new company forgets documents, or details.
 
         An account that serves all companies follows the shortest period. So a new company must not be the one for which
-        the documents of the others are deleted.
+        the documents or details of the others are deleted.
+
+        :param str period: one of PERIODS
         """
         Account = self.env["sendgrid.account"].sudo().with_context(active_test=False)
-        usual = self._fields["sendgrid_document_months"].default(self)
+        usual = self._fields[period].default(self)
         if not Account.search_count([("company_id", "=", False)], limit=1):
             return usual
-        others = self.sudo().search([("active", "=", True)]).mapped("sendgrid_document_months")
-        shortest = min(filter(None, others), default=0)
+        shortest = min(filter(None, self.sudo().search([("active", "=", True)]).mapped(period)), default=0)
         return max(shortest, usual) if shortest else 0
 
     def write(self, vals):

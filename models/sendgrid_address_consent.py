@@ -96,8 +96,7 @@ class SendgridAddress(models.Model):
         :raise ValidationError: if something is no address; then nothing is noted
         :raise ValueError: if word, source or wording are none of these
         """
-        if not (self.env.su or self.env.user.has_group("base.group_system")):
-            raise AccessError(self.env._("Only administrators can set the word of any address."))
+        self._check_may_set()
         if word not in ("agreed", "declined", False, None):
             raise ValueError(f"Not a word about measuring: {word!r}")
         if source not in dict(SOURCES):
@@ -135,6 +134,26 @@ class SendgridAddress(models.Model):
         if word == "declined" and changed:
             self.env["sendgrid.reduction"]._begin("wish", addresses=changed.mapped("email"))
         return addresses
+
+    def action_set_email_tracking(self):
+        """Open the dialog that asks what the owners of the addresses said about being measured.
+
+        :raise AccessError: as `set_email_tracking` does
+        """
+        self._check_may_set()
+        return self.env["sendgrid.consent.ask"]._get_action(self)
+
+    @api.model
+    def _check_may_set(self):
+        if not (self.env.su or self.env.user.has_group("base.group_system")):
+            raise AccessError(self.env._("Only administrators can set the word of any address."))
+
+    def _get_addresses(self):
+        """Return {address: list of its own name}, as records with addresses do."""
+        return {address: [address.email] for address in self}
+
+    def _get_emails(self):
+        return set(self.mapped("email"))
 
     @api.model
     def _normalize(self, emails):

@@ -26,6 +26,7 @@ LINGER_FOR_EARLY = 10.0
 CHUNK_BATCHES = 500
 CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
+# Whoever wants the drain to rest waits this long for a running chunk to end, and then goes on without.
 SECONDS_TO_REST = 60
 # The drain holds this advisory lock of PostgreSQL together with others, and who wants it to rest holds it alone.
 REST_LOCK = 4_018_501_739
@@ -78,7 +79,8 @@ class SendgridDrain(models.AbstractModel):
                 if done := self._drain(limit, holds_contacts=limit < CHUNK_BATCHES):
                     last_work = time.monotonic()
                     limit = min(limit * 2, CHUNK_BATCHES)
-                    if not self.env["ir.cron"]._commit_progress(done, remaining=int(self._has_pending())):
+                    if not self.env["ir.cron"]._commit_progress(done, remaining=0):
+                        self._put_off()
                         return
                 else:
                     waits = LINGER_FOR_EARLY if Match._has_early(LINGER_FOR_EARLY) else LINGER
@@ -100,6 +102,17 @@ class SendgridDrain(models.AbstractModel):
                 _logger.exception("SendGrid events: the drain stopped, it goes on at its next run")
                 self.env.cr.rollback()
                 return
+
+    @api.model
+    def _put_off(self):
+        """Go on in another run of the scheduled action, because the time of this one is over.
+
+        Core would call it ten times before it ends a run, with a chunk in each: that can take longer than a process may
+        work, and the process would be killed.
+        """
+        if self._has_pending():
+            self.env.ref("sendgrid_tracking.ir_cron_drain")._trigger()
+            self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     @api.model
     def _may_go_on(self):
@@ -127,11 +140,22 @@ class SendgridDrain(models.AbstractModel):
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 yield
         finally:
-            # Core has used up the wake-ups of the runs that did nothing. The addon may be uninstalled by now.
+            self._wake_rested(dbname)
+
+    @api.model
+    def _wake_rested(self, dbname):
+        """Have the drain run again, because core has used up the wake-ups of the runs that did nothing.
+
+        It does not raise: an error of the module operation itself is told, and the next POST wakes the drain too.
+        """
+        try:
             with Registry(dbname).cursor() as cr:
+                # The addon may be uninstalled by now.
                 cron = api.Environment(cr, SUPERUSER_ID, {}).ref("sendgrid_tracking.ir_cron_drain", False)
                 if cron:
                     cron._trigger()
+        except Exception:
+            _logger.exception("SendGrid events: the drain could not be woken, it runs when the next events come in")
 
     @api.model
     def _await_end(self, cron_id):
@@ -295,4 +319,12 @@ class SendgridDrain(models.AbstractModel):
     def _note_failed(self, batch, error):
         _logger.exception("SendGrid events: batch %s failed", batch.id)
         batch.write({"state": "failed", "error": str(error) or repr(error), "processed_date": fields.Datetime.now()})
+        try:
+            with undoable(self.env.cr):
+                self.env["sendgrid.reduction"]._reduce_bodies_of(batch)
+        except TRY_LATER:
+            raise
+        except Exception:
+            # What made the batch fail may make this fail. It is tried again when the batch is processed again.
+            _logger.exception("SendGrid events: the body of batch %s could not be reduced", batch.id)
         return self.env["sendgrid.email"]

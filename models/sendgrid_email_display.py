@@ -593,10 +593,14 @@ class SendgridEmail(models.Model):
                 "default_body": self._get_body_to_send_again(),
                 "default_attachment_ids": self.attachment_ids.ids,
                 "default_sendgrid_resent_id": self.id,
-                "default_sendgrid_is_tracked": self.unmeasured_reason != "mail",
+                "default_sendgrid_is_tracked": not self._is_switched_off(),
                 "default_template_id": False,
             },
         }
+
+    def _is_switched_off(self):
+        """Tell whether the e-mail's own switch was off. Of somebody who declined as well, only that is told."""
+        return self.unmeasured_reason == "mail" or self.mail_message_id.sudo().sendgrid_is_unmeasured
 
     def _get_mail_to_retry(self):
         """Return the failed mail of this document as administrator, if the user may retry it and none of it has left.

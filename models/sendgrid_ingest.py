@@ -158,10 +158,11 @@ class SendgridIngest(models.AbstractModel):
         # Compute the states before the events are inserted: each event is inserted with its verdict, which automation
         # rules on the creation of events may read.
         states, stored = emails._fold_events(added)
+        alone = self._judge_without_document(new, matches, decisions)
         rows = [
             shared[batch.id]
             | self._prepare_row(
-                event, match, document, document and states[document.id].verdicts.get(event.fingerprint)
+                event, match, document, (states[document.id].verdicts if document else alone).get(event.fingerprint)
             )
             for (batch, event), (match, document) in zip(new, matches, strict=True)
         ]
@@ -186,6 +187,21 @@ class SendgridIngest(models.AbstractModel):
             Counter((batch, event.event) for batch, event in foreign if not self._is_counted(batch))
         )
         return unmatched, duplicates, emails, decisions
+
+    @api.model
+    def _judge_without_document(self, new, matches, decisions):
+        """Return the verdicts on new events that lose their details before they have a document.
+
+        The first two parameters are those of `_drop_poorer_reports`.
+
+        :param decisions: {fingerprint: what becomes of the event}, see `tools.events.rewriting`
+        :return: {fingerprint: `tools.events.engagement.Verdict`}
+        """
+        waiting = [event for (_batch, event), (_match, document) in zip(new, matches, strict=True) if not document]
+        if decisions.keys().isdisjoint(event.fingerprint for event in waiting):
+            return {}
+        verdicts = self.env["sendgrid.event"]._judge_alone(waiting)
+        return {name: verdict for name, verdict in verdicts.items() if name in decisions}
 
     @api.model
     def _bare(self, row):

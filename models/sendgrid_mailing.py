@@ -36,6 +36,8 @@ def read_code(url):
 class SendgridMailing(models.AbstractModel):
     """What core's mass mailing has to know of documents, if it is installed. The addon does not depend on it.
 
+    The same holds for invoices, which are tracked as their template says.
+
     A model that may be missing cannot be extended in a class of its own. So its methods are changed when the registry
     is made, as core's `base.automation` does: see `_register_hook`. `sendgrid.consequence` brings traces and clicks up
     to date.
@@ -53,6 +55,8 @@ class SendgridMailing(models.AbstractModel):
             self._patch("link.tracker.click", "add_click", self._make_add_click())
             for name in ("set_opened", "set_clicked"):
                 self._patch("mailing.trace", name, self._make_set(name))
+        if "account.move.send" in self.env:
+            self._patch("account.move.send", "_send_mail", self._make_send_invoice())
         if "link.tracker" in self.env:
             self._patch("mail.render.mixin", "_shorten_links", self._make_shorten_links())
 
@@ -65,6 +69,7 @@ class SendgridMailing(models.AbstractModel):
             ("mailing.trace", "set_opened"),
             ("mailing.trace", "set_clicked"),
             ("mail.render.mixin", "_shorten_links"),
+            ("account.move.send", "_send_mail"),
         ):
             Model = self.env.registry.get(model)
             if Model is not None and name in vars(Model):
@@ -76,6 +81,17 @@ class SendgridMailing(models.AbstractModel):
         if name not in vars(Model):
             method.origin = getattr(Model, name)
             setattr(Model, name, method)
+
+    @api.model
+    def _make_send_invoice(self):
+        @api.model
+        def _send_mail(self, move, mail_template, **kwargs):
+            """Track an invoice as its template says. Its text may have been changed in core's dialog since."""
+            if mail_template and not mail_template.sendgrid_is_tracked:
+                move = move.with_context(sendgrid_is_switched_off=True)
+            return _send_mail.origin(self, move, mail_template, **kwargs)
+
+        return _send_mail
 
     @api.model
     def _make_retry(self):

@@ -1,10 +1,12 @@
 from odoo import api, models
 from odoo.tools import SQL
 
-from ..tools.address_form import all_spellings, comparable
+from ..tools.address_form import comparable, spellings
 
 # What separates the addresses of a contact that has several, in PostgreSQL's words.
 BETWEEN_ADDRESSES = r'[\s,;<>"]+'
+# As the indexes on contacts and leads have it.
+SEVERAL = "%@%@%"
 
 
 class SendgridMeasuring(models.AbstractModel):
@@ -63,30 +65,50 @@ class SendgridMeasuring(models.AbstractModel):
     def _look_up(self, addresses, company_ids):
         """Read what decides, in one query.
 
+        Where nothing depends on countries, because of words or settings, no record is looked for.
+
         :return: ({address: word}, {address: whether a country of it asks for consent}, {company id: (setting, whether
             its country asks)}), without what is not known
         """
+        wanted = [(address, spelling) for address in addresses for spelling in spellings(address)]
         asks = self._get_asks()
         self.env["sendgrid.address"].flush_model(["email", "email_tracking"])
         self.env["res.company"].flush_model(["partner_id", "sendgrid_unasked"])
-        parts = [
-            SQL(
-                """SELECT 'word' AS kind, email AS name, email_tracking AS word, NULL::boolean AS asks
-                     FROM sendgrid_address WHERE email = ANY(%s) AND email_tracking IS NOT NULL""",
-                list(addresses),
+        query = SQL(
+            """WITH word AS MATERIALIZED (
+                    SELECT email, email_tracking FROM sendgrid_address
+                     WHERE email = ANY(%(addresses)s) AND email_tracking IS NOT NULL),
+                setting AS MATERIALIZED (
+                    SELECT company.id, company.sendgrid_unasked, %(asks)s AS asks
+                      FROM res_company company JOIN res_partner record ON record.id = company.partner_id
+                     WHERE company.id = ANY(%(companies)s)),
+                spelling AS MATERIALIZED (
+                    SELECT wanted.spelling FROM unnest(%(names)s::varchar[], %(spellings)s::varchar[])
+                                              AS wanted (address, spelling)
+                     WHERE EXISTS (SELECT FROM setting WHERE sendgrid_unasked = 'country')
+                       AND NOT EXISTS (SELECT FROM word WHERE word.email = wanted.address)),
+                country (kind, name, asks) AS MATERIALIZED (%(countries)s),
+                missing AS MATERIALIZED (
+                    SELECT spelling FROM spelling
+                     WHERE NOT EXISTS (SELECT FROM country WHERE country.name = spelling AND country.asks))
+               SELECT 'word' AS kind, email AS name, email_tracking AS word, NULL::boolean AS asks FROM word
+                UNION ALL
+               SELECT 'company', id::varchar, sendgrid_unasked, asks FROM setting
+                UNION ALL
+               SELECT kind, name, NULL, asks FROM country %(last)s""",
+            addresses=list(addresses),
+            asks=asks,
+            companies=list(filter(None, company_ids)),
+            names=[address for address, _spelling in wanted],
+            spellings=[spelling for _address, spelling in wanted],
+            countries=SQL(" UNION ALL ").join(
+                self._select_countries(self.env[name], asks) for name in ("res.partner", "crm.lead")
             ),
-            SQL(
-                """SELECT 'company', company.id::varchar, company.sendgrid_unasked, %s
-                     FROM res_company company JOIN res_partner record ON record.id = company.partner_id
-                    WHERE company.id = ANY(%s)""",
-                asks,
-                list(filter(None, company_ids)),
-            ),
-            *(self._select_countries(self.env[name], addresses, asks) for name in self._get_models()),
-        ]
+            last=self._select_countries_of_mailing_contacts(asks),
+        )
         words, countries, settings = {}, {}, {}
         split = self.env["sendgrid.address"]._split
-        for kind, name, word, has_to_ask in self.env.execute_query(SQL(" UNION ALL ").join(parts)):
+        for kind, name, word, has_to_ask in self.env.execute_query(query):
             if kind == "word":
                 words[name] = word
             elif kind == "company":
@@ -95,11 +117,6 @@ class SendgridMeasuring(models.AbstractModel):
                 for address in split(name) if kind == "several" else [comparable(name)]:
                     countries[address] = countries.get(address, False) or has_to_ask
         return words, countries, settings
-
-    @api.model
-    def _get_models(self):
-        """Return the names of the models whose records tell the country of an address."""
-        return [name for name in ("res.partner", "crm.lead", "mailing.contact") if name in self.env]
 
     @api.model
     def _get_asks(self):
@@ -117,26 +134,54 @@ class SendgridMeasuring(models.AbstractModel):
         )
 
     @api.model
-    def _select_countries(self, Model, addresses, asks):
-        """Return the part of the query that reads the countries of a model's records, archived ones included."""
+    def _select_countries(self, Model, asks):
+        """Return the part of the query that reads the countries of a model's records, archived ones included.
+
+        Arrays let PostgreSQL take the indexes, however many addresses it expects.
+        """
         text = Model._primary_email
         Model.flush_model(["email_normalized", text, "country_id"])
-        spellings = all_spellings(addresses)
         # The column `email_normalized` has the first address only. Few records have several: an index finds these.
         return SQL(
-            """SELECT 'country', record.email_normalized, NULL, bool_or(%(asks)s)
+            """SELECT 'country', record.email_normalized, bool_or(%(asks)s)
                  FROM %(table)s record
-                WHERE record.email_normalized = ANY(%(spellings)s) AND record.country_id IS NOT NULL
+                WHERE EXISTS (SELECT FROM spelling)
+                  AND record.email_normalized = ANY(ARRAY(SELECT spelling FROM spelling))
+                  AND record.country_id IS NOT NULL
              GROUP BY record.email_normalized
                 UNION ALL
-               SELECT 'several', record.%(text)s, NULL, %(asks)s
+               SELECT 'several', record.%(text)s, %(asks)s
                  FROM %(table)s record
-                WHERE record.%(text)s LIKE %(several)s AND record.country_id IS NOT NULL
-                  AND regexp_split_to_array(lower(record.%(text)s), %(between)s) && %(spellings)s::text[]""",
+                WHERE EXISTS (SELECT FROM spelling)
+                  AND record.%(text)s LIKE %(several)s AND record.country_id IS NOT NULL
+                  AND regexp_split_to_array(lower(record.%(text)s), %(between)s)
+                      && ARRAY(SELECT spelling::text FROM spelling)""",
             asks=asks,
             table=SQL.identifier(Model._table),
             text=SQL.identifier(text),
-            spellings=spellings,
-            several="%@%@%",
+            several=SEVERAL,
+            between=BETWEEN_ADDRESSES,
+        )
+
+    @api.model
+    def _select_countries_of_mailing_contacts(self, asks):
+        """Return the part of the query about mailing contacts, empty without them.
+
+        Core has no index on their addresses. So they come last, and are read once, only if it may change something.
+        """
+        if "mailing.contact" not in self.env:
+            return SQL()
+        self.env["mailing.contact"].flush_model(["email_normalized", "email", "country_id"])
+        return SQL(
+            """UNION ALL
+               SELECT 'several', record.email, NULL, %(asks)s
+                 FROM mailing_contact record
+                WHERE EXISTS (SELECT FROM missing) AND record.country_id IS NOT NULL
+                  AND (record.email_normalized = ANY(ARRAY(SELECT spelling FROM missing))
+                       OR (record.email LIKE %(several)s
+                           AND regexp_split_to_array(lower(record.email), %(between)s)
+                               && ARRAY(SELECT spelling::text FROM missing)))""",
+            asks=asks,
+            several=SEVERAL,
             between=BETWEEN_ADDRESSES,
         )

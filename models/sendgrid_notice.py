@@ -41,15 +41,41 @@ class SendgridNotice(models.AbstractModel):
         return self.env["ir.config_parameter"].sudo().get_param("database.secret")
 
     @api.model
-    def _seal(self, kind, company_id, address="", message_id=""):
+    def _seal(self, kind, company_id, address="", odoo_id=""):
         """Return the token of a `tools.sending.notice_token.Holder`."""
-        holder = notice_token.Holder(kind, company_id, int(time.time()), address, message_id)
+        holder = notice_token.Holder(kind, company_id, int(time.time()), address, odoo_id)
         return notice_token.seal(holder, self._get_secret())
 
     @api.model
     def _read(self, token):
         """Return the `tools.sending.notice_token.Holder` of a token, or None. Costs no query, whatever the token is."""
         return notice_token.read(token, self._get_secret())
+
+    # ------------------------------------------------------------
+    # QUOTED
+    # ------------------------------------------------------------
+
+    @api.model
+    def _withdraw(self, text, message=None, email_to=None):
+        """Return a text in which links of mails that were sent before lead to the page for everybody.
+
+        An answer quotes them, and its reader is somebody else. Links to the pages of other Odoos stay as they are, if
+        their tokens are not ours.
+
+        :param text: HTML or plain
+        :param message: as for `_put_into` if the text is about to leave: the link with which its only recipient
+            confirms his word stays
+        :param email_to: see `_put_into`
+        :return: of the same type as ``text``
+        """
+
+        def stays(host, confirms, token):
+            holder = self._read(token)
+            if holder and confirms and message is not None:
+                return self._get_recipients(message, email_to) == [holder.address]
+            return not holder and bool(host) and host.lower() not in self.env["ir.http"]._get_sendgrid_site().hosts
+
+        return type(text)(notice.withdraw(text, stays))
 
     # ------------------------------------------------------------
     # SENDING
@@ -106,7 +132,10 @@ class SendgridNotice(models.AbstractModel):
         :param email_to: the recipients, as core's `_build_email__` gets them
         :return: the text
         """
-        alternative = message.get("body_alternative")
+        if body:
+            body = self._withdraw(body, message, email_to)
+        if alternative := message.get("body_alternative"):
+            alternative = message["body_alternative"] = self._withdraw(alternative, message, email_to)
         outbox = self.env.context.get("sendgrid_outbox")
         has_placeholder = any(map(notice.contains_placeholder, filter(None, (body, alternative))))
         recipients = self._get_recipients(message, email_to) if outbox else []
@@ -139,7 +168,8 @@ class SendgridNotice(models.AbstractModel):
             texts = [email_to, message.get("email_cc"), message.get("email_bcc")]
             texts = [text for some in texts if some for text in ([some] if isinstance(some, str) else some)]
             addresses = [address for text in texts for address in email_normalize_all(text)]
-        return list(dict.fromkeys(map(comparable, addresses)))
+        skipped = set(map(comparable, self.env.context.get("send_smtp_skip_to") or ()))
+        return [address for address in dict.fromkeys(map(comparable, addresses)) if address not in skipped]
 
     @api.model
     def _get_token(self, outbox, recipients, message_id):
@@ -147,7 +177,8 @@ class SendgridNotice(models.AbstractModel):
         company_id = outbox.about.get("company_id") or self.env.company.id
         if len(recipients) == 1:
             return self._seal(notice_token.LOOK, company_id, address=recipients[0])
-        return self._seal(notice_token.LOOK, company_id, message_id=message_id) if message_id else ""
+        odoo_id = message_id and outbox.foresee(message_id, recipients)
+        return self._seal(notice_token.LOOK, company_id, odoo_id=odoo_id) if odoo_id else ""
 
     @api.model
     def _needs_footer(self, outbox, recipients):

@@ -81,7 +81,7 @@ class SendgridNotice(models.AbstractModel):
     def _show(self, holder, languages, done=None):
         """Return the page of a holder.
 
-        :param done: what was just done: "declined", "agreed" or "asked"; None for nothing
+        :param done: what was just done: "declined", "agreed", "asked" or "unknown"; None for nothing
         """
         company, lang = self._get_company(holder), self._get_language(holder, languages)
         address = self._find_address(holder)
@@ -122,9 +122,8 @@ class SendgridNotice(models.AbstractModel):
     @api.model
     def _find_emails(self, holder):
         """Return the documents of a copy with several recipients."""
-        return self.env["sendgrid.email"].search(
-            [("message_id", "=", holder.message_id), ("is_alone", "=", False), ("message_id", "!=", False)]
-        )
+        Email = self.env["sendgrid.email"]
+        return Email.search([("odoo_id", "=", holder.odoo_id)]) if holder.odoo_id else Email
 
     @api.model
     def _get_word(self, holder, address):
@@ -167,12 +166,18 @@ class SendgridNotice(models.AbstractModel):
 
     @api.model
     def _decline(self, holder, languages):
-        """Stop measuring the address, or a copy with several recipients, at once. Return what was done."""
+        """Stop measuring the address, or a copy with several recipients, at once. Return what was done.
+
+        :return: "declined", or "unknown" if nothing was done: the copy may have left a moment ago, so that its
+            documents are not committed yet, or these were deleted
+        """
         if holder.address:
             self._set_word(holder, "declined", languages)
-        elif emails := self._find_emails(holder).filtered(lambda email: email.measured != "none"):
-            self.env["sendgrid.reduction"]._begin("others", email_ids=emails.ids)
-        return "declined"
+            return "declined"
+        emails = self._find_emails(holder)
+        if measured := emails.filtered(lambda email: email.measured != "none"):
+            self.env["sendgrid.reduction"]._begin("others", email_ids=measured.ids)
+        return "declined" if emails else "unknown"
 
     @api.model
     def _agree(self, holder, languages):

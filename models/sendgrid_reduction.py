@@ -76,6 +76,7 @@ class SendgridReduction(models.Model):
             ("wish", "The recipient does not want it"),
             ("others", "A recipient of the same e-mail does not want it"),
             ("forgotten", "The tracking was forgotten"),
+            ("deleted", "The data were deleted"),
         ],
         required=True,
         readonly=True,
@@ -142,6 +143,25 @@ class SendgridReduction(models.Model):
         return reductions
 
     @api.model
+    def _begin_deleted(self, addresses):
+        """Take the opens and clicks of some addresses out of the bodies of batches, after their events were deleted.
+
+        :param addresses: comparable addresses
+        """
+        self = self.sudo()
+        waiting = self.search([("reason", "=", "deleted"), ("state", "=", "bodies"), ("last_id", "in", (False, 0))])
+        known = {address for reduction in waiting for address in reduction.addresses or ()}
+        # Who deletes line by line does not make a request for each.
+        addresses = sorted(set(filter(None, addresses)) - known)
+        self.create(
+            [
+                {"reason": "deleted", "addresses": part, "state": "bodies"}
+                for part in _split(addresses, ADDRESSES_OF_ONE)
+            ]
+        )
+        self.env.ref("sendgrid_tracking.ir_cron_reduce").sudo()._trigger()
+
+    @api.model
     def _wake(self):
         for name in ("ir_cron_reduce", "ir_cron_drain"):
             self.env.ref(f"sendgrid_tracking.{name}").sudo()._trigger()
@@ -176,20 +196,7 @@ class SendgridReduction(models.Model):
         :param condition: as for `_delete_interactions`
         :return: list of (id of the batch, fingerprint)
         """
-        rows = self.env.execute_query(
-            SQL(
-                """UPDATE sendgrid_event
-                      SET ip = NULL, user_agent = NULL, is_final = TRUE,
-                          url = split_part(split_part(url, '?', 1), '#', 1)
-                    WHERE %s AND %s
-                RETURNING batch_id, fingerprint""",
-                IS_BARABLE,
-                condition,
-            )
-        )
-        if rows:
-            self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
-        return rows
+        return self.env["sendgrid.event"]._remove_details(SQL("%s AND %s", IS_BARABLE, condition))
 
     @api.model
     def _note_deleted(self, deleted):
@@ -278,9 +285,11 @@ class SendgridReduction(models.Model):
         :return: how many documents and requests were worked on
         """
         count = 0
+        # All at once, because all transactions lock in the order of the addresses.
+        addresses = {address for reduction in self for address in reduction.addresses or ()}
+        if addresses:
+            self.env["sendgrid.address"]._select_for_update(sorted(addresses))
         for reduction in self:
-            if reduction.addresses:
-                self.env["sendgrid.address"]._select_for_update(reduction.addresses)
             rows = self.env.execute_query(
                 SQL(
                     """SELECT id FROM sendgrid_email
@@ -321,23 +330,40 @@ class SendgridReduction(models.Model):
 
     @api.model
     def _reduce_all(self):
-        """Do all that is left; a generator, see `sendgrid.job.mixin`."""
-        while reduction := self.search([("state", "=", "documents")], order="id", limit=1):
-            yield reduction._reduce_next(CHUNK_EMAILS)
-        while reductions := self.search([("state", "=", "events")], order="id"):
-            yield reductions._reduce_events()
-        while reductions := self.search([("state", "=", "bodies")], order="id"):
-            yield reductions._reduce_bodies()
+        """Do all that is left; a generator, see `sendgrid.job.mixin`.
+
+        The states take turns, so that none waits for ever while new requests come.
+        """
+        has_worked = True
+        while has_worked:
+            has_worked = False
+            if reduction := self.search([("state", "=", "documents")], order="id", limit=1):
+                has_worked = True
+                yield reduction._reduce_next(CHUNK_EMAILS)
+            if reductions := self.search([("state", "=", "events")], order="id"):
+                has_worked = True
+                yield reductions._get_foremost()._reduce_events()
+            if reductions := self.search([("state", "=", "bodies")], order="id"):
+                has_worked = True
+                yield reductions._get_foremost()._reduce_bodies()
+
+    def _get_foremost(self):
+        """Return those of the requests that are farthest: the others wait, and go on together when these are done.
+
+        If the last one were served first, a long request would never end while new ones come.
+        """
+        farthest = max(reduction.last_id or 0 for reduction in self)
+        return self.filtered(lambda reduction: (reduction.last_id or 0) == farthest)
 
     def _reduce_events(self):
         """Reduce the next events that have no document, or that name an address on somebody else's document.
 
-        It reads all events once for all requests that wait, in the order of their ids.
+        It reads the events once for all requests that are as far, in the order of their ids.
 
         :return: how many events were looked at
         """
         self.env.flush_all()
-        since = min(reduction.last_id or 0 for reduction in self)
+        since = self[0].last_id or 0
         [(last, count)] = self.env.execute_query(
             SQL(
                 "SELECT max(id), count(*) FROM (SELECT id FROM sendgrid_event WHERE id > %s ORDER BY id LIMIT %s) part",
@@ -347,14 +373,14 @@ class SendgridReduction(models.Model):
         )
         if count:
             condition = SQL("id > %s AND id <= %s AND %s", since, last, IS_SILENT_BY_ADDRESS)
-            deleted = self._delete_interactions(condition)
+            # The verdicts of other events stay as they were with the opens and clicks.
             self._bare_events(condition)
+            deleted = self._delete_interactions(condition)
             self._note_deleted(deleted)
             emails = self.env["sendgrid.email"].browse(sorted({email for email, *_others in deleted if email}))
             emails._fold_quietly()
             emails._notify_changed()
-            here = self.filtered(lambda reduction: (reduction.last_id or 0) < last)
-            here.last_id = last
+            self.last_id = last
         if count < CHUNK_EVENTS:
             addresses = {address for reduction in self for address in reduction.addresses or ()}
             self.env["sendgrid.mailing"]._forget_interactions_with(sorted(addresses))

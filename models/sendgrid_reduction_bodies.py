@@ -1,3 +1,4 @@
+import math
 from contextlib import suppress
 
 from odoo import api, models
@@ -36,7 +37,7 @@ class SendgridReduction(models.Model):
         )
 
     def _reduce_bodies(self):
-        """Rewrite the next batches that may hold what is not kept, once for all requests that wait.
+        """Rewrite the next batches that may hold what is not kept, once for all requests that are as far.
 
         It asks for each element what would become of it if it came now. So it finds what was stored twice, in any
         spelling, and what was stored as no event at all. What waits is left to the drain.
@@ -44,7 +45,7 @@ class SendgridReduction(models.Model):
         :return: how many batches were looked at
         """
         self.env.flush_all()
-        since = min(reduction.last_id or 0 for reduction in self)
+        since = self[0].last_id or 0
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, COALESCE(size, 0), state = 'pending' FROM sendgrid_event_batch
@@ -61,10 +62,10 @@ class SendgridReduction(models.Model):
             count += 1
             if not is_pending:
                 ids.append(id_)
-        self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids))
+        deleted = {address for one in self if one.reason == "deleted" for address in one.addresses}
+        self._reduce_bodies_of(self.env["sendgrid.event.batch"].browse(ids), deleted)
         if count:
-            last = rows[count - 1][0]
-            self.filtered(lambda reduction: (reduction.last_id or 0) < last).last_id = last
+            self.last_id = rows[count - 1][0]
         if count == len(rows) < CHUNK_BATCHES:
             self.write({"state": "done", "last_id": 0, "addresses": False, "email_numbers": False, "error": False})
         self.env.flush_all()
@@ -72,10 +73,11 @@ class SendgridReduction(models.Model):
         return count
 
     @api.model
-    def _reduce_bodies_of(self, batches):
+    def _reduce_bodies_of(self, batches, deleted=()):
         """Rewrite those of some batches that hold what is not kept. The number of queries does not depend on theirs.
 
         :param batches: `sendgrid.event.batch` records, none of which waits for the drain
+        :param deleted: addresses whose data were deleted: nothing else tells that nothing of them is kept
         """
         events, named = [], {}
         for batch in batches:
@@ -89,6 +91,7 @@ class SendgridReduction(models.Model):
                     named[batch] = find_addresses(batch._get_raw_body())
         asked = {event.recipient for _batch, event in events if event.recipient}
         silent = self._get_silent(asked.union(*named.values()))
+        silent |= dict.fromkeys(deleted, math.inf)
         decisions = self._decide_by_address([event for _batch, event in events], silent)
         open_ones = [told for told in events if told[1].fingerprint not in decisions]
         matches, _keys = self.env["sendgrid.match"]._match([(batch.account_id.id, event) for batch, event in open_ones])

@@ -84,15 +84,11 @@ class SendgridRetention(models.Model):
 
         :param str period: the company's field with the number of months
         """
-        companies = self._get_companies(account)
+        companies = account._get_companies()
         if period == "sendgrid_detail_months" and not self._get_keeping([account]):
             return fields.Datetime.now()
         months = min((company[period] for company in companies if company[period] > 0), default=0)
         return fields.Datetime.now() - relativedelta(months=months) if months else None
-
-    @api.model
-    def _get_companies(self, account):
-        return account.company_id or self.env["res.company"].search([("active", "=", True)])
 
     @api.model
     def _get_keeping(self, accounts):
@@ -128,19 +124,15 @@ class SendgridRetention(models.Model):
             due = list(takewhile(lambda row: row[2] < cutoff, rows))
             if not due:
                 return
-            self.env.cr.execute(
+            self.env["sendgrid.event"]._remove_details(
                 SQL(
-                    """UPDATE sendgrid_event
-                          SET ip = NULL, user_agent = NULL, is_final = TRUE,
-                              url = split_part(split_part(url, '?', 1), '#', 1)
-                        WHERE id = ANY(%s)
-                          AND (event IN ('open', 'click', 'unsubscribe', 'group_unsubscribe')
-                               OR ip IS NOT NULL OR user_agent IS NOT NULL
-                               OR url LIKE '%%?%%' OR url LIKE '%%#%%')""",
+                    """id = ANY(%s)
+                       AND (event IN ('open', 'click', 'unsubscribe', 'group_unsubscribe')
+                            OR ip IS NOT NULL OR user_agent IS NOT NULL
+                            OR url LIKE '%%?%%' OR url LIKE '%%#%%')""",
                     [id_ for id_, account_id, _date in due if account_id == account.id],
                 )
             )
-            self.env["sendgrid.event"].invalidate_model(["ip", "user_agent", "url", "is_final"])
             progress.last_event_id = due[-1][0]
             self.env.flush_all()
             yield len(due)

@@ -513,6 +513,19 @@ class TestAccepted(SmtpCase):
                 "mail_server_id": self.server.id,
             }
         )
+
+        def schedule():
+            composer = self.env["mail.compose.message"].create(
+                {
+                    "composition_mode": "comment",
+                    "model": "crm.lead",
+                    "res_ids": lead.ids,
+                    "template_id": template.id,
+                    "scheduled_date": Datetime.now() + timedelta(days=1),
+                }
+            )
+            return composer._action_schedule_message()
+
         ways = {
             "send_mail": lambda: template.send_mail(lead.id, force_send=True),
             "queued": lambda: self.env["mail.mail"].browse(template.send_mail(lead.id)).send(),
@@ -520,6 +533,7 @@ class TestAccepted(SmtpCase):
             "message_post_with_source": lambda: lead.message_post_with_source(
                 template, subtype_xmlid="mail.mt_comment"
             ),
+            "scheduled": lambda: schedule()._post_message(),
         }
         for name, way in ways.items():
             with self.subTest(name), self.leaving():
@@ -541,7 +555,7 @@ class TestAccepted(SmtpCase):
         _mail, email = self.send()
         self.assertEmail(email, company_id=company)
         template.unlink()
-        self.assertEqual(len(self.Email.search([("team_id", "=", team.id)])), 4)
+        self.assertEqual(len(self.Email.search([("team_id", "=", team.id)])), len(ways))
 
     def test_queries(self):
         """Test that what is kept costs no query for each mail."""

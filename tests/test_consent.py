@@ -452,6 +452,19 @@ class TestFaces(ConsentCase):
         self.assertEqual(kept.email_normalized, "kept@example.org")
         self.assertEqual(kept.email_tracking, "declined")
 
+    def test_merged_leads_whose_first_has_no_address(self):
+        """Test that the address that the merge gives to the remaining lead takes the stricter word as well."""
+        leads = self.create_lead(probability=90)
+        leads |= self.create_lead(email_from="agreed@example.org", probability=50)
+        leads |= self.create_lead(email_from="declined@example.org", probability=10)
+        self.say("agreed", "agreed@example.org")
+        self.say("declined", "declined@example.org")
+        kept = leads.merge_opportunity()
+        self.assertEqual(kept, leads[0])
+        self.assertEqual(kept.email_normalized, "agreed@example.org")
+        self.assertEqual(kept.email_tracking, "declined")
+        self.assertIn("merged leads", self.find("agreed@example.org").consent_ids[0].form)
+
     # ------------------------------------------------------------
     # IMPORT
     # ------------------------------------------------------------
@@ -565,6 +578,55 @@ class TestFaces(ConsentCase):
         self._ask(leads, word="unknown")
         self.assertEqual(leads.email_tracking, "unknown")
 
+    def test_bulk_leaves_who_declined(self):
+        """Test that the list's action takes nothing back from who declined, and says so before and after."""
+        contacts = self.Partner.create([{"name": name, "email": f"{name}@example.org"} for name in "abcd"])
+        page, hand, agreed, _unknown = emails = contacts.mapped("email")
+        self.say("declined", page, source="page")
+        self.say("declined", hand, source="hand")
+        self.say("agreed", agreed)
+        action = contacts.with_user(self.salesperson).action_set_email_tracking()
+        dialog = self.env[action["res_model"]].with_user(self.salesperson).with_context(**action["context"])
+        with Form(dialog) as form:
+            for word, count in (("agreed", 2), ("declined", 0), ("unknown", 1), ("agreed", 2)):
+                form.word = word
+                self.assertEqual(form.kept_count, count)
+            # Somebody declines while the dialog is open.
+            self.say("declined", agreed, source="page")
+        notice = form.record.action_set()["params"]
+        self.assertIn("Addresses for which it was noted: 1.", notice["message"])
+        self.assertIn("Addresses that declined, and that were left alone: 3.", notice["message"])
+        self.assertTrue(notice["sticky"])
+        self.assertEqual(contacts.mapped("email_tracking"), ["declined"] * 3 + ["agreed"])
+        # By mistake can only be what one of us has noted.
+        notice = self._ask(contacts, word="unknown")
+        self.assertIn("left alone: 2.", notice["message"])
+        self.assertEqual([self.find(email).email_tracking for email in emails], ["declined", False, "declined", False])
+        # A person's own page can correct it.
+        contacts[0].with_user(self.salesperson).email_tracking = "agreed"
+        self.assertEqual(self.find(page).email_tracking, "agreed")
+
+    def test_addresses(self):
+        """Test that administrators set the word of addresses that nobody else has, and that others cannot."""
+        self.say("agreed", "one@example.org", "two@example.org")
+        addresses = self.find("one@example.org") | self.find("two@example.org")
+        action = addresses.action_set_email_tracking()
+        with Form(self.env[action["res_model"]].with_context(**action["context"])) as form:
+            form.word = "declined"
+        self.assertIn("noted: 2.", form.record.action_set()["params"]["message"])
+        self.assertEqual(addresses.mapped("email_tracking"), ["declined", "declined"])
+        for some, kept in ((addresses, 2), (addresses[0], 0)):
+            with Form(
+                self.env[action["res_model"]].with_context(default_res_model=addresses._name, default_res_ids=some.ids)
+            ) as form:
+                form.word = "agreed"
+                self.assertEqual(form.kept_count, kept)
+            form.record.action_set()
+        self.assertEqual(addresses.mapped("email_tracking"), ["agreed", "declined"])
+        dialog = self.env["sendgrid.consent.ask"].with_user(self.salesperson)
+        with self.assertRaises(AccessError):
+            dialog.create({"res_model": "sendgrid.address", "res_ids": addresses.ids, "word": "agreed"}).action_set()
+
     def test_bulk_who_may(self):
         """Test that the list's action leaves alone what the user may not write, also where the ids are his own."""
         other = self.env["crm.lead"].create({"name": "Other", "email_from": "other@example.org", "user_id": 1})
@@ -576,6 +638,28 @@ class TestFaces(ConsentCase):
         self.assertEqual((own.email_tracking, other.email_tracking), ("declined", "unknown"))
         with self.assertRaises(UserError):
             dialog.create({**values, "res_model": "res.users"}).action_set()
+
+
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestMailingContact(ConsentCase):
+    """Mailing contacts, in a database that has mass mailing. `end_to_end/test_visibility.py` runs it."""
+
+    __test__ = False  # pytest's database does not have it
+
+    def test_page_and_list(self):
+        """Test that a mailing contact's page sets the word, and that the list has the action."""
+        contacts = self.env["mailing.contact"].create([{"email": f"{name}@example.org"} for name in "ab"])
+        with Form(contacts[0], "mass_mailing.mailing_contact_view_form") as form:
+            self.assertEqual(form.email_tracking, "unknown")
+            form.email_tracking = "declined"
+        self.assertEqual(self.find("a@example.org").email_tracking, "declined")
+        arch = contacts.get_view(view_type="list")["arch"]
+        self.assertIn('name="action_set_email_tracking"', arch)
+        Dialog = self.env["sendgrid.consent.ask"].with_context(**contacts.action_set_email_tracking()["context"])
+        with Form(Dialog) as form:
+            form.word = "agreed"
+        form.record.action_set()
+        self.assertEqual(contacts.mapped("email_tracking"), ["declined", "agreed"])
 
 
 @tagged("post_install", "-at_install")

@@ -14,6 +14,8 @@ from odoo.sql_db import db_connect
 from odoo.tests import tagged
 from odoo.tools import SQL, mute_logger
 
+from odoo.addons.base.models import ir_cron
+
 from ..models import sendgrid_drain
 from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
@@ -1088,6 +1090,21 @@ class TestConflicts(CommittedCase):
         self.assertRecordValues(
             self.contact, [{"email_bounced": True, "message_bounce": 1, "function": "Changed meanwhile"}]
         )
+
+    def test_time_is_over(self):
+        """Test that a run whose time is over ends with its chunk, and that another run follows."""
+        batches = [self.store([account_event(now())]) for _number in range(3)]
+        cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
+        with (
+            patch.object(sendgrid_drain, "CHUNK_BATCHES", 1),
+            patch.object(ir_cron, "MIN_TIME_PER_JOB", 0),
+        ):
+            for number in range(3):
+                self.assertEqual([batch.state for batch in batches], ["done"] * number + ["pending"] * (3 - number))
+                self.run_cron("ir_cron_drain")
+                waits = self.env["ir.cron.trigger"].search_count([("cron_id", "=", cron.id)])
+                self.assertEqual(bool(waits), number < 2)
+        self.assertEqual({batch.state for batch in batches}, {"done"})
 
     def test_conflicts_without_end(self):
         """Test that the drain gives up for now after several tries, marks nothing, and goes on at its next run."""

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from odoo import Command
 from odoo.fields import Datetime
 from odoo.tests import new_test_user, tagged
+from odoo.tools import SQL
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server
 
@@ -156,6 +157,58 @@ class TestReasons(MeasuringMixin, SendgridCase):
             self.assertEqual([set(one.values()) for one in found.values()], [{None}, {"company"}, {None}])
         self.assertEqual(self.Measuring._get_reasons([], self.company), {})
 
+    def _get_plan(self, addresses):
+        """Return PostgreSQL's plan of the query after it ran, by its lines."""
+        execute, queries = self.env.execute_query, []
+        with patch.object(type(self.env), "execute_query", lambda _env, query: queries.append(query) or []):
+            self.Measuring._look_up(addresses, self.company.ids)
+        [query] = queries
+        return [line for (line,) in execute(SQL("EXPLAIN ANALYZE %s", query))]
+
+    def test_indexes(self):
+        """Test that no table is read as a whole, nor at all where nothing depends on countries."""
+        tables = ["res_partner", "crm_lead"] + ["mailing_contact"] * ("mailing.contact" in self.env)
+        for table in tables:
+            is_lead = table == "crm_lead"
+            self.env.cr.execute(
+                SQL(
+                    """INSERT INTO %s (name, %s, email_normalized, country_id %s)
+                       SELECT 'n' || n, 'n' || n || '@example.net', 'n' || n || '@example.net', %s %s
+                         FROM generate_series(1, 20000) n;
+                       ANALYZE %s""",
+                    SQL.identifier(table),
+                    SQL.identifier("email_from" if is_lead else "email"),
+                    SQL(", type" if is_lead else ""),
+                    self.chile.id,
+                    SQL(", 'lead'" if is_lead else ""),
+                    SQL.identifier(table),
+                )
+            )
+        self.env["res.partner"].create({"name": "F", "email": "fr@example.org", "country_id": self.france.id})
+        self.say("agreed", "yes@example.org")
+
+        def read_tables(addresses):
+            """Return the tables of which something was read, and those that were read as a whole."""
+            plan = self._get_plan(addresses)
+            read = [line for line in plan if "Scan" in line and "never executed" not in line]
+            return (
+                {table for table in tables for line in read if f" {table} record" in line or f" on {table} " in line},
+                {table for table in tables for line in read if f"Seq Scan on {table} " in line},
+            )
+
+        for setting in (False, "everybody", "nobody"):
+            self.company.sendgrid_unasked = setting
+            self.env.flush_all()
+            self.assertEqual(read_tables(["n1@example.net"])[0] - {"res_partner"}, set(), setting)
+        self.company.sendgrid_unasked = "country"
+        self.env.flush_all()
+        many = [f"n{number}@example.net" for number in range(1, 300)]
+        for addresses in (["n1@example.net"], many, ["yes@example.org"], ["fr@example.org"]):
+            _read, as_a_whole = read_tables(addresses)
+            self.assertFalse(as_a_whole & {"res_partner", "crm_lead"}, addresses[:2])
+        for addresses in (["yes@example.org"], ["fr@example.org"]):
+            self.assertNotIn("mailing_contact", read_tables(addresses)[0], addresses)
+
 
 @tagged("post_install", "-at_install")
 class TestLevels(MeasuringMixin, SendgridCase):
@@ -215,18 +268,35 @@ class TestLevels(MeasuringMixin, SendgridCase):
         self.assertLevels(self.send_mail(**to)[1], cc="full", eve="full", x="full")
 
     def test_colleagues(self):
-        """Test that a copy to colleagues only leaves as before, but never measured against a wish."""
-        self.company.sendgrid_unasked = "nobody"
+        """Test that a copy to colleagues only has no document, and that its level is decided like any other's."""
         to = {"recipient_ids": self.colleague.ids}
         name = {"unique_args": {"odoo_db": self.Email._get_odoo_db()}}
-        [sent], emails = self.send_mail(**to)
-        self.assertEqual((sent.smtpapi, len(emails)), (name, 0))
-        for values in ({"sendgrid_is_unmeasured": True}, {"sendgrid_is_about_access": True}):
+        unmeasured = name | no_tracking()
+
+        def assertLeaves(expected, **values):
             [sent], emails = self.send_mail(**to, **values)
-            self.assertEqual((sent.smtpapi, len(emails)), (name | no_tracking(), 0))
+            self.assertEqual((sent.smtpapi, len(emails)), (expected, 0))
+
+        assertLeaves(name)
+        for values in ({"sendgrid_is_unmeasured": True}, {"sendgrid_is_about_access": True}):
+            assertLeaves(unmeasured, **values)
+        self.company.sendgrid_unasked = "country"
+        assertLeaves(name)
+        self.colleague.country_id = self.france
+        assertLeaves(unmeasured)
+        self.colleague.country_id = self.chile
+        self.company.sendgrid_unasked = "nobody"
+        assertLeaves(unmeasured)
+        self.say("agreed", "colleague@example.com")
+        assertLeaves(name)
         self.say("declined", "colleague@example.com")
-        [sent], emails = self.send_mail(**to)
-        self.assertEqual(sent.smtpapi, name | no_tracking())
+        self.company.sendgrid_unasked = "everybody"
+        assertLeaves(unmeasured)
+        self.account.write({"tracking_settings_date": Datetime.now(), "open_tracking": False, "click_tracking": False})
+        self.say("agreed", "colleague@example.com")
+        assertLeaves(unmeasured)
+        self.account.tracking_settings_date = False
+        self.company.sendgrid_unasked = "nobody"
         # Together with a stranger, all addresses count.
         self.say(False, "colleague@example.com")
         self.say("agreed", "eve@example.org")
@@ -352,6 +422,28 @@ class TestLevels(MeasuringMixin, SendgridCase):
         self.assertEmail(send("nobody"), sent_count=2, measured="none", unmeasured_reason="company")
         self.assertEmail(send("everybody"), sent_count=3, measured="none", unmeasured_reason="company")
 
+    def test_sent_again_unmeasured(self):
+        """Test that an e-mail whose opens were counted does not become unmeasured when it leaves once more."""
+        mail = self.create_mail(auto_delete=False, body_html=BODY)
+        message_id = mail.message_id
+        with self.sending():
+            mail.send()
+        email = self.find_emails(message_id)
+        relay = self.relay(email)
+        self.receive(
+            relay.event("delivered", timestamp=self.after(email, 2)),
+            relay.event("open", timestamp=self.after(email, 600)),
+            relay.event("click", timestamp=self.after(email, 700)),
+        )
+        self.assertEmail(email, status="clicked", measured="full", open_count=1, click_count=1)
+        self.company.sendgrid_unasked = "nobody"
+        mail.write({"state": "outgoing"})
+        with self.sending() as sent:
+            mail.send()
+        self.assertEqual(sent[0].smtpapi["filters"], self.unmeasured, "the second copy is not measured")
+        self.env.invalidate_all()
+        self.assertEmail(email, sent_count=2, measured="full", unmeasured_reason=False, status="clicked", open_count=1)
+
     @refused
     def test_not_connected(self):
         """Test that what never left has its level too."""
@@ -424,7 +516,7 @@ class TestWays(MeasuringMixin, CorpusCase):
                         "author_id": self.salesperson.partner_id.id,
                         "body": Markup(BODY),
                         "partner_ids": [Command.set(self.contact.ids)],
-                        "scheduled_date": Datetime.now(),
+                        "scheduled_date": Datetime.add(Datetime.now(), minutes=1),
                         "send_context": {},
                     }
                 )

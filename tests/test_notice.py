@@ -2,7 +2,11 @@
 
 import re
 from email import message_from_string, policy
+from email.message import EmailMessage
 from unittest.mock import patch
+from urllib.parse import quote_plus
+
+from markupsafe import Markup
 
 from odoo.tests import BaseCase, new_test_user, tagged
 from odoo.tools.translate import code_translations
@@ -58,6 +62,29 @@ class TestPlaceholder(BaseCase):
             with self.subTest(source):
                 self.assertEqual(notice.fill(source, LINK, SITE), source)
 
+    def test_withdrawn(self):
+        """Test that a quoted link loses its token, wherever it stands and whatever a mail program made of it."""
+        token = "dG9rZW4-b2Y_c29tZWJvZHkgZWxzZSB3aG8gZ290IGl0"
+        for source, expected in (
+            (f'<a href="{OWN}/sendgrid/measuring/{token}">x</a>', f'<a href="{OWN}/sendgrid/measuring">x</a>'),
+            (f'<a href="/sendgrid/measuring/confirm/{token}/">x</a>', '<a href="/sendgrid/measuring/">x</a>'),
+            (f"> x <{OWN}:8069/sendgrid/measuring/{token}>", f"> x <{OWN}:8069/sendgrid/measuring>"),
+            (f"[1] {OWN}/sendgrid/measuring/{token}\n", f"[1] {OWN}/sendgrid/measuring\n"),
+            (f"https://odoo.example.com&#x2F;sendgrid&#47;measuring&#47;{token}", None),
+            (f"https://x.example/?url=https%3A%2F%2Fodoo.example.com%2Fsendgrid%2Fmeasuring%2F{token}&data=1", None),
+            (f"?u=https%253A%252F%252Fodoo.example.com%252Fsendgrid%252Fmeasuring%252Fconfirm%252F{token}", None),
+            (
+                "/v2/url?u=https-3A__odoo.example.com_sendgrid_measuring_dG9rZW4-2Db2Y-5Fc29tZWJvZHkgZWxzZSB3aG8gZ290&d=1",
+                None,
+            ),
+            (f"https://x.example/v3/__{OWN}/sendgrid/measuring/{token}__;!!A!b$", None),
+        ):
+            with self.subTest(source):
+                short = notice.withdraw(source, lambda host, *_rest: host not in ("", "odoo.example.com"))
+                self.assertNotIn("dG9rZW4", short)
+                self.assertEqual(short, expected or short)
+                self.assertEqual(notice.withdraw(source, lambda *_all: True), source)
+
     def test_several(self):
         """Test that each of several placeholders is filled."""
         self.assertEqual(notice.fill(PLACEHOLDER * 3, LINK, SITE).count(LINK), 3)
@@ -75,7 +102,7 @@ class TestToken(BaseCase):
     HOLDERS = (
         Holder(LOOK, 1, 1795500000, "ada@example.org"),
         Holder(CONFIRM, 7, 0, "Ünï@xn--bcher-kva.example"),
-        Holder(LOOK, 2, 1795500000, message_id="<1.2-openerp-3-crm.lead@host>"),
+        Holder(LOOK, 2, 1795500000, odoo_id="0123456789abcdef" * 2),
         Holder(LOOK, 1, 1795500000, "a" * 64 + "@" + "b" * 200 + ".example"),
         Holder(LOOK, 1, 1795500000, "\ud800@example.org"),
     )
@@ -137,7 +164,7 @@ class TestSending(NoticeCase):
         addresses = {"ada@example.org", "grace@xn--bcher-kva.example"}
         self.assertEqual({self.holder_in(one.part("html")).address for one in sent}, addresses)
         for one in sent:
-            self.assertHolder(one, kind=LOOK, company_id=self.company.id, message_id="")
+            self.assertHolder(one, kind=LOOK, company_id=self.company.id, odoo_id="")
             self.assertNotIn("sendgrid/measuring", str(one.message["List-Unsubscribe"]))
         self.assertEqual(len(emails.content_id), 1, "copies that differ in the link only share a content")
         self.assertFalse(any(emails.mapped("content_changes")))
@@ -148,14 +175,23 @@ class TestSending(NoticeCase):
     def test_several_recipients(self):
         """Test that a copy to several has a link that names the copy and none of them."""
         [sent], emails = self.send_mail(body_html=PLACEHOLDER, email_to="ada@example.org, bob@example.org")
-        self.assertHolder(sent, address="", message_id=emails[0].message_id)
+        self.assertHolder(sent, address="", odoo_id=emails[0].odoo_id)
+
+    def test_skipped(self):
+        """Test that who gets no mail does not count: the only recipient who is left has a link of his own."""
+        mail = self.create_mail(body_html=PLACEHOLDER, email_to="ada@example.org, bob@example.org")
+        with self.sending() as sent:
+            mail.with_context(send_smtp_skip_to=["bob@example.org"]).send()
+        [one] = sent
+        self.assertEqual(one.recipients, ["ada@example.org"])
+        self.assertHolder(one, address="ada@example.org", odoo_id="")
 
     def test_several_with_a_colleague(self):
         """Test that a colleague who stands beside a recipient does not get the recipient's own link."""
         [sent], email = self.send_mail(
             body_html=PLACEHOLDER, email_to="ada@example.org", email_cc="colleague@example.com"
         )
-        self.assertHolder(sent, address="", message_id=email.message_id)
+        self.assertHolder(sent, address="", odoo_id=email.odoo_id)
         self.assertFalse(email.is_alone)
 
     def test_colleague(self):
@@ -177,6 +213,62 @@ class TestSending(NoticeCase):
         other = self.notice._get_link(self.notice._seal(LOOK, 1, "somebody@example.org"))
         [sent], _email = self.send_mail(body_html=f'<p>Hello</p><blockquote><a href="{other}">x</a></blockquote>')
         self.assertHolder(sent, address="ada@example.org")
+
+    def quote(self):
+        """Return links to Ada's pages, as a quoted mail has them, and one to the page of another Odoo."""
+        links = [
+            self.notice._get_link(self.notice._seal(LOOK, 1, "ada@example.org")),
+            self.notice._get_address(notice.CONFIRMATION, self.notice._seal(CONFIRM, 1, "ada@example.org")),
+        ]
+        # Our address may have been another one when the mail was sent.
+        links.append(links[0].replace(OWN, "https://old.example.com"))
+        links.append("https://x.example/?url=" + quote_plus(links[0]))
+        self.other = "https://other.example.org/sendgrid/measuring/" + "dG9rZW4" * 8
+        return links, " ".join(f'<a href="{link}">x</a>' for link in [*links, self.other])
+
+    def assertWithdrawn(self, text):
+        """Assert that nobody can decide for Ada by what a text quotes."""
+        self.assertIn(self.other, text)
+        for token in re.findall(r"[\w\-]{37,}", text):
+            self.assertFalse(self.notice._read(token))
+        self.assertGreaterEqual(text.count(f"{OWN}/sendgrid/measuring"), 2)
+
+    def test_incoming(self):
+        """Test that nobody who reads an answer in Odoo can decide for whoever wrote it."""
+        lead = self.env["crm.lead"].create({"name": "L"})
+        links, html = self.quote()
+        for number, thread_id in enumerate((lead.id, False)):
+            for subtype, text in (
+                ("html", f"<p>Yes</p>{html}"),
+                ("plain", "Yes\n> " + "\n> ".join([*links, self.other])),
+            ):
+                with self.subTest(subtype=subtype, thread_id=thread_id):
+                    mail = EmailMessage()
+                    mail["From"], mail["To"] = "ada@example.org", "sales@example.com"
+                    mail["Message-Id"] = f"<{subtype}-{number}@example.org>"
+                    mail.set_content(text, subtype=subtype)
+                    record_id = self.env["mail.thread"].message_process(
+                        "crm.lead", mail.as_bytes(), thread_id=thread_id
+                    )
+                    record = self.env["crm.lead"].browse(record_id)
+                    message = record.message_ids.filtered(lambda one: one.message_type == "email").sorted("id")[-1]
+                    self.assertWithdrawn(f"{record.description}{message.body}")
+
+    def test_pasted(self):
+        """Test that a quoted link has no token in what a colleague posts, and not in what leaves again."""
+        _links, html = self.quote()
+        message = self.contact.message_post(body=Markup("<p>Look</p>%s") % Markup(html))
+        self.assertWithdrawn(message.body)
+        message.body = Markup(html)
+        self.assertWithdrawn(message.body)
+        for has_account in (True, False):
+            self.server.sendgrid_account_id = self.account if has_account else False
+            [sent], _emails = self.send_mail(body_html=html, email_to="eve@example.org")
+            body = sent.part("html")
+            holders = {holder for token in re.findall(r"[\w\-]{37,}", body) if (holder := self.notice._read(token))}
+            self.assertEqual({holder.address for holder in holders}, {"eve@example.org"} if has_account else set())
+            self.assertNotIn(CONFIRM, {holder.kind for holder in holders})
+            self.assertIn(self.other, body)
 
     def test_chatter_and_signature(self):
         """Test a message of the chatter, whose signature has the placeholder."""

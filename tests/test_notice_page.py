@@ -325,7 +325,7 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
         )
         copy = emails.filtered(lambda email: not email.is_alone)
         self.assertEqual((len(emails), len(copy)), (3, 2))
-        path = self.seal(address="", message_id=copy[0].message_id)
+        path = self.seal(address="", odoo_id=copy[0].odoo_id)
         answer = self.call(path)
         self.assertEqual(self.buttons(answer), ["declined"])
         self.assertNotIn(ADA, answer.text)
@@ -339,8 +339,41 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
         self.assertNotEqual((emails - copy).measured, "none")
         self.assertFalse(self.word())
         self.assertEqual(self.choose(path, "declined").status_code, 200)
-        unknown = self.seal(address="", message_id="<gone@example.com>")
-        self.assertIn("You have declined.", self.read_page(self.choose(unknown, "declined")))
+
+    def test_copies_of_one_message(self):
+        """Test that the link of a copy to several is about this copy only, and says so if nothing was done yet."""
+        several = self.env["res.partner"].create({"name": "Two", "email": "carol@example.org, dave@example.org"})
+        mail = self.create_mail(
+            body_html=PLACEHOLDER, email_to=f"{ADA}, bob@example.org", recipient_ids=several.ids, auto_delete=False
+        )
+        with self.sending() as sent:
+            mail.send()
+        links = {
+            tuple(sorted(one.recipients)): html.fromstring(one.part("html")).xpath(
+                f"//a[contains(@href, '{ADDRESS}')]/@href"
+            )
+            for one in sent
+        }
+        [link] = links[ADA, "bob@example.org"]
+        path = link[link.index(ADDRESS) :]
+        emails = self.find_emails(mail.message_id)
+        copies = emails.grouped("odoo_id")
+        self.assertEqual(sorted(map(len, copies.values())), [2, 2])
+        # As long as the transaction that sent it is not committed, there are no documents.
+        names = {email: email.odoo_id for email in emails}
+        for email in emails:
+            email.odoo_id = f"not yet {email.id}"
+        answer = self.choose(path, "declined")
+        self.assertIn("Nothing was changed", self.read_page(answer))
+        self.assertNotIn("You have declined", self.read_page(answer))
+        self.assertEqual(self.buttons(answer), ["declined"])
+        for email, name in names.items():
+            email.odoo_id = name
+        self.assertIn("You have declined.", self.read_page(self.choose(path, "declined")))
+        self.assertEqual(
+            {email.recipient: email.measured for email in emails},
+            {ADA: "none", "bob@example.org": "none", "carol@example.org": "full", "dave@example.org": "full"},
+        )
 
     # ------------------------------------------------------------
     # AGREE

@@ -1,3 +1,6 @@
+import base64
+import json
+
 from odoo.exceptions import AccessError
 from odoo.tests import mute_logger, new_test_user, tagged
 from odoo.tools import SQL
@@ -100,6 +103,26 @@ class TestPrivacyLookup(SendgridCase):
         self.assertEqual(len(other.event_ids), 1)
         self.assertIn("#", wizard.log_id.execution_details)
         self.assertEqual(self.found(self.lookup("guest@example.net")), {})
+
+    def test_bodies(self):
+        """Test that the bodies of batches do not keep what was deleted, and that others' events stay there."""
+        email, _stray, _suppression = self.prepare_guest()
+        other = self.create_email("other@example.net")
+        self.receive(
+            self.relay(other).event("open", timestamp=self.after(other, 600)),
+            self.relay(email).event("open", timestamp=self.after(email, 900)),
+        )
+        self.lookup("guest@example.net").line_ids.action_unlink_all()
+        self.run_cron("ir_cron_reduce")
+        requests = self.env["sendgrid.reduction"].search([])
+        self.assertEqual([(one.reason, one.state, one.addresses) for one in requests], [("deleted", "done", False)])
+        kept = [
+            (element["email"], element["event"])
+            for batch in self.Batch.search([("account_id", "=", self.account.id)])
+            for element in json.loads(base64.b64decode(batch.body))
+            if element["event"] in ("open", "click")
+        ]
+        self.assertEqual(kept, [("other@example.net", "open")])
 
     def test_all_at_once_with_a_bounce_without_document(self):
         """Test that a bounce without any ids, about an address that nobody wrote to, is found."""

@@ -10,7 +10,7 @@ from odoo.service.model import retrying
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from ..models import sendgrid_reduction, sendgrid_reduction_bodies
+from ..models import sendgrid_drain, sendgrid_reduction, sendgrid_reduction_bodies
 from ..models.sendgrid_drain import SendgridDrain
 from ..models.sendgrid_ingest import SendgridIngest
 from ..tools.events.event import DELIVERY_EVENTS, INTERACTIONS
@@ -383,6 +383,36 @@ class TestReduction(ReductionCase):
         self.assertEqual(json.loads(read[4]), [other], "on arrival as well")
         self.assertNotIn(b"EXAMPLE", read[5])
 
+    def test_body_of_what_fails(self):
+        """Test that nothing stays in the body of a batch that fails either, even if that fails as well at first."""
+        email = self.create_email(PERSON, ago=timedelta(hours=2))
+        self.decline()
+        self.finish()
+        self.env.company.sendgrid_keeps_details = False
+        relay = self.relay(email)
+        told = [relay.event("open", timestamp=self.after(email, 60)), relay.event("spamreport", ip="203.0.113.7")]
+        batch = self.store(told)
+        with (
+            patch.object(SendgridIngest, "_ingest", side_effect=ValueError("broken")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"),
+        ):
+            self.drain()
+        self.assertBatch(batch, state="failed", error="broken")
+        [element] = json.loads(base64.b64decode(batch.body))
+        self.assertEqual((element["event"], element.get("ip")), ("spamreport", None))
+        batch.action_process_again()
+        self.drain()
+        self.assertBatch(batch, state="done")
+        self.assertEqual(email.event_ids.mapped("event"), ["spamreport"])
+        other = self.store(told)
+        with (
+            patch.object(SendgridIngest, "_ingest", side_effect=ValueError("broken")),
+            patch.object(type(self.Batch), "_rewrite", side_effect=ValueError("broken too")),
+            mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_drain"),
+        ):
+            self.drain()
+        self.assertBatch(other, state="failed", error="broken")
+
     def test_no_details(self):
         """Test a company that keeps no details: verdicts are those of events that have them, and final."""
         self.env.company.sendgrid_keeps_details = False
@@ -405,6 +435,76 @@ class TestReduction(ReductionCase):
         self.assertEqual(len(email.event_ids), 4)
         self.assertNotIn(b"Mozilla", base64.b64decode(known.body))
 
+    def test_no_details_before_the_document(self):
+        """Test that without details the verdicts are the same, whenever an event finds its document."""
+        self.env.company.sendgrid_keeps_details = False
+        sent = self.after(self.create_email("x@example.org", ago=timedelta(hours=2)), 0)
+        program = {"useragent": "python-requests/2.32.3"}
+
+        def tell(name, count_first):
+            args = {"odoo_db": self.Email._get_odoo_db(), "odoo_id": name}
+            relay, unknown = Relayed([PERSON], args), Relayed([PERSON])
+            unknown.key = relay.key
+            links = [{"url": f"https://{part}.example.com/?token=secret"} for part in "abc"]
+            told = [
+                [relay.event("delivered", timestamp=sent + 2)],
+                [relay.event("click", timestamp=sent + 20, **link) for link in links],
+                [unknown.event("open", timestamp=sent + 3600, **program)],
+                [relay.event("open", timestamp=sent + 3600)],
+                [relay.event("unsubscribe", timestamp=sent + 21)],
+            ]
+            for part in told[:count_first]:
+                self.receive(*part)
+            events = self.Event.search([("sg_message_id", "=", relay.key)])
+            self.assertFalse(events.filtered(lambda event: event.event not in DELIVERY_EVENTS and event.ip))
+            self.assertFalse(events.filtered("user_agent"))
+            email = self.create_email(PERSON, ago=timedelta(hours=2), odoo_id=name)
+            self.drain()
+            for part in told[count_first:]:
+                self.receive(*part)
+            verdicts = [
+                (event.event, event.timestamp, event.url, event.verdict, event.machine_reason, event.is_final)
+                for event in email.event_ids.sorted(lambda event: (event.timestamp, event.event, event.url or ""))
+            ]
+            return verdicts, (email.click_count, email.machine_click_count, email.open_count, email.machine_open_count)
+
+        at_once = tell("at once", 0)
+        self.assertEqual(at_once[1], (0, 3, 1, 1))
+        self.assertIn(("unsubscribe", "machine"), [(said[0], said[3]) for said in at_once[0]])
+        for count in range(1, 6):
+            with self.subTest(count=count):
+                self.assertEqual(tell(f"after {count}", count), at_once)
+
+    def test_verdicts_before_the_document(self):
+        """Test that an event keeps its verdict if its details are removed before it finds a document: because its owner
+        declined, before it came or after, or because the company keeps no details any more.
+        """
+        sent = self.after(self.create_email("x@example.org", ago=timedelta(hours=2)), 0)
+
+        def forget_details():
+            self.env.company.sendgrid_keeps_details = False
+            for _count in self.env["sendgrid.retention"]._forget_details(self.account):
+                pass
+
+        for number, (first, then) in enumerate(
+            ((self.decline, None), (None, self.decline), (None, self.forget), (None, forget_details))
+        ):
+            with self.subTest(number=number):
+                self.env["sendgrid.address"].search([]).unlink()
+                name = f"number {number}"
+                relay = Relayed([PERSON], {"odoo_db": self.Email._get_odoo_db(), "odoo_id": name})
+                if first:
+                    first()
+                self.receive(relay.event("unsubscribe", timestamp=sent + 60, useragent="python-requests/2.32.3"))
+                if then:
+                    then()
+                    self.env.invalidate_all()
+                    self.finish()
+                email = self.create_email(PERSON, ago=timedelta(hours=2), odoo_id=name)
+                self.drain()
+                self.assertRecordValues(email.event_ids, [{"verdict": "machine", "user_agent": False}])
+                self.assertTrue(email.is_unsubscribed_by_machine)
+
     def test_large(self):
         """Test that a large request goes on where it stopped, and looks at nothing twice."""
         emails = self.Email.union(*(self.create_email(PERSON, ago=timedelta(hours=2)) for _ in range(9)))
@@ -421,8 +521,35 @@ class TestReduction(ReductionCase):
         self.assertNothingTold()
         self.assertRecordValues(reduction, [{"state": "done", "email_count": 9, "addresses": False}])
 
+    def test_people_keep_declining(self):
+        """Test that a request ends although others follow it all the time, and that these share their work."""
+        email = self.create_email("x@example.org", ago=timedelta(hours=2))
+        for number in range(12):
+            self._tell(email, (60 + number, "open"))
+        with (
+            patch.multiple(sendgrid_reduction, CHUNK_EVENTS=3),
+            patch.multiple(sendgrid_reduction_bodies, CHUNK_BATCHES=3),
+        ):
+            first = self.decline()
+            following = self.Reduction
+            self.drain()
+            self.assertEqual(first.state, "events")
+            work, count = iter(self.Reduction._reduce_all()), 0
+            while first.state != "done":
+                next(work)
+                count += 1
+                following |= self.decline(f"{count}@example.org")
+                self.drain()
+                self.assertLess(count, 100, "it ends")
+                self.env.invalidate_all()
+            pieces = sum(1 for _count in work)
+        self.assertEqual(set(following.mapped("state")), {"done"})
+        self.assertLess(pieces, 5 * count, "it is not done once for each")
+
     def test_queries(self):
         """Test that the queries do not depend on how many people declined, nor on their events."""
+        # Else it would depend on the time how often the drain is woken.
+        self.enterContext(patch.object(sendgrid_drain, "WAKE_INTERVAL", 0))
         counts = []
         for number in (2, 2, 60):
             addresses = [f"{number}-{one}-{len(counts)}@example.org" for one in range(number)]

@@ -298,20 +298,24 @@ class TestRetention(SendgridCase):
         self.assertFalse(self.env["sendgrid.retention"]._get_cutoff(account, "sendgrid_document_months"))
 
     def test_new_company_beside_others(self):
-        """Test that a new company does not have documents deleted which the others keep."""
+        """Test that a new company does not have documents or details deleted which the others keep."""
         self.assertFalse(self.account.company_id)
         companies = self.env["res.company"].search([])
-        for others, months in ((0, 0), (60, 60), (12, 36)):
-            with self.subTest(others=others):
-                companies.sendgrid_document_months = others
-                before = self.env["sendgrid.retention"]._get_cutoff(self.account, "sendgrid_document_months")
-                company = self.env["res.company"].create({"name": f"Beside {others}"})
-                self.assertEqual(company.sendgrid_document_months, months)
-                after = self.env["sendgrid.retention"]._get_cutoff(self.account, "sendgrid_document_months")
-                self.assertEqual(bool(after), bool(before))
-                company.active = False
-        chosen = self.env["res.company"].create({"name": "Chosen", "sendgrid_document_months": 6})
-        self.assertEqual(chosen.sendgrid_document_months, 6)
+        for period, usual in (("sendgrid_document_months", 36), ("sendgrid_detail_months", 12)):
+            for others, months in ((0, 0), (60, 60), (6, usual)):
+                with self.subTest(period=period, others=others):
+                    companies[period] = others
+                    before = self.env["sendgrid.retention"]._get_cutoff(self.account, period)
+                    company = self.env["res.company"].create({"name": f"Beside {period} {others}"})
+                    self.assertEqual(company[period], months)
+                    after = self.env["sendgrid.retention"]._get_cutoff(self.account, period)
+                    self.assertEqual(bool(after), bool(before))
+                    if before:
+                        self.assertLess(after - before, timedelta(days=1), "it is a number of months before now")
+                    company.active = False
+            chosen = self.env["res.company"].create({"name": f"Chosen {period}", period: 3})
+            self.assertEqual(chosen[period], 3)
+            chosen.active = False
 
     def test_new_company_by_others(self):
         """Test that users who may make companies, but not change their settings, can go on making them."""

@@ -168,7 +168,7 @@ FIELDS = {
             message_count message_ids_left new_count progress state waits_until windows""",
     },
     "sendgrid.consent": {ADMINISTRATORS: "address_id date form source uid word wording_id"},
-    "sendgrid.consent.ask": {EMPLOYEES: "form res_ids res_model word wording_id"},
+    "sendgrid.consent.ask": {EMPLOYEES: "form kept_count res_ids res_model word wording_id"},
     # Nobody reads a content but through a document that he may see.
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
@@ -322,7 +322,7 @@ METHODS = {
         ADMINISTRATORS,
     ),
     "sendgrid.account.disconnect": {"action_disconnect": ADMINISTRATORS},
-    "sendgrid.address": {"set_email_tracking": ADMINISTRATORS},
+    "sendgrid.address": {"action_set_email_tracking": ADMINISTRATORS, "set_email_tracking": ADMINISTRATORS},
     "sendgrid.consent.ask": {"action_set": EMPLOYEES},
     "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
     "sendgrid.email": {

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 from odoo import Command, fields
 from odoo.tests import Form, HttpCase, new_test_user, tagged
+from odoo.tools import html_sanitize
 
 from .common import SendgridCase, SendgridMixin
 
@@ -137,6 +138,35 @@ class TestSwitch(SwitchMixin, SendgridCase):
                 self.assertEqual(len(invitation), 1)
                 self.assertSwitchedOff(invitation, not is_tracked)
 
+    def test_rendered(self):
+        """Test messages and mails that apps make of a text that they rendered from a template."""
+        for template, is_off in ((self.tracked, False), (self.untracked, True)):
+            body = template._render_field("body_html", self.lead.ids)[self.lead.id]
+            layout = template._render_encapsulate("mail.mail_notification_light", body, context_record=self.lead)
+            with self.sending():
+                made = [
+                    self.lead.message_post(body=body, partner_ids=self.contact.ids),
+                    self.lead.message_notify(body=body, partner_ids=self.contact.ids),
+                    self.lead.message_post(body=html_sanitize(body), body_is_html=True),  # it stood in a dialog
+                    *self.env["mail.mail"].create(
+                        [{"body_html": text, "email_to": "ada@example.org"} for text in (body, layout)]
+                    ),
+                ]
+            for one in made:
+                with self.subTest(template=template.name, model=one._name):
+                    self.assertSwitchedOff(one, is_off)
+                    text = one.body_html if one._name == "mail.mail" else one.body
+                    self.assertIn("Hello", text)
+                    self.assertNotIn("<!--", text)
+        # Composers have their own switch, and nothing in their texts.
+        with self.open_composer(default_template_id=self.untracked.id) as form:
+            self.assertNotIn("<!--", form.body)
+            self.assertFalse(form.sendgrid_is_tracked)
+            form.sendgrid_is_tracked = True
+        with self.sending():
+            form.record._action_send_mail()
+        self.assertSwitchedOff(self.last_message(), False)
+
     def test_composer(self):
         """Test that the composer's switch decides, in the chatter and for mails to many."""
         for mode in ("comment", "mass_mail"):
@@ -189,6 +219,21 @@ class TestSwitch(SwitchMixin, SendgridCase):
             self.env["mail.template"].search([("name", "=", "Mine")]).mapped("sendgrid_is_tracked"), [False]
         )
 
+    def test_send_again(self):
+        """Test that the composer of *Send Again* has the e-mail's switch, whatever else kept it from being measured."""
+        for word in (False, "declined"):
+            self.env["sendgrid.address"].set_email_tracking(["ada@example.org"], word, "hand")
+            for is_off in (False, True):
+                with self.subTest(word=word, is_off=is_off):
+                    message = self.post(sendgrid_is_unmeasured=is_off)
+                    email = self.Email.search([("mail_message_id", "=", message.id)])
+                    self.assertEqual(email.unmeasured_reason, "wish" if word else "mail" if is_off else False)
+                    action = email.with_user(self.salesperson).action_send_again()
+                    Composer = self.env["mail.compose.message"].with_user(self.salesperson)
+                    self.assertEqual(
+                        Composer.with_context(**action["context"]).create({}).sendgrid_is_tracked, not is_off
+                    )
+
     def test_answer_has_its_own(self):
         """Test that *Reply* and *Forward* in the chatter do not take over the switch of what they answer."""
         message = self.post(sendgrid_is_unmeasured=True)
@@ -218,7 +263,7 @@ class TestSwitch(SwitchMixin, SendgridCase):
                         setattr(form, name, value)
                 parameters = json.loads(waiting.notification_parameters)
                 self.assertIn("email_layout_xmlid", parameters, "core's own stay")
-                waiting.scheduled_date = fields.Datetime.now()
+                waiting.scheduled_date = fields.Datetime.now() + timedelta(minutes=1)
                 with self.sending():
                     waiting._post_message()
                 self.assertSwitchedOff(self.last_message(), is_off)
@@ -246,6 +291,29 @@ class TestSwitch(SwitchMixin, SendgridCase):
         archive_accounts(self.env)
         self.assertFalse(self.open_composer().has_sendgrid_account)
         self.assertFalse(self.open_composer().sendgrid_unmeasured)
+
+
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestInvoice(SendgridCase):
+    """An invoice, in a database that has accounting. `end_to_end/test_visibility.py` runs it."""
+
+    __test__ = False  # pytest's database does not have it
+
+    def test_template(self):
+        """Test that an invoice is tracked as its template says, also if its text was changed."""
+        journal = self.env["account.journal"].create({"name": "J", "type": "general", "code": "J"})
+        move = self.env["account.move"].create({"move_type": "entry", "journal_id": journal.id})
+        template = self.env["mail.template"].create(
+            {"name": "Invoice", "model_id": self.env["ir.model"]._get_id("account.move"), "body_html": "<p>Hello</p>"}
+        )
+        for is_tracked in (True, False):
+            template.sendgrid_is_tracked = is_tracked
+            for Send in (self.env["account.move.send"], self.env["account.move.send.wizard"]):
+                with self.sending():
+                    Send._send_mail(move, template, body="Changed", partner_ids=self.contact.ids)
+                message = move.message_ids.sorted("id")[-1]
+                self.assertIn("Changed", message.body)
+                self.assertEqual(message.sendgrid_is_unmeasured, not is_tracked)
 
 
 @tagged("post_install", "-at_install")

@@ -1,5 +1,6 @@
 """Our errors say a code instead of a sentence, because only models know the language of the reader."""
 
+import functools
 import json
 from typing import NamedTuple
 
@@ -22,7 +23,13 @@ class CodedError(ValueError):
         super().__init__(code, parameters)
 
     def __str__(self) -> str:
-        return json.dumps({"code": self.reason.code, **self.reason.parameters}, ensure_ascii=False)
+        return _write(self.reason.code, tuple(self.reason.parameters.items()))
+
+
+@functools.lru_cache
+def _write(code: str, parameters: tuple[tuple[str, str | int], ...]) -> str:
+    """Write the text of an error. It is kept, because millions of elements of a body can have the same error."""
+    return json.dumps({"code": code, **dict(parameters)}, ensure_ascii=False)
 
 
 def read_reason(text: str) -> Reason | None:

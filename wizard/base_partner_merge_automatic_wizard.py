@@ -30,5 +30,5 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         dst_partner.message_bounce = max(
             (count for email, count in counted if email == dst_partner.email_normalized), default=0
         )
-        dst_partner._keep_declined(src_partners, self.env._("merged contacts"))
+        dst_partner._keep_declined(src_partners._get_emails(), self.env._("merged contacts"))
         return result

@@ -41,6 +41,19 @@ class MailComposeMessage(models.TransientModel):
             company = composer.record_company_id or self.env.company
             composer.sendgrid_unmeasured = partners.with_company(company)._describe_unmeasured()
 
+    # The composer has a switch of its own, which the template sets and the user may change.
+
+    def _render_field(self, *args, **kwargs):
+        return super(MailComposeMessage, self.with_context(sendgrid_has_switch=True))._render_field(*args, **kwargs)
+
+    def _generate_template_for_composer(self, *args, **kwargs):
+        composer = self.with_context(sendgrid_has_switch=True)
+        return super(MailComposeMessage, composer)._generate_template_for_composer(*args, **kwargs)
+
+    def _set_value_from_template(self, *args, **kwargs):
+        composer = self.with_context(sendgrid_has_switch=True)
+        return super(MailComposeMessage, composer)._set_value_from_template(*args, **kwargs)
+
     def create_mail_template(self):
         """Keep the switch, in the new template too: core chooses the template, which sets the switch anew."""
         is_tracked = self.sendgrid_is_tracked
@@ -88,3 +101,8 @@ class MailComposeMessage(models.TransientModel):
     def _prepare_mail_values_static(self):
         values = super()._prepare_mail_values_static()
         return values if self.sendgrid_is_tracked else {**values, "sendgrid_is_unmeasured": True}
+
+    def _prepare_schedule_message_post_values(self, post_values):
+        # A message that waits is posted with the context that it keeps.
+        values = super()._prepare_schedule_message_post_values(post_values)
+        return {**values, "send_context": {**values["send_context"], "sendgrid_template_id": self.template_id.id}}

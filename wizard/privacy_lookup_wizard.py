@@ -3,6 +3,9 @@ from odoo.tools import SQL, email_normalize
 
 from ..tools.address_form import all_spellings
 
+# The models whose records are about an address that events name, each with its field.
+ADDRESSES = {"sendgrid.email": "recipient", "sendgrid.event": "recipient", "sendgrid.address": "email"}
+
 
 class PrivacyLookupWizard(models.TransientModel):
     """Privacy Lookup finds what is known of an address through SendGrid, with or without a contact.
@@ -79,3 +82,19 @@ class PrivacyLookupWizard(models.TransientModel):
             SQL.identifier(Model._table),
             condition,
         )
+
+
+class PrivacyLookupWizardLine(models.TransientModel):
+    """What is deleted here does not stay in the bodies of SendGrid's reports either."""
+
+    _inherit = "privacy.lookup.wizard.line"
+
+    def action_unlink(self):
+        addresses = []
+        if self.res_model in ADDRESSES and not self.is_unlinked:
+            record = self.env[self.res_model].sudo().browse(self.res_id).exists()
+            addresses = record.mapped(ADDRESSES[self.res_model])
+        result = super().action_unlink()
+        if addresses:
+            self.env["sendgrid.reduction"]._begin_deleted(addresses)
+        return result

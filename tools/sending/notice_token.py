@@ -21,23 +21,25 @@ LOOK = "look"
 CONFIRM = "confirm"
 NONCE = 12  # bytes (NIST SP 800-38D, 8.2.2: made by chance, good for 2**32 tokens of one key)
 TAG = 16  # bytes
-MAX_LENGTH = 1500  # characters; an address has at most 254, and a Message-ID stands in a line of 998 (RFC 5322)
-FORM = re.compile(rf"[A-Za-z0-9_\-]{{{(NONCE + TAG) * 4 // 3},{MAX_LENGTH}}}", re.ASCII)
+MAX_LENGTH = 1500  # characters; an address has at most 254
+MIN_LENGTH = (NONCE + TAG) * 4 // 3
+FORM = re.compile(rf"[A-Za-z0-9_\-]{{{MIN_LENGTH},{MAX_LENGTH}}}", re.ASCII)
 
 
 class Holder(NamedTuple):
     """What a token tells: whom the link is for.
 
     ``kind`` is `LOOK` in a mail, or `CONFIRM` in the mail that asks whether somebody agrees. ``address`` is that of
-    the only recipient, in its comparable form. A copy with several has a ``message_id`` instead. ``time`` is when the
-    token was made (Unix seconds, UTC).
+    the only recipient, in its comparable form. A copy with several has its name ``odoo_id`` instead, which is a hash of
+    its recipients: other copies of the same message are other people's. ``time`` is when the token was made (Unix
+    seconds, UTC).
     """
 
     kind: str
     company_id: int
     time: int
     address: str = ""
-    message_id: str = ""
+    odoo_id: str = ""
 
 
 def seal(holder: Holder, secret: str) -> str:

@@ -12,8 +12,6 @@ from .links import NOWHERE, Site
 
 # Why opens and clicks are not measured. Of several reasons the first is told.
 REASONS = ("access", "wish", "mail", "account", "company")
-# Colleagues have no documents, so that these reasons, which are about documents, concern none of their copies.
-OF_DOCUMENTS = ("account", "company")
 
 
 class Planned(NamedTuple):
@@ -223,15 +221,29 @@ class Outbox:
             return dict.fromkeys(recipients, planned.contact_id)
         return {address: self._contacts.get(address) for address in recipients}
 
-    def _get_name(self, message_id: str, recipients: tuple[str, ...], contact_id: int | None) -> str:
+    def foresee(self, message_id: str, recipients: Iterable[str]) -> str:
+        """Return the name that `stamp` will give to the next copy for these addresses."""
+        recipients = _sorted(recipients)
+        planned = next((one for one in self._planned if one.recipients == recipients), None)
+        return self._get_name(message_id, recipients, planned and planned.contact_id, is_next=True)
+
+    def _get_name(
+        self, message_id: str, recipients: tuple[str, ...], contact_id: int | None, is_next: bool = False
+    ) -> str:
+        """Return the name of a copy.
+
+        :param is_next: it is only about to be built, so that it is not counted yet
+        """
         said = (self.odoo_db, message_id, recipients)
         if self._mail_id:
             # Contacts may share an address, and one message may go to them in one mail or in several. Tell their copies
             # apart by the contact, because the order of the copies can be another when the mail is sent again.
             said += (self._mail_id, contact_id)
         # Copies that differ in nothing else are numbered.
-        self._same[said] += 1
-        return hashlib.sha256(repr((*said, self._same[said])).encode()).hexdigest()[:32]
+        number = self._same[said] + 1
+        if not is_next:
+            self._same[said] = number
+        return hashlib.sha256(repr((*said, number)).encode()).hexdigest()[:32]
 
     def refuse(self, refused: Mapping[str, str]) -> None:
         """Note which addresses of the copy stamped last, or of the next one, are refused: by the server or before.
@@ -338,13 +350,10 @@ class Outbox:
         """
         recipients = _sorted(recipients)
         known = self.reasons.get(self.about.get("company_id"), {})
-        are_colleagues = not self._get_tracked(recipients)
         found = {}
         for address in recipients:
             reasons = {self._unmeasured, known.get(address)}
-            found[address] = next(
-                (one for one in REASONS if one in reasons and not (are_colleagues and one in OF_DOCUMENTS)), None
-            )
+            found[address] = next((one for one in REASONS if one in reasons), None)
         if not any(found.values()):
             return {}
         return {address: reason or "others" for address, reason in found.items()}
