@@ -40,7 +40,7 @@ def test_message_to_three(odoo, sandbox, people, open_browser, size):
     colleague, author, stranger = (open_browser(login, login) for login in ("will", "wanda", "wolf"))
     for page in (colleague, author, stranger):
         page.set_viewport_size(SIZES[size])
-        page.goto("/odoo/sendgrid-interactions")
+        page.goto("/odoo/sendgrid-documents")
         page.wait_for_selector(".o_action_manager .o_content")
 
     sandbox.webhook(hold=True)
@@ -80,6 +80,9 @@ def test_message_to_three(odoo, sandbox, people, open_browser, size):
         row = colleague.locator(f"{POPOVER} > div", has_text=f"{name} <img")
         expect(row.locator(".o_sendgrid_state")).to_have_text(text)
         expect(row.locator("time")).to_be_visible()
+    # While it fades in, its texts are paler than they are.
+    fading = "element => Promise.allSettled(element.getAnimations({subtree: true}).map(one => one.finished))"
+    colleague.locator(".o_popover", has=colleague.locator(POPOVER)).evaluate(fading)
     look(colleague, "popover", size, POPOVER)
     assert colleague.evaluate("window.notReloaded") is True
 
@@ -92,6 +95,8 @@ def test_message_to_three(odoo, sandbox, people, open_browser, size):
     author.locator(FEED).get_by_role("button", name="Replies").click()
     expect(lines.filter(has_text=f"Offer, {size}")).to_have_count(1)
     author.locator(FEED).get_by_role("button", name="Show all").click()
+    # The page before has rows with these words as well.
+    expect(author.get_by_role("button", name="Mark All as Seen")).to_be_visible()
     rows = author.locator(".o_data_row, .o_kanban_record:not(.o_kanban_ghost)").filter(has_text=f"Offer, {size}")
     expect(rows.filter(has_text="Replied")).to_have_count(1)
     look(author, "interactions", size, ".o_action_manager .o_content")
