@@ -34,6 +34,7 @@ from . import (
     res_config_settings,
     res_partner,
     res_partner_resend,
+    res_partner_unmeasured,
     res_users,
     res_users_store,
     res_users_told,

@@ -279,6 +279,8 @@ METHODS = {
                 "action_set_email_tracking",
                 # For whoever may see documents.
                 "action_view_sendgrid_resend",
+                # For whoever may see the record that he writes about.
+                "get_sendgrid_unmeasured",
             ),
             EMPLOYEES,
         ),
@@ -354,7 +356,10 @@ METHODS = {
     "sendgrid.wording": {"action_new_version": ADMINISTRATORS},
 }
 # What those of them are called with that cannot be called without.
-ARGUMENTS = {"set_email_tracking": (["ada@example.org"], "declined", "form")}
+ARGUMENTS = {
+    "get_sendgrid_unmeasured": ("res.partner", 1, []),
+    "set_email_tracking": (["ada@example.org"], "declined", "form"),
+}
 # Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge. What the
 # page that tells how an e-mail is measured does, its token allows: see `test_notice_page`.
 ROUTES = {

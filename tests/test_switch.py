@@ -2,6 +2,7 @@ import json
 from datetime import timedelta
 
 from odoo import Command, fields
+from odoo.exceptions import AccessError
 from odoo.tests import Form, HttpCase, new_test_user, tagged
 from odoo.tools import html_sanitize
 
@@ -380,8 +381,35 @@ class TestUnmeasured(SwitchMixin, SendgridCase):
         company = self.env["res.company"].create({"name": "Another"})
         hidden = self.env["res.partner"].create({"name": "H", "email": "h@example.org", "company_id": company.id})
         self.decline("h@example.org")
-        self.assertEqual(hidden._describe_unmeasured(), "Opens and links are not measured: H (declined)")
-        self.assertEqual((hidden | self.contact).with_user(self.salesperson)._describe_unmeasured(), "")
+        line = "Opens and links are not measured: H (declined)"
+        self.assertEqual(hidden._describe_unmeasured(self.env.company), line)
+        both = (hidden | self.contact).with_user(self.salesperson)
+        self.assertEqual(both._describe_unmeasured(self.env.company), "")
+
+    def test_in_the_chatter(self):
+        """Test the line of the chatter's composer: a recipient without a contact too, by the record's company."""
+
+        def read(*emails, user=self.salesperson):
+            return self.contact.with_user(user).get_sendgrid_unmeasured("crm.lead", self.lead.id, list(emails))
+
+        self.assertEqual(read("new@example.org"), "")
+        self.decline("new@example.org")
+        self.assertEqual(read("New@Example.org"), "Opens and links are not measured: New@Example.org (declined)")
+        other = self.env["res.company"].create({"name": "Other", "sendgrid_unasked": "nobody"})
+        self.salesperson.company_ids |= other
+        self.lead.company_id = other
+        self.assertEqual(read(), "Opens and links are not measured: Ada (not asked)")
+        with self.assertRaises(AccessError):
+            read("new@example.org", user=new_test_user(self.env, "stranger@example.org", groups="base.group_user"))
+
+    def test_many_at_once(self):
+        """Test that the composer for many records says how many of them are not measured."""
+        people = self.contact | self.declined
+        values = {"default_composition_mode": "mass_mail", "default_model": "res.partner"}
+        form = self.open_composer(**values, default_res_ids=people.ids, default_partner_ids=[])
+        self.assertEqual(form.sendgrid_unmeasured, "Opens and links are not measured: 1 of 2 recipients")
+        form = self.open_composer(**values, default_res_ids=self.contact.ids, default_partner_ids=[])
+        self.assertFalse(form.sendgrid_unmeasured)
 
 
 @tagged("post_install", "-at_install")

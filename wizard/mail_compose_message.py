@@ -32,14 +32,37 @@ class MailComposeMessage(models.TransientModel):
         for composer in self:
             composer.sendgrid_is_tracked = not composer.template_id or composer.template_id.sendgrid_is_tracked
 
-    @api.depends("partner_ids", "composition_mode", "sendgrid_is_tracked", "subtype_is_log", "record_company_id")
+    @api.depends(
+        "partner_ids",
+        "composition_mode",
+        "sendgrid_is_tracked",
+        "subtype_is_log",
+        "record_company_id",
+        "model",
+        "res_ids",
+    )
     def _compute_sendgrid_unmeasured(self):
         for composer in self:
-            is_message = composer.composition_mode == "comment" and not composer.subtype_is_log
-            is_measured = is_message and composer.sendgrid_is_tracked
-            partners = composer.partner_ids._origin if is_measured else self.env["res.partner"]
             company = composer.record_company_id or self.env.company
-            composer.sendgrid_unmeasured = partners.with_company(company)._describe_unmeasured()
+            if not composer.sendgrid_is_tracked or composer.subtype_is_log:
+                composer.sendgrid_unmeasured = ""
+            elif composer.composition_mode == "comment":
+                composer.sendgrid_unmeasured = composer.partner_ids._origin._describe_unmeasured(company)
+            else:
+                composer.sendgrid_unmeasured = composer._count_unmeasured(company)
+
+    def _count_unmeasured(self, company):
+        """Return the line that tells how many recipients of a mass mailing are not measured, "" if all are."""
+        Model = self.env.get(self.model)
+        if Model is None or not hasattr(Model, "_get_unmeasured_reasons"):
+            return ""  # core finds the recipients of other records one by one, while it sends
+        records = Model.browse(self._evaluate_res_ids())
+        count = len(records._get_unmeasured_reasons(company))
+        if not count:
+            return ""
+        return self.env._(
+            "Opens and links are not measured: %(count)s of %(total)s recipients", count=count, total=len(records)
+        )
 
     # The composer has a switch of its own, which the template sets and the user may change.
 
