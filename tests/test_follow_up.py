@@ -256,7 +256,7 @@ class TestFollowUp(SendgridCase):
             self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 2)))
 
     def test_unanswered(self):
-        """Test who is followed up after three days: what was delivered and not answered, from when it is switched on."""
+        """Test what is followed up after three days: what was delivered and not answered since it is switched on."""
         old = self._about_lead(ago=timedelta(days=10))
         self._deliver(old)
         self._switch(sendgrid_rule_unanswered=True)

@@ -1,8 +1,7 @@
-import { Component, useState } from "@odoo/owl";
+import { Component, onMounted, useRef, useState } from "@odoo/owl";
 import { _t } from "@web/core/l10n/translation";
 import { usePopover } from "@web/core/popover/popover_hook";
 import { registry } from "@web/core/registry";
-import { useAutofocus } from "@web/core/utils/hooks";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 
 // In days. The server takes no more.
@@ -17,7 +16,12 @@ export class ReminderQuestion extends Component {
     setup() {
         this.longest = LONGEST;
         this.state = useState({ days: this.props.days || USUAL });
-        useAutofocus({ refName: "days", selectAll: true });
+        this.input = useRef("days");
+        // A number can be selected as a whole only, which `useAutofocus` does not do.
+        onMounted(() => {
+            this.input.el.focus();
+            this.input.el.select();
+        });
     }
 
     choose(days) {
