@@ -182,7 +182,8 @@ FIELDS = {
             is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date machine_click_count
             machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
-            recipient_domain recipient_role refusal_cause reminder_date reminder_days reply_date res_id resource_ref sent_again_explanation
+            recipient_domain recipient_role refusal_cause reminder_date reminder_days
+            reply_date res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
             template_id unknown_click_count unknown_open_count unmeasured_count unmeasured_note
             unmeasured_reason""",

@@ -95,6 +95,7 @@ def test_follow_up(odoo, page, contact):
     page.goto(f"/odoo/sendgrid-documents/{document.id}")
     press(page, "action_follow_up")
     dialog = page.locator(DIALOG)
+    expect(dialog).to_contain_text("Remind me if there is no answer in")
     expect(dialog.locator("[name=days] input")).to_have_value("3")
     look(page, "follow-up", f"{DIALOG} .o_sendgrid_follow_up")
     dialog.locator("button[name=action_remind]").click()
@@ -108,7 +109,7 @@ def test_follow_up(odoo, page, contact):
 def press(page, name):
     """Press a button of the form's header, which a telephone has in a menu."""
     button = page.locator(f"button[name={name}]:visible")
-    menu = page.locator(".o_statusbar_buttons button.dropdown-toggle, .o_cp_action_menus button.dropdown-toggle")
+    menu = page.locator("button:has(.fa-bolt):visible")
     expect(button.or_(menu).first).to_be_visible()
     if not button.count():
         menu.first.click()
