@@ -20,6 +20,7 @@
         "wizard/sendgrid_account_disconnect_views.xml",
         "wizard/sendgrid_consent_ask_views.xml",
         "wizard/sendgrid_event_attach_views.xml",
+        "wizard/sendgrid_follow_up_views.xml",
         "wizard/sendgrid_forget_views.xml",
         "wizard/sendgrid_suppression_clear_views.xml",
         "views/sendgrid_email_views.xml",

@@ -1,6 +1,6 @@
 from contextlib import contextmanager
 
-from odoo import api, models
+from odoo import api, fields, models
 
 from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
 
@@ -68,12 +68,42 @@ class BaseAutomation(models.Model):
             changed, domain_post = rule._filter_post_export_domain(before[rule], feedback=True)
             rule._process(changed, domain_post=domain_post)
 
+    def write(self, vals):
+        """Let a rule about the time since something happened to e-mails begin with what is due from now on.
+
+        Core would begin with the e-mails of all years.
+        """
+        starting = self.filtered(
+            lambda rule: vals.get("active") and not rule.active and rule.model_name == "sendgrid.email"
+        )
+        result = super().write(vals)
+        starting.filtered(lambda rule: rule.trigger == "on_time").last_run = fields.Datetime.now()
+        return result
+
+    def _search_time_based_automation_records(self, *, until):
+        """Note in the context of due e-mails which ones they are together: core hands them on one by one."""
+        records = super()._search_time_based_automation_records(until=until)
+        if records._name == "sendgrid.email" and self._runs_once():
+            return records.with_context(sendgrid_together=records.ids)
+        return records
+
+    def _runs_once(self):
+        return all(action.sendgrid_runs_once for action in self.sudo().action_server_ids)
+
     def _process(self, records, domain_post=None):
+        if together := records.env.context.get("sendgrid_together"):
+            records = records.with_context(sendgrid_together=None)
+            if records.ids == together[:1]:
+                runs = {}
+                rule = self.with_context(sendgrid_runs=runs)
+                super(BaseAutomation, rule)._process(records.browse(together), domain_post=domain_post)
+                self.env["ir.actions.server"]._run_collected(runs)
+            return None
         if not records or not self.env.context.get("sendgrid_drain"):
             return super()._process(records, domain_post=domain_post)
         done = dict(self.env.context.get("__action_done", {}))
 
-        together = all(action.sendgrid_runs_once for action in self.sudo().action_server_ids)
+        together = self._runs_once()
 
         def process(some):
             # Core notes in `__action_done` the records that a rule has treated. When the rule has failed for all of

@@ -14,7 +14,8 @@ class IrActionsServer(models.Model):
     sendgrid_runs_once = fields.Boolean(
         string="Run once for all records of a batch",
         help="When an automation rule reacts to events of SendGrid, run the action once for all records that a batch "
-        "of events concerns, instead of once for each. Choose it only if the code handles all `records`.",
+        "of events concerns, instead of once for each. The same holds for e-mails that are due at one time. Choose it "
+        "only if the code handles all `records`.",
     )
 
     def run(self):

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 
 from ..tools.sending.pixels import remove_pixels
+from .sendgrid_reminder import LONGEST
 
 # The fields that decide who may read a message besides its author.
 DECIDES = {"model", "res_id", "message_type", "is_internal", "subtype_id"}
@@ -22,6 +24,18 @@ class MailMessage(models.Model):
         groups="base.group_user",
         help="Whoever wrote the message switched off that its opens and clicks are measured.",
     )
+
+    sendgrid_reminder_days = fields.Integer(
+        string="Remind After Days",
+        copy=False,
+        groups="base.group_user",
+        help="Whoever wrote the message wants to be reminded if there is no answer in so many days. 0: not at all.",
+    )
+
+    @api.constrains("sendgrid_reminder_days")
+    def _check_sendgrid_reminder_days(self):
+        if any(not 0 <= message.sendgrid_reminder_days <= LONGEST for message in self.sudo()):
+            raise ValidationError(self.env._("You can be reminded after %s days at most.", LONGEST))
 
     @api.model_create_multi
     def create(self, vals_list):

@@ -1,16 +1,20 @@
 from odoo import models
 
+# What the writer of a message can say about its tracking, as fields of the message.
+SWITCHES = {"sendgrid_is_unmeasured", "sendgrid_reminder_days"}
+
 
 class MailThread(models.AbstractModel):
     """The switch *Track opens and links* travels with a message: methods that send one take `sendgrid_is_unmeasured`.
 
-    No answer or forward inherits it, since each message has its own.
+    So do the days after which its author wants to be reminded, `sendgrid_reminder_days`. No answer or forward inherits
+    them, since each message has its own.
     """
 
     _inherit = "mail.thread"
 
     def _get_message_create_valid_field_names(self):
-        return super()._get_message_create_valid_field_names() | {"sendgrid_is_unmeasured"}
+        return super()._get_message_create_valid_field_names() | SWITCHES
 
     def _message_create(self, values_list):
         if self.env.context.get("sendgrid_is_switched_off"):
@@ -18,9 +22,9 @@ class MailThread(models.AbstractModel):
         return super()._message_create(values_list)
 
     def _get_allowed_message_params(self):
-        """Let the chatter of employees send the switch; customers in the portal do not see it."""
+        """Let the chatter of employees send the switches; customers in the portal do not see them."""
         names = super()._get_allowed_message_params()
-        return names | {"sendgrid_is_unmeasured"} if self.env.user._is_internal() else names
+        return names | SWITCHES if self.env.user._is_internal() else names
 
     def message_post_with_source(self, source_ref, **kwargs):
         template, _view = self._get_source_from_ref(source_ref)

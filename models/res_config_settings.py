@@ -4,6 +4,8 @@ from odoo import api, fields, models
 RULES = {
     "sendgrid_rule_bounce": "sendgrid_tracking.base_automation_bounce",
     "sendgrid_rule_click": "sendgrid_tracking.base_automation_click",
+    "sendgrid_rule_silent_click": "sendgrid_tracking.base_automation_silent_click",
+    "sendgrid_rule_unanswered": "sendgrid_tracking.base_automation_unanswered",
     "sendgrid_rule_unsubscribe": "sendgrid_tracking.base_automation_unsubscribe",
 }
 
@@ -30,6 +32,14 @@ class ResConfigSettings(models.TransientModel):
     sendgrid_rule_click = fields.Boolean(
         string="Call who clicked",
         help="An activity on the first click by a person, on the record that the e-mail is about.",
+    )
+    sendgrid_rule_silent_click = fields.Boolean(
+        string="Call who clicked and did not answer",
+        help="An activity if a person clicked and has not answered a day later, on the record that it is about.",
+    )
+    sendgrid_rule_unanswered = fields.Boolean(
+        string="Follow up after 3 days without an answer",
+        help="An activity if a delivered e-mail was not answered after 3 days, on the record that it is about.",
     )
     sendgrid_rule_unsubscribe = fields.Boolean(
         string="Tag who unsubscribes", help="Contacts who unsubscribe by e-mail get a tag."

@@ -79,6 +79,9 @@ class SendgridConsequence(models.AbstractModel):
         if "mailing.trace" in self.env:
             self._run("mailing", [item for item in items if self._differs(item, (*FAILURES, *TIMELESS))])
         self._run("clicks", [(email, {}, state) for email, state in clicked if email.account_id.act_on_events])
+        # Users have asked for it, whatever else follows.
+        items = [(email, before, state) for email, (before, state) in changes.items()]
+        self._run("reminder", [item for item in items if self._differs(item, (*FAILURES, "replied"))])
 
     @api.model
     def _run_again(self, states):
@@ -464,6 +467,17 @@ class SendgridConsequence(models.AbstractModel):
                 followed[trace] += urls
         self.env["sendgrid.mailing"]._settle_clicks(followed)
 
+    # ------------------------------------------------------------
+    # REMINDERS
+    # ------------------------------------------------------------
+
+    @api.model
+    def _settle_reminders(self, items):
+        """Tell users who wait for an answer that the e-mail did not arrive, or end the waiting if it was answered."""
+        answered = {email.id for email, _before, state in items if "replied" in state.facts}
+        changed = {email.id for email, _before, _state in items} - answered
+        self.env["sendgrid.reminder"].sudo()._settle_news(answered, changed)
+
     @api.model
     def _get_traces_of(self, items):
         emails = self.env["sendgrid.email"].union(*(email for email, _before, _state in items))
@@ -477,4 +491,5 @@ CONSEQUENCES = {
     "notification": "_settle_notifications",
     "mailing": "_settle_traces",
     "clicks": "_settle_clicks",
+    "reminder": "_settle_reminders",
 }

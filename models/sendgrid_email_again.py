@@ -1,4 +1,8 @@
-from odoo import fields, models
+from odoo import api, fields, models
+
+from ..tools.events.fold import FAILURES
+
+ARRIVED = ("delivered", "opened", "clicked")
 
 
 class SendgridEmail(models.Model):
@@ -18,6 +22,20 @@ class SendgridEmail(models.Model):
     again_date = fields.Datetime(
         string="Sent Again On", readonly=True, help="When somebody sent it again last, from its page."
     )
+
+    can_send_again = fields.Boolean(
+        compute="_compute_can_send_again",
+        help="It did not arrive, or was delivered and not answered, and it can be sent again from its page.",
+    )
+
+    @api.depends("status", "delivered_date", "reply_date", "mailing_res_id", "resource_ref")
+    @api.depends_context("uid")
+    def _compute_can_send_again(self):
+        for email in self:
+            is_unanswered = email.can_follow_up and email.status in ARRIVED
+            email.can_send_again = not email.mailing_res_id and (
+                email.status == "failed" or bool(email.resource_ref and (is_unanswered or email.status in FAILURES))
+            )
 
     def action_view_again(self):
         """Open the e-mails with which this one was sent again, as far as the user may see them."""

@@ -556,8 +556,9 @@ class SendgridEmail(models.Model):
     def action_send_again(self):
         """Open the composer with the content of the e-mail, addressed to the contact with its present address.
 
-        If the user sends it, that is a new mail with a new document. A mail of which nothing has left is retried
-        instead, and keeps its documents.
+        If the user sends it, that is a new mail with a new document. If the recipient may have the e-mail, the new one
+        answers it (see `mail_mail_again.py`). A mail of which nothing has left is retried instead, and keeps its
+        documents.
 
         :raise UserError: if the e-mail belongs to a mass mailing, or is about no record that can send mails
         """
@@ -595,6 +596,8 @@ class SendgridEmail(models.Model):
                 "default_sendgrid_resent_id": self.id,
                 "default_sendgrid_is_tracked": not self._is_switched_off(),
                 "default_template_id": False,
+                # If the recipient may have it, the new one stands below it in his conversation.
+                **({"default_parent_id": self.mail_message_id.id} if self.can_follow_up else {}),
             },
         }
 

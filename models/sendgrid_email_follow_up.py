@@ -1,5 +1,5 @@
 from odoo import api, models
-from odoo.tools import plaintext2html
+from odoo.tools import SQL, plaintext2html
 
 
 class SendgridEmail(models.Model):
@@ -27,6 +27,28 @@ class SendgridEmail(models.Model):
             if record:
                 wanted.setdefault((record, email._choose_responsible(record)), False)
         self._create_follow_ups(wanted, activity_type, summary)
+
+    def _schedule_unanswered_follow_up(self, activity_type, summary):
+        """Do the same for those of the documents that nobody has answered, and of which nobody is reminded anyway.
+
+        An answer to another copy of the message counts too, see `sendgrid.reminder`. The parameters are those of
+        `_schedule_follow_up`.
+        """
+        Reminder = self.env["sendgrid.reminder"]
+        Reminder.flush_model()
+        self.flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email.id FROM sendgrid_email email
+                    WHERE email.id = ANY(%s) AND NOT %s
+                      AND NOT EXISTS (SELECT FROM sendgrid_reminder reminder
+                                       WHERE reminder.email_id = email.id AND reminder.state <> 'over')
+                 ORDER BY email.id""",
+                list(self.ids),
+                Reminder._get_answered(),
+            )
+        )
+        self.browse(id_ for (id_,) in rows)._schedule_follow_up(activity_type, summary)
 
     @api.model
     def _schedule_bounce_follow_up(self, partners, activity_type, summary):

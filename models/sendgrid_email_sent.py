@@ -381,6 +381,8 @@ class SendgridEmail(models.Model):
             inserted += bulk.insert(self, found, conflict=LEARN, instead=DECLINED)
         ids = {id_ for (id_,) in inserted}
         self._notify_created(ids, rows if ids else [])
+        if ids and any(row.get("reminder_days") for row in rows):
+            self.env["sendgrid.reminder"]._create_for_sent(ids)
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
         if known and rows:
@@ -498,6 +500,7 @@ class SendgridEmail(models.Model):
             "template_id": mail.sendgrid_template_id.id or None,
             "team_id": team_id or None,
             "again_of_id": mail.sendgrid_again_of_id.id or None,
+            "reminder_days": mail.mail_message_id.sendgrid_reminder_days or None,
         }
 
     @api.model

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from odoo.tests import new_test_user, tagged
 
 from .common import SendgridCase
@@ -225,3 +227,118 @@ class TestFollowUp(SendgridCase):
             self.env.flush_all()
             counts.append(self.env.cr.sql_log_count - before)
         self.assertLess(counts[1] - counts[0], 5 * 20, counts)
+
+    # ------------------------------------------------------------
+    # TIME
+    # ------------------------------------------------------------
+
+    def _run_due(self):
+        """Run core's action for rules about time, in this transaction."""
+        self.env.flush_all()
+        with self.enter_registry_test_mode():
+            self.env.ref("base_automation.ir_cron_data_base_automation_check").method_direct_trigger()
+        self.env.invalidate_all()
+
+    def _pass(self, rule, **by):
+        """Let time pass since a rule was switched on and since its e-mails were sent and clicked."""
+        self.env.flush_all()
+        by = timedelta(**by)
+        self.env.cr.execute(
+            """UPDATE base_automation SET last_run = last_run - %(by)s WHERE id = %(rule)s;
+               UPDATE sendgrid_email SET sent_date = sent_date - %(by)s, date = date - %(by)s,
+                                         person_click_date = person_click_date - %(by)s""",
+            {"by": by, "rule": self.env.ref(f"sendgrid_tracking.base_automation_{rule}").id},
+        )
+        self.env.invalidate_all()
+
+    def _deliver(self, *emails):
+        for email in emails:
+            self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 2)))
+
+    def test_unanswered(self):
+        """Test what is followed up after three days: what was delivered and not answered since it is switched on."""
+        old = self._about_lead(ago=timedelta(days=10))
+        self._deliver(old)
+        self._switch(sendgrid_rule_unanswered=True)
+        leads = self.env["crm.lead"].create(
+            [{"name": f"Lead {n}", "type": "opportunity", "user_id": self.responsible.id} for n in range(5)]
+        )
+        silent, answered, bounced, mailing, notification = (
+            self._about_lead(res_id=lead.id, recipient=f"u{n}@example.org") for n, lead in enumerate(leads)
+        )
+        self._deliver(silent, answered, mailing, notification)
+        self._bounce(bounced)
+        answered.reply_date = answered.sent_date + timedelta(minutes=1)
+        mailing.mailing_res_id = 7
+        notification.mail_message_id = leads[4].message_post(body="Order confirmed", message_type="auto_comment")
+        self._pass("unanswered", days=2)
+        self._run_due()
+        self.assertFalse(self._activities(leads[0]), "it is not time yet")
+        self._pass("unanswered", days=1, minutes=10)
+        self._run_due()
+        self.assertEqual(
+            (self._activities(leads[0]).user_id, self._activities(leads[0]).summary),
+            (self.author, "Not answered after 3 days"),
+        )
+        for lead in (*leads[1:], self.lead):
+            self.assertFalse(self._activities(lead), lead.name)
+        self._pass("unanswered", days=1)
+        self._run_due()
+        self.assertEqual(len(self._activities(leads[0])), 1, "once")
+
+    def test_unanswered_by_several(self):
+        """Test that the e-mails of one message make one activity, and none if anybody has answered."""
+        self._switch(sendgrid_rule_unanswered=True)
+        lead = self.env["crm.lead"].create({"name": "Answered", "type": "opportunity", "user_id": self.author.id})
+        silent = [self._about_lead(recipient=f"s{n}@example.org", message_id="<silent@x>") for n in range(3)]
+        answered = [
+            self._about_lead(recipient=f"a{n}@example.org", message_id="<answered@x>", res_id=lead.id) for n in range(3)
+        ]
+        self._deliver(*silent, *answered)
+        answered[1].reply_date = answered[1].sent_date + timedelta(minutes=1)
+        self._pass("unanswered", days=3, minutes=10)
+        self._run_due()
+        self.assertEqual(len(self._activities(self.lead)), 1)
+        self.assertFalse(self._activities(lead))
+
+    def test_clicked_and_unanswered(self):
+        """Test that who clicked and has not answered a day later is called."""
+        self._switch(sendgrid_rule_silent_click=True)
+        lead = self.env["crm.lead"].create({"name": "Answered", "type": "opportunity", "user_id": self.author.id})
+        email, answered = self._about_lead(), self._about_lead(res_id=lead.id, recipient="b@example.org")
+        self._click(email, answered)
+        answered.reply_date = answered.sent_date + timedelta(minutes=20)
+        self._run_due()
+        self.assertFalse(self._activities(self.lead))
+        self._pass("silent_click", days=1, minutes=10)
+        self._run_due()
+        self.assertEqual(self._activities(self.lead).user_id, self.author)
+        self.assertEqual(self._activities(self.lead).summary, "Clicked a link in an e-mail, and did not answer")
+        self.assertFalse(self._activities(lead))
+
+    def test_unanswered_and_reminded(self):
+        """Test that whoever asked to be reminded of an e-mail is not reminded twice."""
+        self._switch(sendgrid_rule_unanswered=True)
+        email = self._about_lead()
+        self._deliver(email)
+        self.env["sendgrid.reminder"]._remind_of(email, self.author, email.sent_date + timedelta(days=7))
+        self._pass("unanswered", days=3, minutes=10)
+        self._run_due()
+        self.assertFalse(self._activities(self.lead))
+
+    def test_queries_of_what_is_due(self):
+        """Test that what is due is done in one go, though core hands on one e-mail after the other."""
+        self._switch(sendgrid_rule_unanswered=True)
+        counts = []
+        for size in (20, 40):
+            leads = self.env["crm.lead"].create([{"name": f"Q{n}", "user_id": self.author.id} for n in range(size)])
+            for lead in leads:
+                self._about_lead(res_id=lead.id, status="delivered")
+            self._pass("unanswered", days=3, minutes=10)
+            self.env.flush_all()
+            before = self.env.cr.sql_log_count
+            self._run_due()
+            counts.append(self.env.cr.sql_log_count - before)
+            self.assertTrue(all(self._activities(lead) for lead in leads))
+        # Core subscribes each assigned user to each record.
+        self.assertLess(counts[1] - counts[0], 10 * 20, counts)

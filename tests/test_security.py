@@ -59,6 +59,7 @@ MODELS = {
     "sendgrid.event.batch": {"read": ADMINISTRATORS},
     "sendgrid.export": dict.fromkeys(("read", "unlink"), ADMINISTRATORS),
     "sendgrid.export.part": {"read": ADMINISTRATORS},
+    "sendgrid.follow.up": dict.fromkeys(OPERATIONS, EMPLOYEES),
     "sendgrid.forget": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.ingest": {},
     "sendgrid.interaction": {"read": EMPLOYEES},
@@ -69,6 +70,7 @@ MODELS = {
     "sendgrid.notice": {},
     "sendgrid.reduction": {"read": ADMINISTRATORS},
     "sendgrid.rejection": {"read": ADMINISTRATORS},
+    "sendgrid.reminder": {"read": EMPLOYEES},
     "sendgrid.retention": {"read": ADMINISTRATORS},
     "sendgrid.suppression": {"read": ADMINISTRATORS},
     "sendgrid.suppression.clear": dict.fromkeys(OPERATIONS, EMPLOYEES),
@@ -92,15 +94,15 @@ FIELDS = {
     "ir.mail_server": {ADMINISTRATORS: "sendgrid_account_id sendgrid_connection smtp_authentication"},
     "mail.blacklist": {ADMINISTRATORS: "is_suppressed"},
     "mail.compose.message": {
-        EMPLOYEES: """has_sendgrid_account sendgrid_is_tracked sendgrid_resent_id sendgrid_unmeasured
-            sendgrid_warning""",
+        EMPLOYEES: """has_sendgrid_account sendgrid_is_tracked sendgrid_reminder_days sendgrid_resent_id
+            sendgrid_unmeasured sendgrid_warning""",
     },
     "mail.mail": {
         ADMINISTRATORS: """sendgrid_again_of_id sendgrid_email_ids sendgrid_event_ids sendgrid_is_about_access
-            sendgrid_is_named_by_message sendgrid_is_unmeasured sendgrid_template_id""",
+            sendgrid_is_named_by_message sendgrid_is_unmeasured sendgrid_reminder_days sendgrid_template_id""",
     },
-    "mail.message": {EMPLOYEES: "sendgrid_is_unmeasured"},
-    "mail.scheduled.message": {EMPLOYEES: "has_sendgrid_account sendgrid_is_tracked"},
+    "mail.message": {EMPLOYEES: "sendgrid_is_unmeasured sendgrid_reminder_days"},
+    "mail.scheduled.message": {EMPLOYEES: "has_sendgrid_account sendgrid_is_tracked sendgrid_reminder_days"},
     "mail.template": {EMPLOYEES: "has_sendgrid_account sendgrid_is_tracked"},
     "res.company": {
         ADMINISTRATORS: """sendgrid_detail_months sendgrid_document_months sendgrid_has_notice sendgrid_keeps_details
@@ -109,7 +111,7 @@ FIELDS = {
     "res.config.settings": {
         ADMINISTRATORS: """sendgrid_accounts sendgrid_deleted_rules sendgrid_detail_months sendgrid_document_months
             sendgrid_has_notice sendgrid_keeps_details sendgrid_networks sendgrid_rule_bounce sendgrid_rule_click
-            sendgrid_rule_unsubscribe sendgrid_unasked"""
+            sendgrid_rule_silent_click sendgrid_rule_unanswered sendgrid_rule_unsubscribe sendgrid_unasked"""
     },
     "res.partner": {
         EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
@@ -173,13 +175,15 @@ FIELDS = {
     "sendgrid.content": {NOBODY: "packed text", ADMINISTRATORS: "is_common mailing_res_id"},
     "sendgrid.email": {
         NOBODY: "content_changes content_id",
-        EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id can_mute can_take_back_unsubscription
+        EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id can_follow_up can_mute
+            can_send_again can_take_back_unsubscription
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
             is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date machine_click_count
             machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
-            recipient_domain recipient_role refusal_cause reply_date res_id resource_ref sent_again_explanation
+            recipient_domain recipient_role refusal_cause reminder_date reminder_days
+            reply_date res_id resource_ref sent_again_explanation
             sent_count sent_date sg_message_id status status_explanation status_reason subject team_id
             template_id unknown_click_count unknown_open_count unmeasured_count unmeasured_note
             unmeasured_reason""",
@@ -208,6 +212,7 @@ FIELDS = {
             partner_id progress stage state written_count""",
     },
     "sendgrid.export.part": {NOBODY: "packed", ADMINISTRATORS: "export_id"},
+    "sendgrid.follow.up": {EMPLOYEES: "days email_id"},
     "sendgrid.forget": {
         ADMINISTRATORS: """account_ids address_count address_names addresses email_count email_numbers
             erases_at_sendgrid erasure_ids event_count place_warning reduction_numbers result""",
@@ -231,6 +236,8 @@ FIELDS = {
     },
     "sendgrid.reduction": {ADMINISTRATORS: "addresses email_count email_numbers error last_id reason state"},
     "sendgrid.rejection": {ADMINISTRATORS: "account_id count hint"},
+    # Which ones: his own, see `test_reminders`.
+    "sendgrid.reminder": {EMPLOYEES: "activity_id date email_id state user_id"},
     "sendgrid.retention": {ADMINISTRATORS: "account_id documents_date last_event_id"},
     "sendgrid.wording": {EMPLOYEES: "active is_used name text version"},
 }
@@ -329,6 +336,8 @@ METHODS = {
     "sendgrid.backfill": {"action_start": ADMINISTRATORS, "action_view_events": ADMINISTRATORS},
     "sendgrid.email": {
         "action_ask_sendgrid": ADMINISTRATORS,
+        "action_follow_up": EMPLOYEES,
+        "action_no_reminder": EMPLOYEES,
         # For its author, see `test_interactions`.
         "action_mute": NOBODY,
         "action_unmute": NOBODY,
@@ -345,6 +354,7 @@ METHODS = {
         ("action_process_again", "action_set_aside", "action_take_back"), ADMINISTRATORS
     ),
     "sendgrid.export": dict.fromkeys(("action_download", "action_start"), ADMINISTRATORS),
+    "sendgrid.follow.up": {"action_remind": EMPLOYEES},
     "sendgrid.forget": dict.fromkeys(("action_forget", "action_view_erasures", "action_view_progress"), ADMINISTRATORS),
     "sendgrid.interaction": dict.fromkeys(("action_mark_all_seen", "action_open", "get_feed", "mark_seen"), EMPLOYEES),
     "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
@@ -501,6 +511,9 @@ class TestDoors(Outsiders, SendgridCase):
                 ]
             ),
             "sendgrid.reduction": cls.env["sendgrid.reduction"].create({"reason": "wish"}),
+            "sendgrid.reminder": cls.env["sendgrid.reminder"].create(
+                [{"user_id": cls.users[user].id, "email_id": cls.email.id, "date": "2100-01-01"} for user in EMPLOYEES]
+            ),
             "sendgrid.rejection": cls.env["sendgrid.rejection"].create({"account_id": cls.account.id, "hint": "key"}),
             "sendgrid.retention": cls.env["sendgrid.retention"].create({"account_id": cls.account.id}),
             "mail.blacklist": cls.env["mail.blacklist"].create({"email": "security@example.org"}),
@@ -540,7 +553,7 @@ class TestDoors(Outsiders, SendgridCase):
             record = Model.with_user(creator).create(self._wizard_values(model, creator))
         elif model in ("res.partner", "res.users") and user in ("portal", "public"):
             record = person if model == "res.users" else person.partner_id
-        elif model == "sendgrid.interaction":
+        elif model in ("sendgrid.interaction", "sendgrid.reminder"):
             record = self.records[model].filtered(lambda one: one.user_id == person) or self.records[model][:1]
         else:
             record = person if model == "res.users" else self.records[model]
@@ -559,6 +572,7 @@ class TestDoors(Outsiders, SendgridCase):
             "sendgrid.account.disconnect": {"account_id": self.account.id},
             "sendgrid.suppression.clear": {"email": "security@example.org"},
             "sendgrid.consent.ask": {"res_model": "res.partner", "res_ids": self.contact.ids, "word": "agreed"},
+            "sendgrid.follow.up": {"email_id": self.email.id},
             "sendgrid.event.attach": {"email_id": self.email.id, "event_ids": [Command.set(self.event.ids)]},
         }.get(model, {})
 

@@ -15,6 +15,7 @@ from . import (
     sendgrid_account_disconnect,
     sendgrid_consent_ask,
     sendgrid_event_attach,
+    sendgrid_follow_up,
     sendgrid_forget,
     sendgrid_suppression_clear,
 )

@@ -7,6 +7,11 @@ class MailComposeMessage(models.TransientModel):
 
     sendgrid_is_tracked = fields.Boolean(compute="_compute_sendgrid_is_tracked", store=True, readonly=False)
 
+    sendgrid_reminder_days = fields.Integer(
+        string="Remind me if there is no answer in … days",
+        help="The author gets an activity if there is no answer in so many days. 0: he is not reminded.",
+    )
+
     sendgrid_warning = fields.Text(
         compute="_compute_sendgrid_warning",
         help="Names the recipients that the message will not reach, and those who do not want it.",
@@ -123,6 +128,8 @@ class MailComposeMessage(models.TransientModel):
 
     def _prepare_mail_values_static(self):
         values = super()._prepare_mail_values_static()
+        if self.sendgrid_reminder_days and not self.subtype_is_log:
+            values["sendgrid_reminder_days"] = self.sendgrid_reminder_days
         return values if self.sendgrid_is_tracked else {**values, "sendgrid_is_unmeasured": True}
 
     def _prepare_schedule_message_post_values(self, post_values):

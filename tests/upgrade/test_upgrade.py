@@ -53,15 +53,19 @@ CHANGED = {
     ),
 }
 # The external ids of the scheduled actions that the upgrade adds.
-NEW_ACTIONS = {"ir_cron_erase", "ir_cron_export", "ir_cron_forget_foreign", "ir_cron_reduce"}
+NEW_ACTIONS = {"ir_cron_erase", "ir_cron_export", "ir_cron_forget_foreign", "ir_cron_reduce", "ir_cron_remind"}
+# It adds ready-made automation rules, switched off, with a server action each.
+NEW_RULES = 2
 # The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, one
 # that claims an account for a database, and three that export the tracking of a contact, a lead or an address.
 NEW_SERVER_ACTIONS = 14
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
+    "base_automation": NEW_RULES,
+    "ir_act_server": NEW_RULES,
     "ir_config_parameter": 1,  # until when events may have fingerprints of before
     "ir_cron": len(NEW_ACTIONS),
-    "mail_message": 2 * len(NEW_ACTIONS) + NEW_SERVER_ACTIONS,
+    "mail_message": 2 * len(NEW_ACTIONS) + NEW_SERVER_ACTIONS + NEW_RULES,
 }
 # {page.field: why its records stand in another order}
 REORDERED = {

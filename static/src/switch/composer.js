@@ -4,51 +4,82 @@ import { Composer as ComposerModel } from "@mail/core/common/composer_model";
 import { Store } from "@mail/core/common/store_service";
 import { browser } from "@web/core/browser/browser";
 import { patch } from "@web/core/utils/patch";
+import { Reminder } from "../reminder/reminder";
 import { Switch } from "./switch";
 
-/** What is being written knows whether its opens and links shall not be tracked, until it is sent or discarded. */
+const CLASS = "o-mail-ActionList-button btn-secondary btn-group-item rounded-circle o-px-1_5 py-1 border-0";
+
+/**
+ * What is being written knows whether its opens and links shall not be tracked, and in how many days without an answer
+ * its author is reminded (0: not at all), until it is sent or discarded.
+ */
 patch(ComposerModel.prototype, {
     setup() {
         super.setup(...arguments);
         this.isSendgridUnmeasured = false;
+        this.sendgridReminderDays = 0;
     },
 
     clear() {
         super.clear(...arguments);
         this.isSendgridUnmeasured = false;
+        this.sendgridReminderDays = 0;
     },
 });
+
+const isShown = ({ composer, owner, store }) =>
+    store.hasSendgridAccount && owner.env.inChatter && owner.props.type !== "note" && !composer.message;
 
 registerComposerAction("sendgrid-switch", {
     component: Switch,
     componentProps: ({ composer }) => ({
         isOn: !composer.isSendgridUnmeasured,
         onToggle: () => (composer.isSendgridUnmeasured = !composer.isSendgridUnmeasured),
-        class: "o-mail-ActionList-button btn-secondary btn-group-item rounded-circle o-px-1_5 py-1 border-0",
+        class: CLASS,
     }),
-    condition: ({ composer, owner, store }) =>
-        store.hasSendgridAccount && owner.env.inChatter && owner.props.type !== "note" && !composer.message,
+    condition: isShown,
     sequence: 25,
+});
+
+registerComposerAction("sendgrid-reminder", {
+    component: Reminder,
+    componentProps: ({ composer }) => ({
+        days: composer.sendgridReminderDays,
+        onChoose: (days) => (composer.sendgridReminderDays = days),
+        class: CLASS,
+    }),
+    condition: isShown,
+    sequence: 26,
 });
 
 patch(Composer.prototype, {
     get postData() {
-        return { ...super.postData, isSendgridUnmeasured: this.props.composer.isSendgridUnmeasured };
+        const { isSendgridUnmeasured, sendgridReminderDays } = this.props.composer;
+        return { ...super.postData, isSendgridUnmeasured, sendgridReminderDays };
     },
 
     get fullComposerAdditionalContext() {
-        const context = super.fullComposerAdditionalContext;
-        const isOff = this.props.type !== "note" && this.props.composer.isSendgridUnmeasured;
-        return isOff ? { ...context, default_sendgrid_is_tracked: false } : context;
+        const context = { ...super.fullComposerAdditionalContext };
+        const { isSendgridUnmeasured, sendgridReminderDays } = this.props.composer;
+        if (this.props.type !== "note" && isSendgridUnmeasured) {
+            context.default_sendgrid_is_tracked = false;
+        }
+        if (this.props.type !== "note" && sendgridReminderDays) {
+            context.default_sendgrid_reminder_days = sendgridReminderDays;
+        }
+        return context;
     },
 
-    /** Keep the switch with the draft. Core keeps no draft without a text. */
+    /** Keep both with the draft. Core keeps no draft without a text. */
     saveContent() {
         super.saveContent(...arguments);
-        const { isSendgridUnmeasured, localId } = this.props.composer;
+        const { isSendgridUnmeasured, localId, sendgridReminderDays } = this.props.composer;
         const draft = JSON.parse(browser.localStorage.getItem(localId) || "null");
         if (draft) {
-            browser.localStorage.setItem(localId, JSON.stringify({ ...draft, isSendgridUnmeasured }));
+            browser.localStorage.setItem(
+                localId,
+                JSON.stringify({ ...draft, isSendgridUnmeasured, sendgridReminderDays })
+            );
         }
     },
 
@@ -58,6 +89,7 @@ patch(Composer.prototype, {
         const draft = JSON.parse(browser.localStorage.getItem(this.props.composer.localId) || "null");
         if (draft) {
             this.props.composer.isSendgridUnmeasured = Boolean(draft.isSendgridUnmeasured);
+            this.props.composer.sendgridReminderDays = Number(draft.sendgridReminderDays) || 0;
         }
     },
 });
@@ -67,6 +99,9 @@ patch(Store.prototype, {
         const params = await super.getMessagePostParams(...arguments);
         if (postData.isSendgridUnmeasured && !postData.isNote) {
             params.post_data.sendgrid_is_unmeasured = true;
+        }
+        if (postData.sendgridReminderDays && !postData.isNote) {
+            params.post_data.sendgrid_reminder_days = postData.sendgridReminderDays;
         }
         return params;
     },
