@@ -30,6 +30,7 @@ from . import (
     test_healing,
     test_health,
     test_job,
+    test_levels,
     test_links,
     test_mailings,
     test_match,
