@@ -25,11 +25,11 @@ def signed_request(url: str, body: bytes) -> bytes:
     return make_request(url, body, headers)
 
 
-def make_request(url: str, body: bytes, headers: dict[str, str]) -> bytes:
-    """Return the bytes of one POST on a connection of its own."""
+def make_request(url: str, body: bytes, headers: dict[str, str], method: str = "POST") -> bytes:
+    """Return the bytes of one request on a connection of its own."""
     parts = urlsplit(url)
     headers = {"Host": parts.netloc, "Connection": "close", "Content-Length": len(body), **headers}
-    lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"{method} {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body
 
 

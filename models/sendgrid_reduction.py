@@ -247,10 +247,11 @@ class SendgridReduction(models.Model):
         if not ids:
             return
         emails = self.env["sendgrid.email"].browse(ids)
-        self.env.execute_query(
-            # All transactions write in the order of the ids. So one waits for the other, and they never end in a
-            # deadlock.
-            SQL("SELECT id FROM sendgrid_email WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", ids)
+        # All transactions write in the order of the ids. So one waits for the other, and they never end in a deadlock.
+        # A conflict is none of the log's business: whoever called tries again.
+        self.env.cr.execute(
+            SQL("SELECT id FROM sendgrid_email WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", ids),
+            log_exceptions=False,
         )
         self.env.cr.execute(
             SQL(

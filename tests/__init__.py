@@ -33,6 +33,7 @@ from . import (
     test_health,
     test_interactions,
     test_job,
+    test_levels,
     test_links,
     test_mailings,
     test_match,

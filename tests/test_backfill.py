@@ -13,6 +13,7 @@ from .common import now
 from .properties import few, given, in_database, st
 from .sandbox_case import API_KEY
 from .test_drain import FIGURES
+from .test_reduction import PERSON, ReductionCase
 from .test_suppression import HOUR, AgreementCase
 
 DAY = 24 * HOUR
@@ -397,3 +398,44 @@ class TestOutage(BackfillCase):
                         self.assertEqual(backfill.state, "done", backfill.error)
                 self.assertEqual(self._state(without), expected)
                 self.assertEqual(self._state(with_webhook), expected)
+
+
+@tagged("post_install", "-at_install")
+class TestForgotten(BackfillCase, ReductionCase):
+    """What SendGrid tells once more of somebody whose tracking was forgotten, or who declined, brings nothing back."""
+
+    def test_asking(self):
+        """Test the histories that SendGrid answers with, the same POST again, and the batches processed again."""
+        for number, end in enumerate((self.forget, self.decline)):
+            for api in ("logs", "activity"):
+                with self.subTest(end=end.__name__, api=api):
+                    self.sandbox("POST", "/sandbox/reset")
+                    self.account.api_key = API_KEY
+                    address = f"{api}{number}-{PERSON}"
+                    email, other = self.create_email(address), self.create_email(f"other-{address}")
+                    messages = [self.relay_to_sandbox(one) for one in (email, other)]
+                    for message in messages:
+                        for kind, seconds in LIFE:
+                            self.fire(message, kind, timestamp=self.after(email, seconds))
+                    wire = [event for message in messages for event in self.wire_events(message)]
+                    batch = self.receive(*wire)
+                    self.assertTrue(email.open_count and email.click_count and email.machine_open_count)
+                    end(address)
+                    if api == "activity":
+                        self.sandbox("PUT", "/sandbox/keys/SG.activity", ["email_activity.read"])
+                        self.account.api_key = "SG.activity"
+                        self.sandbox("POST", "/sandbox/faults", {"path": "/v3/logs", "status": 403, "times": 99})
+                    known = self.figures(other)
+                    backfill = self.ask(date_from="2026-01-01", date_to="2040-01-01")
+                    self.assertEqual((backfill.state, backfill.api_name), ("done", api), backfill.error)
+                    self.assertGreaterEqual(backfill.event_count, 2 * len(LIFE))
+                    email.action_ask_sendgrid()
+                    again = self.receive(*wire)
+                    (batch | again | backfill.batch_ids).action_process_again()
+                    self.finish()
+                    self.assertNothingTold(address)
+                    self.assertLessEqual({"processed", "delivered"}, set(email.event_ids.mapped("event")))
+                    self.assertTrue(email.delivered_date)
+                    self.assertIn("group_unsubscribe", email.event_ids.mapped("event"))
+                    self.assertEqual(self.figures(other), known, "of others nothing is lost")
+                    self.assertTrue(other.open_count and other.click_count)

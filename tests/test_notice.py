@@ -397,7 +397,7 @@ class TestBothWaysWithNotice(NoticeCase, BothWaysCase):
                         text = arrived.get_body((subtype,)).get_content()
                         holder = self.holder_in(text)
                         self.assertEqual(holder.address, "" if "," in recipients else "ada@example.org")
-                        self.assertEqual(holder.message_id, emails[0].message_id if "," in recipients else "")
+                        self.assertEqual(holder.odoo_id, emails[0].odoo_id if "," in recipients else "")
                     html = arrived.get_body(("html",)).get_content()
                     self.assertNotIn(plain, html, "it is tracked")
                     self.assertIn("/wf/open", html)

@@ -1,7 +1,9 @@
 """The public page that tells how an e-mail is measured: what it says, to whom, and what its buttons do."""
 
 import logging
+import random
 import re
+import string
 import time
 from datetime import timedelta
 from email import message_from_string, policy
@@ -234,6 +236,49 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
                 queries = [str(getattr(call.args[1], "code", call.args[1])) for call in watch.call_args_list]
                 queries = [query for query in queries if "SAVEPOINT" not in query]
                 self.assertEqual(queries, [])
+
+    def test_many_bad_tokens(self):
+        """Test that of 10,000 bad tokens none costs a query, and that all have the same answer."""
+        chance = random.Random(1)
+        letters = string.ascii_letters + string.digits + "-_"
+        strangers = notice_token.seal(Holder(LOOK, self.company.id, int(time.time()), ADA), "another secret")
+        confirming = self.seal(CONFIRM).removeprefix(f"{CONFIRMATION}/")
+        good = self.seal().removeprefix(f"{ADDRESS}/")
+
+        def write(length, alphabet=letters):
+            return "".join(chance.choices(alphabet, k=length))
+
+        def change(token):
+            place = chance.randrange(len(token) - 2)  # the last letter says not only bits of the token
+            return token[:place] + chance.choice(letters.replace(token[place], "")) + token[place + 1 :]
+
+        forms = {
+            "by chance": lambda: write(chance.randrange(1, 200)),
+            "changed": lambda: change(good),
+            "cut": lambda: good[: chance.randrange(len(good))],
+            "long": lambda: good + write(chance.randrange(1, 50)),
+            "foreign": lambda: change(strangers) if chance.random() < 0.9 else strangers,
+            "of the other page": lambda: f"confirm/{good}" if chance.random() < 0.5 else confirming,
+            "huge": lambda: write(1) * chance.randrange(1500, 100_000),
+            "Unicode": lambda: write(chance.randrange(1, 200), "aé漢🧀\u202e\0\ud800\n "),
+            "letters that look alike": lambda: good.translate({ord("a"): "а", ord("0"): "０"}) + "٣",  # noqa: RUF001
+            "with signs": lambda: write(chance.randrange(1, 200), letters + "/.=+%~'\"<>"),
+        }
+        tokens = [make() for _number in range(1000) for make in forms.values()]
+        self.assertEqual(len(tokens), 10_000)
+        self.assertEqual(self.notice._look(tokens[0], ["en"])[2], 404)  # fills the caches
+        self.env.flush_all()
+
+        def count(token):
+            before = self.env.cr.sql_log_count
+            page, nonce, status = self.notice._look(token, ["en"])
+            return self.env.cr.sql_log_count - before, str(page).replace(nonce, ""), status
+
+        [(queries, _page, status)] = {count(token) for token in tokens}
+        self.assertEqual((queries, status), (0, 404))
+        queries, _page, status = count(good)
+        self.assertEqual(status, 200)
+        self.assertGreater(queries, 0, "the good one is looked up, and that is noticed here")
 
     def test_secret_changed(self):
         """Test that another secret is noticed at once: all links lose their effect, and new ones work."""

@@ -7,7 +7,7 @@ from unittest.mock import patch
 from odoo import SUPERUSER_ID, api
 from odoo.fields import Datetime
 from odoo.service.model import retrying
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 from odoo.tools import mute_logger
 
 from ..models import sendgrid_drain, sendgrid_reduction, sendgrid_reduction_bodies
@@ -23,6 +23,11 @@ from .test_order import KEYS, SAID
 PERSON = "a@example.org"
 # What a mail's neighbours can tell of an unsubscription depends on what was known of them when it came.
 STABLE = [name for name in KEYS if name != "is_unsubscribed_by_machine"]
+# What a document tells of opens and clicks.
+TELLING = (
+    *(f"{who}{what}_count" for who in ("", "unknown_", "machine_") for what in ("open", "click")),
+    *("first_open_date", "last_open_date", "person_open_date", "person_click_date"),
+)
 
 
 class ReductionCase(SendgridCase):
@@ -32,13 +37,21 @@ class ReductionCase(SendgridCase):
         cls.Reduction = cls.env["sendgrid.reduction"]
 
     def decline(self, address=PERSON):
-        """Note the word of somebody who does not want to be measured, as `sendgrid.address` does."""
-        address = self.env["sendgrid.address"]._hold([address])
-        address.write({"email_tracking": "declined", "email_tracking_date": Datetime.now()})
-        return self.Reduction._begin("wish", addresses=address.mapped("email"))
+        """Let somebody decline, by the method that forms and the page call; return what has to be taken back."""
+        return self._get_new(
+            lambda: self.env["sendgrid.address"].set_email_tracking([address], "declined", "form", "The website")
+        )
 
     def forget(self, address=PERSON):
-        return self.Reduction._begin("forgotten", addresses=[address])
+        """Press the button of the dialog that has the tracking of an address forgotten."""
+        known = self.env["sendgrid.address"]._hold([address])
+        Forget = self.env["sendgrid.forget"].with_context(active_model=known._name, active_ids=known.ids)
+        return self._get_new(Form(Forget).save().action_forget)
+
+    def _get_new(self, act):
+        known = self.Reduction.search([])
+        act()
+        return self.Reduction.search([]) - known
 
     def finish(self):
         """Do the rest of the work as the drain and the scheduled action do, in turn."""
@@ -68,8 +81,10 @@ class ReductionCase(SendgridCase):
         for event in events.filtered(lambda event: event.event not in DELIVERY_EVENTS):
             self.assertFalse(event.ip or event.user_agent or "?" in (event.url or ""))
         for email in emails:
-            self.assertFalse(email.open_count or email.click_count or email.machine_open_count)
-            self.assertFalse(email.first_open_date or email.last_open_date or email.person_click_date)
+            self.assertFalse([name for name in TELLING if email[name]])
+            self.assertFalse({"opened", "clicked"} & set(email.facts or {}))
+        known = self.env["sendgrid.address"].search([("email", "=", address)])
+        self.assertFalse(known.last_open_date or known.last_click_date)
         for element in self.read_bodies():
             if element.get("email") == address and element["event"] not in DELIVERY_EVENTS:
                 self.assertNotIn(element["event"], INTERACTIONS)
@@ -154,6 +169,16 @@ class TestAnyMoment(ReductionCase):
             "failed": emails.mapped("failed_consequences"),
         }
 
+    def _measure_by_core(self):
+        """Let core itself note that somebody opened and clicked, where it does."""
+
+    def _get_figures(self):
+        """Return the daily figures of the account, without the moments and what is counted of opens and clicks."""
+        self.env.flush_all()
+        days = self.env["sendgrid.account.day"].search([("account_id", "=", self.account.id)])
+        batches = self.Batch.search([("account_id", "=", self.account.id)])
+        return [(sum(some.mapped("event_count")), sum(some.mapped("rejected_count"))) for some in (days, batches)]
+
     def _tell(self, told, split, moments):
         """Receive events in several POSTs; at some moments something else happens.
 
@@ -208,9 +233,14 @@ class TestAnyMoment(ReductionCase):
             moments = {stored: create_late, decided: end} if not at_the_end else {stored: create_late}
             self._tell(told, split, {stored: both} if stored == decided else moments)
             if at_the_end:
+                self._measure_by_core()
                 end()
             self.finish()
             self.assertNothingTold()
+            self._measure_by_core()
+            self.assertNothingTold()
+            # A day has only sums, and these are of all that was told.
+            self.assertEqual(*self._get_figures())
             # Nothing comes back.
             self.receive(*reversed(told))
             self.Batch.search([("account_id", "=", self.account.id)]).action_process_again()
@@ -219,6 +249,78 @@ class TestAnyMoment(ReductionCase):
 
         state = self.compare_ways(lambda: self._look(contacts), reference, declining)
         self.assertFalse(any(state["failed"]))
+
+
+@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
+class TestAnyMomentOfMailings(TestAnyMoment):
+    """The same for the statistics of a mass mailing, where `mass_mailing` is installed. Core measures as well."""
+
+    __test__ = False  # pytest's database does not have it; see `end_to_end/test_visibility.py`
+    allow_inherited_tests_method = True
+
+    def _prepare(self):
+        contacts, emails = super()._prepare()
+        mailing = self.env["mailing.mailing"].create(
+            {
+                "subject": "Autumn cheese",
+                "mailing_type": "mail",
+                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
+            }
+        )
+        self.link = self.env["link.tracker"].create({"url": "https://shop.example.com", "mass_mailing_id": mailing.id})
+        emails.mailing_res_id = mailing.id
+        self.traces = self.env["mailing.trace"].create(
+            [
+                {
+                    "mass_mailing_id": mailing.id,
+                    "model": "res.partner",
+                    "res_id": email.partner_id.id,
+                    "email": email.recipient,
+                    "message_id": email.message_id,
+                    "trace_status": "sent",
+                }
+                for email in emails
+            ]
+        )
+        return contacts, emails
+
+    def _draw(self, data, emails):
+        return [
+            {**event, "url": self.link.short_url} if event["event"] == "click" else event
+            for event in super()._draw(data, emails)
+        ]
+
+    def _measure_by_core(self):
+        traces = self.traces.filtered(lambda trace: trace.email == PERSON)
+        traces.set_opened()
+        for trace in traces:
+            self.env["link.tracker.click"].add_click(
+                self.link.code, ip="203.0.113.7", country_code="BE", mailing_trace_id=trace.id
+            )
+
+    def _look(self, contacts):
+        return {
+            **super()._look(contacts),
+            "traces": [
+                (
+                    trace.email,
+                    trace.trace_status,
+                    trace.failure_type,
+                    trace.failure_reason,
+                    trace.open_datetime,
+                    trace.links_click_datetime,
+                    len(trace.links_click_ids),
+                )
+                for trace in self.traces
+            ],
+            "clicks": self.link.count,
+        }
+
+    def assertNothingTold(self, address=PERSON):  # pylint: disable=missing-return
+        super().assertNothingTold(address)
+        for trace in self.traces.filtered(lambda trace: trace.email == address):
+            self.assertFalse(trace.open_datetime or trace.links_click_datetime or trace.links_click_ids)
+            self.assertNotEqual(trace.trace_status, "open")
 
 
 @tagged("post_install", "-at_install")

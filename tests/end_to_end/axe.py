@@ -45,11 +45,12 @@ def find_violations(page, *include):
         page.evaluate(SOURCE)
     return page.evaluate(
         """async ([include, standards, cores]) => {
-            const options = {runOnly: standards, resultTypes: ["violations"]};
+            // The elements themselves: a page that reloads meanwhile has others in their places.
+            const options = {runOnly: standards, resultTypes: ["violations"], elementRef: true};
             const {violations} = await window.axe.run({include: include.map(one => [one])}, options);
-            const isCores = (rule, target) => cores[rule] && document.querySelector(target)?.matches(cores[rule]);
+            const isCores = (rule, element) => cores[rule] && element.matches(cores[rule]);
             return violations.flatMap(({id, nodes}) => nodes
-                .filter(node => !isCores(id, node.target.at(-1)))
+                .filter(node => !isCores(id, node.element))
                 .map(node => `${id}: ${node.html.slice(0, 200)} (${node.failureSummary.replace(/\\s+/g, " ")})`));
         }""",
         [list(include), STANDARDS, {rule: ", ".join(selectors) for rule, selectors in CORES_OWN.items()}],

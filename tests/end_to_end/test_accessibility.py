@@ -299,6 +299,13 @@ def open_dialog_of_list(page, name, selector):
     settle(page)
 
 
+def test_forget_dialog(page, world):
+    page.set_viewport_size(SIZES["wide"])  # on a telephone, a row is ticked by a long touch
+    go(page, "sendgrid_address_action")
+    open_dialog_of_list(page, "Forget Tracking", "[name=address_names]")
+    check(page, "forget", DIALOG)
+
+
 def test_attach_dialog(page, world):
     page.set_viewport_size(SIZES["wide"])  # on a telephone, a row is ticked by a long touch
     go(page, "sendgrid_event_action_unmatched")

@@ -1,8 +1,13 @@
 """The public page that tells how an e-mail is measured, in a real browser, with JavaScript and without, end to end."""
 
+import base64
 import concurrent.futures
 import contextlib
+import gzip
+import json
 import re
+import secrets
+import time
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -49,6 +54,16 @@ def link_to(sandbox, address, subject=None):
     return link
 
 
+def questions_to(sandbox, address):
+    """Return the mails that ask somebody to confirm that he agrees."""
+    return [
+        message
+        for message in sandbox.messages()
+        if message["subject"].startswith("Please confirm")
+        and address in [one["address"] for one in message["recipients"]]
+    ]
+
+
 def word_of(database, address):
     rows = database.query("SELECT email_tracking FROM sendgrid_address WHERE email = %s", address)
     return rows[0][0] if rows else None
@@ -64,15 +79,7 @@ def test_both_choices(odoo, sandbox, database, reader):
     expect(reader.get_by_role("status")).to_contain_text("One step is left")
     assert word_of(database, address) is None
 
-    def questions():
-        return [
-            message
-            for message in sandbox.messages()
-            if message["subject"].startswith("Please confirm")
-            and address in [one["address"] for one in message["recipients"]]
-        ]
-
-    [question] = wait_for(questions, "the question")
+    [question] = wait_for(lambda: questions_to(sandbox, address), "the question")
     html = sandbox.delivered_html(question, address)
     assert "/wf/open" not in html, "it is never measured"
     [confirmation] = LINK.findall(html)
@@ -86,6 +93,134 @@ def test_both_choices(odoo, sandbox, database, reader):
     expect(reader.get_by_role("status")).to_contain_text("You have declined")
     expect(reader.get_by_role("button")).to_have_text(["I agree"])
     assert word_of(database, address) == "declined"
+
+
+def get_told(database, address):
+    """Return all that is stored about opens and clicks of an address' mails, and of its devices. Nothing is empty."""
+    events = database.query(
+        """SELECT event, email_id FROM sendgrid_event
+            WHERE recipient = %s AND (event IN ('open', 'click') OR user_agent IS NOT NULL)""",
+        address,
+    )
+    figures = database.query(
+        """SELECT id, status, open_count, click_count, machine_open_count, machine_click_count, first_open_date,
+                  last_open_date, person_open_date, person_click_date
+             FROM sendgrid_email
+            WHERE recipient = %s
+              AND (status IN ('opened', 'clicked') OR facts ?| ARRAY['opened', 'clicked']
+                   OR open_count + click_count + unknown_open_count + unknown_click_count > 0
+                   OR machine_open_count + machine_click_count > 0
+                   OR COALESCE(first_open_date, last_open_date, person_open_date, person_click_date) IS NOT NULL)""",
+        address,
+    )
+    bodies = [
+        element
+        for (body,) in database.query("SELECT body_gzip FROM sendgrid_event_batch WHERE body_gzip IS NOT NULL")
+        for element in json.loads(gzip.decompress(base64.b64decode(bytes(body))))
+        if element.get("email") == address and (element["event"] in ("open", "click") or "useragent" in element)
+    ]
+    return {name: rows for name, rows in (("events", events), ("figures", figures), ("bodies", bodies)) if rows}
+
+
+def wait_until_settled(database):
+    """Wait until all that came in is processed, and all that has to be taken back is."""
+
+    def is_settled():
+        database.minute_is_over()
+        return not database.value(
+            """SELECT (SELECT count(*) FROM sendgrid_event_batch WHERE state = 'pending')
+                    + (SELECT count(*) FROM sendgrid_reduction WHERE state != 'done')"""
+        )
+
+    wait_for(is_settled, "all is processed", timeout=2 * PATIENCE)
+
+
+def report(sandbox, webhook, database, message, address, *kinds):
+    """Have SendGrid POST events of a copy, signed, each alone, and wait until they are processed.
+
+    They are events of a person, some minutes after the delivery.
+    """
+    known = database.value("SELECT COALESCE(max(id), 0) FROM sendgrid_event_batch")
+    [recipient] = [one for one in message["recipients"] if one["address"] == address]
+    for number, kind in enumerate(kinds):
+        event = {
+            "email": address,
+            "event": kind,
+            "timestamp": int(time.time()) + 300 + number,
+            "sg_event_id": secrets.token_urlsafe(16),
+            "sg_message_id": recipient["sg_message_id"],
+            "ip": "203.0.113.7",
+            "useragent": AGENT,
+            **({"url": "https://www.example.com/offer"} if kind == "click" else {}),
+            **message["smtpapi"]["unique_args"],
+        }
+        assert webhook.post([event]).status_code < 300
+    new = "SELECT count(*) FROM sendgrid_event_batch WHERE id > %s AND state = 'done'"
+    wait_for(lambda: database.value(new, known) >= len(kinds), f"{kinds} are processed")
+
+
+def test_late_events(odoo, sandbox, webhook, database, reader):
+    """What comes in of mails already sent, before and after somebody declines, and after he agrees to be measured."""
+    address = f"late-{reader.kind}@notice.test"
+    contact = odoo.contact("Late", address)
+
+    def send(number):
+        odoo.compose(contact, f"Offer {number} for {address}", BODY)
+        message = sandbox.message_to(address, f"Offer {number} for {address}")
+        subject = message["subject"]
+        wait_for(lambda: odoo.document_to(address, subject).status == "delivered", f"{subject} delivered")
+        return message, subject
+
+    def tell(message, *kinds):
+        report(sandbox, webhook, database, message, address, *kinds)
+
+    def status(subject):
+        document = odoo.document_to(address, subject)
+        return document.status, document.measured, [event.event for event in odoo.events_of(document.id)]
+
+    first, first_subject = send(1)
+    second, second_subject = send(2)
+    tell(first, "open", "click")
+    assert status(first_subject)[:2] == ("clicked", "full")
+    assert get_told(database, address).keys() == {"events", "figures", "bodies"}
+    reader.goto(link_to(sandbox, address, first_subject))
+    reader.get_by_role("button", name="I decline").click()
+    expect(reader.get_by_role("status")).to_contain_text("You have declined")
+    kept = ["processed", "delivered"]
+    assert status(first_subject) == ("delivered", "none", kept), "at once"
+    tell(first, "open")
+    tell(second, "open", "click")
+    wait_until_settled(database)
+    assert not get_told(database, address)
+    for subject in (first_subject, second_subject):
+        assert status(subject) == ("delivered", "none", kept)
+    [known] = odoo.find("sendgrid.address", ("email", "=", address))
+    assert not known.last_open_date and not known.last_click_date
+    assert [one.word for one in odoo.find("sendgrid.consent", ("address_id", "=", known.id))] == ["declined"]
+
+    third, third_subject = send(3)
+    assert "/wf/open" not in sandbox.delivered_html(third, address)
+    reader.get_by_role("button", name="I agree").click()
+    expect(reader.get_by_role("status")).to_contain_text("One step is left")
+    assert word_of(database, address) == "declined", "the mailbox has to confirm it"
+    tell(third, "click")
+    [question] = wait_for(lambda: questions_to(sandbox, address), "the question")
+    [confirmation] = LINK.findall(sandbox.delivered_html(question, address))
+    reader.goto(confirmation)
+    reader.get_by_role("button", name="I agree").click()
+    expect(reader.get_by_role("status")).to_contain_text("You have agreed")
+    assert word_of(database, address) == "agreed"
+    for message in (first, second, third):
+        tell(message, "open", "click")
+    wait_until_settled(database)
+    assert not get_told(database, address), "only what is sent from now on is measured"
+
+    fourth, fourth_subject = send(4)
+    assert "/wf/open" in sandbox.delivered_html(fourth, address)
+    tell(fourth, "open", "spamreport")
+    assert status(fourth_subject) == ("spam", "full", [*kept, "open", "spamreport"])
+    for subject in (first_subject, second_subject, third_subject):
+        assert status(subject) == ("delivered", "none", kept)
 
 
 @pytest.fixture(params=SIZES)
@@ -124,6 +259,11 @@ def test_looks(odoo, sandbox, window, stack):
     window.get_by_role("button", name="I agree").click()
     expect(window.get_by_role("status")).to_contain_text("One step is left")
     check(window, "asked")
+    [question] = wait_for(lambda: questions_to(sandbox, address), "the question")
+    [confirmation] = LINK.findall(sandbox.delivered_html(question, address))
+    window.goto(confirmation)
+    check(window, "confirm")
+    window.goto(link)
     window.get_by_role("button", name="I decline").click()
     expect(window.get_by_role("status")).to_contain_text("You have declined")
     check(window, "declined")

@@ -126,6 +126,8 @@ def test_forget(odoo, sandbox, database, open_browser):
     act(page, "Forget Tracking")
     page.locator(f"{DIALOG} button[name=action_forget]").click()
     page.locator(f"{DIALOG} button[name=action_view_progress]").click()
+    expect(page.locator(".o_list_view .o_data_row")).to_have_count(1)
+    look_at(page, "reductions", ".o_action_manager .o_content")
     page.locator(".o_data_row").first.click()
     done = page.locator(".o_form_view .o_statusbar_status .o_arrow_button_current")
     expect(done).to_have_text("Done", timeout=PATIENCE * 1000)
@@ -133,3 +135,72 @@ def test_forget(odoo, sandbox, database, open_browser):
     page.goto(f"/odoo/res.partner/{contact}")
     said = "The tracking of forgetta@rights.test was forgotten. E-mails: 1."
     expect(page.locator(".o-mail-Chatter")).to_contain_text(said)
+
+
+@pytest.mark.parametrize("place", ["list of contacts", "list of addresses", "address"])
+def test_forget_elsewhere(odoo, sandbox, open_browser, place):
+    """A selected list and an address have the same dialog, and of whom was not selected nothing is forgotten."""
+    name = place.replace(" ", "-")
+    addresses = [f"{name}-{number}@rights.test" for number in range(3)]
+    documents = [send_and_open(odoo, sandbox, address, address)[1] for address in addresses]
+    chosen = addresses[:1] if place == "address" else addresses[:2]
+    odoo.call("sendgrid.address", "set_email_tracking", addresses, "agreed", "hand")  # so that it has each of them
+    page = open_browser("admin", "admin")
+    if place == "address":
+        [known] = odoo.find("sendgrid.address", ("email", "=", addresses[0]))
+        page.goto(f"/odoo/action-sendgrid_tracking.sendgrid_address_action/{known.id}")
+        page.wait_for_selector(".o_form_view [name=email]")
+    else:
+        action = "contacts.action_contacts" if "contacts" in place else "sendgrid_tracking.sendgrid_address_action"
+        page.goto(f"/odoo/action-{action}?view_type=list")
+        for address in chosen:
+            row = page.locator(".o_data_row", has_text=address)
+            row.locator(".o_list_record_selector input").check()
+        expect(page.locator(".o_data_row_selected")).to_have_count(len(chosen))
+    act(page, "Forget Tracking")
+    expect(page.locator(f"{DIALOG} [name=email_count]")).to_have_text(str(len(chosen)))
+    expect(page.locator(f"{DIALOG} [name=address_names]")).to_have_text(", ".join(chosen))
+    page.locator(f"{DIALOG} button[name=action_forget]").click()
+    expect(page.locator(f"{DIALOG} .alert-success")).to_be_visible()
+    for address, document in zip(addresses, documents, strict=True):
+        found = odoo.read("sendgrid.email", document, "status", "unmeasured_reason")
+        expected = ("delivered", "forgotten") if address in chosen else ("opened", False)
+        assert (found.status, found.unmeasured_reason) == expected
+    assert len(odoo.find("sendgrid.address", ("email", "in", addresses), ("forgotten_date", "!=", False))) == len(
+        chosen
+    )
+
+
+@pytest.fixture
+def kept_forever(database):
+    """No company deletes documents."""
+    before = database.query("SELECT id, sendgrid_document_months FROM res_company")
+    database.query("UPDATE res_company SET sendgrid_document_months = 0")
+    yield
+    for company, months in before:
+        database.query("UPDATE res_company SET sendgrid_document_months = %s WHERE id = %s", months, company)
+
+
+def test_retention(odoo, sandbox, database, kept_forever, open_browser):
+    """Health says how much there is of which nothing is ever deleted, and its button leads to the choice."""
+    odoo.compose(odoo.contact("Kept", "kept@rights.test"), "Kept", "<p>Hello</p>")
+    account = odoo.ref("sendgrid_tracking.sendgrid_account_demo")
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/action-sendgrid_tracking.sendgrid_account_action/{account}")
+    page.click(".o_notebook .nav-link[name=health]")
+    said = page.locator("[name=stored_explanation]")
+    expect(said).to_contain_text("Nothing is ever deleted.")
+    look_at(page, "health", ".o_form_view .o_form_sheet_bg")
+    page.locator("button[name=action_choose_retention]").click()
+    months = page.locator("#sendgrid_retention [name=sendgrid_document_months] input")
+    expect(months).to_have_value("0")
+    months.fill("36")
+    page.locator(".o_form_button_save:visible, button[name=execute]:visible").first.click()
+    current = "SELECT min(sendgrid_document_months) FROM res_company WHERE sendgrid_document_months > 0"
+    wait_for(lambda: database.value(current) == 36, "the choice is stored")
+    # Whoever saves settings gets a page that is loaded anew, so that this one cannot go elsewhere at the moment.
+    other = open_browser("admin", "admin")
+    other.goto(f"/odoo/action-sendgrid_tracking.sendgrid_account_action/{account}")
+    other.click(".o_notebook .nav-link[name=health]")
+    other.wait_for_selector(".o_form_view [name=check_ids]")
+    expect(other.locator("[name=stored_explanation]")).to_be_hidden()

@@ -57,8 +57,9 @@ NEW_ACTIONS = {"ir_cron_erase", "ir_cron_export", "ir_cron_forget_foreign", "ir_
 # It adds ready-made automation rules, switched off, with a server action each.
 NEW_RULES = 2
 # The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, one
-# that claims an account for a database, and three that export the tracking of a contact, a lead or an address.
-NEW_SERVER_ACTIONS = 14
+# that claims an account for a database, one that sets the word of addresses, and three that export the tracking of a
+# contact, a lead or an address.
+NEW_SERVER_ACTIONS = 15
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
     "base_automation": NEW_RULES,
