@@ -67,6 +67,11 @@ QUERIES = {
         "what was asked for of the documents of a drain's chunk",
         EVENT + "source IS NOT NULL AND email_id = ANY(ARRAY(SELECT generate_series(%(id)s, %(id)s + 2000)))",
     ),
+    "sendgrid_event_activity_idx": (
+        "contacts and leads by whether somebody there reads and answers",
+        "SELECT email_id FROM sendgrid_event WHERE timestamp > now() - interval '30 days' AND (event IN ('open', "
+        "'click') AND verdict IN ('human') OR answer IN ('own', 'contact', 'alone', 'portal'))",
+    ),
     "sendgrid_interaction_email_kind_user_uniq": (
         "a document's interactions: filling the feed, deleting the document",
         INTERACTION + "email_id = %(id)s",

@@ -24,6 +24,7 @@ from . import (
     mail_thread,
     mail_thread_answer,
     mail_thread_blacklist,
+    mail_thread_blacklist_activity,
     mail_thread_blacklist_consent,
     mail_thread_blacklist_unmeasured,
     mail_thread_store,

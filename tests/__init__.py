@@ -2,6 +2,7 @@ from . import (
     test_accepted,
     test_access,
     test_account,
+    test_activity,
     test_address_form,
     test_administration,
     test_answers,

@@ -82,8 +82,8 @@ MODELS = {
 FIELDS = {
     "base.module.uninstall": {ADMINISTRATORS: "sendgrid_consequences"},
     "crm.lead": {
-        SALESPEOPLE: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
-            email_tracking_details email_valid_date is_held_by_sendgrid may_clear_at_sendgrid
+        SALESPEOPLE: """email_activity email_bounce_date email_bounce_reason email_bounced email_tracking
+            email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid may_clear_at_sendgrid
             sendgrid_email_count sendgrid_unmeasured_reason sendgrid_warning""",
     },
     "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
@@ -112,16 +112,16 @@ FIELDS = {
             sendgrid_rule_unsubscribe sendgrid_unasked"""
     },
     "res.partner": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
-            email_tracking_details email_valid_date is_held_by_sendgrid
+        EMPLOYEES: """email_activity email_bounce_date email_bounce_reason email_bounced email_tracking
+            email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_unmeasured_reason sendgrid_warning""",
         # Core's: we have only given it an index.
         EVERYBODY: "email_normalized",
     },
     "res.users": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
-            email_tracking_details email_valid_date is_held_by_sendgrid
+        EMPLOYEES: """email_activity email_bounce_date email_bounce_reason email_bounced email_tracking
+            email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_unmeasured_reason sendgrid_warning""",
         # A user reads his own wishes.
