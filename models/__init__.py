@@ -61,6 +61,7 @@ from . import (
     sendgrid_content,
     sendgrid_drain,
     sendgrid_email,
+    sendgrid_email_clicks,
     sendgrid_email_content,
     sendgrid_email_again,
     sendgrid_email_chatter,

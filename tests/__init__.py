@@ -34,6 +34,7 @@ from . import (
     test_health,
     test_interactions,
     test_job,
+    test_link_clicks,
     test_links,
     test_mailings,
     test_match,

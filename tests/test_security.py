@@ -176,7 +176,7 @@ FIELDS = {
         EMPLOYEES: """again_date again_of_id also_sent_to attachment_ids author_id can_mute can_take_back_unsubscription
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
-            is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date machine_click_count
+            is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date link_clicks machine_click_count
             machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause reply_date res_id resource_ref sent_again_explanation
