@@ -68,9 +68,10 @@ QUERIES = {
         EVENT + "source IS NOT NULL AND email_id = ANY(ARRAY(SELECT generate_series(%(id)s, %(id)s + 2000)))",
     ),
     "sendgrid_event_activity_idx": (
-        "contacts and leads by whether somebody there reads and answers",
-        "SELECT email_id FROM sendgrid_event WHERE timestamp > now() - interval '30 days' AND (event IN ('open', "
-        "'click') AND verdict IN ('human') OR answer IN ('own', 'contact', 'alone', 'portal'))",
+        "the few contacts and leads where somebody read or answered lately",
+        "SELECT email_id FROM sendgrid_event WHERE timestamp > now() - interval '1 day' AND email_id IS NOT NULL AND "
+        "(event IN ('open', 'click') AND verdict IN ('human', 'unknown') OR answer IN ('own', 'contact', 'alone', "
+        "'portal')) LIMIT 10001",
     ),
     "sendgrid_interaction_email_kind_user_uniq": (
         "a document's interactions: filling the feed, deleting the document",

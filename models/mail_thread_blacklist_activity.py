@@ -7,34 +7,54 @@ from odoo.tools import SQL
 from ..tools.events.answer import REPLIES
 
 LATELY = timedelta(days=30)
-# The addresses at which something happened since a moment. The condition on the event is that of an index.
+# Of so many events the addresses are looked up. Where there are more, a list finds its page soon without that.
+FEW = 10_000
+
+# These are conditions on one address. `OFFSET 0` keeps PostgreSQL from reading all addresses, documents or events at
+# once for the sake of a list's first page: each record is decided by itself, through the indexes on the address.
+
+# Somebody there did something since a moment.
+STIRS = """
+    (EXISTS (
+        SELECT FROM sendgrid_address address
+         WHERE address.email = %(email)s AND address.last_reply_date > %(since)s OFFSET 0
+    ) OR EXISTS (
+        SELECT FROM sendgrid_email email JOIN sendgrid_event event ON event.email_id = email.id
+         WHERE email.recipient = %(email)s AND event.timestamp > %(since)s
+           AND (event.answer IN %(replies)s
+                OR event.event IN ('open', 'click') AND event.verdict IN %(verdicts)s AND NOT EXISTS (
+                   SELECT FROM sendgrid_address declined
+                    WHERE declined.email = email.recipient AND declined.email_tracking = 'declined' OFFSET 0))
+        OFFSET 0
+    ))
+"""
+# The addresses where something may have happened since a moment. The condition on events is that of their index.
 STIRRED = """
     SELECT email.recipient
-      FROM sendgrid_event event JOIN sendgrid_email email ON email.id = event.email_id
-     WHERE event.timestamp > %(since)s
-       AND (event.event IN ('open', 'click') AND event.verdict IN %(verdicts)s OR event.answer IN %(replies)s)
-       AND (event.event = 'reply' OR email.recipient NOT IN
-            (SELECT email FROM sendgrid_address WHERE email_tracking = 'declined'))
+      FROM (SELECT email_id FROM sendgrid_event
+             WHERE timestamp > %(since)s AND email_id IS NOT NULL
+               AND (event IN ('open', 'click') AND verdict IN ('human', 'unknown')
+                    OR answer IN ('own', 'contact', 'alone', 'portal')) LIMIT %(most)s) event
+      JOIN sendgrid_email email ON email.id = event.email_id
     UNION ALL
-    SELECT email FROM sendgrid_address WHERE last_reply_date > %(since)s
+    (SELECT email FROM sendgrid_address WHERE last_reply_date > %(since)s LIMIT %(most)s)
 """
-ACTIVE = """
-    SELECT owned.id FROM %(owned)s owned WHERE owned.email IN (%(stirred)s)
+# An e-mail arrived there of which opens and clicks are kept.
+ARRIVED = """
+    EXISTS (
+        SELECT FROM sendgrid_email arrived
+         WHERE arrived.recipient = %(email)s AND arrived.measured IS DISTINCT FROM 'none'
+           AND arrived.status IN ('delivered', 'opened', 'clicked', 'replied') OFFSET 0
+    )
 """
-# No open proves nothing where opens are not kept, and who opened as it cannot be told by whom may have read it.
-SILENT = """
-    SELECT owned.id FROM %(owned)s owned
-     WHERE owned.email IN (
-           SELECT recipient FROM sendgrid_email
-            WHERE status IN ('delivered', 'opened', 'clicked', 'replied') AND measured IS DISTINCT FROM 'none')
-    EXCEPT
-    SELECT owned.id FROM %(owned)s owned
-     WHERE owned.email IN (
-           %(stirred)s
-           UNION ALL
-           SELECT email FROM sendgrid_address
-            WHERE email_tracking = 'declined'
-               OR bounce_date > COALESCE(GREATEST(valid_date, last_reply_date), '-infinity'))
+# That nothing is heard from there proves nothing.
+MUTE = """
+    EXISTS (
+        SELECT FROM sendgrid_address mute
+         WHERE mute.email = %(email)s
+           AND (mute.email_tracking = 'declined'
+                OR mute.bounce_date > COALESCE(GREATEST(mute.valid_date, mute.last_reply_date), '-infinity')) OFFSET 0
+    )
 """
 
 
@@ -66,57 +86,87 @@ class MailThreadBlacklist(models.AbstractModel):
         self.email_activity = False
         # A record that is not saved yet has no id, but a place.
         records = list(self._get_addresses().items())
-        owned = self._own([(place, email) for place, (_record, emails) in enumerate(records) for email in emails])
-        for word in ("silent", "active"):
-            for (place,) in self.env.execute_query(self._select_by_activity(word, owned)):
+        addresses = {place: emails for place, (_record, emails) in enumerate(records)}
+        for word in ("active", "silent"):
+            for place in self._filter_by_activity(word, addresses):
                 records[place][0].email_activity = word
 
     @api.model
     def _search_email_activity(self, operator, value):
         if operator != "in":
             return NotImplemented
-        self.flush_model(["email_normalized"])
-        several = self.sudo()._get_with_several_addresses()
-        # `email_normalized` tells the address of nearly all records. Those with further addresses are few.
-        owned = SQL(
-            """(SELECT id, email_normalized AS email FROM %s
-                 WHERE email_normalized IS NOT NULL AND NOT id = ANY(%s) UNION ALL SELECT * FROM %s pairs)""",
-            SQL.identifier(self._table),
-            list(several),
-            self._own([(id_, email) for id_, emails in several.items() for email in emails]),
-        )
-        words = {word for word in ("active", "silent") if (word in value) != (False in value)}
+        words = sorted(word for word in ("active", "silent") if (word in value) != (False in value))
         if not words:
             return Domain(False in value)
-        found = SQL(" UNION ALL ").join(SQL("(%s)", self._select_by_activity(word, owned)) for word in sorted(words))
-        comparison = SQL("NOT IN") if False in value else SQL("IN")
-        return Domain.custom(
-            to_sql=lambda model, alias, query: SQL("%s %s (%s)", SQL.identifier(alias, "id"), comparison, found)
-        )
+        # `email_normalized` tells the address of nearly all records. Those with further addresses are few.
+        several = self.sudo()._get_with_several_addresses()
+        found = [id_ for word in words for id_ in self._filter_by_activity(word, several)]
+        stirred = self._get_stirred() if "active" in words else None
+
+        def to_sql(model, alias, query):
+            email = model._field_to_sql(alias, "email_normalized", query)
+            conditions = [SQL("(%s AND NOT %s)", *self._get_conditions(word, email)) for word in words]
+            if stirred is not None:
+                place = words.index("active")
+                conditions[place] = SQL("(%s = ANY(%s) AND %s)", email, stirred, conditions[place])
+            return SQL("(%s)", SQL(" OR ").join(conditions))
+
+        domain = Domain("id", "in", found) | Domain("id", "not in", list(several)) & Domain.custom(to_sql=to_sql)
+        return ~domain if False in value else domain
 
     @api.model
-    def _own(self, pairs):
-        """Return the SQL of a table of records and their addresses.
-
-        :param pairs: list of (id, address in its comparable form)
-        """
-        ids, emails = [id_ for id_, _email in pairs], [email for _id, email in pairs]
-        return SQL("(SELECT * FROM unnest(%s::int[], %s::text[]) AS told (id, email))", ids, emails)
-
-    @api.model
-    def _select_by_activity(self, word, owned):
-        """Return the SQL that selects the ids of the records of which a word is true.
+    def _filter_by_activity(self, word, addresses):
+        """Return the keys of those of whom a word is true.
 
         :param word: ``"active"`` or ``"silent"``
-        :param owned: SQL of a table of records and their addresses, with the columns ``id`` and ``email``
+        :param addresses: {key, an integer: list of addresses in their comparable form}
         """
-        self.env["sendgrid.event"].flush_model()
-        self.env["sendgrid.email"].flush_model(["recipient", "status", "measured"])
-        self.env["sendgrid.address"].flush_model()
-        stirred = SQL(
-            STIRRED,
+        pairs = [(key, email) for key, emails in addresses.items() for email in emails]
+        if not pairs:
+            return []
+        # Of several addresses one has to fulfil the first condition, and none may fulfil the second.
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT owned.id FROM unnest(%s::int[], %s::text[]) AS owned (id, email)
+                 GROUP BY owned.id HAVING bool_or(%s) AND NOT bool_or(%s)""",
+                [key for key, _email in pairs],
+                [email for _key, email in pairs],
+                *self._get_conditions(word, SQL.identifier("owned", "email")),
+            )
+        )
+        return [key for (key,) in rows]
+
+    @api.model
+    def _get_stirred(self):
+        """Return the addresses at which something may have happened lately, or None if there are many.
+
+        If hardly anybody is active, PostgreSQL asks for these few, and not for each of a million contacts.
+        """
+        self._flush_activity()
+        rows = self.env.execute_query(SQL(STIRRED, since=fields.Datetime.now() - LATELY, most=FEW + 1))
+        return list({email for (email,) in rows}) if len(rows) <= FEW else None
+
+    @api.model
+    def _get_conditions(self, word, email):
+        """Return the SQL of the condition that makes a word true of an address, and of the one that excludes it.
+
+        :param word: ``"active"`` or ``"silent"``
+        :param email: the SQL of the address
+        """
+        self._flush_activity()
+        stirs = SQL(
+            STIRS,
+            email=email,
             since=fields.Datetime.now() - LATELY,
             verdicts=("human",) if word == "active" else ("human", "unknown"),
             replies=REPLIES,
         )
-        return SQL({"active": ACTIVE, "silent": SILENT}[word], owned=owned, stirred=stirred)
+        if word == "active":
+            return stirs, SQL("FALSE")
+        return SQL(ARRIVED, email=email), SQL("(%s OR %s)", SQL(MUTE, email=email), stirs)
+
+    @api.model
+    def _flush_activity(self):
+        self.env["sendgrid.event"].flush_model()
+        self.env["sendgrid.email"].flush_model(["recipient", "status", "measured"])
+        self.env["sendgrid.address"].flush_model()

@@ -2,11 +2,14 @@ from ast import literal_eval
 from contextlib import contextmanager
 from datetime import timedelta
 
+from unittest.mock import patch
+
 from lxml import etree
 
 from odoo.fields import Domain
 from odoo.tests import tagged
 
+from ..models import mail_thread_blacklist_activity
 from .test_answers import AnswerCase
 
 LONG_AGO = timedelta(days=45)
@@ -36,14 +39,16 @@ class ActivityCase(AnswerCase):
         self.assertEqual(email.event_ids.filtered(lambda event: event.event == kind).mapped("verdict"), ["human"])
 
     def assertActivity(self, record, word):
-        """Assert that a record shows the word, and is found by it and by no other one."""
+        """Assert that a record shows the word, and is found by it and by no other one, in either way of searching."""
         record.invalidate_recordset()
         self.assertEqual(record.email_activity, word)
-        Model = record.with_context(active_test=False)
-        for one in ("active", "silent", False):
-            own = Domain("id", "=", record.id)
-            self.assertEqual(bool(Model.search(own & Domain("email_activity", "=", one))), one == word, one)
-            self.assertEqual(bool(Model.search(own & Domain("email_activity", "!=", one))), one != word, one)
+        Model, own = record.with_context(active_test=False), Domain("id", "=", record.id)
+        for few in (mail_thread_blacklist_activity.FEW, 0):
+            with patch.object(mail_thread_blacklist_activity, "FEW", few):
+                for one in ("active", "silent", False):
+                    found = Model.search(own & Domain("email_activity", "=", one))
+                    others = Model.search(own & Domain("email_activity", "!=", one))
+                    self.assertEqual((bool(found), bool(others)), (one == word, one != word), (few, one))
 
     @contextmanager
     def counting(self):
