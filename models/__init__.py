@@ -7,6 +7,7 @@ from . import (
     base_automation,
     calendar_attendee,
     crm_lead,
+    digest_digest,
     ir_actions_server,
     ir_http,
     ir_mail_server,

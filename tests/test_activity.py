@@ -1,7 +1,6 @@
 from ast import literal_eval
 from contextlib import contextmanager
 from datetime import timedelta
-
 from unittest.mock import patch
 
 from lxml import etree

@@ -86,6 +86,11 @@ FIELDS = {
             email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid may_clear_at_sendgrid
             sendgrid_email_count sendgrid_unmeasured_reason sendgrid_warning""",
     },
+    "digest.digest": {
+        EMPLOYEES: """kpi_sendgrid_clicked kpi_sendgrid_clicked_value kpi_sendgrid_delivered
+            kpi_sendgrid_delivered_value kpi_sendgrid_opened kpi_sendgrid_opened_value kpi_sendgrid_refused
+            kpi_sendgrid_refused_value kpi_sendgrid_replied kpi_sendgrid_replied_value""",
+    },
     "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
     # It has the fields of its action.
     "ir.cron": {ADMINISTRATORS: "sendgrid_runs_once"},
@@ -443,6 +448,7 @@ class TestDoors(Outsiders, SendgridCase):
         # A record of each model for whoever may see one; but people see themselves.
         cls.records = {
             "crm.lead": lead,
+            "digest.digest": cls.env["digest.digest"].create({"name": "Our week"}),
             "ir.actions.server": cls.env.ref("sendgrid_tracking.ir_actions_server_click"),
             "ir.cron": cls.env.ref("sendgrid_tracking.ir_cron_drain"),
             "ir.mail_server": cls.server,
