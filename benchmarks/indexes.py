@@ -67,6 +67,12 @@ QUERIES = {
         "what was asked for of the documents of a drain's chunk",
         EVENT + "source IS NOT NULL AND email_id = ANY(ARRAY(SELECT generate_series(%(id)s, %(id)s + 2000)))",
     ),
+    "sendgrid_event_activity_idx": (
+        "the few contacts and leads where somebody read or answered lately",
+        "SELECT email_id FROM sendgrid_event WHERE timestamp > now() - interval '1 day' AND email_id IS NOT NULL AND "
+        "(event IN ('open', 'click') AND verdict IN ('human', 'unknown') OR answer IN ('own', 'contact', 'alone', "
+        "'portal')) LIMIT 10001",
+    ),
     "sendgrid_interaction_email_kind_user_uniq": (
         "a document's interactions: filling the feed, deleting the document",
         INTERACTION + "email_id = %(id)s",

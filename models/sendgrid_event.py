@@ -200,6 +200,11 @@ class SendgridEvent(models.Model):
     _sender_refusal_idx = models.Index("(account_id, timestamp) WHERE refusal_cause = 'sender'")
     _unknown_idx = models.Index("(account_id, id) WHERE match = 'unknown'")
     _asked_for_idx = models.Index("(email_id) WHERE source IS NOT NULL")
+    # Those few contacts and leads are found where somebody read or answered lately.
+    _activity_idx = models.Index(
+        "(timestamp, email_id) WHERE event IN ('open', 'click') AND verdict IN ('human', 'unknown') "
+        "OR answer IN ('own', 'contact', 'alone', 'portal')"
+    )
 
     @api.model
     def _get_visible_domain(self):

@@ -84,9 +84,14 @@ MODELS = {
 FIELDS = {
     "base.module.uninstall": {ADMINISTRATORS: "sendgrid_consequences"},
     "crm.lead": {
-        SALESPEOPLE: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
-            email_tracking_details email_valid_date is_held_by_sendgrid may_clear_at_sendgrid
+        SALESPEOPLE: """email_activity email_bounce_date email_bounce_reason email_bounced email_tracking
+            email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid may_clear_at_sendgrid
             sendgrid_email_count sendgrid_unmeasured_reason sendgrid_warning""",
+    },
+    "digest.digest": {
+        EMPLOYEES: """kpi_sendgrid_clicked kpi_sendgrid_clicked_value kpi_sendgrid_delivered
+            kpi_sendgrid_delivered_value kpi_sendgrid_opened kpi_sendgrid_opened_value kpi_sendgrid_refused
+            kpi_sendgrid_refused_value kpi_sendgrid_replied kpi_sendgrid_replied_value""",
     },
     "ir.actions.server": {ADMINISTRATORS: "sendgrid_runs_once"},
     # It has the fields of its action.
@@ -114,16 +119,16 @@ FIELDS = {
             sendgrid_rule_silent_click sendgrid_rule_unanswered sendgrid_rule_unsubscribe sendgrid_unasked"""
     },
     "res.partner": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
-            email_tracking_details email_valid_date is_held_by_sendgrid
+        EMPLOYEES: """email_activity email_bounce_date email_bounce_reason email_bounced email_tracking
+            email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_unmeasured_reason sendgrid_warning""",
         # Core's: we have only given it an index.
         EVERYBODY: "email_normalized",
     },
     "res.users": {
-        EMPLOYEES: """email_bounce_date email_bounce_reason email_bounced email_tracking email_tracking_date
-            email_tracking_details email_valid_date is_held_by_sendgrid
+        EMPLOYEES: """email_activity email_bounce_date email_bounce_reason email_bounced email_tracking
+            email_tracking_date email_tracking_details email_valid_date is_held_by_sendgrid
             may_clear_at_sendgrid sendgrid_email_count sendgrid_email_ids sendgrid_resend_dismissed
             sendgrid_resend_offer sendgrid_unmeasured_reason sendgrid_warning""",
         # A user reads his own wishes.
@@ -179,7 +184,7 @@ FIELDS = {
             can_send_again can_take_back_unsubscription
             click_count company_id contact_name content content_has_secrets content_note content_state date
             delivered_date email_from engagement_summary event_ids first_open_date has_secret_links is_alone
-            is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date machine_click_count
+            is_in_chatter is_muted is_unsubscribed_by_machine journey last_open_date link_clicks machine_click_count
             machine_open_count measured mail_message_id mailing_res_id mailing_source_id message_id model odoo_id
             open_count partner_id person_click_date person_open_date preview processed_date recipient
             recipient_domain recipient_role refusal_cause reminder_date reminder_days
@@ -458,6 +463,7 @@ class TestDoors(Outsiders, SendgridCase):
         # A record of each model for whoever may see one; but people see themselves.
         cls.records = {
             "crm.lead": lead,
+            "digest.digest": cls.env["digest.digest"].create({"name": "Our week"}),
             "ir.actions.server": cls.env.ref("sendgrid_tracking.ir_actions_server_click"),
             "ir.cron": cls.env.ref("sendgrid_tracking.ir_cron_drain"),
             "ir.mail_server": cls.server,

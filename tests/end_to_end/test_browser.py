@@ -99,6 +99,7 @@ def test_walk_of_the_administrator(odoo, sandbox, open_browser, shop):
     page.click(".o_notebook .nav-link:has-text('Content')")
     content = page.frame_locator("iframe.o_sendgrid_content")
     expect(content.locator("body")).to_contain_text("thank you for your visit")
+    expect(content.locator("a", has_text="offer").locator("+ .o_sendgrid_clicks")).to_have_text("1 click")
     expect(page.locator(".o_field_many2many_binary")).to_contain_text("offer.txt")
     picture(page, "content")
 
@@ -188,6 +189,7 @@ def test_no_secret_link(odoo, sandbox, open_browser, shop):
     content = page.frame_locator("iframe.o_sendgrid_content")
     expect(content.locator("a", has_text="Accept")).to_be_visible()
     expect(content.locator("a", has_text="offer")).to_have_attribute("href", shop)
+    expect(content.locator(".o_sendgrid_clicks")).to_have_count(0)
     expect(page.locator(".o_sendgrid_secret_links")).to_be_visible()
     picture(page, "secret_links")
     assert "never-on-a-page" not in page.content() + content.locator("html").inner_html()

@@ -9,11 +9,40 @@ const PIXELS = ["/mail/track/", "/wf/open", "/trk/"];
 const POLICY = "default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline' http: https:; font-src http: https: data:";
 const STYLE = "body { margin: 0; padding: 16px; font-family: sans-serif; overflow-wrap: anywhere; } img { max-width: 100%; }";
 
+// The mail's own styles do not reach the number, and it has its contrast whatever the mail's colours are.
+const CLICKS =
+    "all: initial !important; display: inline-block !important; margin: 0 4px !important; padding: 0 6px !important;" +
+    "border-radius: 8px !important; background: #d1e7dd !important; color: #0a3622 !important;" +
+    "font: 12px/18px sans-serif !important; white-space: nowrap !important;";
+
+/**
+ * Write beside each link how often it was followed.
+ *
+ * @param {Document} mail
+ * @param {Object[]} clicks as `sendgrid.email` has them in `link_clicks`
+ */
+function tellClicks(mail, clicks) {
+    const texts = new Map(clicks.map(({ href, place, text }) => [`${place} ${href}`, text]));
+    const seen = new Map();
+    for (const link of [...mail.querySelectorAll("a[href]")]) {
+        const href = link.getAttribute("href");
+        const place = seen.get(href) || 0;
+        seen.set(href, place + 1);
+        const text = texts.get(`${place} ${href}`);
+        if (text) {
+            const told = Object.assign(mail.createElement("span"), { className: "o_sendgrid_clicks", textContent: text });
+            told.style.cssText = CLICKS;
+            link.after(told);
+        }
+    }
+}
+
 /**
  * @param {string} content the HTML of a mail
+ * @param {Object[]} [clicks] see `tellClicks`
  * @returns {string} an HTML document that shows the mail without telling anybody
  */
-export function makeMailDocument(content) {
+export function makeMailDocument(content, clicks = []) {
     // A parsed document that is not part of the page loads nothing.
     const mail = new DOMParser().parseFromString(content, "text/html");
     for (const image of mail.querySelectorAll("img")) {
@@ -22,6 +51,7 @@ export function makeMailDocument(content) {
             image.remove();
         }
     }
+    tellClicks(mail, clicks);
     for (const link of mail.querySelectorAll("a, area")) {
         link.removeAttribute("xlink:href");
         if (/^\s*(https?|mailto|tel):/i.test(link.getAttribute("href") || "")) {
@@ -53,7 +83,7 @@ export class ContentField extends Component {
 
     get document() {
         const content = this.props.record.data[this.props.name];
-        return content && makeMailDocument(content.toString());
+        return content && makeMailDocument(content.toString(), this.props.record.data.link_clicks || []);
     }
 
     fitHeight() {
@@ -66,4 +96,5 @@ registry.category("fields").add("sendgrid_content", {
     component: ContentField,
     displayName: _t("Content of an E-mail"),
     supportedTypes: ["html"],
+    fieldDependencies: [{ name: "link_clicks", type: "json", readonly: true }],
 });
