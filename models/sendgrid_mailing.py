@@ -214,9 +214,13 @@ class SendgridMailing(models.AbstractModel):
 
     @api.model
     def _forget_interactions(self, traces):
-        """Take back that somebody opened or clicked. That he replied stays."""
+        """Take back that somebody opened or clicked. That he replied stays, and that he was not reached, which core
+        hides behind an open.
+        """
         self.env["link.tracker.click"].sudo().search([("mailing_trace_id", "in", traces.ids)]).unlink()
-        traces.filtered(lambda t: t.trace_status == "open").trace_status = "sent"
+        for trace in traces.filtered(lambda t: t.trace_status == "open"):
+            failed = "bounce" if trace.failure_type == "mail_bounce" else "error"
+            trace.trace_status = failed if trace.failure_type else "sent"
         traces.filtered(lambda t: t.open_datetime or t.links_click_datetime).write(
             {"open_datetime": False, "links_click_datetime": False}
         )

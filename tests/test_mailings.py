@@ -246,6 +246,18 @@ class TestMailings(ColleaguesCase):
         Click.add_click(link.code, ip="203.0.113.7", country_code="BE", mailing_trace_id=traces["unread"].id)
         self.assertEqual((traces["unread"].trace_status, link.count), ("open", 1))
 
+    def test_refused_and_opened(self):
+        """Test that a refusal stays, which core hid behind an open by its own pixel, when the open is forgotten."""
+        mailing, documents = self.send_mailing(["bounced", "blocked", "unread"])
+        self.tell_fates(mailing, {**documents, "colleague": documents["unread"]})
+        traces = self.env["mailing.trace"].search([("mass_mailing_id", "=", mailing.id)], order="email")
+        before = traces.mapped("trace_status")
+        self.assertEqual(before, ["error", "bounce", "sent"])
+        traces.set_opened()
+        self.assertEqual(set(traces.mapped("trace_status")), {"open"})
+        self.env["sendgrid.address"].set_email_tracking(traces.mapped("email"), "declined", "form")
+        self.assertEqual(traces.mapped("trace_status"), before)
+
     def test_shown_link(self):
         """Test that a page names where a link leads, and never the recipient's own link, with one query for all."""
         mailing, documents = self.send_mailing(["read", "unread"])

@@ -274,12 +274,14 @@ class TestAnyMomentOfMailings(TestAnyMoment):
                 {
                     "mass_mailing_id": mailing.id,
                     "model": "res.partner",
-                    "res_id": email.partner_id.id,
+                    "res_id": partner.id,
                     "email": email.recipient,
                     "message_id": email.message_id,
                     "trace_status": "sent",
                 }
                 for email in emails
+                for partner in contacts
+                if partner.email == email.recipient
             ]
         )
         return contacts, emails
@@ -307,8 +309,8 @@ class TestAnyMomentOfMailings(TestAnyMoment):
                     trace.trace_status,
                     trace.failure_type,
                     trace.failure_reason,
-                    trace.open_datetime,
-                    trace.links_click_datetime,
+                    bool(trace.open_datetime),
+                    bool(trace.links_click_datetime),
                     len(trace.links_click_ids),
                 )
                 for trace in self.traces

@@ -340,6 +340,14 @@ class TestRetention(SendgridCase):
             with self.subTest(estimate):
                 self.assertEqual(self.account._describe_number(estimate), words)
         self.assertIn("b, the oldest of ", self.account.stored_explanation)
+        # PostgreSQL finds a temporary table before its own one, which holds the estimates.
+        self.env.cr.execute(
+            """CREATE TEMPORARY TABLE pg_class ON COMMIT DROP AS
+               SELECT 'sendgrid_event'::regclass::oid AS oid, 3240000::real AS reltuples"""
+        )
+        self.account.invalidate_recordset(["stored_explanation"])
+        self.assertIn("have about 3.2 million events and their e-mails: ", self.account.stored_explanation)
+        self.env.cr.execute("DROP TABLE pg_temp.pg_class")
         self.assertEqual(self.account.action_choose_retention()["res_model"], "res.config.settings")
         companies[0].sendgrid_document_months = 24
         self.account.invalidate_recordset(["stored_explanation"])

@@ -5,14 +5,16 @@ import re
 import resource
 
 import pytest
-from harness import Database, Log, OdooClient, SandboxClient, Webhook
-from playwright.sync_api import sync_playwright
+from harness import PATIENCE, Database, Log, OdooClient, SandboxClient, Webhook
+from playwright.sync_api import expect, sync_playwright
 
 from script.lib import chromium, paths, process
 from script.lib import database as databases
 from script.lib import stack as stacks
 
 STACKS = ("stack", "large_stack")
+# Playwright's own 5 seconds are too few for a page on a busy machine.
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @pytest.fixture(scope="session")
