@@ -35,7 +35,7 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
     names = tuple(rows[0])
     columns = values = _join(names)
     if instead:
-        values = SQL(", ").join({**{name: SQL.identifier(name) for name in names}, **instead}.values())
+        values = _join_instead(names, tuple(instead.items()))
     records.env.cr.execute(
         SQL(
             """INSERT INTO %(table)s AS known (%(columns)s)
@@ -91,6 +91,12 @@ def update(records, values_by_id):
 def _join(names, table=None):
     """Return SQL that names columns, of a table if there is one. It is kept: a mail costs many names."""
     return SQL(", ").join(SQL.identifier(table, name) if table else SQL.identifier(name) for name in names)
+
+
+@functools.lru_cache
+def _join_instead(names, instead):
+    """Return SQL as `_join`, but with other SQL in the place of some names: ``instead`` has pairs of a name and SQL."""
+    return SQL(", ").join({**{name: SQL.identifier(name) for name in names}, **dict(instead)}.values())
 
 
 @functools.lru_cache
