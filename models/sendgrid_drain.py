@@ -79,7 +79,7 @@ class SendgridDrain(models.AbstractModel):
                 if done := self._drain(limit, holds_contacts=limit < CHUNK_BATCHES):
                     last_work = time.monotonic()
                     limit = min(limit * 2, CHUNK_BATCHES)
-                    if not self.env["ir.cron"]._commit_progress(done, remaining=0):
+                    if not self.env["ir.cron"]._commit_progress(done, remaining=int(self._has_pending())):
                         self._put_off()
                         return
                 else:

@@ -444,6 +444,33 @@ class TestLevels(MeasuringMixin, SendgridCase):
         self.env.invalidate_all()
         self.assertEmail(email, sent_count=2, measured="full", unmeasured_reason=False, status="clicked", open_count=1)
 
+    def test_sent_again_whoever_opened(self):
+        """Test the same for each kind of opens alone: a person's, a machine's, and those by whom nobody knows."""
+        for kind, fields in (
+            ("open_count", {}),
+            ("machine_open_count", {"sg_machine_open": True}),
+            ("unknown_open_count", {"ip": None, "useragent": None}),
+        ):
+            with self.subTest(kind):
+                self.company.sendgrid_unasked = "everybody"
+                mail = self.create_mail(auto_delete=False, body_html=BODY)
+                message_id = mail.message_id
+                with self.sending():
+                    mail.send()
+                email = self.find_emails(message_id)
+                relay = self.relay(email)
+                self.receive(
+                    relay.event("delivered", timestamp=self.after(email, 2)),
+                    relay.event("open", timestamp=self.after(email, 600), **fields),
+                )
+                self.assertEmail(email, **{kind: 1})
+                self.company.sendgrid_unasked = "nobody"
+                mail.write({"state": "outgoing"})
+                with self.sending():
+                    mail.send()
+                self.env.invalidate_all()
+                self.assertEmail(email, sent_count=2, measured="full", **{kind: 1})
+
     @refused
     def test_not_connected(self):
         """Test that what never left has its level too."""

@@ -61,7 +61,7 @@ class MailComposeMessage(models.TransientModel):
         Model = self.env.get(self.model)
         if Model is None or not hasattr(Model, "_get_unmeasured_reasons"):
             return ""  # core finds the recipients of other records one by one, while it sends
-        records = Model.browse(self._evaluate_res_ids())
+        records = Model.browse(self._evaluate_res_ids()).exists()._filtered_access("read")
         count = len(records._get_unmeasured_reasons(company))
         if not count:
             return ""

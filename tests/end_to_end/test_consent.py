@@ -77,6 +77,8 @@ def test_list(odoo, sally, open_browser):
     page.goto("/odoo/contacts?view_type=list")
     page.wait_for_selector(".o_list_renderer .o_data_row")
     page.fill(".o_searchview_input", "Visitor")
+    # Enter searches for nothing until the suggestions have come.
+    page.locator(".o_searchview_autocomplete .o-dropdown-item", has_text="Visitor").first.wait_for()
     page.keyboard.press("Enter")
     expect(page.locator(".o_data_row")).to_have_count(3)
     page.locator("thead .o_list_record_selector input").click()
