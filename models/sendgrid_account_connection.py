@@ -7,6 +7,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..tools.api import client, event_webhook, hosts
+from .company_language import in_company_language
 from .elsewhere import ElsewhereError
 
 _logger = logging.getLogger(__name__)
@@ -161,6 +162,7 @@ class SendgridAccount(models.Model):
         )
 
     @api.model
+    @in_company_language
     def _cron_forget_previous_keys(self):
         """Forget the previous signing keys whose time is over. If SendGrid does not answer, the next run tries it."""
         accounts = self.with_context(active_test=False).search(

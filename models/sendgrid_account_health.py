@@ -13,6 +13,7 @@ from odoo.tools import SQL
 
 from ..tools.api import client, event_webhook, scopes
 from ..tools.events.refusal import HELD_BACK, generalize, is_for_administrators, sender_fault
+from .company_language import in_company_language
 from .undoable import TRY_LATER, undoable
 
 _logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class SendgridAccount(models.Model):
             account._check_health()
 
     @api.model
+    @in_company_language
     def _cron_check_health(self):
         """Run the checks of each account. If one cannot be checked, the next run tries again."""
         accounts = self.search([("active", "=", True)])

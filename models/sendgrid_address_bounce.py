@@ -4,6 +4,7 @@ from odoo import api, fields, models
 from odoo.tools import SQL, escape_psql
 
 from ..tools.address_form import spellings
+from .company_language import in_company_language
 
 # The fields of records with addresses that are computed from what is known of the addresses.
 FACES = (
@@ -49,6 +50,7 @@ class SendgridAddress(models.Model):
         if self._is_known(email):
             self._hold([email])._hear(received)
 
+    @in_company_language
     def _hear(self, received=None):
         """Note that a mail from the addresses has come in, which is no automatic answer. `_hold` has returned them.
 

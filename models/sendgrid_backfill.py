@@ -7,6 +7,7 @@ from odoo.exceptions import UserError, ValidationError
 from ..tools.api.client import ApiError
 from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs, may_be_part
 from ..tools.times import to_seconds
+from .company_language import in_company_language
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
 # One transaction reads so many messages. After an interruption they are asked for again.
@@ -152,6 +153,7 @@ class SendgridBackfill(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @in_company_language
     def _cron_ask(self):
         """Go on with each running request."""
         backfills = self.search([("state", "=", "running")], order="id")

@@ -10,6 +10,7 @@ from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings
 from ..tools.events.parsing import BatchError
+from .company_language import in_company_language
 from .undoable import TRY_LATER, each_alone, undoable
 
 _logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class SendgridDrain(models.AbstractModel):
         self.env.ref("sendgrid_tracking.ir_cron_drain").sudo()._trigger()
 
     @api.model
+    @in_company_language
     def _cron_drain(self):
         """Process the received batches, chunk by chunk, until none has come for a while. Commit after each chunk.
 

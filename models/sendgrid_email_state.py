@@ -9,6 +9,7 @@ from ..tools.events.fold import fold
 from ..tools.events.refusal import EXPIRED
 from ..tools.times import to_datetime
 from . import bulk
+from .company_language import in_company_language
 
 # SendGrid tries for 72 hours, and does not always report that it has stopped (Twilio docs: deferred messages).
 TRIES_FOR = timedelta(hours=72)
@@ -232,6 +233,7 @@ class SendgridEmail(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @in_company_language
     def _cron_expire(self):
         """Add an event "not delivered" to e-mails that are still deferred after 72 hours, as SendGrid may send none.
 

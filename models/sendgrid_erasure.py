@@ -5,6 +5,7 @@ from odoo.exceptions import UserError
 
 from ..tools.api import erasure
 from ..tools.api.client import ApiError
+from .company_language import in_company_language
 
 # A failed request keeps its addresses so long, to be tried again.
 KEEP_FAILED = timedelta(days=30)
@@ -83,6 +84,7 @@ class SendgridErasure(models.Model):
         self.env.ref("sendgrid_tracking.ir_cron_erase").sudo()._trigger()
 
     @api.model
+    @in_company_language
     def _cron_erase(self):
         """Go on with each running request."""
         requests = self.search([("state", "=", "running")], order="id")

@@ -7,6 +7,7 @@ from odoo.fields import Domain
 from odoo.tools import SQL
 
 from . import bulk
+from .company_language import in_company_language
 
 # The rows that one transaction takes.
 CHUNK_EMAILS = 100
@@ -177,6 +178,7 @@ class SendgridExport(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @in_company_language
     def _cron_export(self):
         """Go on with each file that is being written."""
         exports = self.search([("state", "=", "running")], order="id")

@@ -6,6 +6,7 @@ from odoo.tools import SQL
 from ..tools.address_form import comparable
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import DELIVERY_EVENTS, INTERACTIONS
+from .company_language import in_company_language
 
 # A request is split into parts of this size, so that no row becomes large.
 ADDRESSES_OF_ONE, EMAILS_OF_ONE = 200, 5000
@@ -320,6 +321,7 @@ class SendgridReduction(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @in_company_language
     def _cron_reduce(self):
         """Reduce what was too much for the transaction that declined, piece by piece."""
         self = self.sudo().with_context(sendgrid_drain=True)

@@ -8,6 +8,7 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..tools.events.event import ADDRESS_EVENTS
+from .company_language import in_company_language
 
 # The rows that one transaction takes.
 CHUNK_EVENTS = 2000
@@ -51,6 +52,7 @@ class SendgridRetention(models.Model):
     _account_uniq = models.UniqueIndex("(account_id)", "The account has this already.")
 
     @api.model
+    @in_company_language
     def _cron_forget(self):
         """Delete old batches, and the details and documents that the companies' periods say, in small transactions."""
         self = self.sudo()
@@ -62,6 +64,7 @@ class SendgridRetention(models.Model):
                 return
 
     @api.model
+    @in_company_language
     def _cron_forget_foreign(self):
         """Delete the events of other programs' e-mails after `KEEP_FOREIGN`, in small transactions."""
         self = self.sudo()

@@ -5,6 +5,7 @@ from odoo.tools import SQL
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import clear_address
 from . import bulk
+from .company_language import in_company_language
 from .elsewhere import ElsewhereError
 
 
@@ -83,6 +84,7 @@ class SendgridSuppression(models.Model):
         self.env.ref("sendgrid_tracking.ir_cron_clear").sudo()._trigger()
 
     @api.model
+    @in_company_language
     def _cron_clear(self):
         """Ask SendGrid to clear the marked entries, with a commit after each.
 

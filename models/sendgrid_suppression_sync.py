@@ -6,6 +6,7 @@ from odoo.tools import SQL
 from ..tools.api.client import ApiError
 from ..tools.api.suppressions import LISTS, NO_WORD, find_groups, read_list
 from ..tools.times import to_seconds
+from .company_language import in_company_language
 
 # An entry may appear on its list some time after its date.
 OVERLAP = timedelta(days=1)
@@ -217,6 +218,7 @@ class SendgridSuppressionSync(models.Model):
         return syncs
 
     @api.model
+    @in_company_language
     def _cron_start(self):
         """Start the nightly comparisons, and end those that have run longer than `GIVE_UP_AFTER`."""
         self._run_job("beginning to compare suppressions", self._start_nightly, is_long=False)
@@ -235,6 +237,7 @@ class SendgridSuppressionSync(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @in_company_language
     def _cron_compare(self):
         """Go on with each running comparison."""
         syncs = self.search([("state", "=", "running")], order="id")
