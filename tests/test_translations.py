@@ -38,7 +38,9 @@ QUOTED = re.compile(r"'([^']*)'")
 def read(path):
     """Return {source text: translation} of a file; what is fuzzy or obsolete is left out."""
     return {
-        entry.msgid: entry.msgstr for entry in polib.pofile(str(path)) if not entry.obsolete and "fuzzy" not in entry.flags
+        entry.msgid: entry.msgstr
+        for entry in polib.pofile(str(path))
+        if not entry.obsolete and "fuzzy" not in entry.flags
     }
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import debian, paths, process, say
+from . import debian, paths, process, rtlcss, say
 
 BRANCH, REPOSITORY = "19.0", "https://github.com/odoo/odoo.git"
 DEBIAN_PREFIX = Path("usr/lib/python3/dist-packages")
@@ -63,7 +63,14 @@ def _program() -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment of an Odoo process."""
-    return {**os.environ, "PYTHONPATH": str(source()), "ODOO_RC": str(paths.CONFIG), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join((str(rtlcss.PROGRAMS), os.environ.get("PATH", os.defpath)))
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": str(source()),
+        "ODOO_RC": str(paths.CONFIG),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from . import chromium, database, lock, odoo, paths, postgres, process
+from . import chromium, database, lock, odoo, paths, postgres, process, rtlcss
 
 # Odoo finds the addon, and pytest its tests, through this link, because the checkout's folder can have any name.
 LINK = paths.ADDONS / paths.ADDON
@@ -16,6 +16,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["faults"]:
         return _faults(arguments[1:])
     chromium.ensure()
+    rtlcss.ensure()
     with postgres.running(), database.for_tests() as name:
         return process.foreground(_command(name, arguments), cwd=paths.ADDONS, env=_environment())
 

@@ -5,6 +5,7 @@ import re
 import resource
 
 import pytest
+from all_pages import make_world
 from harness import PATIENCE, Database, Log, OdooClient, SandboxClient, Webhook
 from playwright.sync_api import expect, sync_playwright
 
@@ -74,6 +75,12 @@ def webhook(sandbox):
 def database(stack):
     """The database, as another connection sees it: only committed rows."""
     return Database(stack.odoo.database)
+
+
+@pytest.fixture(scope="module")
+def world(request, odoo, sandbox, webhook):
+    """Records for every page of ours, see `all_pages`."""
+    return make_world(odoo, sandbox, webhook, request.module.__name__.replace("_", "-") + ".test")
 
 
 # A browser that does not announce itself as headless: that would count as a machine.
