@@ -335,6 +335,9 @@ class SendgridEmail(models.Model):
         The author sees an e-mail. If it stands in a record's chatter, everybody who may read that chatter sees it too.
         Administrators also see e-mails that stand in no chatter or in that of a deleted record, and to a Bcc, if they
         went through an account of the administrators' companies.
+
+        Who looks for documents about records of known models names these in the context (``sendgrid_models``). Then
+        the other models need not be looked at.
         """
         user = self.env.user
         is_admin = user.has_group("base.group_system")
@@ -348,7 +351,7 @@ class SendgridEmail(models.Model):
                 | Domain("model", "=", False)
                 | Domain("res_id", "in", [False, 0])
             )
-        for name in self._get_models_in_use():
+        for name in self.env.context.get("sendgrid_models") or self._get_models_in_use():
             about = Domain("model", "=", name)
             Model = self.env.get(name)
             has_records = Model is not None and Model._auto

@@ -83,6 +83,7 @@ class SendgridEmail(models.Model):
         if not user._is_internal():
             return {}
         Email = self._as_seen_by(user)
+        Email = Email.with_context(sendgrid_models=sorted(set(filter(None, messages.mapped("model")))))
         query = Email._search([("mail_message_id", "in", messages.ids)], order="id")
         # A page may have hundreds of them. To make a record of each, and read it field by field, would take twice as
         # long.
@@ -195,7 +196,7 @@ class SendgridEmail(models.Model):
         """
         if not user._is_internal():
             return {"count": 0, "has_more": False, "status": False, "needs_somebody": False, "text": ""}
-        Email = self._as_seen_by(user)
+        Email = self._as_seen_by(user).with_context(sendgrid_models=[record._name])
         query = Email._search([("model", "=", record._name), ("res_id", "=", record.id)], limit=COUNTED + 1)
         names = ("id", "status", "again_of_id")
         columns = [SQL.identifier(query.table, name, to_flush=Email._fields[name]) for name in names]
