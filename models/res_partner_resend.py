@@ -24,6 +24,7 @@ class ResPartner(models.Model):
         help="Tells of the e-mails that bounced at the contact's former address.",
     )
     sendgrid_resend_dismissed = fields.Datetime(
+        prefetch=False,
         string="Sending Again Dismissed On",
         copy=False,
         readonly=True,

@@ -1,7 +1,7 @@
 import functools
 from collections import defaultdict, namedtuple
 
-from odoo import api, fields, models
+from odoo import api, models
 from odoo.tools import SQL
 
 from ..tools.events.fold import FAILURES, STRENGTH
@@ -34,6 +34,7 @@ Shown = namedtuple(
     [
         "id",
         "mail_message_id",
+        "author_id",
         "partner_id",
         "recipient",
         "status",
@@ -78,37 +79,57 @@ class SendgridEmail(models.Model):
 
         :param messages: `mail.message` records
         :param user: `res.users` record
-        :return: {(id of the message, id of a contact or an address): state as `_make_chatter_state` has it}
+        :return: {(id of the message, id of a contact or an address): state}. A state has the ``id`` of the document,
+            the ``date`` of its status (text in UTC, or False), and all that `_describe_chatter_state` returns
         """
         if not user._is_internal():
             return {}
         Email = self._as_seen_by(user)
-        Email = Email.with_context(sendgrid_models=sorted(set(filter(None, messages.mapped("model")))))
-        query = Email._search([("mail_message_id", "in", messages.ids)], order="id")
-        # A page may have hundreds of them. To make a record of each, and read it field by field, would take twice as
-        # long.
-        columns = [SQL.identifier(query.table, name, to_flush=Email._fields[name]) for name in Shown._fields]
-        rows = [Shown(*row) for row in Email.env.execute_query(query.select(*columns))]
+        rows = Email._get_chatter_rows(messages)
         latest = {(row.mail_message_id, row.partner_id, row.recipient): row for row in rows}.values()
         dates = Email._get_status_dates(latest)
         left = [row.id for row in latest if row.status == "unsubscribed" and row.is_unsubscribed_by_machine]
-        labels = {email.id: email._get_step_labels()["unsubscribed"] for email in Email.browse(left)}
+        labels = {email.id: {"label": email._get_step_labels()["unsubscribed"]} for email in Email.browse(left)}
         describe = functools.cache(Email._describe_chatter_state)
         states = {}
         for row in latest:
-            label, note = describe(
-                row.status,
-                row.refusal_cause,
-                row.measured == "none",
-                bool(row.unknown_open_count and not row.person_open_date),
-                bool(row.unknown_click_count and not row.person_click_date),
-            )
-            state = Email._make_chatter_state(row, dates[row.id], labels.get(row.id, label), note)
+            date = dates[row.id]
+            state = {
+                "id": row.id,
+                # As `fields.Datetime.to_string` writes it, which takes several times as long.
+                "date": date.isoformat(" ", "seconds") if date else False,
+                **describe(
+                    row.status,
+                    row.refusal_cause,
+                    row.measured == "none",
+                    bool(row.unknown_open_count and not row.person_open_date),
+                    bool(row.unknown_click_count and not row.person_click_date),
+                ),
+                **labels.get(row.id, {}),
+            }
             for recipient in (row.partner_id, row.recipient):
                 key = row.mail_message_id, recipient
                 if recipient and (key not in states or weigh(states[key]) < weigh(state)):
                     states[key] = state
         return states
+
+    @api.model
+    def _get_chatter_rows(self, messages):
+        """Return what tells the states of the documents of messages, of those that the user may see: `Shown` tuples.
+
+        A page may have hundreds of them. To make a record of each, and read it field by field, would take twice as
+        long. The query reads all of them at first, because most people look at what they have written themselves: to
+        ask who may see it takes longer than all the rest.
+        """
+        self.check_access("read")
+        query = self.sudo()._search([("mail_message_id", "in", messages.ids)], order="id")
+        columns = [SQL.identifier(query.table, name, to_flush=self._fields[name]) for name in Shown._fields]
+        rows = [Shown(*row) for row in self.env.execute_query(query.select(*columns))]
+        author_id = self.env.user.partner_id.id
+        others = self.browse(row.id for row in rows if row.author_id != author_id)
+        others = others.with_context(sendgrid_models=sorted(set(filter(None, messages.mapped("model")))))
+        hidden = set((others - others._filtered_access("read")).ids) if others else ()
+        return [row for row in rows if row.id not in hidden]
 
     @api.model
     def _get_status_dates(self, rows):
@@ -143,37 +164,29 @@ class SendgridEmail(models.Model):
         return dates
 
     @api.model
-    def _make_chatter_state(self, row, date, label, note):
-        """Return what a notification of the chatter shows of a document.
+    def _describe_chatter_state(self, status, cause, is_unmeasured, is_opener_unknown, is_clicker_unknown):
+        """Return what the chatter shows of all documents that are alike.
 
-        :param row: `Shown`
-        :param date: when it got its status
-        :param label: the name of the status
-        :param note: a few words, or False
-        :return: dict with ``id`` of the document, ``status``, ``label``, ``note``, ``date`` (text in UTC, or False),
-            ``strength`` (the greater, the stronger is the news) and ``needs_somebody``
+        :return: dict with ``status``, ``label`` (the name of the status), ``note`` (a few words, or False: why it was
+            refused, or what nobody can know of it), ``strength`` (the greater, the stronger is the news) and
+            ``needs_somebody``
         """
         return {
-            "id": row.id,
-            "status": row.status,
-            "label": label,
-            "note": note,
-            "date": fields.Datetime.to_string(date) if date else False,
-            "strength": STRENGTH[row.status],
-            "needs_somebody": row.status in NEEDS_SOMEBODY,
+            "status": status,
+            # What "Processed" says is true of SendGrid. For whoever wrote the e-mail it is on its way.
+            "label": self.env._("Under way")
+            if status == "processed"
+            else self._get_status_labels(is_opener_unknown, is_clicker_unknown)[status],
+            "note": self._get_chatter_note(status, cause, is_unmeasured),
+            "strength": STRENGTH[status],
+            "needs_somebody": status in NEEDS_SOMEBODY,
         }
 
     @api.model
-    def _describe_chatter_state(self, status, cause, is_unmeasured, is_opener_unknown, is_clicker_unknown):
-        """Return the name of a status, and a few words or False: why it was refused, or what nobody can know of it."""
-        # What "Processed" says is true of SendGrid. For whoever wrote the e-mail it is on its way.
-        label = (
-            self.env._("Under way")
-            if status == "processed"
-            else self._get_status_labels(is_opener_unknown, is_clicker_unknown)[status]
-        )
+    def _get_chatter_note(self, status, cause, is_unmeasured):
+        """Return why an e-mail was refused, or what nobody can know of it, in a few words; False for all others."""
         if status in FAILURES:
-            return label, {
+            return {
                 "address": self.env._("the address does not work"),
                 "mailbox": self.env._("the mailbox is full or not available"),
                 "message": self.env._("this message was not accepted"),
@@ -182,8 +195,8 @@ class SendgridEmail(models.Model):
                 "unknown": self.env._("the server did not say why"),
             }.get(cause, False)
         if is_unmeasured and STRENGTH[status] <= STRENGTH["delivered"] and status != "failed":
-            return label, self.env._("opens and clicks are not measured")
-        return label, False
+            return self.env._("opens and clicks are not measured")
+        return False
 
     @api.model
     def _get_record_summary(self, record, user):
@@ -200,19 +213,26 @@ class SendgridEmail(models.Model):
         query = Email._search([("model", "=", record._name), ("res_id", "=", record.id)], limit=COUNTED + 1)
         names = ("id", "status", "again_of_id")
         columns = [SQL.identifier(query.table, name, to_flush=Email._fields[name]) for name in names]
-        rows = self.env.execute_query(query.select(*columns))
-        counted = rows[:COUNTED]
-        # What was sent again needs nobody any more.
-        settled = {again_of_id for _id, _status, again_of_id in counted}
-        numbers = defaultdict(int)
-        for _id, status, _again_of_id in counted:
-            numbers[status] += 1
-        open_statuses = {status for id_, status, _again_of_id in counted if id_ not in settled}
+        rows = self.env.execute_query(
+            SQL(
+                """WITH shown AS MATERIALIZED (%s)
+                   SELECT status, count(*), bool_or(NOT is_settled)
+                     FROM (SELECT status,
+                                  -- What was sent again needs nobody any more.
+                                  EXISTS (SELECT FROM shown again WHERE again.again_of_id = shown.id) AS is_settled
+                             FROM shown) judged
+                    GROUP BY status""",
+                query.select(*columns),
+            )
+        )
+        numbers = {status: number for status, number, _is_open in rows}
+        open_statuses = [status for status, _number, is_open in rows if is_open]
         needing = [status for status in open_statuses if status in NEEDS_SOMEBODY]
+        total = sum(numbers.values())
         labels = dict(Email._fields["status"]._description_selection(Email.env))
         return {
-            "count": len(counted),
-            "has_more": len(rows) > COUNTED,
+            "count": min(total, COUNTED),
+            "has_more": total > COUNTED,
             "status": max(needing or open_statuses, key=STRENGTH.get, default=False),
             "needs_somebody": bool(needing),
             "text": ", ".join(

@@ -40,11 +40,15 @@ def find_violations(page, *include):
     :return: a list of "rule: element (how to mend it)"
     """
     for selector in include:
-        assert page.locator(selector).count(), f"the page has no {selector}"
+        # It may just be drawn anew.
+        page.locator(selector).first.wait_for(state="attached")
     if not page.evaluate("Boolean(window.axe)"):
         page.evaluate(SOURCE)
     return page.evaluate(
         """async ([include, standards, cores]) => {
+            // While something fades in, its texts are paler than they are. Some animations never end.
+            const ending = document.getAnimations().filter(one => one.effect.getComputedTiming().endTime < Infinity);
+            await Promise.allSettled(ending.map(one => one.finished));
             // The elements themselves: a page that reloads meanwhile has others in their places.
             const options = {runOnly: standards, resultTypes: ["violations"], elementRef: true};
             const {violations} = await window.axe.run({include: include.map(one => [one])}, options);

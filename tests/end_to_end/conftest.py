@@ -113,6 +113,7 @@ def open_browser(browser, stack):
             timezone_id="Europe/Berlin",
             locale="en-US",
             user_agent=AGENT,
+            reduced_motion="reduce",  # a colour that is just fading in has no contrast yet
         )
         context.set_default_timeout(90_000)  # the first page has to build the assets
         contexts.append(context)

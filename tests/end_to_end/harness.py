@@ -44,6 +44,15 @@ def picture(page, name):
         page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
 
 
+def search(page, text):
+    """Search the list that is open for a text."""
+    page.fill(".o_searchview_input", text)
+    # Enter searches for nothing until the suggestions have come.
+    page.locator(".o_searchview_autocomplete .o-dropdown-item", has_text=text).first.wait_for()
+    page.keyboard.press("Enter")
+    page.locator(".o_searchview_facet", has_text=text).wait_for()
+
+
 class OdooError(Exception):
     """Odoo refused a call: its exception's name and message."""
 

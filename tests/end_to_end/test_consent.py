@@ -1,7 +1,7 @@
 """Who agrees to be measured or declines, as a salesperson notes it in a real Chromium."""
 
 import pytest
-from harness import OdooClient, picture
+from harness import OdooClient, picture, search
 from playwright.sync_api import expect
 
 DIALOG = ".modal-dialog"
@@ -76,10 +76,7 @@ def test_list(odoo, sally, open_browser):
     page = open_browser("sally.consent", "sally.consent")
     page.goto("/odoo/contacts?view_type=list")
     page.wait_for_selector(".o_list_renderer .o_data_row")
-    page.fill(".o_searchview_input", "Visitor")
-    # Enter searches for nothing until the suggestions have come.
-    page.locator(".o_searchview_autocomplete .o-dropdown-item", has_text="Visitor").first.wait_for()
-    page.keyboard.press("Enter")
+    search(page, "Visitor")
     expect(page.locator(".o_data_row")).to_have_count(3)
     page.locator("thead .o_list_record_selector input").click()
     page.locator(".o_cp_action_menus button:has(.fa-cog)").click()

@@ -48,17 +48,19 @@ def check(page, name, *include):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_document(documents, open_browser, size):
-    """The way ends with the delivery, and the page says why; one that is measured shows the further steps."""
+    """The way has no opens and clicks, and the page says why; one that is measured shows the further steps."""
     page = open_browser("admin", "admin")
     page.emulate_media(reduced_motion="reduce")
     page.set_viewport_size(SIZES[size])
     page.goto(f"/odoo/sendgrid.email/{documents['full']}")
-    expect(page.locator(STEPS)).to_have_count(5)
+    expect(page.locator(STEPS)).to_have_count(6)
     expect(page.locator("[name=engagement_summary]")).to_contain_text("Not opened yet")
     page.goto(f"/odoo/sendgrid.email/{documents['wish']}")
     expect(page.locator("[name=engagement_summary]")).to_contain_text(WISH)
-    expect(page.locator(STEPS)).to_have_count(3)
-    expect(page.locator(STEPS).last).to_have_attribute("data-status", "delivered")
+    # An answer is known without any measuring.
+    expect(page.locator(STEPS)).to_have_count(4)
+    expect(page.locator(STEPS).nth(2)).to_have_attribute("data-status", "delivered")
+    expect(page.locator(STEPS).last).to_have_attribute("data-status", "replied")
     assert "Not opened" not in page.locator(".o_form_sheet").inner_text()
     check(page, f"unmeasured-document-{size}", ".o_form_view .o_form_sheet_bg")
 

@@ -2,7 +2,7 @@
 
 import pytest
 from axe import find_violations
-from harness import PATIENCE, picture, wait_for
+from harness import PATIENCE, picture, search, wait_for
 from lxml import etree
 from playwright.sync_api import expect
 
@@ -153,6 +153,7 @@ def test_forget_elsewhere(odoo, sandbox, open_browser, place):
     else:
         action = "contacts.action_contacts" if "contacts" in place else "sendgrid_tracking.sendgrid_address_action"
         page.goto(f"/odoo/action-{action}?view_type=list")
+        search(page, f"{name}-")
         for address in chosen:
             row = page.locator(".o_data_row", has_text=address)
             row.locator(".o_list_record_selector input").check()

@@ -11,7 +11,7 @@ import { describeState, describeTime, describeTimeExactly, getIconClass } from "
 patch(Notification.prototype, {
     setup() {
         super.setup(...arguments);
-        // Empty, or as the server's `_make_chatter_state` has it.
+        // Empty, or as the server's `_get_notification_states` has it.
         this.sendgridState = fields.Attr();
     },
 

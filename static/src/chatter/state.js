@@ -30,7 +30,7 @@ export function getTone(status, needsSomebody) {
 }
 
 /**
- * @param {Object} state what the server says of a recipient, see `_make_chatter_state`
+ * @param {Object} state what the server says of a recipient, see `_get_notification_states`
  * @returns {string} the state in words
  */
 export function describeState({ label, note }) {
