@@ -124,13 +124,13 @@ class SendgridAccount(models.Model):
 
         :param companies: `res.company` records for which somebody has just chosen
         """
-        choices = dict(companies._fields["sendgrid_unasked"]._description_selection(self.env))
+        choices = companies._get_choices_in_words()
         for account in self.sudo().search([("active", "=", True)]):
             lines = [
                 self.env._(
-                    "%(company)s: who was not asked is measured as follows from now on: %(choice)s.",
+                    "From now on, for %(company)s: %(choice)s",
                     company=company.name,
-                    choice=choices.get(company.sendgrid_unasked, self.env._("nobody has chosen")),
+                    choice=choices[company.sendgrid_unasked],
                 )
                 for company in account._get_companies() & companies.sudo()
             ]

@@ -501,17 +501,15 @@ class SendgridEmail(models.Model):
         Other users may not set them up, so they see no links.
         """
         if self.env.user.has_group("base.group_system"):
-            help_message = Markup("%s<p>%s</p>") % (
+            link = Markup('<a type="action" class="text-primary mx-2" name="%s">%s</a>')
+            help_message = Markup("%s<p>%s</p><p>%s%s</p>") % (
                 Markup(help_message or ""),
                 self.env._(
-                    "Only what leaves through the %(server)s of a %(account)s is tracked: set these up first.",
-                    server=Markup('<a type="action" class="text-primary" name="base.action_ir_mail_server_list">%s</a>')
-                    % self.env._("outgoing mail server"),
-                    account=Markup(
-                        '<a type="action" class="text-primary" name="sendgrid_tracking.sendgrid_account_action">%s</a>'
-                    )
-                    % self.env._("SendGrid account"),
+                    "Only what leaves through an outgoing mail server with a SendGrid account is tracked. Set these up "
+                    "first."
                 ),
+                link % ("base.action_ir_mail_server_list", self.env._("Outgoing Mail Servers")),
+                link % ("sendgrid_tracking.sendgrid_account_action", self.env._("SendGrid Accounts")),
             )
         return super().get_empty_list_help(help_message)
 
