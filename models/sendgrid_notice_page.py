@@ -318,8 +318,8 @@ class SendgridNotice(models.AbstractModel):
                 address=holder.address,
             ),
             "end": notice_in_lang.env._(
-                "The link works until %(date)s. If it was not you, there is nothing to do: nothing changes. This e-mail "
-                "itself is not measured.",
+                "The link works until %(date)s. If it was not you, there is nothing to do: nothing changes. This "
+                "e-mail itself is not measured.",
                 date=until,
             ),
             "lang": self._get_html_lang(lang),

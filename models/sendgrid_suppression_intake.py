@@ -356,8 +356,8 @@ class SendgridSuppression(models.Model):
         }
         sentences = {
             "spam_reports": self.env._(
-                "SendGrid, %(date)s (UTC): the address reported an e-mail as spam. Learned from the lists of the account "
-                "“%(account)s”.",
+                "SendGrid, %(date)s (UTC): the address reported an e-mail as spam. Learned from the lists of the "
+                "account “%(account)s”.",
                 **words,
             ),
             "unsubscribes": self.env._(
@@ -366,8 +366,8 @@ class SendgridSuppression(models.Model):
                 **words,
             ),
             "groups": self.env._(
-                "SendGrid, %(date)s (UTC): the address left the unsubscribe group “%(group)s”. Learned from the lists of "
-                "the account “%(account)s”.",
+                "SendGrid, %(date)s (UTC): the address left the unsubscribe group “%(group)s”. Learned from the lists "
+                "of the account “%(account)s”.",
                 **words,
             ),
         }

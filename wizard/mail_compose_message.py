@@ -8,7 +8,7 @@ class MailComposeMessage(models.TransientModel):
     sendgrid_is_tracked = fields.Boolean(compute="_compute_sendgrid_is_tracked", store=True, readonly=False)
 
     sendgrid_reminder_days = fields.Integer(
-        string="Remind me if there is no answer in … days",
+        string="Days to Wait for an Answer",
         help="The author gets an activity if there is no answer in so many days. 0: he is not reminded.",
     )
 

@@ -16,7 +16,7 @@ class SendgridAccountDisconnect(models.TransientModel):
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
     plan = fields.Text(compute="_compute_plan", help="Says what disconnecting deletes, and what it leaves alone.")
-    done = fields.Text(readonly=True, help="Says what was deleted or changed.")
+    done = fields.Text(string="What Was Done", readonly=True, help="Says what was deleted or changed.")
     remains = fields.Text(readonly=True, help="Says what is left to do by hand.")
 
     @api.depends("account_id")
