@@ -10,6 +10,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
+from odoo.tools.i18n import format_list
 
 from ..tools.api import client, event_webhook, scopes
 from ..tools.events.refusal import HELD_BACK, generalize, is_for_administrators, sender_fault
@@ -274,7 +275,7 @@ class SendgridAccount(models.Model):
         """
         names = self._get_companies().filtered(lambda company: not company.sendgrid_unasked).mapped("name")
         if names:
-            return "warning", "measuring_open", ", ".join(names)
+            return "warning", "measuring_open", format_list(self.env, names)
         return "ok", "measuring_chosen", None
 
     def _check_remote(self, is_arriving):

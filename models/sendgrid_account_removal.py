@@ -266,7 +266,7 @@ class SendgridAccount(models.Model):
                     )
                 )
             elif webhooks and account.api_key:
-                ids = ", ".join(webhook_id for webhook_id, _token, _is_previous in webhooks)
+                ids = [webhook_id for webhook_id, _token, _is_previous in webhooks]
                 lines.append(
                     self.env._(
                         "“%(name)s”: its webhook at SendGrid is deleted. If SendGrid does not answer, it stays there, "

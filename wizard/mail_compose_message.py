@@ -66,7 +66,7 @@ class MailComposeMessage(models.TransientModel):
         if not count:
             return ""
         return self.env._(
-            "Opens and links are not measured: %(count)s of %(total)s recipients", count=count, total=len(records)
+            "Opens and links are not measured. Recipients: %(count)s of %(total)s", count=count, total=len(records)
         )
 
     # The composer has a switch of its own, which the template sets and the user may change.
