@@ -1,9 +1,9 @@
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.tools.i18n import format_list
 
 from .durations import describe_time
+from .lists import join_links
 
 TODO = "mail.mail_activity_data_todo"
 
@@ -99,9 +99,7 @@ class SendgridReminder(models.Model):
                 ),
             }
         words = {"subject": email.display_name, "date": describe_time(self.env, email.sent_date)}
-        links = [self._link(one, one.contact_name or one.recipient) for one in self.email_id]
-        # Each language has its own way to write a list.
-        names = Markup(escape(format_list(self.env, ["%s"] * len(links)))) % tuple(links)
+        names = join_links(self.env, [self._link(one, one.contact_name or one.recipient) for one in self.email_id])
         if len(self) == 1:
             note = self.env._("%(name)s has not answered the e-mail “%(subject)s” of %(date)s.", name=names, **words)
         else:

@@ -177,7 +177,8 @@ class SendgridSuppressionSync(models.Model):
         if gap["code"] == "unnamed":
             return self.env._("SendGrid does not tell its unsubscribe groups, and how many addresses left them.")
         return self.env._(
-            "SendGrid did not answer whether addresses have returned to their unsubscribe groups. Their number: %(told)s.",
+            "SendGrid did not answer whether addresses have returned to their unsubscribe groups. Their number: "
+            "%(told)s.",
             **names,
         )
 

@@ -96,7 +96,7 @@ class MailComposeMessage(models.TransientModel):
         record = resent.resource_ref if len(self) == 1 and resent.has_access("read") else None
         if not record or not self.partner_ids or self.subtype_id.internal:
             return action
-        names = ", ".join(self.partner_ids.mapped("display_name"))
+        names = self.partner_ids.mapped("display_name")
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
