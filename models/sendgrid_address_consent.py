@@ -254,7 +254,7 @@ class SendgridAddress(models.Model):
         return list(filter(None, told))
 
     def _describe_tracking(self):
-        """Say the word about an address that has one, when, by whom and where, with the wording. Call it as superuser."""
+        """Say the word about an address that has one, when, by whom, where and how. Call it as superuser."""
         date = describe_time(self.env, self.email_tracking_date)
         words = {"agreed": self.env._("Agreed on %s", date), "declined": self.env._("Declined on %s", date)}
         return format_list(self.env, [words[self.email_tracking], *self._describe_saying()], "unit")
