@@ -259,7 +259,7 @@ class TestForeign(SendgridCase):
         self.env.invalidate_all()
         self.assertEqual(self.account.foreign_count, len(kinds) + 1 + 1100)
         self.assertIn("30 days: delivered (1,101), ", self.account.foreign_explanation)
-        self.assertIn("1 refused", self.account.foreign_explanation)
+        self.assertIn("refused (1)", self.account.foreign_explanation)
         self.assertIn("other (1)", self.account.foreign_explanation)
         self.assertIn("forgotten within a day", self.account.foreign_explanation)
         self.account.keep_foreign_events = True
