@@ -575,7 +575,7 @@ class TestConnect(ConnectCase):
                 self.assertRepaired(connect, "measuring")
                 self.assertEqual(step.question, "measuring")
         log = "".join(connect.account_id.message_ids.mapped("body"))
-        self.assertIn("from now on: Nobody.", log)
+        self.assertIn(": Only who agreed is measured.", log)
 
     def test_measuring_is_not_asked_again(self):
         """Test that connecting again only tells what was chosen; but it asks while nobody has chosen."""

@@ -346,7 +346,7 @@ class TestRetention(SendgridCase):
                SELECT 'sendgrid_event'::regclass::oid AS oid, 3240000::real AS reltuples"""
         )
         self.account.invalidate_recordset(["stored_explanation"])
-        self.assertIn("have about 3.2 million events and their e-mails: ", self.account.stored_explanation)
+        self.assertIn("Events, by estimate: 3,200,000.", self.account.stored_explanation)
         self.env.cr.execute("DROP TABLE pg_temp.pg_class")
         self.assertEqual(self.account.action_choose_retention()["res_model"], "res.config.settings")
         companies[0].sendgrid_document_months = 24
