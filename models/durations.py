@@ -28,10 +28,8 @@ def describe_duration(env, seconds):
     :param int seconds: not negative
     """
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days > 1:
-        return env._("%s days", days)
     if days:
-        return env._("1 day")
+        return env._("%s d", days)
     if hours and minutes % 60:
         return env._("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes % 60)
     if hours:

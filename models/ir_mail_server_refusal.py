@@ -39,8 +39,8 @@ class IrMailServer(models.Model):
             "too_large": self.env._(
                 "It is too large: %(size)s MB with its attachments encoded, and %(limit)s MB is the limit."
             ),
-            "long_args": self.env._("Its unique_args have %(size)s bytes, and %(limit)s is the limit."),
-            "many_categories": self.env._("It has %(count)s categories, and %(limit)s is the limit."),
+            "long_args": self.env._("Its unique_args are too large: %(size)s bytes, and %(limit)s is the limit."),
+            "many_categories": self.env._("It has too many categories: %(count)s, and %(limit)s is the limit."),
             "long_category": self.env._("The category “%(category)s…” has more than %(limit)s characters."),
             "no_sender": self.env._("It has no sender."),
             "sender_not_ascii": self.env._(
@@ -51,7 +51,7 @@ class IrMailServer(models.Model):
             ),
             "malformed_recipient": self.env._("%(address)s is not an e-mail address."),
             "no_recipient": self.env._("It has no recipient."),
-            "many_recipients": self.env._("It has %(count)s recipients, and %(limit)s is the limit."),
+            "many_recipients": self.env._("It has too many recipients: %(count)s, and %(limit)s is the limit."),
             "no_domain": self.env._("%(domain)s is not a domain."),
             "forbidden_header": self.env._("It has the header %(name)s, which only SendGrid may set."),
             "empty_attachment": self.env._("The attachment “%(name)s” is empty."),
@@ -63,7 +63,7 @@ class IrMailServer(models.Model):
             "not_a_list": self.env._("%(header)s: %(name)s is not a list."),
             "not_a_number": self.env._("%(header)s: %(name)s is not a number."),
             "too_many_groups": self.env._(
-                "It shows %(count)s unsubscribe groups to choose from, and %(limit)s is the limit."
+                "It shows too many unsubscribe groups to choose from: %(count)s, and %(limit)s is the limit."
             ),
             "ip_pool": self.env._("The name of an IP pool has %(minimum)s to %(maximum)s characters."),
         }

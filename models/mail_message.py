@@ -35,7 +35,7 @@ class MailMessage(models.Model):
     @api.constrains("sendgrid_reminder_days")
     def _check_sendgrid_reminder_days(self):
         if any(not 0 <= message.sendgrid_reminder_days <= LONGEST for message in self.sudo()):
-            raise ValidationError(self.env._("You can be reminded after %s days at most.", LONGEST))
+            raise ValidationError(self.env._("A reminder cannot come later. Longest wait, in days: %s.", LONGEST))
 
     @api.model_create_multi
     def create(self, vals_list):

@@ -16,7 +16,7 @@ class MailScheduledMessage(models.Model):
     )
 
     sendgrid_reminder_days = fields.Integer(
-        string="Remind me if there is no answer in … days",
+        string="Days to Wait for an Answer",
         compute="_compute_sendgrid_reminder_days",
         inverse="_inverse_sendgrid_reminder_days",
         readonly=False,

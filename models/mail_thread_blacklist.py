@@ -408,7 +408,7 @@ class MailThreadBlacklist(models.AbstractModel):
         self.invalidate_recordset(["sendgrid_warning", "email_valid_date", "may_clear_at_sendgrid"])
         self._message_log_batch(
             {
-                record.id: self.env._("Valid again: %s", ", ".join(email for email in own if email in bounced))
+                record.id: self.env._("Valid again: %s", [email for email in own if email in bounced])
                 for record, own in addresses.items()
                 if not bounced.keys().isdisjoint(own)
             }

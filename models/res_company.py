@@ -124,6 +124,16 @@ class ResCompany(models.Model):
                 raise ValidationError(self._get_network_messages()[code] % parameters) from None
 
     @api.model
+    def _get_choices_in_words(self):
+        """Return {value of `sendgrid_unasked`, False for none: a sentence that says who is measured}."""
+        return {
+            "country": self.env._("Who was not asked is measured only outside the countries that ask for consent."),
+            "nobody": self.env._("Only who agreed is measured."),
+            "everybody": self.env._("Everybody is measured who has not declined."),
+            False: self.env._("Nobody has chosen yet: everybody is measured, as before."),
+        }
+
+    @api.model
     def _get_network_messages(self):
         """Return {code of a `tools.networks.NetworkError`: its words}."""
         return {

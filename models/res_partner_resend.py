@@ -36,7 +36,7 @@ class ResPartner(models.Model):
     def _compute_sendgrid_resend_offer(self):
         for partner in self:
             emails = partner._get_emails_to_resend()
-            addresses = ", ".join(sorted(set(emails.mapped("recipient"))))
+            addresses = sorted(set(emails.mapped("recipient")))
             if not emails:
                 partner.sendgrid_resend_offer = False
             elif len(emails) == 1:
@@ -45,7 +45,7 @@ class ResPartner(models.Model):
                 )
             else:
                 partner.sendgrid_resend_offer = self.env._(
-                    "%(count)s e-mails to the former address %(addresses)s did not arrive.",
+                    "E-mails to the former address %(addresses)s did not arrive. Number: %(count)s",
                     count=len(emails),
                     addresses=addresses,
                 )

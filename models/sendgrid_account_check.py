@@ -133,7 +133,7 @@ class SendgridAccountCheck(models.Model):
             )
             + " "
         )
-        cause = self.env._("{} POSTs were refused within the hour.") + " "
+        cause = self.env._("POSTs were refused within the hour: {}.") + " "
         return {
             "arriving": self.env._("Events come back for what is sent."),
             "quiet": self.env._("No e-mail waits for its events."),
@@ -190,11 +190,11 @@ class SendgridAccountCheck(models.Model):
             ),
             "processed": self.env._("What was received is processed."),
             "stuck": self.env._(
-                "Received events have waited for {} minutes. Look whether the scheduled action “SendGrid: process "
+                "Received events have waited for {} min. Look whether the scheduled action “SendGrid: process "
                 "received events” is active, and whether this server runs scheduled actions."
             ),
             "failed": self.env._(
-                "{} batches could not be processed: open them, read the reason, and process them again or set them "
+                "Batches could not be processed ({}): open them, read the reason, and process them again or set them "
                 "aside."
             ),
             "key_valid": self.env._("SendGrid accepts the key, and it may send."),
@@ -238,7 +238,7 @@ class SendgridAccountCheck(models.Model):
             ),
             "clock_right": self.env._("This server's clock agrees with SendGrid's."),
             "clock_wrong": self.env._(
-                "This server's clock and SendGrid's differ by {} seconds: times shown are not right. Let a time "
+                "This server's clock and SendGrid's differ by {} s: times shown are not right. Let a time "
                 "service (NTP) set it."
             ),
             "compared": self.env._("SendGrid's lists of suppressed addresses were read."),

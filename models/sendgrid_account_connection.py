@@ -48,7 +48,7 @@ class SendgridAccount(models.Model):
         [
             ("none", "Not connected"),
             ("incomplete", "Incomplete"),
-            ("manual", "By hand"),
+            ("manual", "Set up by hand"),
             ("connected", "Connected"),
         ],
         string="Connection",

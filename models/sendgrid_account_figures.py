@@ -164,22 +164,18 @@ class SendgridAccount(models.Model):
             forever.stored_explanation = False
             return
         forever.stored_explanation = self.env._(
-            "All accounts together have %(events)s events and their e-mails: %(size)s, the oldest of %(date)s. Nothing "
-            "is ever deleted.",
-            events=self._describe_number(rows),
+            "Nothing is ever deleted. All accounts together have this: %(size)s, the oldest of %(date)s. Events, by "
+            "estimate: %(events)s.",
+            events=self._describe_estimate(rows),
             size=human_size(int(size)),
             date=format_date(self.env, oldest),
         )
 
-    def _describe_number(self, number):
-        """Return an estimated number in words, such as "about 3.2 million". -1: PostgreSQL has not estimated it yet."""
+    def _describe_estimate(self, number):
+        """Return an estimated number with its first two digits. -1: PostgreSQL has not estimated it yet."""
         if number < 0:
-            return self.env._("some")
-        if number >= 1_000_000:
-            return self.env._("about %s million", formatLang(self.env, number / 1_000_000, digits=1))
-        if number >= 1_000:
-            return self.env._("about %s thousand", number // 1_000)
-        return self.env._("less than a thousand")
+            return "?"
+        return formatLang(self.env, round(number, min(0, 2 - len(str(number)))), digits=0)
 
     def action_choose_retention(self):
         """Open the settings, where the company chooses after how many months its documents are deleted."""

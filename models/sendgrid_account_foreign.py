@@ -3,6 +3,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.tools import SQL
+from odoo.tools.i18n import format_list
 from odoo.tools.misc import get_lang
 
 from ..tools.events.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS
@@ -82,21 +83,25 @@ class SendgridAccountForeign(models.Model):
         :param counts: {kind of event: number of events}
         """
         words = {
-            "processed": self.env._("%s processed"),
-            "dropped": self.env._("%s dropped"),
-            "deferred": self.env._("%s deferred"),
-            "delivered": self.env._("%s delivered"),
-            "bounce": self.env._("%s refused"),
-            "open": self.env._("%s opened"),
-            "click": self.env._("%s clicked"),
-            "spamreport": self.env._("%s reported as spam"),
-            "unsubscribe": self.env._("%s unsubscribed"),
-            "group_unsubscribe": self.env._("%s unsubscribed from a group"),
-            "group_resubscribe": self.env._("%s subscribed to a group again"),
-            OTHER: self.env._("%s others"),
+            "processed": self.env._("processed (%s)"),
+            "dropped": self.env._("dropped (%s)"),
+            "deferred": self.env._("deferred (%s)"),
+            "delivered": self.env._("delivered (%s)"),
+            "bounce": self.env._("refused (%s)"),
+            "open": self.env._("opened (%s)"),
+            "click": self.env._("clicked (%s)"),
+            "spamreport": self.env._("reported as spam (%s)"),
+            "unsubscribe": self.env._("unsubscribed (%s)"),
+            "group_unsubscribe": self.env._("unsubscribed from a group (%s)"),
+            "group_resubscribe": self.env._("subscribed to a group again (%s)"),
+            OTHER: self.env._("other (%s)"),
         }
         language = self.env["res.lang"].browse(get_lang(self.env).id)
-        return ", ".join(
-            words[event] % language.format("%d", count, grouping=True)
-            for event, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return format_list(
+            self.env,
+            [
+                words[event] % language.format("%d", count, grouping=True)
+                for event, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            ],
+            "unit",
         )

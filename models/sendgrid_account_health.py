@@ -10,6 +10,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
+from odoo.tools.i18n import format_list
 
 from ..tools.api import client, event_webhook, scopes
 from ..tools.events.refusal import HELD_BACK, generalize, is_for_administrators, sender_fault
@@ -124,13 +125,13 @@ class SendgridAccount(models.Model):
 
         :param companies: `res.company` records for which somebody has just chosen
         """
-        choices = dict(companies._fields["sendgrid_unasked"]._description_selection(self.env))
+        choices = companies._get_choices_in_words()
         for account in self.sudo().search([("active", "=", True)]):
             lines = [
                 self.env._(
-                    "%(company)s: who was not asked is measured as follows from now on: %(choice)s.",
+                    "From now on, for %(company)s: %(choice)s",
                     company=company.name,
-                    choice=choices.get(company.sendgrid_unasked, self.env._("nobody has chosen")),
+                    choice=choices[company.sendgrid_unasked],
                 )
                 for company in account._get_companies() & companies.sudo()
             ]
@@ -274,7 +275,7 @@ class SendgridAccount(models.Model):
         """
         names = self._get_companies().filtered(lambda company: not company.sendgrid_unasked).mapped("name")
         if names:
-            return "warning", "measuring_open", ", ".join(names)
+            return "warning", "measuring_open", format_list(self.env, names)
         return "ok", "measuring_chosen", None
 
     def _check_remote(self, is_arriving):

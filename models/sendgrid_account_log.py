@@ -35,15 +35,21 @@ class SendgridAccount(models.Model):
         account = self.sudo()
         changed = {name for name, value in old.items() if account[name] != value}
         lines = []
-        for name, label in (("api_key", self.env._("API key")), ("verification_key", self.env._("verification key"))):
-            if name not in changed:
-                continue
-            if not account[name]:
-                lines.append(self.env._("The %s was removed.", label))
-            elif old[name]:
-                lines.append(self.env._("The %s was replaced by another.", label))
-            else:
-                lines.append(self.env._("A new %s was stored.", label))
+        sentences = {
+            "api_key": {
+                "removed": self.env._("The API key was removed."),
+                "replaced": self.env._("The API key was replaced by another."),
+                "stored": self.env._("A new API key was stored."),
+            },
+            "verification_key": {
+                "removed": self.env._("The verification key was removed."),
+                "replaced": self.env._("The verification key was replaced by another."),
+                "stored": self.env._("A new verification key was stored."),
+            },
+        }
+        for name, words in sentences.items():
+            if name in changed:
+                lines.append(words["removed" if not account[name] else "replaced" if old[name] else "stored"])
         if "previous_verification_key" in changed:
             if not account.previous_verification_key:
                 lines.append(self.env._("The previous verification key is not accepted any more."))

@@ -47,15 +47,14 @@ class SendgridAccount(models.Model):
         """Return SendGrid's ids of the account's webhooks, with the token that is part of their addresses.
 
         :param bool only_created: leave out a webhook that connecting found, and did not make
-        :return: list of (webhook id, token, words for the webhook)
+        :return: list of (webhook id, token, whether it is the one with the previous signing key)
         """
         account = self.sudo()
         webhooks = []
         if account.previous_webhook_id:
-            label = self.env._("The webhook with the previous signing key")
-            webhooks.append((account.previous_webhook_id, account.previous_webhook_token, label))
+            webhooks.append((account.previous_webhook_id, account.previous_webhook_token, True))
         if account.webhook_id and (account.webhook_created or not only_created):
-            webhooks.append((account.webhook_id, account.webhook_token, self.env._("The webhook")))
+            webhooks.append((account.webhook_id, account.webhook_token, False))
         return webhooks
 
     def _get_client_or_none(self):
@@ -89,7 +88,7 @@ class SendgridAccount(models.Model):
         :return: two lists of sentences: what was done, and what remains to be done by hand
         """
         done, remains, failures = [], [], [] if failures is None else failures
-        for webhook_id, token, label in webhooks:
+        for webhook_id, token, is_previous in webhooks:
             try:
                 if not client:
                     raise UserError(self.env._("There is no API key."))
@@ -97,15 +96,7 @@ class SendgridAccount(models.Model):
                     raise failures[-1]
                 gone = event_webhook.delete(client, webhook_id, token)
             except ElsewhereError as error:
-                done.append(
-                    self.env._(
-                        "%(webhook)s stays at SendGrid (its id is %(id)s), because it may be another database's. "
-                        "%(why)s",
-                        webhook=label,
-                        id=webhook_id,
-                        why=str(error),
-                    )
-                )
+                done.append(self._tell_webhook(is_previous, "stays", id=webhook_id, why=str(error)))
             except (ApiError, UserError) as error:
                 if isinstance(error, ApiError):
                     failures.append(error)
@@ -121,11 +112,36 @@ class SendgridAccount(models.Model):
                     )
                 )
             else:
-                if gone:
-                    done.append(self.env._("%s is deleted at SendGrid.", label))
-                else:
-                    done.append(self.env._("%s leads elsewhere at SendGrid by now, and was left alone.", label))
+                done.append(self._tell_webhook(is_previous, "deleted" if gone else "elsewhere"))
         return done, remains
+
+    @api.model
+    def _tell_webhook(self, is_previous, outcome, **words):
+        """Return a sentence for what became of a webhook at SendGrid.
+
+        :param outcome: "deleted", "elsewhere" or "stays"
+        :param words: for "stays" the webhook's ``id``, and a sentence that says ``why``
+        """
+        if is_previous:
+            sentences = {
+                "deleted": self.env._("The webhook with the previous signing key was deleted at SendGrid."),
+                "elsewhere": self.env._(
+                    "The webhook with the previous signing key leads elsewhere at SendGrid by now, and was left alone."
+                ),
+                "stays": self.env._(
+                    "The webhook with the previous signing key stays at SendGrid (its id is %(id)s), because it may be "
+                    "another database's. %(why)s"
+                ),
+            }
+        else:
+            sentences = {
+                "deleted": self.env._("The webhook was deleted at SendGrid."),
+                "elsewhere": self.env._("The webhook leads elsewhere at SendGrid by now, and was left alone."),
+                "stays": self.env._(
+                    "The webhook stays at SendGrid (its id is %(id)s), because it may be another database's. %(why)s"
+                ),
+            }
+        return sentences[outcome] % words if words else sentences[outcome]
 
     # ------------------------------------------------------------
     # UNINSTALL
@@ -210,7 +226,7 @@ class SendgridAccount(models.Model):
         except ApiError:
             return []
         found = event_webhook.find(webhooks, account.webhook_token, None)
-        return [(found["id"], account.webhook_token, self.env._("The webhook"))] if found else []
+        return [(found["id"], account.webhook_token, False)] if found else []
 
     @api.model
     def _forget_parameters(self):
@@ -250,7 +266,7 @@ class SendgridAccount(models.Model):
                     )
                 )
             elif webhooks and account.api_key:
-                ids = ", ".join(webhook_id for webhook_id, _token, _label in webhooks)
+                ids = [webhook_id for webhook_id, _token, _is_previous in webhooks]
                 lines.append(
                     self.env._(
                         "“%(name)s”: its webhook at SendGrid is deleted. If SendGrid does not answer, it stays there, "

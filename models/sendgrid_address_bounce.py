@@ -74,7 +74,7 @@ class SendgridAddress(models.Model):
             {
                 partner.id: self.env._(
                     "An e-mail from %s came in, so the address works: its bounce does not count any more.",
-                    ", ".join(email for email in own if email in emails),
+                    [email for email in own if email in emails],
                 )
                 for partner, own in partners._get_addresses().items()
             },

@@ -3,6 +3,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tools import email_normalize
+from odoo.tools.i18n import format_list
 
 from ..tools.address_form import comparable
 from ..tools.sending.addresses import find_impossible
@@ -253,8 +254,7 @@ class SendgridAddress(models.Model):
         return list(filter(None, told))
 
     def _describe_tracking(self):
-        """Say the word about one address, when, by whom, where and in which wording. Call it as superuser."""
-        on = self.env._(
-            "%(word)s on %(date)s", word=self._describe_word(), date=describe_time(self.env, self.email_tracking_date)
-        )
-        return ", ".join((on, *self._describe_saying()))
+        """Say the word about an address that has one, when, by whom, where and how. Call it as superuser."""
+        date = describe_time(self.env, self.email_tracking_date)
+        words = {"agreed": self.env._("Agreed on %s", date), "declined": self.env._("Declined on %s", date)}
+        return format_list(self.env, [words[self.email_tracking], *self._describe_saying()], "unit")

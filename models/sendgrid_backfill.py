@@ -38,9 +38,9 @@ class SendgridBackfill(models.Model):
         "sendgrid.email", string="E-mail", readonly=True, index="btree_not_null", ondelete="cascade"
     )
     date_from = fields.Datetime(
-        string="From", required=True, default=lambda self: fields.Datetime.now() - timedelta(days=1)
+        string="Since", required=True, default=lambda self: fields.Datetime.now() - timedelta(days=1)
     )
-    date_to = fields.Datetime(string="To", required=True, default=fields.Datetime.now)
+    date_to = fields.Datetime(string="Until", required=True, default=fields.Datetime.now)
     state = fields.Selection(
         [("draft", "Not Started"), ("running", "Running"), ("done", "Done"), ("failed", "Failed")],
         required=True,

@@ -289,31 +289,30 @@ class SendgridConsequence(models.AbstractModel):
 
         :param str fact: which of the ``facts`` (those of `State`) is the wish
         """
-        evidence = facts[fact]
-        reasons = {
-            "spam": self.env._("Reported the e-mail as spam"),
-            "unsubscribed": self.env._("Unsubscribed through the e-mail"),
-            "dropped_spam": self.env._("SendGrid did not send: the address has reported spam"),
-            "dropped_unsubscribed": self.env._("SendGrid did not send: the address has unsubscribed"),
-            "left_group": self.env._("Left an unsubscribe group through the e-mail"),
-            "returned_group": self.env._("Returned to the unsubscribe group"),
+        date = fields.Datetime.to_string(to_datetime(facts[fact].timestamp))
+        sentences = {
+            "spam": self.env._("SendGrid, %s (UTC): the recipient reported the e-mail as spam.", date),
+            "unsubscribed": self.env._("SendGrid, %s (UTC): the recipient unsubscribed through the e-mail.", date),
+            "dropped_spam": self.env._(
+                "SendGrid, %s (UTC): nothing was sent, because the address has reported spam.", date
+            ),
+            "dropped_unsubscribed": self.env._(
+                "SendGrid, %s (UTC): nothing was sent, because the address has unsubscribed.", date
+            ),
+            "left_group": self.env._(
+                "SendGrid, %s (UTC): the recipient left an unsubscribe group through the e-mail.", date
+            ),
+            "returned_group": self.env._("SendGrid, %s (UTC): the recipient returned to the unsubscribe group.", date),
         }
-        words = {
-            "date": fields.Datetime.to_string(to_datetime(evidence.timestamp)),
-            "reason": reasons[fact],
-            # The list has readers who may not read the e-mail.
-            "subject": (email.is_in_chatter and email.subject) or "",
-        }
+        # The list has readers who may not read the e-mail.
+        subject = (email.is_in_chatter and email.subject) or ""
         has_arrived = "delivered" in facts or "opened" in facts or not any(failure in facts for failure in FAILURES)
-        if words["subject"] and has_arrived:
-            text = self.env._("SendGrid, %(date)s (UTC): %(reason)s “%(subject)s”.", **words)
-        elif words["subject"]:
-            text = self.env._(
-                "SendGrid, %(date)s (UTC): %(reason)s. The e-mail that did not arrive was “%(subject)s”.", **words
-            )
-        else:
-            text = self.env._("SendGrid, %(date)s (UTC): %(reason)s.", **words)
-        return Markup("<p>%s</p>") % text
+        lines = [sentences[fact]]
+        if subject and has_arrived:
+            lines.append(self.env._("The e-mail: “%s”", subject))
+        elif subject:
+            lines.append(self.env._("The e-mail that did not arrive: “%s”", subject))
+        return Markup("<p>%s</p>") % Markup("<br/>").join(lines)
 
     # ------------------------------------------------------------
     # NOTIFICATIONS

@@ -59,11 +59,10 @@ class SendgridEmail(models.Model):
         :param count: the clicks of people, and of whom it cannot be told
         :param unknown: the latter of these
         """
-        words = self.env._("1 click") if count == 1 else self.env._("%s clicks", count)
         if unknown == count:
-            return self.env._("%(clicks)s, by whom unknown", clicks=words)
-        return (
-            self.env._("%(clicks)s, of %(unknown)s by whom unknown", clicks=words, unknown=unknown)
-            if unknown
-            else words
-        )
+            return self.env._("Clicks: %s, by whom unknown", count)
+        if unknown:
+            return self.env._(
+                "Clicks: %(clicks)s, of these by whom unknown: %(unknown)s", clicks=count, unknown=unknown
+            )
+        return self.env._("Clicks: %s", count)

@@ -348,7 +348,7 @@ class SendgridEmail(models.Model):
     def _compute_sent_again_explanation(self):
         for email in self:
             email.sent_again_explanation = email.sent_count > 1 and self.env._(
-                "Odoo sent this e-mail %s times, because the mail was retried: the recipient may have it as often.",
+                "Odoo sent this e-mail %s×, because the mail was retried: the recipient may have it as often.",
                 email.sent_count,
             )
 
@@ -405,7 +405,7 @@ class SendgridEmail(models.Model):
         if not people and total == 1:
             return self.env._("Opened once, by a machine: whether anybody has read it is not known.")
         if not people:
-            return self.env._("Opened %s times, by machines only: whether anybody has read it is not known.", total)
+            return self.env._("Opened %s×, by machines only: whether anybody has read it is not known.", total)
         if unknown == people:
             return self._describe_unknown_opens(total, machines)
         sentence = self._describe_known_opens(total, machines)
@@ -423,26 +423,26 @@ class SendgridEmail(models.Model):
     def _describe_doubt(self, unknown):
         if unknown == 1:
             return self.env._("Of one it cannot be told whether it was a person.")
-        return self.env._("Of %s it cannot be told whether it was a person.", unknown) if unknown else ""
+        return self.env._("It cannot be told of each whether it was a person. Unknown: %s.", unknown) if unknown else ""
 
     def _describe_known_opens(self, total, machines):
         if total == 1:
             return self.env._("Opened once.")
         if not machines:
-            return self.env._("Opened %s times.", total)
+            return self.env._("Opened %s×.", total)
         if machines == 1:
-            return self.env._("Opened %s times, once by a machine.", total)
-        return self.env._("Opened %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+            return self.env._("Opened %s×, once by a machine.", total)
+        return self.env._("Opened %(total)s×, %(machines)s× of these by machines.", total=total, machines=machines)
 
     def _describe_unknown_opens(self, total, machines):
         if total == 1:
             return self.env._("Opened once, by whom cannot be told.")
         if not machines:
-            return self.env._("Opened %s times, by whom cannot be told.", total)
+            return self.env._("Opened %s×, by whom cannot be told.", total)
         if machines == 1:
-            return self.env._("Opened %s times, once by a machine, by whom else cannot be told.", total)
+            return self.env._("Opened %s×, once by a machine, by whom else cannot be told.", total)
         return self.env._(
-            "Opened %(total)s times, %(machines)s of them by machines, by whom else cannot be told.",
+            "Opened %(total)s×, %(machines)s× of these by machines, by whom else cannot be told.",
             total=total,
             machines=machines,
         )
@@ -463,20 +463,20 @@ class SendgridEmail(models.Model):
         if total == 1:
             return self.env._("Clicked once.")
         if not machines:
-            return self.env._("Clicked %s times.", total)
+            return self.env._("Clicked %s×.", total)
         if machines == 1:
-            return self.env._("Clicked %s times, once by a machine.", total)
-        return self.env._("Clicked %(total)s times, %(machines)s of them by machines.", total=total, machines=machines)
+            return self.env._("Clicked %s×, once by a machine.", total)
+        return self.env._("Clicked %(total)s×, %(machines)s× of these by machines.", total=total, machines=machines)
 
     def _describe_unknown_clicks(self, total, machines):
         if total == 1:
             return self.env._("Clicked once, by whom cannot be told.")
         if not machines:
-            return self.env._("Clicked %s times, by whom cannot be told.", total)
+            return self.env._("Clicked %s×, by whom cannot be told.", total)
         if machines == 1:
-            return self.env._("Clicked %s times, once by a machine, by whom else cannot be told.", total)
+            return self.env._("Clicked %s×, once by a machine, by whom else cannot be told.", total)
         return self.env._(
-            "Clicked %(total)s times, %(machines)s of them by machines, by whom else cannot be told.",
+            "Clicked %(total)s×, %(machines)s× of these by machines, by whom else cannot be told.",
             total=total,
             machines=machines,
         )
@@ -487,11 +487,11 @@ class SendgridEmail(models.Model):
         if names["open"] == 1:
             sentences.append(self.env._("Opened once by a colleague, which does not count."))
         elif names["open"]:
-            sentences.append(self.env._("Opened %s times by colleagues, which does not count.", names["open"]))
+            sentences.append(self.env._("Opened %s× by colleagues, which does not count.", names["open"]))
         if names["click"] == 1:
             sentences.append(self.env._("Clicked once by a colleague, which does not count."))
         elif names["click"]:
-            sentences.append(self.env._("Clicked %s times by colleagues, which does not count.", names["click"]))
+            sentences.append(self.env._("Clicked %s× by colleagues, which does not count.", names["click"]))
         return " ".join(sentences)
 
     @api.model
@@ -501,17 +501,15 @@ class SendgridEmail(models.Model):
         Other users may not set them up, so they see no links.
         """
         if self.env.user.has_group("base.group_system"):
-            help_message = Markup("%s<p>%s</p>") % (
+            link = Markup('<a type="action" class="text-primary mx-2" name="%s">%s</a>')
+            help_message = Markup("%s<p>%s</p><p>%s%s</p>") % (
                 Markup(help_message or ""),
                 self.env._(
-                    "Only what leaves through the %(server)s of a %(account)s is tracked: set these up first.",
-                    server=Markup('<a type="action" class="text-primary" name="base.action_ir_mail_server_list">%s</a>')
-                    % self.env._("outgoing mail server"),
-                    account=Markup(
-                        '<a type="action" class="text-primary" name="sendgrid_tracking.sendgrid_account_action">%s</a>'
-                    )
-                    % self.env._("SendGrid account"),
+                    "Only what leaves through an outgoing mail server with a SendGrid account is tracked. Set these up "
+                    "first."
                 ),
+                link % ("base.action_ir_mail_server_list", self.env._("Outgoing Mail Servers")),
+                link % ("sendgrid_tracking.sendgrid_account_action", self.env._("SendGrid Accounts")),
             )
         return super().get_empty_list_help(help_message)
 
@@ -634,7 +632,7 @@ class SendgridEmail(models.Model):
             message = self.env._("Odoo goes on asking SendGrid, and what it tells appears here.")
         elif backfill.event_count:
             message = self.env._(
-                "SendGrid told of %s events. What is new of them appears here in a moment.", backfill.event_count
+                "What is new of what SendGrid told appears here in a moment. Events: %s.", backfill.event_count
             )
         elif backfill.is_incomplete:
             message = self.env._("SendGrid's answer could not be read. Please try again later.")

@@ -19,7 +19,7 @@ class SendgridEmail(models.Model):
         help="Says that opens and clicks are not kept, and why.",
     )
     unmeasured_count = fields.Integer(
-        string="Not Measured",
+        string="E-mails Not Measured",
         compute="_compute_unmeasured_count",
         aggregator="sum",
         help="How many e-mails are not measured: whether these were opened or clicked is not known.",

@@ -330,7 +330,7 @@ class SendgridEvent(models.Model):
             "params": {
                 "type": "success" if events.email_id else "info",
                 "message": self.env._(
-                    "%(found)s of %(count)s events found their e-mail.",
+                    "Events that found their e-mail: %(found)s of %(count)s.",
                     found=len(events.filtered("email_id")),
                     count=len(self),
                 ),

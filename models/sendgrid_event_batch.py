@@ -12,6 +12,7 @@ from odoo.tools import SQL
 from ..tools.events.answer import read_answers
 from ..tools.events.parsing import BatchError, parse_batch
 from .durations import describe_time
+from .lists import join_links
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class SendgridEventBatch(models.Model):
     )
     size = fields.Integer(readonly=True, help="Bytes of the body.")
     state = fields.Selection(
-        [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed"), ("set_aside", "Set Aside")],
+        [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed"), ("set_aside", "Left Aside")],
         required=True,
         readonly=True,
         default="pending",
@@ -188,7 +189,7 @@ class SendgridEventBatch(models.Model):
         :param str words: what was done
         """
         for account, batches in self.grouped("account_id").items():
-            links = Markup(", ").join(batch._get_html_link() for batch in batches)
+            links = join_links(self.env, [batch._get_html_link() for batch in batches])
             account._message_log(body=Markup("%s %s") % (words, links))
             account._check_health_of_batches()
 

@@ -116,7 +116,7 @@ class SendgridEventBatch(models.Model):
         """Return {code of a `tools.events.errors.BatchError`: its words}."""
         return {
             "not_json": self.env._("The body is not JSON from its character %(position)s on."),
-            "not_a_list": self.env._("The body is not a list of events but %(kind)s."),
+            "not_a_list": self.env._("The body is not a list of events. Found instead: %(kind)s."),
             "too_deep": self.env._("The body is nested too deeply."),
             "cut": self.env._("The body is not JSON: it ends too early, or goes on after its end."),
             "unreadable": self.env._("The body cannot be read as it was stored: %(detail)s"),
@@ -126,17 +126,17 @@ class SendgridEventBatch(models.Model):
     def _get_rejection_messages(self):
         """Return {code of a `tools.events.errors.EventError`: its words}. The code ``more`` counts further elements."""
         return {
-            "not_an_object": self.env._("It is not an object but %(kind)s."),
+            "not_an_object": self.env._("It is not an object. Found instead: %(kind)s."),
             "too_deep": self.env._("It is nested too deeply."),
             "missing": self.env._("Its %(key)s is missing."),
-            "not_a_text": self.env._("Its %(key)s is %(kind)s, not a text."),
+            "not_a_text": self.env._("Its %(key)s is not a text. Found instead: %(kind)s."),
             "too_long": self.env._("Its %(key)s is longer than %(limit)s characters."),
             "not_a_number": self.env._("Its %(key)s is not a number from 0 to %(limit)s."),
             "not_seconds": self.env._("Its %(key)s is not a number of seconds."),
             "not_of_this_age": self.env._("Its %(key)s is not of this age."),
             "not_a_boolean": self.env._("Its %(key)s is neither true nor false."),
-            "not_an_offset": self.env._("Its %(key)s is %(kind)s, not an object."),
-            "more": self.env._("and %(count)s more"),
+            "not_an_offset": self.env._("Its %(key)s is not an object. Found instead: %(kind)s."),
+            "more": self.env._("Further events of which the reason is not told: %(count)s"),
         }
 
     @api.model

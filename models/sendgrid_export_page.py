@@ -49,7 +49,7 @@ class SendgridExport(models.Model):
                 "keeps: what is known of the address, the e-mails with what happened to each, and events for which no "
                 "e-mail was found. All times are UTC. Empty values and zeros are left out.",
                 date=fields.Datetime.to_string(fields.Datetime.now()),
-                companies=", ".join(self.company_ids.mapped("name")),
+                companies=self.company_ids.mapped("name"),
                 user=self.create_uid.name,
             ),
         }

@@ -97,7 +97,7 @@ class SendgridInteraction(models.Model):
         told = self.browse(self.ids[:1] if is_flood else self.ids)
         lines = [interaction._describe() for interaction in told]
         if is_flood:
-            lines.insert(0, self.env._("%s interactions with your e-mails", len(self)))
+            lines.insert(0, self.env._("Interactions with your e-mails: %s", len(self)))
         return {
             "title": lines[0],
             "body": "\n".join(lines[1:]) or told.subject or "",

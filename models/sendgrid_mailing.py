@@ -430,7 +430,7 @@ class SendgridMailing(models.AbstractModel):
     @api.model
     def _tell_retry(self, count, refused):
         sentences = [
-            self.env._("%s e-mails that could not be delivered are sent again.", count)
+            self.env._("E-mails that could not be delivered are sent again: %s.", count)
             if count
             else self.env._("No e-mail that left is sent again.")
         ]

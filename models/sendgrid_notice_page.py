@@ -92,15 +92,20 @@ class SendgridNotice(models.AbstractModel):
             is_question, done = False, outdated
             # The link in the mail does nothing any more, so that the buttons need another.
             path = f"{notice.ADDRESS}/{self._seal(notice_token.LOOK, company.id, address=holder.address)}"
+        since = address.email_tracking_date and format_date(
+            self.env, address.email_tracking_date, lang_code=lang, date_format="long"
+        )
         values = {
             "address": holder.address,
-            "company": company.name,
-            "company_email": company.email,
+            "asked": holder.address and self.with_context(lang=lang)._say_asked(holder.address),
+            "choice": holder.address
+            and self.with_context(lang=lang)._say_choice(
+                company, holder.address, "asked" if is_question else word, since
+            ),
             "done": done,
             "form_path": path,
             "is_question": is_question,
-            "since": address.email_tracking_date
-            and format_date(self.env, address.email_tracking_date, lang_code=lang, date_format="long"),
+            "sender": self.with_context(lang=lang)._say_sender(company),
             "word": word,
             "wording": self._get_wording(company, lang),
         }
@@ -151,14 +156,78 @@ class SendgridNotice(models.AbstractModel):
         """Return what the page tells everybody about measuring, as HTML. It is kept with what somebody decided."""
         return self.env["ir.qweb"]._render(
             "sendgrid_tracking.notice_wording",
-            {
-                "company": company.name,
-                "keeps_details": company.sendgrid_keeps_details,
-                "months": company.sendgrid_detail_months,
-            },
+            {"details": self.with_context(lang=lang)._say_details(company)},
             lang=lang,
             minimal_qcontext=True,
         )
+
+    # ------------------------------------------------------------
+    # WHOLE SENTENCES
+    # ------------------------------------------------------------
+    # What has a name in it is put into words here, in the language of the context: a translator needs the whole
+    # sentence, and a template would cut it.
+
+    @api.model
+    def _say_sender(self, company):
+        """Return who has sent the e-mail, as HTML with a link if there is an address to write to."""
+        if not company.email:
+            return self.env._("Sent by %(company)s", company=company.name)
+        return self.env._(
+            "Sent by %(company)s (%(email)s)",
+            company=company.name,
+            email=Markup('<a href="mailto:%(email)s">%(email)s</a>') % {"email": company.email},
+        )
+
+    @api.model
+    def _say_choice(self, company, address, state, since):
+        """Return what is asked, or what holds for an address, as HTML.
+
+        :param state: "asked", the present word, or False if nobody has said any
+        :param since: the date of the word, as text
+        """
+        words = {"address": self._emphasize(address), "company": company.name, "date": since}
+        sentences = {
+            "asked": self.env._("Do you agree that %(company)s measures its e-mails to %(address)s?", **words),
+            "declined": self.env._("E-mails to %(address)s are not measured: you declined on %(date)s.", **words),
+            "agreed": self.env._("E-mails to %(address)s may be measured: you agreed on %(date)s.", **words),
+            False: self.env._(
+                "You have not said yet whether e-mails to %(address)s may be measured. Until you do, %(company)s "
+                "decides.",
+                **words,
+            ),
+        }
+        return sentences[state]
+
+    @api.model
+    def _say_asked(self, address):
+        return self.env._(
+            "One step is left: we have sent an e-mail to %(address)s. Please follow the link in it to confirm that you "
+            "agree. Until then, nothing changes.",
+            address=self._emphasize(address),
+        )
+
+    @api.model
+    def _say_details(self, company):
+        """Return what the company sees of each open and click, and how long it keeps this."""
+        if not company.sendgrid_keeps_details:
+            return self.env._(
+                "%(company)s sees the time of each of these. The program and its IP address are not kept.",
+                company=company.name,
+            )
+        if not company.sendgrid_detail_months:
+            return self.env._(
+                "%(company)s sees the time of each of these, the program and its IP address.", company=company.name
+            )
+        return self.env._(
+            "%(company)s sees the time of each of these, the program and its IP address. The program and the IP "
+            "address are forgotten after some time (in months: %(months)s).",
+            company=company.name,
+            months=company.sendgrid_detail_months,
+        )
+
+    @api.model
+    def _emphasize(self, text):
+        return Markup("<b>%s</b>") % text
 
     # ------------------------------------------------------------
     # WHAT IS DONE
@@ -240,10 +309,19 @@ class SendgridNotice(models.AbstractModel):
         company, lang = self._get_company(holder), self._get_language(holder, languages)
         token = self._seal(notice_token.CONFIRM, company.id, address=holder.address)
         notice_in_lang = self.with_context(lang=lang)
+        until = format_date(self.env, now + CONFIRM_WITHIN, lang_code=lang, date_format="long")
         values = {
-            "address": holder.address,
-            "company": company.name,
-            "days": CONFIRM_WITHIN.days,
+            "claim": notice_in_lang.env._(
+                "Somebody has said that %(company)s may measure its e-mails to %(address)s: whether they are opened, "
+                "and which of their links are followed.",
+                company=company.name,
+                address=holder.address,
+            ),
+            "end": notice_in_lang.env._(
+                "The link works until %(date)s. If it was not you, there is nothing to do: nothing changes. This "
+                "e-mail itself is not measured.",
+                date=until,
+            ),
             "lang": self._get_html_lang(lang),
             "link": self._get_address(notice.CONFIRMATION, token),
         }

@@ -3,6 +3,7 @@ from markupsafe import Markup
 from odoo import api, fields, models
 
 from .durations import describe_time
+from .lists import join_links
 
 TODO = "mail.mail_activity_data_todo"
 
@@ -92,11 +93,13 @@ class SendgridReminder(models.Model):
         if not subject:
             return {
                 "summary": self.env._("An e-mail was not answered yet."),
-                "note": Markup("<p>%s</p>")
-                % self.env._("There is no answer yet to %s.", self._link_anonymously(email)),
+                "note": self._write_anonymously(
+                    email,
+                    self.env._("There is no answer yet to an e-mail of %s.", describe_time(self.env, email.sent_date)),
+                ),
             }
         words = {"subject": email.display_name, "date": describe_time(self.env, email.sent_date)}
-        names = Markup(", ").join(self._link(one, one.contact_name or one.recipient) for one in self.email_id)
+        names = join_links(self.env, [self._link(one, one.contact_name or one.recipient) for one in self.email_id])
         if len(self) == 1:
             note = self.env._("%(name)s has not answered the e-mail “%(subject)s” of %(date)s.", name=names, **words)
         else:
@@ -113,8 +116,13 @@ class SendgridReminder(models.Model):
         if not subject:
             return {
                 "summary": self.env._("An e-mail did not arrive."),
-                "note": Markup("<p>%s</p>")
-                % self.env._("%s did not arrive, so that no answer can come.", self._link_anonymously(email)),
+                "note": self._write_anonymously(
+                    email,
+                    self.env._(
+                        "An e-mail of %s did not arrive, so that no answer can come.",
+                        describe_time(self.env, email.sent_date),
+                    ),
+                ),
             }
         note = self.env._(
             "The e-mail “%(subject)s” of %(date)s to %(name)s did not arrive, so that no answer can come.",
@@ -133,5 +141,6 @@ class SendgridReminder(models.Model):
         return Markup('<a href="/odoo/sendgrid-documents/%s">%s</a>') % (email.id, text)
 
     @api.model
-    def _link_anonymously(self, email):
-        return self._link(email, self.env._("the e-mail of %s", describe_time(self.env, email.sent_date)))
+    def _write_anonymously(self, email, sentence):
+        """Return a note that says of an e-mail no more than its time, with a link to it."""
+        return Markup("<p>%s</p><p>%s</p>") % (sentence, self._link(email, self.env._("Open the e-mail")))

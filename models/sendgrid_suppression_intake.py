@@ -349,17 +349,29 @@ class SendgridSuppression(models.Model):
 
     @api.model
     def _explain(self, account, name, entry):
-        reasons = {
-            "spam_reports": self.env._("reported an e-mail as spam"),
-            "unsubscribes": self.env._("unsubscribed from all e-mails"),
-            "groups": self.env._("left the unsubscribe group “%s”", entry.group_name or entry.group_id),
+        words = {
+            "date": fields.Datetime.to_string(to_datetime(entry.created)),
+            "account": account.name,
+            "group": entry.group_name or entry.group_id,
         }
-        return Markup("<p>%s</p>") % self.env._(
-            "SendGrid, %(date)s (UTC): the address %(reason)s. Learned from the lists of the account “%(account)s”.",
-            date=fields.Datetime.to_string(to_datetime(entry.created)),
-            reason=reasons[name],
-            account=account.name,
-        )
+        sentences = {
+            "spam_reports": self.env._(
+                "SendGrid, %(date)s (UTC): the address reported an e-mail as spam. Learned from the lists of the "
+                "account “%(account)s”.",
+                **words,
+            ),
+            "unsubscribes": self.env._(
+                "SendGrid, %(date)s (UTC): the address unsubscribed from all e-mails. Learned from the lists of the "
+                "account “%(account)s”.",
+                **words,
+            ),
+            "groups": self.env._(
+                "SendGrid, %(date)s (UTC): the address left the unsubscribe group “%(group)s”. Learned from the lists "
+                "of the account “%(account)s”.",
+                **words,
+            ),
+        }
+        return Markup("<p>%s</p>") % sentences[name]
 
     @api.model
     def _settle_returned(self, account, entries):

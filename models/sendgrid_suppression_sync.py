@@ -162,7 +162,7 @@ class SendgridSuppressionSync(models.Model):
             return self.env._("“%(list)s”: SendGrid told something that could not be understood.", **names)
         if gap["code"] == "count":
             return self.env._(
-                "The unsubscribe group “%(group)s”: SendGrid told %(read)s of %(told)s addresses.", **names
+                "The unsubscribe group “%(group)s”: of its addresses SendGrid told %(read)s of %(told)s.", **names
             )
         if gap["code"] == "uncounted":
             return self.env._(
@@ -176,10 +176,10 @@ class SendgridSuppressionSync(models.Model):
             )
         if gap["code"] == "unnamed":
             return self.env._("SendGrid does not tell its unsubscribe groups, and how many addresses left them.")
-        if gap["told"] == 1:
-            return self.env._("SendGrid did not answer whether 1 address has returned to its unsubscribe group.")
         return self.env._(
-            "SendGrid did not answer whether %(told)s addresses have returned to their unsubscribe groups.", **names
+            "SendGrid did not answer whether addresses have returned to their unsubscribe groups. Their number: "
+            "%(told)s.",
+            **names,
         )
 
     # ------------------------------------------------------------

@@ -148,7 +148,7 @@ class TestColleagues(ColleaguesCase):
         self.assertEqual(
             email.engagement_summary,
             "Not opened yet, as far as can be seen. Opened once by a colleague, which does not count. "
-            "Clicked 2 times by colleagues, which does not count.",
+            "Clicked 2× by colleagues, which does not count.",
         )
         self.assertEqual((self.runs("open"), self.runs("status")), (0, 0))
         self.assertFalse(self.env["sendgrid.address"].search([("email", "=", email.recipient)]).last_open_date)

@@ -355,7 +355,7 @@ class TestConnect(ConnectCase):
 
     def test_missing_scope(self):
         """Test that each missing permission is named, with its purpose."""
-        for scope, purpose in zip(NEEDED, ("send e-mails", "find the event webhook", "set up"), strict=True):
+        for scope, purpose in zip(NEEDED, ("Send e-mails", "Find the event webhook", "Set up"), strict=True):
             with self.subTest(scope):
                 self.sandbox("PUT", f"/sandbox/keys/{API_KEY}", sorted(set(NEEDED) - {scope}))
                 connect = self.start(self.open())
@@ -575,7 +575,7 @@ class TestConnect(ConnectCase):
                 self.assertRepaired(connect, "measuring")
                 self.assertEqual(step.question, "measuring")
         log = "".join(connect.account_id.message_ids.mapped("body"))
-        self.assertIn("from now on: Nobody.", log)
+        self.assertIn(": Only who agreed is measured.", log)
 
     def test_measuring_is_not_asked_again(self):
         """Test that connecting again only tells what was chosen; but it asks while nobody has chosen."""
@@ -627,9 +627,9 @@ class TestConnect(ConnectCase):
         email = self.create_email(account_id=account.id)
         dialog = self.env["sendgrid.account.disconnect"].browse(account.action_disconnect()["res_id"])
         for words in (
-            "webhook that connecting made is deleted",
+            "webhook that connecting made will be deleted",
             "“Ours”, which connecting made",
-            "“Chosen by hand” stays",
+            "“Chosen by hand” will stay",
         ):
             self.assertIn(words, dialog.plan)
         dialog.action_disconnect()

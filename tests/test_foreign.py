@@ -258,9 +258,9 @@ class TestForeign(SendgridCase):
         self.receive(*self._newsletter(1100, kinds=["delivered"]))
         self.env.invalidate_all()
         self.assertEqual(self.account.foreign_count, len(kinds) + 1 + 1100)
-        self.assertIn("30 days: 1,101 delivered, 1 ", self.account.foreign_explanation)
-        self.assertIn("1 refused", self.account.foreign_explanation)
-        self.assertIn("1 others", self.account.foreign_explanation)
+        self.assertIn("30 days: delivered (1,101), ", self.account.foreign_explanation)
+        self.assertIn("refused (1)", self.account.foreign_explanation)
+        self.assertIn("other (1)", self.account.foreign_explanation)
         self.assertIn("forgotten within a day", self.account.foreign_explanation)
         self.account.keep_foreign_events = True
         self.assertIn("kept for 30 days", self.account.foreign_explanation)

@@ -96,7 +96,7 @@ class TestForget(SendgridCase):
         others = self.contact.create([{"name": f"N{number}", "email": f"n{number}@example.org"} for number in range(6)])
         self.opened()
         dialog = self.open(self.contact | others)
-        self.assertIn("2 more", dialog.address_names)
+        self.assertIn("… (+2)", dialog.address_names)
         dialog.action_forget()
         for contact in self.contact | others:
             self.assertIn(contact.email, contact.message_ids[0].body)

@@ -355,7 +355,7 @@ class TestTold(InteractionCase):
         sent = [self.send(recipient=f"reader{number}@example.org", partner_id=False) for number in range(5)]
         events = [message.event("open", timestamp=self.after(email, 10 * MINUTE)) for email, message in sent]
         [told] = self.hear(lambda: self.receive(*events))
-        self.assertEqual((told["unseen"], told["notice"]["title"]), (5, "5 interactions with your e-mails"))
+        self.assertEqual((told["unseen"], told["notice"]["title"]), (5, "Interactions with your e-mails: 5"))
         self.assertEqual((told["notice"]["count"], told["notice"]["body"]), (5, "Opened by reader4@example.org"))
 
     def test_older_documents(self):

@@ -91,21 +91,21 @@ class TestLinkClicks(SendgridCase):
         self.env.company.sendgrid_networks = "198.51.100.0/24"
         self.click(TERMS, 1, 6000, ip="198.51.100.9")
         self.assertEqual(self.email.event_ids.filtered("is_colleague").verdict, "colleague")
-        self.assertTold((SHOP, 1, "2 clicks"))
+        self.assertTold((SHOP, 1, "Clicks: 2"))
         self.assertEqual(self.email.click_count, 2)
 
     def test_unknown(self):
         """Test that clicks of which it cannot be told whose they are say so."""
         self.click(TERMS, 1, 30)
         self.assertEqual(self.email.unknown_click_count, 1)
-        self.assertTold((TERMS, 0, "1 click, by whom unknown"))
-        self.assertEqual(self.Email._describe_followed(2, 1), "2 clicks, of 1 by whom unknown")
+        self.assertTold((TERMS, 0, "Clicks: 1, by whom unknown"))
+        self.assertEqual(self.Email._describe_followed(2, 1), "Clicks: 2, of these by whom unknown: 1")
 
     def test_not_measured(self):
         """Test that there is no number where clicks are not kept, also of what is still to be deleted."""
         self.happen("open", 3600)
         self.click(SHOP, 0, 3700)
-        self.assertTold((SHOP, 0, "1 click"))
+        self.assertTold((SHOP, 0, "Clicks: 1"))
         self.email.measured = "none"
         self.env.invalidate_all()
         self.assertTold()

@@ -89,7 +89,7 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
         text = self.read_page(self.call(path))
         for words in ("invisible picture", "Twilio SendGrid", "Cheese & Sons", "info@cheese.example", ADA):
             self.assertIn(words, text)
-        self.assertIn("after 12 months", text)
+        self.assertIn("in months: 12", text)
         self.assertIn("You have not said yet", text)
         self.assertIn("Without any measuring", text)
         self.assertEqual(self.buttons(self.call(path)), ["declined", "agreed"])

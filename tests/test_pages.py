@@ -295,7 +295,7 @@ class TestShown(SendgridCase):
         self.receive(self.relay(dropped).event("dropped", reason="Unsubscribed Address"))
         entry = self.env["mail.blacklist"].search([("email", "=", "ada@example.org")])
         told = str(entry.message_ids.mapped("body"))
-        self.assertIn("the address has unsubscribed. The e-mail that did not arrive was “Dropped”", told)
+        self.assertIn("the address has unsubscribed.<br>The e-mail that did not arrive: “Dropped”", told)
 
     def test_unsubscribed_in_the_right_mail(self):
         """Test that the warning never names an e-mail that did not arrive as the one with the wish."""

@@ -81,7 +81,7 @@ class ReminderMixin(SwitchMixin):
 
 @tagged("post_install", "-at_install")
 class TestReminders(ReminderMixin, SendgridCase):
-    """*Remind me if there is no answer in … days*: from the composers to the activity, and what ends it."""
+    """*Remind me if there is no answer*: from the composers to the activity, and what ends it."""
 
     # ------------------------------------------------------------
     # KEPT

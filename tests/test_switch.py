@@ -407,7 +407,7 @@ class TestUnmeasured(SwitchMixin, SendgridCase):
         people = self.contact | self.declined
         values = {"default_composition_mode": "mass_mail", "default_model": "res.partner"}
         form = self.open_composer(**values, default_res_ids=people.ids, default_partner_ids=[])
-        self.assertEqual(form.sendgrid_unmeasured, "Opens and links are not measured: 1 of 2 recipients")
+        self.assertEqual(form.sendgrid_unmeasured, "Opens and links are not measured. Recipients: 1 of 2")
         form = self.open_composer(**values, default_res_ids=self.contact.ids, default_partner_ids=[])
         self.assertFalse(form.sendgrid_unmeasured)
 

@@ -310,8 +310,8 @@ class TestWords(ShowMixin, TransactionCase):
             (3599, "59 min"),
             (3600, "1 h"),
             (3900, "1 h 5 min"),
-            (86400, "1 day"),
-            (2 * 86400 + 5, "2 days"),
+            (86400, "1 d"),
+            (2 * 86400 + 5, "2 d"),
         ):
             with self.subTest(after=after):
                 self.assertEqual(self._get_event(event="delivered", after=after).delay, words)
@@ -324,11 +324,11 @@ class TestWords(ShowMixin, TransactionCase):
             ([], "Not opened yet, as far as can be seen."),
             ([machine], "Opened once, by a machine: whether anybody has read it is not known."),
             ([person], "Opened once."),
-            ([person, machine, machine], "Opened 3 times, 2 of them by machines."),
+            ([person, machine, machine], "Opened 3×, 2× of these by machines."),
             ([unknown], "Opened once, by whom cannot be told."),
-            ([unknown, unknown], "Opened 2 times, by whom cannot be told."),
-            ([unknown, machine], "Opened 2 times, once by a machine, by whom else cannot be told."),
-            ([person, unknown], "Opened 2 times. Of one it cannot be told whether it was a person."),
+            ([unknown, unknown], "Opened 2×, by whom cannot be told."),
+            ([unknown, machine], "Opened 2×, once by a machine, by whom else cannot be told."),
+            ([person, unknown], "Opened 2×. Of one it cannot be told whether it was a person."),
             ([person, click], "Opened once. Clicked once."),
             ([{**click, "user_agent": ""}], "Clicked once, by whom cannot be told."),
         ):

@@ -128,10 +128,10 @@ class TestWords(SendgridCase):
         self.env["res.lang"]._activate_lang("fr_FR")
         failed, rejected = self.store(b"{}"), self.store(b'[{"event": "open", "timestamp": 1795500000}]')
         self.drain()
-        self.assertEqual(failed.error_explanation, "The body is not a list of events but an object.")
+        self.assertEqual(failed.error_explanation, "The body is not a list of events. Found instead: an object.")
         self.assertEqual(rejected.rejected_explanation, "Event 1: Its email is missing.")
         french = {
-            "The body is not a list of events but %(kind)s.": "Pas une liste, mais %(kind)s.",
+            "The body is not a list of events. Found instead: %(kind)s.": "Pas une liste, mais %(kind)s.",
             "an object": "un objet",
             "Its %(key)s is missing.": "%(key)s manque.",
             "Event %(number)s: %(reason)s": "Événement %(number)s : %(reason)s",

@@ -8,7 +8,7 @@ class MailComposeMessage(models.TransientModel):
     sendgrid_is_tracked = fields.Boolean(compute="_compute_sendgrid_is_tracked", store=True, readonly=False)
 
     sendgrid_reminder_days = fields.Integer(
-        string="Remind me if there is no answer in … days",
+        string="Days to Wait for an Answer",
         help="The author gets an activity if there is no answer in so many days. 0: he is not reminded.",
     )
 
@@ -66,7 +66,7 @@ class MailComposeMessage(models.TransientModel):
         if not count:
             return ""
         return self.env._(
-            "Opens and links are not measured: %(count)s of %(total)s recipients", count=count, total=len(records)
+            "Opens and links are not measured. Recipients: %(count)s of %(total)s", count=count, total=len(records)
         )
 
     # The composer has a switch of its own, which the template sets and the user may change.
@@ -96,7 +96,7 @@ class MailComposeMessage(models.TransientModel):
         record = resent.resource_ref if len(self) == 1 and resent.has_access("read") else None
         if not record or not self.partner_ids or self.subtype_id.internal:
             return action
-        names = ", ".join(self.partner_ids.mapped("display_name"))
+        names = self.partner_ids.mapped("display_name")
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

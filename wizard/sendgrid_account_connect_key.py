@@ -14,36 +14,32 @@ class SendgridAccountConnectStep(models.TransientModel):
         :return: {scope: words}
         """
         return {
-            "mail.send": self.env._("send e-mails"),
-            "user.webhooks.event.settings.read": self.env._("find the event webhook"),
-            "user.webhooks.event.settings.update": self.env._("set up the event webhook and its signature"),
-            "user.webhooks.event.test.create": self.env._("have SendGrid send a test event"),
-            "tracking_settings.read": self.env._("show what is tracked, and track links by the Web API"),
-            "tracking_settings.open.update": self.env._("switch open tracking"),
-            "tracking_settings.click.update": self.env._("switch click tracking"),
-            "suppression.read": self.env._("fetch bounces, unsubscribes and complaints that the webhook missed"),
-            "suppression.delete": self.env._("clear an address at SendGrid that is valid again"),
-            "asm.groups.read": self.env._("fetch who left an unsubscribe group"),
-            "email_activity.read": self.env._("fetch events that the webhook missed"),
+            "mail.send": self.env._("Send e-mails"),
+            "user.webhooks.event.settings.read": self.env._("Find the event webhook"),
+            "user.webhooks.event.settings.update": self.env._("Set up the event webhook and its signature"),
+            "user.webhooks.event.test.create": self.env._("Have SendGrid send a test event"),
+            "tracking_settings.read": self.env._("Show what is tracked, and track links by the Web API"),
+            "tracking_settings.open.update": self.env._("Switch open tracking"),
+            "tracking_settings.click.update": self.env._("Switch click tracking"),
+            "suppression.read": self.env._("Fetch bounces, unsubscribes and complaints that the webhook missed"),
+            "suppression.delete": self.env._("Clear an address at SendGrid that is valid again"),
+            "asm.groups.read": self.env._("Fetch who left an unsubscribe group"),
+            "email_activity.read": self.env._("Fetch events that the webhook missed"),
         }
 
     def _run_key(self):
         allowed, _date = scopes.read(self.connect_id._get_client())
         purposes = self._get_purposes()
         missing, useful = (
-            [
-                self.env._("%(scope)s, to %(purpose)s", scope=scope, purpose=purposes[scope])
-                for scope in wanted
-                if scope not in allowed
-            ]
+            [{"scope": scope, "purpose": purposes[scope]} for scope in wanted if scope not in allowed]
             for wanted in (scopes.NEEDED, scopes.USEFUL)
         )
         if missing:
             return "failed", "\n".join(
                 [
                     self.env._("SendGrid knows the key, but the key may not do what is needed. It lacks:"),
-                    *(f"• {line}" for line in missing),
-                    *(f"• {line} " + self.env._("(not necessary)") for line in useful),
+                    *("• " + self.env._("%(scope)s: %(purpose)s", **lacks) for lacks in missing),
+                    *("• " + self.env._("%(scope)s: %(purpose)s (not necessary)", **lacks) for lacks in useful),
                     self.env._("Add these under Settings > API Keys at SendGrid, or make a key with Full Access."),
                 ]
             )
@@ -52,7 +48,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             return "warning", "\n".join(
                 [
                     self.env._("The key is good. For these it lacks the permission, and they will not work:"),
-                    *(f"• {line}" for line in useful),
+                    *("• " + self.env._("%(scope)s: %(purpose)s", **lacks) for lacks in useful),
                 ]
             )
         return "done", self.env._("The key is good, and has every permission that is used.")

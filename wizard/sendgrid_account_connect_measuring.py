@@ -52,24 +52,19 @@ class SendgridAccountConnectStep(models.TransientModel):
             ),
         ]
         if unknown := companies.filtered(lambda company: not company.country_id):
-            names = ", ".join(unknown.mapped("name"))
             lines.append(
                 self.env._(
-                    "%s: no country is chosen, so by country everybody is measured whose own is not known.", names
+                    "%s: no country is chosen, so by country everybody is measured whose own is not known.",
+                    unknown.mapped("name"),
                 )
             )
         if len(companies) > 1:
-            lines.append(self.env._("Your choice holds for these companies: %s.", ", ".join(companies.mapped("name"))))
+            lines.append(self.env._("Your choice holds for these companies: %s.", companies.mapped("name")))
         return "\n".join(lines)
 
     def _describe_measured(self, companies):
         """Return in words what is chosen, for each company if there are several."""
-        texts = {
-            "country": self.env._("Who was not asked is measured only outside the countries that ask for consent."),
-            "nobody": self.env._("Only who agreed is measured."),
-            "everybody": self.env._("Everybody is measured who has not declined."),
-            False: self.env._("Nobody has chosen yet: everybody is measured, as before."),
-        }
+        texts = companies._get_choices_in_words()
         choices = {company: texts[company.sendgrid_unasked] for company in companies}
         lines = (
             [f"{company.name}: {text}" for company, text in choices.items()]

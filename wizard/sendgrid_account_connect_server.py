@@ -179,5 +179,5 @@ class SendgridAccountConnectStep(models.TransientModel):
         if not off:
             return "done", self.env._("SendGrid tracks opens and clicks.")
         return "warning", self.env._(
-            "SendGrid does not track: %s. Switch it on at the account, if you want it and may.", ", ".join(off)
+            "SendGrid does not track: %s. Switch it on at the account, if you want it and may.", off
         )

@@ -3,6 +3,7 @@ from urllib.parse import urlsplit
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.tools.i18n import format_list
 
 from ..models.elsewhere import ElsewhereError
 from ..models.sendgrid_account_connection import PREVIOUS_KEY_VALID
@@ -133,8 +134,12 @@ class SendgridAccountConnectStep(models.TransientModel):
     @api.model
     def _name_webhooks(self, webhooks):
         # Show no more than the host of an address: the rest may hold somebody's secret.
-        return ", ".join(
-            f"“{one.get('friendly_name') or urlsplit(one.get('url') or '').hostname or one['id']}”" for one in webhooks
+        return format_list(
+            self.env,
+            [
+                self.env._("“%s”", one.get("friendly_name") or urlsplit(one.get("url") or "").hostname or one["id"])
+                for one in webhooks
+            ],
         )
 
     def _explain_refusal(self, error, url):

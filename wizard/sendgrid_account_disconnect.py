@@ -16,7 +16,7 @@ class SendgridAccountDisconnect(models.TransientModel):
 
     account_id = fields.Many2one("sendgrid.account", required=True, readonly=True, ondelete="cascade")
     plan = fields.Text(compute="_compute_plan", help="Says what disconnecting deletes, and what it leaves alone.")
-    done = fields.Text(readonly=True, help="Says what was deleted or changed.")
+    done = fields.Text(string="What Was Done", readonly=True, help="Says what was deleted or changed.")
     remains = fields.Text(readonly=True, help="Says what is left to do by hand.")
 
     @api.depends("account_id")
@@ -28,32 +28,38 @@ class SendgridAccountDisconnect(models.TransientModel):
             if account._get_place_question():
                 lines.append(
                     self.env._(
-                        "The webhook stays at SendGrid: the account was connected from another database or address."
+                        "The webhook will stay at SendGrid: the account was connected from another database or address."
                     )
                 )
             elif account.previous_webhook_id or (account.webhook_id and account.webhook_created):
-                lines.append(self.env._("The webhook that connecting made is deleted at SendGrid."))
+                lines.append(self.env._("The webhook that connecting made will be deleted at SendGrid."))
             elif account.webhook_id:
-                lines.append(self.env._("The webhook stays at SendGrid: it was there before."))
-            lines.append(self.env._("The signing key is forgotten: no event is accepted any more."))
-            lines.append(self.env._("The API key is forgotten here. At SendGrid it stays, until you delete it there."))
+                lines.append(self.env._("The webhook will stay at SendGrid: it was there before."))
+            lines.append(self.env._("The signing key will be forgotten: no event will be accepted any more."))
+            lines.append(
+                self.env._("The API key will be forgotten here. At SendGrid it stays, until you delete it there.")
+            )
             for server in servers:
                 if server.sendgrid_connection == "created":
-                    lines.append(self.env._("The mail server “%s”, which connecting made, is archived.", server.name))
+                    lines.append(
+                        self.env._("The mail server “%s”, which connecting made, will be archived.", server.name)
+                    )
                 elif server.sendgrid_connection == "adopted":
                     lines.append(
-                        self.env._("The mail server “%s” stays. Its e-mails are not tracked any more.", server.name)
+                        self.env._(
+                            "The mail server “%s” will stay. Its e-mails will not be tracked any more.", server.name
+                        )
                     )
                 elif server.smtp_authentication == "sendgrid_api":
                     lines.append(
                         self.env._(
-                            "The mail server “%s” stays as you set it up, but cannot send without the API key.",
+                            "The mail server “%s” will stay as you set it up, but cannot send without the API key.",
                             server.name,
                         )
                     )
                 else:
-                    lines.append(self.env._("The mail server “%s” stays as you set it up.", server.name))
-            lines.append(self.env._("The e-mails and what happened to them stay."))
+                    lines.append(self.env._("The mail server “%s” will stay as you set it up.", server.name))
+            lines.append(self.env._("The e-mails and what happened to them will stay."))
             wizard.plan = "\n".join(f"• {line}" for line in lines)
 
     @api.model
@@ -90,7 +96,7 @@ class SendgridAccountDisconnect(models.TransientModel):
                 except UserError as error:
                     remains.append(str(error))
                 else:
-                    done.append(self.env._("The mail server “%s” is archived.", server.name))
+                    done.append(self.env._("The mail server “%s” was archived.", server.name))
             elif server.sendgrid_connection == "adopted":
                 server.write({"sendgrid_account_id": False, "sendgrid_connection": False})
                 done.append(self.env._("The e-mails of the mail server “%s” are not tracked any more.", server.name))
@@ -113,7 +119,7 @@ class SendgridAccountDisconnect(models.TransientModel):
                 **({"webhook_token": secrets.token_urlsafe(32)} if is_copy else {}),
             }
         )
-        done.append(self.env._("The signing key and the API key are forgotten."))
+        done.append(self.env._("The signing key and the API key were forgotten."))
         account._log_lines([self.env._("Disconnected."), *done, *remains])
         self.write({"done": self._to_list(done), "remains": self._to_list(remains)})
         return self._reopen()

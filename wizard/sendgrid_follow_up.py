@@ -23,7 +23,7 @@ class SendgridFollowUp(models.TransientModel):
         self.ensure_one()
         self.email_id.check_access("read")
         if not 1 <= self.days <= LONGEST:
-            raise UserError(self.env._("Please choose between 1 and %s days.", LONGEST))
+            raise UserError(self.env._("Please choose a number of days from 1 to %s.", LONGEST))
         if self.email_id.reply_date:
             raise UserError(self.env._("The e-mail was answered meanwhile."))
         if not self.email_id.can_follow_up:

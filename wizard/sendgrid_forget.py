@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
+from odoo.tools.i18n import format_list
 
 from ..tools.address_form import comparable
 
@@ -108,11 +109,9 @@ class SendgridForget(models.TransientModel):
                 )
             )
             dialog.email_count, dialog.event_count, dialog.address_count = emails, events, len(addresses)
-            names = ", ".join(addresses[:NAMED])
+            names = format_list(self.env, addresses[:NAMED], "unit")
             more = len(addresses) - NAMED
-            dialog.address_names = (
-                self.env._("%(names)s and %(count)s more", names=names, count=more) if more > 0 else names
-            )
+            dialog.address_names = f"{names} … (+{more})" if more > 0 else names
 
     @api.depends("addresses")
     @api.depends_context("allowed_company_ids")

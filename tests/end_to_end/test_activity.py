@@ -60,6 +60,6 @@ def test_active_silent_and_clicks(odoo, sandbox, open_browser, offer):
         page.click(".o_notebook .nav-link:has-text('Content')")
         content = page.frame_locator("iframe.o_sendgrid_content")
         # Nobody can tell two links to one address apart by the address alone: the first one has the clicks.
-        expect(content.locator(".o_sendgrid_clicks")).to_have_text(["1 click"])
+        expect(content.locator(".o_sendgrid_clicks")).to_have_text(["Clicks: 1"])
         expect(content.locator("a", has_text="offer").locator("+ .o_sendgrid_clicks")).to_be_visible()
         picture(page, f"activity_content_{size}")

@@ -36,8 +36,8 @@ def test_set_aside(odoo, webhook, open_browser):
     expect(page.locator(STATE)).to_have_text("Failed")
     page.evaluate("window.notReloaded = true")
     page.click("button[name=action_set_aside]")
-    expect(page.locator(STATE)).to_have_text("Set Aside")
-    expect(page.locator(".alert:visible", has_text="set this batch aside")).to_contain_text("Marc Demo")
+    expect(page.locator(STATE)).to_have_text("Left Aside")
+    expect(page.locator(".alert:visible", has_text="This batch was set aside")).to_contain_text("Marc Demo")
     picture(page, "set_aside")
     assert finding() == "processed"
     page.click("button[name=action_take_back]")

@@ -99,7 +99,7 @@ def test_walk_of_the_administrator(odoo, sandbox, open_browser, shop):
     page.click(".o_notebook .nav-link:has-text('Content')")
     content = page.frame_locator("iframe.o_sendgrid_content")
     expect(content.locator("body")).to_contain_text("thank you for your visit")
-    expect(content.locator("a", has_text="offer").locator("+ .o_sendgrid_clicks")).to_have_text("1 click")
+    expect(content.locator("a", has_text="offer").locator("+ .o_sendgrid_clicks")).to_have_text("Clicks: 1")
     expect(page.locator(".o_field_many2many_binary")).to_contain_text("offer.txt")
     picture(page, "content")
 

@@ -134,7 +134,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     # Disconnect: the dialog names what will go, and only that goes.
     page.click("button[name=action_disconnect]")
     expect(page.locator(".modal [name=plan]")).to_contain_text(
-        "The webhook that connecting made is deleted at SendGrid"
+        "The webhook that connecting made will be deleted at SendGrid"
     )
     picture(page, "disconnect")
     fault(sendgrid, SETTINGS, times=9, status=500)

@@ -1,4 +1,4 @@
-"""*Remind me if there is no answer in … days*: in both composers of the chatter, and on a document's page."""
+"""*Remind me if there is no answer*: in both composers of the chatter, and on a document's page."""
 
 import pytest
 from axe import find_violations
@@ -59,7 +59,7 @@ def test_composers(odoo, page, contact):
     page.keyboard.press("Enter")
     expect(page.locator(QUESTION)).to_have_count(0)
     expect(button).to_have_attribute("aria-pressed", "true")
-    expect(button).to_have_attribute("title", "You are reminded if there is no answer in 5 days.")
+    expect(button).to_have_attribute("title", "You are reminded if there is no answer. Days to wait: 5")
     look(page, "inline", INLINE)
 
     open_full(page)
@@ -70,12 +70,12 @@ def test_composers(odoo, page, contact):
     expect(page.locator(QUESTION)).to_be_visible()  # no such number of days
     page.locator(f"{QUESTION} input").fill("7")
     page.locator(f"{QUESTION} button[type=submit]").click()
-    expect(page.locator(FULL)).to_have_attribute("title", "You are reminded if there is no answer in 7 days.")
+    expect(page.locator(FULL)).to_have_attribute("title", "You are reminded if there is no answer. Days to wait: 7")
     look(page, "full", FULL)
     page.locator(f"{DIALOG} .btn-close, {DIALOG} .oi-arrow-left").first.click()
     expect(page.locator(DIALOG)).to_have_count(0)
     page.locator(".o-mail-Chatter-sendMessage").click()
-    expect(page.locator(INLINE)).to_have_attribute("title", "You are reminded if there is no answer in 7 days.")
+    expect(page.locator(INLINE)).to_have_attribute("title", "You are reminded if there is no answer. Days to wait: 7")
     send(page)
     assert days_of(odoo, contact, "Please answer") == 7
 
@@ -96,12 +96,12 @@ def test_follow_up(odoo, page, contact):
     page.goto(f"/odoo/sendgrid-documents/{document.id}")
     press(page, "action_follow_up")
     dialog = page.locator(DIALOG)
-    expect(dialog).to_contain_text("Remind me if there is no answer in")
+    expect(dialog).to_contain_text("Remind me if there is no answer")
     expect(dialog.locator("[name=days] input")).to_have_value("3")
     look(page, "follow-up", f"{DIALOG} .o_sendgrid_follow_up")
     dialog.locator("button[name=action_remind]").click()
     banner = page.locator(".o_sendgrid_reminded")
-    expect(banner).to_contain_text("You are reminded on")
+    expect(banner).to_contain_text("You are reminded if there is no answer by this time")
     look(page, "document", ".o_sendgrid_reminded")
     banner.locator("button[name=action_no_reminder]").click()
     expect(banner).to_be_hidden()

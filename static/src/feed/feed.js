@@ -66,10 +66,10 @@ export class Feed extends Component {
         const others = ids.length - 1;
         if (others) {
             return {
-                opened: _t("Opened by %(contact)s and %(count)s others", { contact, count: others }),
-                clicked: _t("Clicked by %(contact)s and %(count)s others", { contact, count: others }),
-                replied: _t("Replies from %(contact)s and %(count)s others", { contact, count: others }),
-                failed: _t("Not delivered to %(contact)s and %(count)s others", { contact, count: others }),
+                opened: _t("Opened by %(contact)s and others (%(count)s)", { contact, count: others }),
+                clicked: _t("Clicked by %(contact)s and others (%(count)s)", { contact, count: others }),
+                replied: _t("Replies from %(contact)s and others (%(count)s)", { contact, count: others }),
+                failed: _t("Not delivered to %(contact)s and others (%(count)s)", { contact, count: others }),
             }[kind];
         }
         return {

@@ -29,7 +29,7 @@ export const feedService = {
             browser.setTimeout(() => (told -= count), BURST);
             const isFlood = told > ONE_BY_ONE;
             closeFlood();
-            const close = notification.add(isFlood ? _t("%s interactions with your e-mails", told) : body || title, {
+            const close = notification.add(isFlood ? _t("Interactions with your e-mails: %s", told) : body || title, {
                 title: isFlood || !body ? undefined : title,
                 type: "info",
                 buttons: [

@@ -54,10 +54,8 @@ export class Reminder extends Component {
     get title() {
         const { days } = this.props;
         return days
-            ? days === 1
-                ? _t("You are reminded if there is no answer in 1 day.")
-                : _t("You are reminded if there is no answer in %s days.", days)
-            : _t("Remind me if there is no answer in … days");
+            ? _t("You are reminded if there is no answer. Days to wait: %s", days)
+            : this.name;
     }
 
     ask(ev) {
