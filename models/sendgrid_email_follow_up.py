@@ -119,6 +119,8 @@ class SendgridEmail(models.Model):
 
         :param wanted: {(record, user): note or False}
         """
+        languages = {user.lang or self.env.lang for _record, user in wanted}
+        summaries = {lang: self.with_context(lang=lang)._translate_summary(summary) for lang in languages}
         type_id = self.env.ref(activity_type).id
         self.env["mail.activity"].with_context(mail_activity_quick_update=True).create(
             [
@@ -127,10 +129,25 @@ class SendgridEmail(models.Model):
                     "res_id": record.id,
                     "activity_type_id": type_id,
                     "automated": True,
-                    "summary": summary,
+                    "summary": summaries[user.lang or self.env.lang],
                     "note": note,
                     "user_id": user.id,
                 }
                 for (record, user), note in wanted.items()
             ]
         )
+
+    @api.model
+    def _translate_summary(self, summary):
+        """Return the summary of a ready-made rule in the user's language; what somebody has written himself stays.
+
+        Core translates no text that stands in the code of an action. So these are repeated here.
+        """
+        return {
+            "Find another e-mail address": self.env._("Find another e-mail address"),
+            "Clicked a link in an e-mail": self.env._("Clicked a link in an e-mail"),
+            "Not answered after 3 days": self.env._("Not answered after 3 days"),
+            "Clicked a link in an e-mail, and did not answer": self.env._(
+                "Clicked a link in an e-mail, and did not answer"
+            ),
+        }.get(summary, summary)

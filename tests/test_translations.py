@@ -134,3 +134,15 @@ class TestTranslations(TransactionCase):
                     if get_fixed_parts(text) != get_fixed_parts(translation)
                 }
                 self.assertFalse(broken)
+
+    def test_summaries(self):
+        """The summaries that the code of ready-made rules names are translated where an activity is created."""
+        summaries = re.findall(
+            r'"mail\.mail_activity_data_\w+", "([^"]+)"', (ROOT / "data/base_automation.xml").read_text()
+        )
+        self.assertEqual(len(summaries), 4)
+        translate = self.env["sendgrid.email"].with_context(lang="fr_FR")._translate_summary
+        self.env["res.lang"]._activate_lang("fr_FR")
+        for summary in summaries:
+            self.assertEqual(translate(summary), read(FOLDER / "fr.po")[summary])
+        self.assertEqual(translate("Somebody's own"), "Somebody's own")
