@@ -6,7 +6,7 @@ import resource
 
 import pytest
 from all_pages import make_world
-from harness import PATIENCE, Database, Log, OdooClient, SandboxClient, Webhook
+from harness import PATIENCE, Database, Gateway, Log, OdooClient, SandboxClient, Webhook
 from playwright.sync_api import expect, sync_playwright
 
 from script.lib import chromium, paths, process
@@ -63,6 +63,13 @@ def large_odoo(large_stack):
 def sandbox(stack):
     """The local SendGrid's API."""
     return SandboxClient(stack.sandbox)
+
+
+@pytest.fixture(scope="session")
+def gateway(stack):
+    """A mail server that hands over to Odoo what comes in."""
+    with Gateway(stack.odoo) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

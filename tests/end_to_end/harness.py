@@ -3,12 +3,14 @@
 SCREENSHOTS=<folder> keeps a picture of each page that the tests open, for the README.
 """
 
+import asyncio
 import contextlib
 import email
 import email.policy
 import json
 import os
 import re
+import smtplib
 import socket
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ import requests
 from aiosmtpd.controller import Controller
 
 from sandbox import keys
+from script.lib import odoo as odoo_source
 from script.lib import paths, process
 
 # Generous, because several programs may be running on the machine. Most waits take less than a second.
@@ -377,6 +380,37 @@ class PlainServer:
         """Keep a message."""
         self.sources.append(envelope.original_content or envelope.content)
         return "250 OK"
+
+    def __enter__(self):
+        self._controller.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._controller.stop()
+
+
+class Gateway:
+    """A company's mail server: what comes in by SMTP it pipes into Odoo by core's own script, `odoo-mailgate.py`."""
+
+    def __init__(self, server, login="admin", password="admin"):
+        self.port = process.free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        script = odoo_source.source() / "odoo/addons/mail/static/scripts/odoo-mailgate.py"
+        host, port = server.url.split("/")[2].split(":")
+        uid = OdooClient(server, login, password).uid
+        self._command = [paths.VENV_PYTHON, script, f"--host={host}", f"--port={port}", f"--database={server.database}"]
+        self._command += [f"--userid={uid}", f"--password={password}"]
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 (aiosmtpd)
+        """Accept a message once Odoo has it."""
+        pipe = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
+        await pipe.communicate(envelope.content)
+        return "451 Odoo did not take it" if pipe.returncode else "250 OK"
+
+    def send(self, message):
+        """Send a message (`email.message.EmailMessage`) as the program of somebody outside does."""
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=60) as smtp:
+            smtp.send_message(message)
 
     def __enter__(self):
         self._controller.start()

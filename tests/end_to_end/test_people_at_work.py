@@ -4,7 +4,7 @@ import pytest
 from axe import find_violations
 from harness import OdooClient, picture
 from playwright.sync_api import expect
-from test_answers import hand_over
+from test_answers import send_answer
 from test_chatter import ABOVE, SECONDS_TO_SEE, expect_envelope, open_lead, post
 from test_feed import BUTTON, COUNTER, FEED, LINE, SIZES, TOAST, click
 
@@ -30,7 +30,7 @@ def look(page, name, size, *include):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_message_to_three(odoo, sandbox, people, open_browser, size):
+def test_message_to_three(odoo, sandbox, gateway, people, open_browser, size):
     """A message to three: sent, delivered, clicked, replied, seen live in both windows, and in no third."""
     people["wendy"].call("sendgrid.interaction", "action_mark_all_seen", [])
     lead_id = odoo.create("crm.lead", name=f"Engine, {size}", type="opportunity", user_id=people["wendy"].uid)
@@ -63,7 +63,7 @@ def test_message_to_three(odoo, sandbox, people, open_browser, size):
     expect(author.locator(COUNTER)).to_have_text("2")
 
     [document] = odoo.documents(("recipient", "=", addresses[1]))
-    hand_over(odoo, document.message_id, f"work-{size}", addresses[1], f"Yes, please. {hostile}")
+    send_answer(gateway, document.message_id, f"work-{size}", addresses[1], f"Yes, please. {hostile}")
     expect_envelope(colleague, "replied")
     toast = author.locator(TOAST).filter(has_text="Reply from Bob <img")
     expect(toast).to_contain_text(f"Offer, {size} {hostile}", **LIVE)
