@@ -44,7 +44,7 @@ http {{
     include {folder}/site.conf;
 }}
 """
-# Which session works off events: while it does, it holds the lock by which others have the drain rest.
+# Which session works off events: while it does, it holds `REST_LOCK` of models/sendgrid_drain.py.
 DRAINING = """
     SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
      WHERE locktype = 'advisory' AND objid = 4018501739 AND granted AND datname = %s

@@ -174,6 +174,20 @@ def test_kill_while_posts_come(production, crowd, chance, report, number):
     report(f"production: {len(sender.events)} events, answers {dict(Counter(sender.answers))}")
 
 
+def test_kill_the_other(production, crowd, chance):
+    """The server that only takes POSTs is killed: the drain goes on, and nothing that was answered 204 is lost."""
+    with Sender(production.webhook, lambda: crowd.events(chance, chance.randint(1, 300)), chance) as sender:
+        wait_for(lambda: sender.taken > 20, "posts are taken")
+        draining = wait_for(production.draining, "one of them drains")
+        [victim] = [server for server in production.servers if server is not draining]
+        victim.kill()
+        taken = sender.taken
+        wait_for(lambda: sender.taken > taken + 20, "posts are taken")
+    wait_for(lambda: not production.pending(), "all drained", 90)  # nobody wakes anybody
+    victim.start()
+    crowd.check(sender.events)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_kill_when_all_is_quiet(production, crowd, chance, report, number):
     """The server that drains is killed after the last POST, so that nothing more wakes the other one."""
