@@ -112,5 +112,6 @@ from . import (
     sendgrid_suppression_intake,
     sendgrid_suppression_sync,
     sendgrid_wording,
+    takeover,
     utm_source_mixin,
 )

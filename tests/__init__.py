@@ -67,6 +67,7 @@ from . import (
     test_smtpapi,
     test_suppression,
     test_switch,
+    test_takeover,
     test_ui,
     test_undoable,
     test_unmeasured,

@@ -7,12 +7,14 @@ from lxml import etree
 
 from odoo.tests import BaseCase, tagged
 
+from ..controllers.webhook import MAX_BODY
 from ..tools.events import fold, refusal
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 DESCRIPTIONS = (ARCHITECTURE, ROOT / "CONTRIBUTING.md")
 PRIVACY = ROOT / "docs" / "privacy.md"
+DEPLOY = ROOT / "docs" / "deploy.md"
 CODE = ("controllers", "models", "tools", "wizard")
 PARAMETER = "sendgrid_tracking."
 KEY = "sendgrid_"
@@ -83,9 +85,13 @@ class TestDocs(BaseCase):
                     self.assertTrue(any((base / path).exists() for base in bases))
 
     def test_readme(self):
-        """Test that the README leads to both descriptions, and to the page for data protection."""
+        """Test that the README leads to both descriptions, and to the pages for data protection and for production."""
         links = LINK.findall((ROOT / "README.md").read_text())
-        self.assertLessEqual({str(path.relative_to(ROOT)) for path in (*DESCRIPTIONS, PRIVACY)}, set(links))
+        self.assertLessEqual({str(path.relative_to(ROOT)) for path in (*DESCRIPTIONS, PRIVACY, DEPLOY)}, set(links))
+
+    def test_largest_post(self):
+        """Test that whoever sets up a proxy is told how large a POST may be."""
+        self.assertIn(f"{MAX_BODY:,} bytes", DEPLOY.read_text())
 
     def test_scheduled_actions(self):
         """Test that each scheduled action is described, with its interval."""

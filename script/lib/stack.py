@@ -40,19 +40,28 @@ class Odoo(process.Server):
 
     :param workers: 0 for one process with threads, which serves the websocket too
     :param options: further options of Odoo's, such as `--max-cron-threads=0`
+    :param config: a configuration of Odoo's that decides everything but the ports
     """
 
-    def __init__(self, name: str, port: int, log: Path, workers: int = 0, options: Iterable[str] = ()):
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        log: Path,
+        workers: int = 0,
+        options: Iterable[str] = (),
+        config: Path | None = None,
+    ):
         self.database = name
+        self.port = port
+        self.gevent_port = process.free_port()
         self.url = f"http://127.0.0.1:{port}"
+        settings = [f"--database={name}", f"--db-filter=^{name}$", "--no-database-list", f"--workers={workers}"]
         command = odoo.command(
             "server",
-            f"--database={name}",
-            f"--db-filter=^{name}$",
-            "--no-database-list",
+            *([f"--config={config}"] if config else settings),
             f"--http-port={port}",
-            f"--gevent-port={process.free_port()}",
-            f"--workers={workers}",
+            f"--gevent-port={self.gevent_port}",
             *options,
         )
         super().__init__("Odoo", command, log, f"{self.url}/web/health", paths.DATA, odoo.environment())

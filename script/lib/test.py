@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from . import chromium, database, lock, odoo, paths, postgres, process, rtlcss
+from . import chromium, database, lock, nginx, odoo, paths, postgres, process, rtlcss
 
 # Odoo finds the addon, and pytest its tests, through this link, because the checkout's folder can have any name.
 LINK = paths.ADDONS / paths.ADDON
@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> int:
 
 def _faults(arguments: list[str]) -> int:
     """Run the fault suite with a PostgreSQL of its own, which it kills."""
+    chromium.ensure()
+    nginx.ensure()
     os.environ.pop("PGDATABASE", None)
     cluster = postgres.to_be_killed()
     with lock.exclusive("faults"):

@@ -29,6 +29,7 @@ def pytest_addoption(parser):
     group.addoption("--bodies", type=int, default=200_000, help="bodies for the parser (200000)")
     group.addoption("--posts", type=int, default=5_000, help="of them by HTTP (5000)")
     group.addoption("--flood", type=int, default=20_000, help="events of the flood (20000; the long form: 1000000)")
+    group.addoption("--capacity", action="store_true", help="measure the figures of docs/deploy.md")
 
 
 def pytest_configure(config):
@@ -36,6 +37,13 @@ def pytest_configure(config):
     config.stash[REPORT] = []
     if config.getoption("seed") is None:
         config.option.seed = random.SystemRandom().randrange(10**6)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Measure what the machine can take only if somebody asks for it: it takes minutes and asserts nothing."""
+    if not config.getoption("capacity"):
+        config.hook.pytest_deselected(items=[item for item in items if item.name.startswith("test_capacity")])
+        items[:] = [item for item in items if not item.name.startswith("test_capacity")]
 
 
 def pytest_terminal_summary(terminalreporter, config):

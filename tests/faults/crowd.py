@@ -63,10 +63,14 @@ class Crowd:
         """Return an event about one of the documents, chosen by chance."""
         number = chance.randrange(len(self.addresses))
         [kind] = chance.choices(list(KINDS), [often for often, _said in KINDS.values()])
+        return self.event_of(number, kind, chance.randrange(1800))
+
+    def event_of(self, number, kind, second):
+        """Return an event about the document of this number, so many seconds after the start."""
         return {
             "email": self.addresses[number],
             "event": kind,
-            "timestamp": self.start + chance.randrange(1800),
+            "timestamp": self.start + second,
             "sg_event_id": secrets.token_urlsafe(16),
             "sg_message_id": f"{self.domain.replace('.', '')}{number}.recvd-1-2-3",
             "odoo_db": self.odoo_db,
