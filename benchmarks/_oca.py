@@ -1,30 +1,21 @@
-"""OCA's mail tracking, from PyPI, in a folder of its own."""
+"""A database with OCA's mail tracking."""
 
 import contextlib
-import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from script.lib import lock, paths, venv
+from script.lib import oca, paths
 
 from . import _odoo
 
 LOCK_FILE = Path(__file__).with_name("peer-requirements.txt")
-FOLDER = paths.DEV / f"oca-{hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:12]}"
-ADDONS = FOLDER / "odoo" / "addons"
-ADDONS_PATH = f"--addons-path={paths.ADDONS},{ADDONS}"
+ADDONS_PATH = f"--addons-path={paths.ADDONS},{oca.addons(LOCK_FILE)}"
 TRACKING, MAILGUN = "mail_tracking", "mail_tracking_mailgun"
 
 
 def ensure() -> None:
-    """Download the packages if they are missing. The folder appears only once it is complete."""
-    with lock.exclusive("oca"):
-        if not FOLDER.exists():
-            unfinished = FOLDER.with_name("oca.new")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            venv.install(LOCK_FILE, "Installing OCA's mail tracking …", target=unfinished)
-            unfinished.rename(FOLDER)
+    """Download the packages if they are missing."""
+    oca.ensure(LOCK_FILE)
 
 
 @contextlib.contextmanager

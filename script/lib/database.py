@@ -182,8 +182,7 @@ def ensure_base() -> str:
     """Return the database of an Odoo with only the modules that the addon depends on; make it if it is missing."""
 
     def make(name: str) -> None:
-        dependencies = ",".join(_dependencies())
-        run_odoo(name, "Installing Odoo for the tests …", "-i", dependencies, log="test-base.log")
+        run_odoo(name, "Installing Odoo for the tests …", "-i", ",".join(dependencies()), log="test-base.log")
 
     return ensure("base", base_hash(), make)
 
@@ -206,11 +205,12 @@ def addon_hash() -> str:
 
 def base_hash() -> str:
     """A name for the state of what the addon stands on: Odoo, its Python packages, the addons it depends on."""
-    parts = [str(odoo.source()), odoo.WANTED, *_dependencies(), venv.LOCK_FILE.read_text()]
+    parts = [str(odoo.source()), odoo.WANTED, *dependencies(), venv.LOCK_FILE.read_text()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _dependencies() -> list[str]:
+def dependencies() -> list[str]:
+    """Return the names of the modules that the addon depends on, sorted."""
     return sorted(ast.literal_eval((paths.ROOT / "__manifest__.py").read_text())["depends"])
 
 

@@ -74,9 +74,9 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def addons_from(folder: Path) -> Iterator[None]:
-    """Have the Odoo processes that start meanwhile find the addon in this folder, as Odoo's own variable allows."""
-    os.environ["ODOO_ADDONS_PATH"] = str(folder)
+def addons_from(*folders: Path) -> Iterator[None]:
+    """Have the Odoo processes that start meanwhile find their addons in these folders, by Odoo's own variable."""
+    os.environ["ODOO_ADDONS_PATH"] = ",".join(map(str, folders))
     try:
         yield
     finally:

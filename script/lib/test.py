@@ -9,6 +9,8 @@ from . import chromium, database, lock, nginx, odoo, paths, postgres, process, r
 LINK = paths.ADDONS / paths.ADDON
 DEFAULT = ("sandbox/tests", "tests")
 FAULTS = LINK / "tests" / "faults"
+END_TO_END = LINK / "tests" / "end_to_end"
+OCA = END_TO_END / "oca"
 
 
 def main(arguments: list[str]) -> int:
@@ -38,12 +40,21 @@ def _faults(arguments: list[str]) -> int:
             cluster.stop()
 
 
+def oca(arguments: list[str]) -> int:
+    """Run the main path beside OCA's modules; a line for each of them and each way of sending."""
+    chromium.ensure()
+    rtlcss.ensure()
+    command = [*_pytest(END_TO_END), *("-p", "no:odoo", "--no-header", "-v"), OCA, *arguments]
+    with postgres.running():
+        return process.foreground(command, cwd=paths.ADDONS, env=_environment())
+
+
 def _command(name: str, arguments: list[str]) -> list[str | Path]:
     arguments = [_through_link(argument) for argument in arguments]
     if not any(argument.startswith(str(LINK)) for argument in arguments):
         arguments += [str(LINK / folder) for folder in DEFAULT if (LINK / folder).is_dir()]
     return [
-        *(*_pytest(LINK), f"--ignore={FAULTS}"),
+        *(*_pytest(LINK), f"--ignore={FAULTS}", f"--ignore={OCA}"),
         *(f"--odoo-database={name}", f"--odoo-config={paths.CONFIG}", "--odoo-log-level=warn", "--odoo-http"),
         *arguments,
     ]
