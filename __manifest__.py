@@ -64,6 +64,7 @@
         "web.assets_backend": ["sendgrid_tracking/static/src/**/*"],
         "web.assets_tests": ["sendgrid_tracking/static/tests/tours/**/*"],
     },
+    "post_load": "post_load",
     "uninstall_hook": "uninstall_hook",
     "application": True,
 }

@@ -3,12 +3,19 @@ import logging
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
+from .models import takeover
+
 _logger = logging.getLogger(__name__)
 
 # A scheduled action that runs is waited for during a minute: ten times, because each try begins a transaction that sees
 # what has been written meanwhile.
 MAX_TRIES = 10
 SECONDS_A_TRY = 6
+
+
+def post_load():
+    """Change what no model can extend, when a server loads the addon."""
+    takeover.install()
 
 
 def uninstall_hook(env):

@@ -48,7 +48,8 @@ class BaseAutomation(models.Model):
     def _run_on_create(self, records):
         """Run the rules "on creation" for records that were inserted in SQL, as core does after the ORM's `create`."""
         rules = self._get_actions(records, CREATE_TRIGGERS)
-        for rule in rules.with_context(old_values=None):
+        # The drain writes in the company's language. Rules run without one, as in core's own scheduled action.
+        for rule in rules.with_context(old_values=None, lang=None):
             rule._process(rule._filter_post(records.with_env(rules.env), feedback=True))
 
     @api.model
@@ -60,6 +61,7 @@ class BaseAutomation(models.Model):
         :param write: function without arguments that does the write; it is called once, in any case
         """
         rules = self._get_actions(records, WRITE_TRIGGERS) if records else self
+        rules = rules.with_context(lang=None)  # see `_run_on_create`
         records = records.with_env(rules.env)
         before = {rule: rule._filter_pre(records) for rule in rules}
         old_values = {record.id: {name: record[name] for name in names} for record in records} if rules else {}

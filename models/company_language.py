@@ -4,10 +4,10 @@ import functools
 
 
 def in_company_language(method):
-    """Have a method write in the language of the main company, which its people read.
+    """Have a method write in the language of the present company, which its people read.
 
-    Otherwise a scheduled action or the mail gateway would write in English, and a scheduled action that somebody starts
-    by hand in his language.
+    Otherwise a scheduled action or the mail gateway would write in English. Their company is that of the user who runs
+    them: for scheduled actions OdooBot's, which is the first company of the database.
     """
 
     @functools.wraps(method)

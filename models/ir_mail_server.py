@@ -1,4 +1,5 @@
 import smtplib
+from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
@@ -19,6 +20,13 @@ from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_
 # estimate of a mail's size leaves something out.
 API_MAX_EMAIL_SIZE = 29
 HANGS_UP = 421  # SMTP's "service not available, closing transmission channel" (RFC 5321, 4.2.3)
+
+
+class Found(NamedTuple):
+    """Which server core finds for a sender. A context that comes from a browser has no such object."""
+
+    email_from: str
+    server_and_from: tuple
 
 
 class NoValidRecipientError(AssertionError):
@@ -109,6 +117,10 @@ class IrMailServer(models.Model):
     def _connect__(self, host=None, *args, smtp_from=None, mail_server_id=None, allow_archived=False, **kwargs):  # noqa: PLW3201
         session = None
         if not self._disable_send():
+            if not mail_server_id and not host:
+                # Core looks for the server too: it gets what we found, because looking costs a query.
+                found = Found(smtp_from, self.sudo()._find_mail_server(smtp_from))
+                self = self.with_context(sendgrid_found_server=found)
             session = self._connect_sendgrid_api(host, smtp_from, mail_server_id, allow_archived)
         return session or super()._connect__(
             host,
@@ -118,6 +130,12 @@ class IrMailServer(models.Model):
             allow_archived=allow_archived,
             **kwargs,
         )
+
+    def _find_mail_server(self, email_from, mail_servers=None):
+        found = self.env.context.get("sendgrid_found_server")
+        if isinstance(found, Found) and mail_servers is None and email_from == found.email_from:
+            return found.server_and_from
+        return super()._find_mail_server(email_from, mail_servers)
 
     def _connect_sendgrid_api(self, host, smtp_from, mail_server_id, allow_archived):
         """Return an `ApiSession` if the server that core would choose sends by the Web API, else None.

@@ -36,7 +36,10 @@ class MailMail(models.Model):
     def _answer(self, message_id):
         """Have the mails answer an e-mail. Core names the latest messages about the record only, and no In-Reply-To."""
         for mail in self:
-            headers = literal_eval(mail.headers or "{}")
+            try:
+                headers = dict(literal_eval(mail.headers or "{}"))
+            except (SyntaxError, TypeError, ValueError):
+                headers = {}  # another module wrote what core cannot read either, and passes over
             references = (mail.references or "").split()
             mail.write(
                 {

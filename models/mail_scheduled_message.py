@@ -1,8 +1,10 @@
 import json
 
 from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 
 from .mail_thread_switch import SWITCHES
+from .sendgrid_reminder import LONGEST
 
 
 class MailScheduledMessage(models.Model):
@@ -44,6 +46,9 @@ class MailScheduledMessage(models.Model):
 
     def _inverse_sendgrid_reminder_days(self):
         for message in self:
+            # The message itself refuses this too, but that would be when it is due: then core throws it away unsent.
+            if not 0 <= message.sendgrid_reminder_days <= LONGEST:
+                raise ValidationError(self.env._("A reminder cannot come later. Longest wait, in days: %s.", LONGEST))
             parameters = message._get_parameters()
             parameters["sendgrid_reminder_days"] = message.sendgrid_reminder_days
             message.notification_parameters = json.dumps(parameters)

@@ -10,8 +10,8 @@ PERIODS = ("sendgrid_detail_months", "sendgrid_document_months")
 class ResCompany(models.Model):
     """What a company decides about tracking.
 
-    Core reads the company for each mail and each page, nearly always without any of these fields. So none of them is
-    prefetched.
+    Core reads the company for each mail and each page, nearly always without any of these fields. So they are read by
+    themselves, and all at once.
     """
 
     _inherit = "res.company"
@@ -19,7 +19,7 @@ class ResCompany(models.Model):
     sendgrid_detail_months = fields.Integer(
         string="Forget Details of E-mail Events after",
         default=12,
-        prefetch=False,
+        prefetch="sendgrid",
         groups="base.group_system",
         help="After so many months Odoo removes IP addresses, user agents and the secret part of links from events. "
         "Counts of opens and clicks stay as they are. 0: never. An account that serves all companies follows the "
@@ -28,7 +28,7 @@ class ResCompany(models.Model):
     sendgrid_document_months = fields.Integer(
         string="Forget Tracked E-mails after",
         default=36,  # a company that was there before keeps its own, also if it is "never"
-        prefetch=False,
+        prefetch="sendgrid",
         groups="base.group_system",
         help="After so many months Odoo deletes documents with all their events, and with them the proof of a bounce "
         "or a complaint. 0: never. An account that serves all companies follows the shortest of their periods.",
@@ -36,7 +36,7 @@ class ResCompany(models.Model):
 
     sendgrid_networks = fields.Text(
         string="Own Networks",
-        prefetch=False,
+        prefetch="sendgrid",
         groups="base.group_system",
         help="IP addresses of your offices, one network a line, such as 203.0.113.0/24 or 2001:db8:1::/48. Whoever "
         "opens or clicks from there is a colleague, which counts as nobody's. An account that serves all companies "
@@ -51,14 +51,14 @@ class ResCompany(models.Model):
         ],
         string="Measure Who Was Not Asked",
         default="country",
-        prefetch=False,
+        prefetch="sendgrid",
         groups="base.group_system",
         help="Whose opens and clicks are measured of those who neither agreed nor declined. Empty: nobody has chosen "
         "yet, and everybody is measured as before.",
     )
     sendgrid_has_notice = fields.Boolean(
         string="Tell How E-mails Are Measured",
-        prefetch=False,
+        prefetch="sendgrid",
         groups="base.group_system",
         help="Measured e-mails end with a link to a page that tells how they are measured, where the recipient can "
         "decline or agree. Instead, you can put a link to /sendgrid/measuring into templates, mailings and signatures: "
@@ -67,7 +67,7 @@ class ResCompany(models.Model):
     sendgrid_keeps_details = fields.Boolean(
         string="Keep IP Addresses and Programs",
         default=True,
-        prefetch=False,
+        prefetch="sendgrid",
         groups="base.group_system",
         help="If it is off, Odoo decides who opened or clicked when the event comes in, and keeps neither the IP "
         "address nor the program.",

@@ -29,9 +29,9 @@ class ResPartner(models.Model):
     )
     # Rules and filters watch these, so they are stored. All other facts about a contact's addresses are read from
     # `sendgrid.address`.
-    email_bounced = fields.Boolean(store=True, search=None, prefetch=False)
-    email_bounce_reason = fields.Text(store=True, prefetch=False)
-    email_bounce_date = fields.Datetime(store=True, prefetch=False)
+    email_bounced = fields.Boolean(store=True, search=None, prefetch="sendgrid")
+    email_bounce_reason = fields.Text(store=True, prefetch="sendgrid")
+    email_bounce_date = fields.Datetime(store=True, prefetch="sendgrid")
 
     # Few contacts have several addresses, or one that is not ASCII. This index finds these, whatever the address is.
     _addresses_idx = models.Index("(id) WHERE email LIKE '%@%@%' OR octet_length(email) <> char_length(email)")

@@ -24,7 +24,7 @@ class ResPartner(models.Model):
         help="Tells of the e-mails that bounced at the contact's former address.",
     )
     sendgrid_resend_dismissed = fields.Datetime(
-        prefetch=False,
+        prefetch="sendgrid_resend",
         string="Sending Again Dismissed On",
         copy=False,
         readonly=True,

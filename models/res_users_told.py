@@ -4,22 +4,27 @@ from odoo import fields, models
 class ResUsers(models.Model):
     """What a user wants to be told of at once. The names of the fields end with the kinds of `sendgrid.interaction`.
 
-    Core reads the user for each page, without these, so they are not prefetched.
+    Core reads the user for each page, without these. So they are read by themselves, and all at once.
     """
 
     _inherit = "res.users"
 
     sendgrid_tells_opened = fields.Boolean(
-        prefetch=False, string="First Opens", help="Tell me when a person opens one of my e-mails for the first time."
+        prefetch="sendgrid",
+        string="First Opens",
+        help="Tell me when a person opens one of my e-mails for the first time.",
     )
     sendgrid_tells_clicked = fields.Boolean(
-        prefetch=False, string="Clicks", default=True, help="Tell me when a person clicks a link of one of my e-mails."
+        prefetch="sendgrid",
+        string="Clicks",
+        default=True,
+        help="Tell me when a person clicks a link of one of my e-mails.",
     )
     sendgrid_tells_replied = fields.Boolean(
-        prefetch=False, string="Replies", default=True, help="Tell me when somebody answers one of my e-mails."
+        prefetch="sendgrid", string="Replies", default=True, help="Tell me when somebody answers one of my e-mails."
     )
     sendgrid_tells_failed = fields.Boolean(
-        prefetch=False, string="Failures", default=True, help="Tell me when one of my e-mails does not arrive."
+        prefetch="sendgrid", string="Failures", default=True, help="Tell me when one of my e-mails does not arrive."
     )
 
     @property

@@ -28,7 +28,7 @@ class SendgridEmail(models.Model):
         help="It did not arrive, or was delivered and not answered, and it can be sent again from its page.",
     )
 
-    @api.depends("status", "delivered_date", "reply_date", "mailing_res_id", "resource_ref")
+    @api.depends("status", "can_follow_up", "mailing_res_id", "resource_ref")
     @api.depends_context("uid")
     def _compute_can_send_again(self):
         for email in self:

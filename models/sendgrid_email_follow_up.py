@@ -85,8 +85,9 @@ class SendgridEmail(models.Model):
         )
         subjects = {}
         for model, about in emails.grouped("model").items():
-            existing = set(self.env[model].browse(set(about.mapped("res_id"))).exists().ids)
-            subjects |= {e: self.env[model].browse(e.res_id) for e in about if e.res_id in existing}
+            # Take the records from one recordset, so that a field that is read of one is prefetched for all.
+            existing = {record.id: record for record in self.env[model].browse(set(about.mapped("res_id"))).exists()}
+            subjects |= {e: existing[e.res_id] for e in about if e.res_id in existing}
         return subjects
 
     @api.model

@@ -5,6 +5,8 @@ from odoo.tools import SQL
 
 # So many unseen interactions are counted. The icon says "99+" from then on.
 COUNTED = 100
+# All transactions lock rows in this order. So one waits for the other, and they never end in a deadlock.
+LOCK_ORDER = SQL("email_id, kind, user_id")
 # In lines. A mailing of which many people open or click is one line, so that more rows are looked at than lines shown.
 SHOWN, LOOKED_AT = 30, 200
 
@@ -178,14 +180,14 @@ class SendgridInteraction(models.Model):
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
-                # All transactions write in the order of the ids. So one waits for the other, and they never end in a
-                # deadlock.
+                # All transactions lock in this order, see `LOCK_ORDER`.
                 """UPDATE sendgrid_interaction SET is_seen = TRUE
                     WHERE id IN (SELECT id FROM sendgrid_interaction
-                                  WHERE user_id = %s AND is_seen IS NOT TRUE AND %s ORDER BY id FOR NO KEY UPDATE)
+                                  WHERE user_id = %s AND is_seen IS NOT TRUE AND %s ORDER BY %s FOR NO KEY UPDATE)
                 RETURNING id""",
                 self.env.uid,
                 condition,
+                LOCK_ORDER,
             )
         )
         if rows:

@@ -9,6 +9,7 @@ from ..tools.events.event import StoredEvent
 from ..tools.times import to_datetime
 from . import bulk
 from .sendgrid_consequence import FAILURES
+from .sendgrid_interaction import LOCK_ORDER
 
 # The kinds that events by people make, each with the event.
 BY_PEOPLE = {"opened": "open", "clicked": "click"}
@@ -99,7 +100,7 @@ class SendgridInteraction(models.Model):
                 )
         if not rows:
             return
-        # All transactions write in this order. So one waits for the other, and they never end in a deadlock.
+        # This is `LOCK_ORDER`.
         rows.sort(key=lambda row: (row["email_id"], row["kind"], row["user_id"]))
         changed = bulk.insert(self, rows, SQL(CONFLICT, TELL_AGAIN_AFTER), ("id", "user_id", "told_date"))
         self.invalidate_model()
@@ -145,11 +146,14 @@ class SendgridInteraction(models.Model):
             return
         rows = self.env.execute_query(
             SQL(
-                """DELETE FROM sendgrid_interaction USING unnest(%s, %s) AS gone (email_id, kind)
-                    WHERE sendgrid_interaction.email_id = gone.email_id AND sendgrid_interaction.kind = gone.kind
+                """DELETE FROM sendgrid_interaction
+                    WHERE id IN (SELECT id FROM sendgrid_interaction
+                                  WHERE (email_id, kind) IN (SELECT * FROM unnest(%s, %s))
+                               ORDER BY %s FOR UPDATE)
                 RETURNING user_id""",
                 [id_ for id_, _kind in pairs],
                 [kind for _id, kind in pairs],
+                LOCK_ORDER,
             )
         )
         if rows:

@@ -68,6 +68,7 @@ from . import (
     test_suppression,
     test_switch,
     test_takeover,
+    test_translations,
     test_ui,
     test_undoable,
     test_unmeasured,

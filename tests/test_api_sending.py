@@ -328,6 +328,23 @@ class TestApiSending(ApiSendingCase):
     # THE MAIL SERVER
     # ------------------------------------------------------------
 
+    def test_core_need_not_look_again(self):
+        """Test that a mail for which no server is named costs one search for a server, as without the addon."""
+        self.env["ir.mail_server"].search([]).active = False
+        looked, find = [], IrMail_Server._find_mail_server
+
+        def find_and_count(servers, *args):
+            looked.append(args)
+            return find(servers, *args)
+
+        with (
+            patch.object(IrMail_Server, "_disable_send", lambda server: False),
+            patch.object(IrMail_Server, "_find_mail_server", find_and_count),
+            patch("smtplib.SMTP"),
+        ):
+            self.env["ir.mail_server"]._connect__(smtp_from="sales@example.com")
+        self.assertEqual(len(looked), 1)
+
     def test_connection(self):
         """Test the button of the mail server's form."""
         with self.leaving():

@@ -295,7 +295,7 @@ class TestMailings(ColleaguesCase):
         self.tell_fates(mailing, documents)
         told = mailing.action_retry_failed()
         message = told["params"]["message"]
-        self.assertIn("2 e-mails", message)
+        self.assertIn("are sent again: 2.", message)
         self.assertIn("1: the address does not work", message)
         self.assertIn("1: SendGrid holds back", message)
         self.assertIn("1: the recipient has unsubscribed", message)

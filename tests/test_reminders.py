@@ -499,7 +499,7 @@ class TestReminders(ReminderMixin, SendgridCase):
         with self.assertRaises(AccessError):
             self._follow_up(email, user=stranger)
         with self.assertRaises(AccessError):
-            self.env["sendgrid.follow.up"].with_user(stranger).create({"email_id": email.id}).action_remind()
+            self.env["sendgrid.follow.up"].with_user(stranger).create({"email_id": email.id})
         self.answer(email)
         self.assertFalse(email.can_follow_up)
         with self.assertRaises(UserError):

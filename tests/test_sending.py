@@ -233,7 +233,7 @@ class TestSending(SendgridCase):
             [{k: v for k, v in one.items() if k not in told} for one in before],
         )
         self.assertEqual(email.sent_count, times)
-        self.assertIn(f"sent this e-mail {times} times", email.sent_again_explanation)
+        self.assertIn(f"sent this e-mail {times}×", email.sent_again_explanation)
 
     def test_sent_again(self):
         """Test that a mail that is sent once more, which Odoo allows, still has one document, which says so."""

@@ -407,7 +407,7 @@ class TestParts(AgreementCase):
             sync = self.sync(is_whole)
             self.assertEqual((sync.state, sync.cleared_count), ("done", 0), sync.error)
             self.assertEqual(self.states(), {"listed": 7})
-            self.assertIn("“Newsletter”: SendGrid told 3 of 6", sync.gap_message)
+            self.assertIn("“Newsletter”: of its addresses SendGrid told 3 of 6", sync.gap_message)
         self.sandbox("DELETE", "/sandbox/faults")
         sync = self.sync()
         self.assertEqual((sync.cleared_count, sync.gap_message), (1, False))
@@ -572,7 +572,7 @@ class TestParts(AgreementCase):
         self.sandbox("POST", "/sandbox/faults", {"path": "/v3/asm/suppressions/ada", "status": 400})
         sync = self.sync()
         self.assertEqual((sync.state, sync.cleared_count), ("done", 1), sync.error)
-        self.assertIn("1 address", sync.gap_message)
+        self.assertIn("Their number: 1.", sync.gap_message)
         self.assertEqual(self.entry("groups", "ada@example.org").state, "listed")
 
     def test_group_that_is_gone(self):

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 from odoo.sql_db import db_connect
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 
 from odoo.addons.base.models.ir_cron import IrCron
 
@@ -18,6 +19,7 @@ class TestTakeover(CommittedCase):
     def setUp(self):
         super().setUp()
         self.startPatcher(patch.object(takeover, "LOOK_AGAIN_AFTER", 0.05))
+        self.startPatcher(patch.object(takeover, "UP_TO_MORE", 0))
         self.drain = self.env.ref("sendgrid_tracking.ir_cron_drain")
 
     @contextmanager
@@ -49,20 +51,28 @@ class TestTakeover(CommittedCase):
         """Test that all processes are woken once more while one of them drains."""
         hear = self._hear(10)
         with self._running(self.drain):
+            self.assertNotIn(self.env.cr.dbname, self._hear(0.2)(), "nobody has looked yet")
             self.assertIsNone(self._look(self.drain))
             self.assertIn(self.env.cr.dbname, hear())
 
     def test_one_timer(self):
-        """Test that looking often starts one timer at a time."""
-        self.addCleanup(takeover._waiting.clear)
+        """Test that of several processes one wakes the others: who looks again before that starts his timer anew."""
+        self.addCleanup(takeover._timers.clear)
         with patch.object(takeover.threading, "Timer") as timer, self._running(self.drain):
             self._look(self.drain)
+            timer.return_value.cancel.assert_not_called()
             self._look(self.drain)
-        timer.assert_called_once()
-        takeover._wake(self.env.cr.dbname)
-        with patch.object(takeover.threading, "Timer") as timer, self._running(self.drain):
-            self._look(self.drain)
-        timer.assert_called_once()
+        self.assertEqual(timer.call_count, 2)
+        timer.return_value.cancel.assert_called_once()
+
+    def test_broken(self):
+        """Test that scheduled actions go on if nobody can be asked to look again."""
+        with (
+            patch.object(takeover.threading, "Timer", side_effect=RuntimeError("can't start new thread")),
+            self._running(self.drain),
+            mute_logger(takeover.__name__),
+        ):
+            self.assertIsNone(self._look(self.drain))
 
     def test_others(self):
         """Test that it concerns the drain only, and only while it runs."""

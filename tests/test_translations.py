@@ -111,11 +111,11 @@ class TestTranslations(TransactionCase):
         left = {}
         for folder in ("controllers", "models", "wizard"):
             for path in sorted((ROOT / folder).rglob("*.py")):
-                left[path.name] = set(find_sentences(ast.parse(path.read_text())))
+                left[path.relative_to(ROOT)] = set(find_sentences(ast.parse(path.read_text())))
         for path in sorted((ROOT / "static" / "src").rglob("*.js")):
-            left[path.name] = set(find_script_sentences(path.read_text()))
+            left[path.relative_to(ROOT)] = set(find_script_sentences(path.read_text()))
         for path in sorted((ROOT / "static" / "src").rglob("*.xml")):
-            left[path.name] = set(find_template_sentences(path))
+            left[path.relative_to(ROOT)] = set(find_template_sentences(path))
         for texts in left.values():
             texts -= self.template | {text for text in texts if text.startswith(NOT_READ)}
         self.assertFalse({name: texts for name, texts in left.items() if texts})

@@ -420,7 +420,7 @@ class TestV3Mail(TransactionCase):
             ({"ip_pool": "x"}, "IP pool"),
             ({"ip_pool": "x" * 65}, "IP pool"),
             ({"asm_group_id": 1, "asm_groups_to_display": 1}, "asm_groups_to_display"),
-            ({"asm_group_id": 1, "asm_groups_to_display": list(range(26))}, "26 unsubscribe groups"),
+            ({"asm_group_id": 1, "asm_groups_to_display": list(range(26))}, "unsubscribe groups to choose from: 26"),
             ({"filters": {"ganalytics": {"settings": {"enable": 1, "utm_x": "y"}}}}, "utm_x"),
         ):
             with self.subTest(settings):
@@ -463,7 +463,7 @@ class TestV3Mail(TransactionCase):
         """Test that the last that fits is built and the first that does not is refused, each with its reason."""
         everybody = [f"somebody{number}@example.org" for number in range(1001)]
         self.assertEqual(len(build(recipients=everybody[:1000])["personalizations"]), 1000)
-        self.refuse("1001 recipients", recipients=everybody)
+        self.refuse("too many recipients: 1001", recipients=everybody)
 
         def args(length):
             return compose(X_SMTPAPI=json.dumps({"unique_args": {"a": "x" * length}}))

@@ -128,7 +128,8 @@ class MailComposeMessage(models.TransientModel):
 
     def _prepare_mail_values_static(self):
         values = super()._prepare_mail_values_static()
-        if self.sendgrid_reminder_days and not self.subtype_is_log:
+        # Whoever writes to a list gets no to-do for each of its contacts.
+        if self.sendgrid_reminder_days and not self.subtype_is_log and not self.composition_batch:
             values["sendgrid_reminder_days"] = self.sendgrid_reminder_days
         return values if self.sendgrid_is_tracked else {**values, "sendgrid_is_unmeasured": True}
 

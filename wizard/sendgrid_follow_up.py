@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..models.sendgrid_reminder import LONGEST
@@ -15,13 +15,21 @@ class SendgridFollowUp(models.TransientModel):
     email_id = fields.Many2one("sendgrid.email", required=True, readonly=True, help="The e-mail.")
     days = fields.Integer(default=3, help="In so many days the user is reminded, if there is no answer by then.")
 
+    @api.constrains("email_id")
+    def _check_email_id(self):
+        """Nobody makes a dialog for an e-mail that he may not see: its name, which is the subject, would stand there.
+
+        :raise AccessError: if the user may not see it
+        """
+        self.email_id.check_access("read")
+
     def action_remind(self):
         """Remind the user in so many days from now, if there is no answer by then. It replaces what he said before.
 
         :raise UserError: if no answer can come any more, or the number is none of days
         """
         self.ensure_one()
-        self.email_id.check_access("read")
+        self.email_id.check_access("read")  # he may have lost the access since
         if not 1 <= self.days <= LONGEST:
             raise UserError(self.env._("Please choose a number of days from 1 to %s.", LONGEST))
         if self.email_id.reply_date:

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import machine, paths, process, say
+from . import lock, machine, paths, process, say
 
 FOLDER = paths.DEV / "nginx"
 PROGRAM = FOLDER / "usr" / "sbin" / "nginx"
@@ -25,8 +25,12 @@ def ensure() -> None:
 
     :raise say.Problem: if there is none
     """
-    if path():
-        return
+    with lock.exclusive("nginx"):
+        if not path():
+            _install()
+
+
+def _install() -> None:
     if not shutil.which("apt-get"):
         raise say.Problem("The tests behind a reverse proxy need nginx. Please install it.")
     try:

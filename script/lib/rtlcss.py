@@ -2,7 +2,7 @@
 
 import shutil
 
-from . import machine, paths, process, say
+from . import lock, machine, paths, process, say
 
 VERSION = "4.3.0"
 FOLDER = paths.DEV / f"rtlcss-{VERSION}"
@@ -14,8 +14,12 @@ def ensure() -> None:
 
     :raise say.Problem: if it cannot be installed
     """
-    if (PROGRAMS / "rtlcss").exists():
-        return
+    with lock.exclusive("rtlcss"):
+        if not (PROGRAMS / "rtlcss").exists():
+            _install()
+
+
+def _install() -> None:
     machine.ensure(["npm"], "npm", "The tests of Arabic pages need npm.")
     unfinished = FOLDER.with_name("rtlcss.new")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -71,7 +71,7 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     press(page, "Back")
     sendgrid.control("PUT", "keys/SG.small", ["mail.send", "user.webhooks.event.settings.read"])
     enter(page, "SG.small")
-    fails("key", "user.webhooks.event.settings.update, to set up the event webhook")
+    fails("key", "user.webhooks.event.settings.update: Set up the event webhook")
     picture(page, "connect-missing-scope")
     press(page, "Back")
 

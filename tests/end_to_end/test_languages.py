@@ -119,9 +119,9 @@ def check(page, name, selector=".o_action_manager"):
 
 def test_tracking(page, installed):
     """The Tracking page of what was clicked, and of what bounced, with all tabs."""
-    for name in ("document", "bounced"):
+    for name, status in (("document", "Delivered"), ("bounced", "Bounced")):
         go(page, "sendgrid_email_action", installed[name])
-        expect(page.locator(".o_sendgrid_journey")).to_contain_text(page.words["Delivered"])
+        expect(page.locator(".o_sendgrid_journey")).to_contain_text(page.words[status])
         check(page, f"tracking-{name}")
         for tab in page.locator(".o_notebook .nav-link").all():
             tab.click()

@@ -39,6 +39,8 @@ CHANGED = {
         ("res_partner.email_bounced", "res_partner.email_bounce_date", "res_partner.email_bounce_reason"),
         "a contact that got its address after the bounce shows it as well; `test_addresses` shows that the others do",
     ),
+    "sendgrid_email_action.engagement_summary": "opens and clicks are told in words that need no plural",
+    "settings.sendgrid_accounts": "an account that was not connected says that it is set up by hand",
     "contact.sendgrid_warning": "moments have one form; who was confirmed though SendGrid lists him says so",
     **dict.fromkeys(
         ("sendgrid_event_action.batch_id", "sendgrid_event_action_unmatched.batch_id"),

@@ -4,12 +4,18 @@ import { registry } from "@web/core/registry";
 import { patch } from "@web/core/utils/patch";
 import { watchDocuments } from "../changes/changes";
 
+let isPopoverLive = false;
+
 /**
  * Let the popover of the envelope change while it is open: core hands it a message that tells nobody of changes.
  *
  * Another module may have put its own popover in the place of core's. Which one it is, is known when all are loaded.
  */
 function makePopoverLive() {
+    if (isPopoverLive) {
+        return;
+    }
+    isPopoverLive = true;
     patch(Message.components.Popover.prototype, {
         setup() {
             super.setup(...arguments);

@@ -1,4 +1,4 @@
-import { Component, onWillUnmount, useState } from "@odoo/owl";
+import { Component, onMounted, onWillUnmount, useState } from "@odoo/owl";
 import { useDiscussSystray } from "@mail/utils/common/hooks";
 import { Dropdown } from "@web/core/dropdown/dropdown";
 import { useDropdownState } from "@web/core/dropdown/dropdown_hooks";
@@ -43,7 +43,7 @@ export class Feed extends Component {
         ];
         this.asked = 0;
         const onTold = () => this.dropdown.isOpen && this.load();
-        bus.subscribe("sendgrid.interaction/told", onTold);
+        onMounted(() => bus.subscribe("sendgrid.interaction/told", onTold));
         onWillUnmount(() => bus.unsubscribe("sendgrid.interaction/told", onTold));
     }
 

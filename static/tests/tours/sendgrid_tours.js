@@ -22,7 +22,7 @@ const seesTracking = () => [
     },
     {
         content: "opens and clicks in words",
-        trigger: ".o_field_widget[name=engagement_summary]:contains(Opened 2 times, once by a machine. Clicked once.)",
+        trigger: ".o_field_widget[name=engagement_summary]:contains(Opened 2×, once by a machine. Clicked once.)",
     },
     {
         content: "newest first, each with its name, its delay and its details",
