@@ -1,7 +1,5 @@
 from odoo import models
 
-from .mail_thread import _get_received_date
-
 
 class MailThread(models.AbstractModel):
     """What comes in may answer a document's e-mail: by mail through core's gateway, or in the portal."""
@@ -14,7 +12,9 @@ class MailThread(models.AbstractModel):
         Core has done its work before ours begins.
         """
         thread_id = super()._message_route_process(message, message_dict, routes)
-        self.env["sendgrid.answer"]._hear_mail(message, message_dict, _get_received_date(message))
+        # Without a route, and if it is no report, core has refused the mail: nobody reads it, so it answers nothing.
+        if routes or message_dict.get("is_bounce"):
+            self.env["sendgrid.answer"]._hear_mail(message, message_dict)
         return thread_id
 
     def _message_post_after_hook(self, message, msg_values):

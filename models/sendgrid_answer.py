@@ -13,6 +13,7 @@ from ..tools.address_form import all_spellings, comparable
 from ..tools.automatic import is_automatic
 from ..tools.events.answer import AUTOMATIC, MAIL, PORTAL, REPORT, choose, is_readable_id, write_answer
 from ..tools.times import to_seconds
+from .mail_thread import _get_received_date
 from .sendgrid_match import EARLY_FOR
 from .undoable import TRY_LATER, undoable
 
@@ -46,16 +47,15 @@ class SendgridAnswer(models.AbstractModel):
     # ------------------------------------------------------------
 
     @api.model
-    def _hear_mail(self, message, message_dict, received):
+    def _hear_mail(self, message, message_dict):
         """Store a mail that came in as a batch, if it answers a document's. It never raises.
 
         :param message: the `email.message.EmailMessage`
         :param message_dict: what core read from it
-        :param received: when the last mail server received it (naive, UTC), None if that is not known
         """
         answer = None
         try:
-            answer = self._read_mail(message, message_dict, received)
+            answer = self._read_mail(message, message_dict, _get_received_date(message))
         except Exception:
             _logger.exception("SendGrid: a mail came in, and cannot be told to be an answer or not")
         if answer:
@@ -63,7 +63,10 @@ class SendgridAnswer(models.AbstractModel):
 
     @api.model
     def _read_mail(self, message, message_dict, received):
-        """Return what `_store` needs of a mail, as a dict of plain values; None if it answers nothing."""
+        """Return what `_store` needs of a mail, as a dict of plain values; None if it answers nothing.
+
+        :param received: when the last mail server received it (naive, UTC), None if that is not known
+        """
         sender = comparable(email_normalize(message_dict.get("email_from")) or "")
         way = AUTOMATIC if is_automatic(message, sender) else MAIL
         # The last of the references is the nearest ancestor.

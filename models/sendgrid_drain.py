@@ -183,7 +183,7 @@ class SendgridDrain(models.AbstractModel):
         # By itself, because it locks documents, and the batches begin with the addresses.
         if reduced_count := self._reduce_what_slipped_in():
             return reduced_count
-        self.env["sendgrid.answer"]._requeue_early()
+        self._requeue_early()
         batches = self._get_next_pending()[:limit]
         if holds_contacts:
             self._hold_contacts(batches)
@@ -257,6 +257,17 @@ class SendgridDrain(models.AbstractModel):
             _logger.exception("SendGrid events: what slipped in could not be reduced")
             reductions._start_over(error)
             return 0
+
+    @api.model
+    def _requeue_early(self):
+        try:
+            with undoable(self.env.cr):
+                self.env["sendgrid.answer"]._requeue_early()
+        except TRY_LATER:
+            raise
+        except Exception:
+            # Whatever is wrong with these answers, the batches shall be processed all the same.
+            _logger.exception("SendGrid events: waiting answers could not be processed once more")
 
     @api.model
     def _match_early(self):

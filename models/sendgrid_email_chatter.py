@@ -64,10 +64,11 @@ class SendgridEmail(models.Model):
     @api.model
     def _as_seen_by(self, user):
         """Return an empty recordset of the user who is shown something: with his rights and in his language."""
-        if user == self.env.user:
-            return self.browse().with_user(user)
-        # Which companies he has chosen in his window is not known here. He may read the records of all of his.
-        context = {"allowed_company_ids": user.sudo()._get_company_ids(), "lang": user.sudo().lang}
+        # Core speaks in the name of others too, in the language of whoever caused it.
+        context = {"lang": user.sudo().lang}
+        if user != self.env.user:
+            # Which companies he has chosen in his window is not known here. He may read the records of all of his.
+            context["allowed_company_ids"] = user.sudo()._get_company_ids()
         return self.browse().with_user(user).with_context(**context)
 
     @api.model
@@ -210,7 +211,9 @@ class SendgridEmail(models.Model):
         if not user._is_internal():
             return {"count": 0, "has_more": False, "status": False, "needs_somebody": False, "text": ""}
         Email = self._as_seen_by(user).with_context(sendgrid_models=[record._name])
-        query = Email._search([("model", "=", record._name), ("res_id", "=", record.id)], limit=COUNTED + 1)
+        query = Email._search(
+            [("model", "=", record._name), ("res_id", "=", record.id)], limit=COUNTED + 1, order="id desc"
+        )
         names = ("id", "status", "again_of_id")
         columns = [SQL.identifier(query.table, name, to_flush=Email._fields[name]) for name in names]
         rows = self.env.execute_query(

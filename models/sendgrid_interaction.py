@@ -62,6 +62,8 @@ class SendgridInteraction(models.Model):
         "(email_id, kind, user_id)", "The user has this interaction of the e-mail already."
     )
     _user_date_idx = models.Index("(user_id, date DESC, id DESC)")
+    # For the filters: of thousands of opens, the few answers.
+    _user_kind_date_idx = models.Index("(user_id, kind, date DESC, id DESC)")
     _unseen_idx = models.Index("(user_id) WHERE is_seen IS NOT TRUE")
 
     @api.model

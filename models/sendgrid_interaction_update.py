@@ -42,7 +42,12 @@ class SendgridInteraction(models.Model):
         :param values: {column: value} of the document
         """
         kinds = {kind for kind, column in COLUMNS.items() if values.get(column)}
-        return kinds | ({"failed"} if FAILURES.keys() & (values.get("facts") or {}).keys() else set())
+        return kinds | ({"failed"} if self._has_failed(values.get("facts") or {}) else set())
+
+    @api.model
+    def _has_failed(self, facts):
+        """Tell whether an e-mail did not arrive. The recipient's own answer proves that it did, whatever was said."""
+        return "replied" not in facts and not FAILURES.keys().isdisjoint(facts)
 
     @api.model
     def _get_moments(self, state):
@@ -62,7 +67,7 @@ class SendgridInteraction(models.Model):
             is_new = any(not isinstance(event, StoredEvent) for event in replies)
             moments["replied"] = max(event.timestamp for event in replies), is_new
         refused = [evidence.timestamp for fact, evidence in state.facts.items() if fact in FAILURES]
-        if refused:
+        if self._has_failed(state.facts):
             moments["failed"] = max(refused), False  # only the first refusal is news
         return moments
 

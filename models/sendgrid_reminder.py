@@ -78,7 +78,10 @@ class SendgridReminder(models.Model):
 
     @api.model
     def _create_for_sent(self, email_ids):
-        """Create the reminders that the authors of e-mails have asked for when they wrote them. Known ones stay.
+        """Create the reminders that those who wrote e-mails have asked for. Known ones stay.
+
+        Whoever has written the message is reminded: a template may name somebody else as its author, such as the
+        record's salesperson. What no employee wrote himself, such as what leaves by a queue, reminds its author.
 
         :param email_ids: ids of documents, some of which have `reminder_days`
         """
@@ -87,12 +90,17 @@ class SendgridReminder(models.Model):
             SQL(
                 """INSERT INTO sendgrid_reminder
                                (email_id, user_id, date, state, create_uid, create_date, write_uid, write_date)
-                   SELECT email.id, min(users.id), email.sent_date + email.reminder_days * INTERVAL '1 day', 'waiting',
+                   SELECT email.id, COALESCE(min(writer.id), min(author.id)),
+                          email.sent_date + email.reminder_days * INTERVAL '1 day', 'waiting',
                           %(uid)s, %(now)s, %(uid)s, %(now)s
                      FROM sendgrid_email email
-                     JOIN res_users users ON users.partner_id = email.author_id AND users.active AND NOT users.share
+                LEFT JOIN mail_message message ON message.id = email.mail_message_id
+                LEFT JOIN res_users writer ON writer.id = message.create_uid AND writer.active AND NOT writer.share
+                LEFT JOIN res_users author
+                       ON author.partner_id = email.author_id AND author.active AND NOT author.share
                     WHERE email.id = ANY(%(ids)s) AND email.reminder_days > 0 AND email.sent_date IS NOT NULL
                  GROUP BY email.id
+                   HAVING COALESCE(min(writer.id), min(author.id)) IS NOT NULL
               ON CONFLICT (email_id, user_id) DO NOTHING""",
                 ids=list(email_ids),
                 uid=self.env.uid,

@@ -206,6 +206,14 @@ class TestAnswers(AnswerCase):
                 self.answer(email)
                 self.assertEqual(email.status, "replied")
 
+    def test_refused(self):
+        """Test that a mail that core refuses, so that nobody reads it, answers nothing."""
+        email = self.say()
+        with patch.object(type(self.env["mail.thread"]), "message_route", lambda *_args, **_options: []):
+            self.come_in(self.write_mail(email))
+        self.assertFalse(email.event_ids)
+        self.assertFalse(email.reply_date)
+
     def test_report(self):
         """Test that a mail server's report is an event of the document that it is about, and no answer."""
         bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
@@ -406,9 +414,7 @@ class TestAnswers(AnswerCase):
             patch.object(type(self.env), "flush_all", side_effect=ValueError("theirs"), autospec=True) as failing,
             self.assertRaisesRegex(ValueError, "theirs"),
         ):
-            self.env["sendgrid.answer"]._hear_mail(
-                mail, self.env["mail.thread"].message_parse(mail), fields.Datetime.now()
-            )
+            self.env["sendgrid.answer"]._hear_mail(mail, self.env["mail.thread"].message_parse(mail))
         self.assertTrue(failing.called)
         flush(self.env)
 

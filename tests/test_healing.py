@@ -229,7 +229,7 @@ class TestWritingBack(PeopleCase):
             core = count("x@example.org")
         self.assertEqual(count("y@example.org"), core + 1)
         count(contact.email)
-        self.assertLessEqual(count(contact.email), core + 6)
+        self.assertLessEqual(count(contact.email), core + 7)
 
     @mute_logger("odoo.addons.sendgrid_tracking.models.mail_thread")
     def test_never_costs_the_mail(self):

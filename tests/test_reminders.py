@@ -144,6 +144,14 @@ class TestReminders(ReminderMixin, SendgridCase):
             mail.send()
         self.assertEqual((email.status, len(self.reminders(email))), ("sent", 1))
 
+    def test_another_author(self):
+        """Test that whoever writes is reminded, also if a template names somebody else, or the company, as author."""
+        colleague = new_test_user(self.env, "reminder_author", groups="sales_team.group_sale_salesman")
+        for author in (colleague.partner_id, self.env.company.partner_id):
+            with self.subTest(author=author.name):
+                email = self.write_to(self.contact, author_id=author.id, email_from="author@example.com")
+                self.assertEqual(self.reminders(email).user_id, self.salesperson)
+
     def test_not_an_employee(self):
         """Test that nobody is reminded of what no employee wrote."""
         _sent, email = self.send_mail(author_id=self.contact.id, sendgrid_reminder_days=3)

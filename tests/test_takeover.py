@@ -18,6 +18,8 @@ class TestTakeover(CommittedCase):
 
     def setUp(self):
         super().setUp()
+        # As when a server loads the addon: a test runner may have imported it before.
+        self.startPatcher(patch.object(IrCron, "_acquire_one_job", staticmethod(takeover.acquire_one_job)))
         self.startPatcher(patch.object(takeover, "LOOK_AGAIN_AFTER", 0.05))
         self.startPatcher(patch.object(takeover, "UP_TO_MORE", 0))
         self.drain = self.env.ref("sendgrid_tracking.ir_cron_drain")

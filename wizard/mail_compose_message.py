@@ -26,6 +26,15 @@ class MailComposeMessage(models.TransientModel):
         "sendgrid.email", help="The e-mail that is sent again, if the composer was opened by its button."
     )
 
+    @api.constrains("sendgrid_resent_id")
+    def _check_sendgrid_resent_id(self):
+        """Nobody learns the name of an e-mail that he may not see, which is its subject, by naming it here.
+
+        :raise AccessError: if the user may not see it
+        """
+        # sudo(False): core checks constraints as superuser
+        self.sudo(False).sendgrid_resent_id.check_access("read")
+
     @api.depends("partner_ids", "composition_mode")
     def _compute_sendgrid_warning(self):
         for composer in self:

@@ -21,7 +21,8 @@ class SendgridFollowUp(models.TransientModel):
 
         :raise AccessError: if the user may not see it
         """
-        self.email_id.check_access("read")
+        # sudo(False): core checks constraints as superuser
+        self.sudo(False).email_id.check_access("read")
 
     def action_remind(self):
         """Remind the user in so many days from now, if there is no answer by then. It replaces what he said before.

@@ -26,10 +26,10 @@ const seesTracking = () => [
     },
     {
         content: "newest first, each with its name, its delay and its details",
-        trigger: `${EVENT}:first-child[data-event=click]:contains(Clicked):contains(1 h 5 min after sending)`,
+        trigger: `${EVENT}:first-child[data-event=click]:contains(Clicked):contains(After sending: 1 h 5 min)`,
     },
     {
-        trigger: `${EVENT}:last-child[data-event=processed]:contains(1 s after sending)`,
+        trigger: `${EVENT}:last-child[data-event=processed]:contains(After sending: 1 s)`,
     },
     {
         trigger: `${EVENT}[data-event=click] dd[data-name=url] a[href='https://www.example.com/quotation'][rel~=noopener]`,
