@@ -24,4 +24,7 @@ class ChatterController(WebclientController):
                 messages,
                 [Store.Many("notification_ids", value=lambda m: m.sudo().notification_ids._filtered_for_web_client())],
             )
+            # A page keeps what it is not told anew: a document may be gone, or not the user's to see any more.
+            for values in store.data.get("mail.notification", {}).values():
+                values.setdefault("sendgridState", False)
         return result

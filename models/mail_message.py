@@ -65,6 +65,7 @@ class MailMessage(models.Model):
         emails = emails.search([("mail_message_id", "in", self.ids), ("is_in_chatter", "=", True)])
         staying = emails.filtered(lambda email: email._stands_in_chatter(email.mail_message_id))
         (emails - staying).is_in_chatter = False
+        (emails - staying)._notify_changed()
         # One write for each record, because core moves all messages of a thread at once.
         by_record = staying.grouped(lambda email: (email.mail_message_id.model, email.mail_message_id.res_id))
         for (model, res_id), moved in by_record.items():

@@ -215,6 +215,19 @@ class TestChatterState(SendgridMixin, HttpCase):
             self.assertEqual(len(found), expected, login)
             self.assertEqual("mail.message" in data, bool(expected))
 
+    def test_asked_again_in_vain(self):
+        """Test that a chatter learns that a document is gone, and that odd requests get nothing."""
+        message, emails = self._post()
+        emails.unlink()
+        self.authenticate(self.salesperson.login, self.salesperson.login)
+        asked = [["sendgrid_states", {"message_ids": [message.id]}]]
+        data = self.make_jsonrpc_request("/mail/data", {"fetch_params": asked})
+        self.assertEqual([one["sendgridState"] for one in data["mail.notification"]], [False, False])
+        for odd in ({}, None, {"message_ids": "all"}, {"message_ids": ["1", None, 2.5, 2**40, -1]}):
+            with self.subTest(odd):
+                data = self.make_jsonrpc_request("/mail/data", {"fetch_params": [["sendgrid_states", odd]]})
+                self.assertNotIn("mail.message", data)
+
     def test_pages_hear_of_messages(self):
         """Test that the message to open pages has the ids of messages and records, and nothing but ids."""
         message, emails = self._post()

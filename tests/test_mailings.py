@@ -312,7 +312,7 @@ class TestMailings(ColleaguesCase):
         # Somebody knows that the address works again, and SendGrid has been asked.
         self.env["sendgrid.suppression"].search([("email", "=", "bounced@example.org")]).state = "cleared"
         self.env["sendgrid.address"].search([("email", "=", "bounced@example.org")])._confirm()
-        self.assertIn("1 e-mails", mailing.action_retry_failed()["params"]["message"])
+        self.assertIn("are sent again: 1.", mailing.action_retry_failed()["params"]["message"])
         self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["bounced@example.org"])
         # Nothing else would arrive.
         # A document without a Message-ID has no traces.
