@@ -71,6 +71,8 @@ DECLINED = {
     "measured": SQL("CASE WHEN %s THEN 'none' ELSE new.measured END", HAS_DECLINED),
     "unmeasured_reason": SQL("CASE WHEN %s THEN 'wish' ELSE new.unmeasured_reason END", HAS_DECLINED),
 }
+# The columns that these name.
+NAMED = {"measured", "recipient", "unmeasured_reason"}
 
 # What looks like an address in the words of a server or of an exception.
 ADDRESS = re.compile(r"""[^\s<>()"'“”:;,]+@[^\s<>()"'“”:;,]+""")
@@ -375,8 +377,12 @@ class SendgridEmail(models.Model):
         """
         self._adopt(rows, known)
         found = self._resolve_contents(rows)
-        inserted = [] if known else bulk.insert(self, found, conflict=bulk.SKIP_KNOWN, instead=DECLINED)
-        # Nearly all documents are new, and PostgreSQL inserts them faster if it need not know what they would learn.
+        # Nearly all documents are new, and most mails have one. PostgreSQL inserts it faster if it need not know what
+        # it would learn, nor of columns that stay empty.
+        new = found
+        if len(found) == 1:
+            new = [{name: value for name, value in found[0].items() if value is not None or name in NAMED}]
+        inserted = [] if known else bulk.insert(self, new, conflict=bulk.SKIP_KNOWN, instead=DECLINED)
         if len(inserted) < len(rows):
             inserted += bulk.insert(self, found, conflict=LEARN, instead=DECLINED)
         ids = {id_ for (id_,) in inserted}
