@@ -200,23 +200,15 @@ class SendgridEmail(models.Model):
         return False
 
     @api.model
-    def _get_record_summary(self, record, user):
-        """Return what the top bar of a record's chatter shows of the documents about it that a user may see.
+    def _count_about(self, record, order=None):
+        """Count the documents about a record that the user may see, up to one more than `COUNTED`.
 
-        :param record: a record of any model
-        :param user: `res.users` record
-        :return: dict with ``count``, ``has_more`` (there are more than were counted), ``status`` (the one that needs
-            somebody, else the strongest; False without documents), ``needs_somebody`` and ``text`` (how many of each)
+        :return: list of (status, how many have it, whether one of them was not sent again)
         """
-        if not user._is_internal():
-            return {"count": 0, "has_more": False, "status": False, "needs_somebody": False, "text": ""}
-        Email = self._as_seen_by(user).with_context(sendgrid_models=[record._name])
-        query = Email._search(
-            [("model", "=", record._name), ("res_id", "=", record.id)], limit=COUNTED + 1, order="id desc"
-        )
+        query = self._search([("model", "=", record._name), ("res_id", "=", record.id)], limit=COUNTED + 1, order=order)
         names = ("id", "status", "again_of_id")
-        columns = [SQL.identifier(query.table, name, to_flush=Email._fields[name]) for name in names]
-        rows = self.env.execute_query(
+        columns = [SQL.identifier(query.table, name, to_flush=self._fields[name]) for name in names]
+        return self.env.execute_query(
             SQL(
                 """WITH shown AS MATERIALIZED (%s)
                    SELECT status, count(*), bool_or(NOT is_settled)
@@ -228,6 +220,23 @@ class SendgridEmail(models.Model):
                 query.select(*columns),
             )
         )
+
+    @api.model
+    def _get_record_summary(self, record, user):
+        """Return what the top bar of a record's chatter shows of the documents about it that a user may see.
+
+        :param record: a record of any model
+        :param user: `res.users` record
+        :return: dict with ``count``, ``has_more`` (there are more than were counted), ``status`` (the one that needs
+            somebody, else the strongest; False without documents), ``needs_somebody`` and ``text`` (how many of each)
+        """
+        if not user._is_internal():
+            return {"count": 0, "has_more": False, "status": False, "needs_somebody": False, "text": ""}
+        Email = self._as_seen_by(user).with_context(sendgrid_models=[record._name])
+        rows = Email._count_about(record)
+        if sum(number for _status, number, _is_open in rows) > COUNTED:
+            # To put all in order takes time, and is worth it for the few records that have more than are counted.
+            rows = Email._count_about(record, order="id desc")
         numbers = {status: number for status, number, _is_open in rows}
         open_statuses = [status for status, _number, is_open in rows if is_open]
         needing = [status for status in open_statuses if status in NEEDS_SOMEBODY]
