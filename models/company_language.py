@@ -13,7 +13,7 @@ def in_company_language(method):
     @functools.wraps(method)
     def in_its_language(self, *args, **kwargs):
         lang = self.env.company.sudo().partner_id.lang
-        # A company may keep a language that has been switched off since. Odoo would raise.
+        # An archived contact of the company may keep a language that was switched off since. Odoo would raise.
         is_active = lang and self.env["res.lang"]._get_data(code=lang)
         return method(self.with_context(lang=lang if is_active else None), *args, **kwargs)
 

@@ -54,6 +54,15 @@ class PeopleCase(ConsequenceCase):
 class TestWritingBack(PeopleCase):
     """A mail from an address ends its bounce, wherever the address stands, unless a machine sent it."""
 
+    def test_language(self):
+        """Test that what Odoo notes by itself is in the company's language, whoever runs the gateway."""
+        self.env["res.lang"]._activate_lang("fr_FR")
+        self.env.company.partner_id.lang = "fr_FR"
+        partner = self._contact(email="zoe@example.org")
+        self._bounce(partner)
+        self._write(partner.email)
+        self.assertIn("Un e-mail", str(partner.message_ids.sorted("id")[-1].body))
+
     def test_all_records(self):
         """Test that the flag, the banner and core's counters go for all records with the address."""
         partner = self._contact(email="ada@example.org")

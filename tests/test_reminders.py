@@ -508,6 +508,8 @@ class TestReminders(ReminderMixin, SendgridCase):
             self._follow_up(email, user=stranger)
         with self.assertRaises(AccessError):
             self.env["sendgrid.follow.up"].with_user(stranger).create({"email_id": email.id})
+        with self.assertRaises(AccessError):
+            self.env["mail.compose.message"].with_user(stranger).create({"sendgrid_resent_id": email.id})
         self.answer(email)
         self.assertFalse(email.can_follow_up)
         with self.assertRaises(UserError):
