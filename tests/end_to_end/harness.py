@@ -188,6 +188,8 @@ class SandboxClient:
     def __init__(self, server):
         self.server = server
         self.http = requests.Session()
+        # The last second in which `fire_by_person` had somebody do something, in Unix seconds.
+        self._last_second = 0
 
     def _call(self, method, path, body=None):
         answer = self.http.request(method, self.server.url + path, json=body, timeout=60)
@@ -255,8 +257,12 @@ class SandboxClient:
         return self._call("POST", f"/sandbox/messages/{message['id']}/{recipient}/events", body).json()
 
     def fire_by_person(self, message, recipient, event, **details):
-        """Do the same some minutes later by SendGrid's clock: right after the delivery it counts as a machine's."""
-        return self.fire(message, recipient, event, timestamp=int(time.time()) + 300, **details)
+        """Do the same some minutes later by SendGrid's clock: right after the delivery it counts as a machine's.
+
+        Each call is in a second of its own: of an open and a click at the same moment nobody knows whose they are.
+        """
+        self._last_second = max(int(time.time()) + 300, self._last_second + 2)
+        return self.fire(message, recipient, event, timestamp=self._last_second, **details)
 
     def post_events(self, events):
         """Send an account event (an object) or any events as they are (a list)."""
