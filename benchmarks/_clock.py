@@ -10,6 +10,8 @@ from ._odoo import Cursor
 class Clock:
     """Measures CPU seconds of this process and its PostgreSQL backend (``cpu``), and seconds on the wall (``wall``).
 
+    It can be entered several times, and then adds up.
+
     On an otherwise idle machine both are about the same, since the two processes wait for each other. On a busy one
     only ``cpu`` counts.
     """
@@ -17,13 +19,15 @@ class Clock:
     def __init__(self, cr: Cursor):
         cr.execute("SELECT pg_backend_pid()")
         self._backend = psutil.Process(cr.fetchone()[0])
+        self.cpu = self.python = self.wall = 0.0
 
     def __enter__(self) -> "Clock":
         self._start = self._now()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.cpu, self.python, self.wall = (end - start for start, end in zip(self._start, self._now(), strict=True))
+        cpu, python, wall = (end - start for start, end in zip(self._start, self._now(), strict=True))
+        self.cpu, self.python, self.wall = self.cpu + cpu, self.python + python, self.wall + wall
 
     def _now(self) -> tuple[float, float, float]:
         backend = self._backend.cpu_times()

@@ -120,6 +120,9 @@ def _to_arrays(records, rows):
 
 
 def _to_array(values):
+    # Many columns hold the same in all rows, mostly nothing.
+    if values.count(values[0]) == len(values):
+        return "{" + ",".join([_to_element(values[0])] * len(values)) + "}"
     return "{" + ",".join([_to_element(value) for value in values]) + "}"
 
 

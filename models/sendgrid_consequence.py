@@ -25,7 +25,10 @@ FAILURES = {
     "dropped": ("exception", "unknown"),
     "blocked": ("exception", "unknown"),
 }
-# From these facts something follows for the address.
+# Each consequence follows from some names of `State.told`. If the words of refusals change, all look again.
+ABOUT_COUNT = ("bounced", "words")
+ABOUT_SENDER = (*FAILURES, "replied", "words")
+ABOUT_TRACE = (*FAILURES, *TIMELESS, "words")
 ABOUT_ADDRESS = (
     "bounced",
     "blocked",
@@ -36,6 +39,7 @@ ABOUT_ADDRESS = (
     "dropped_spam",
     "dropped_unsubscribed",
     "groups",
+    "words",
 )
 # A blacklist entry's chatter tells the first of these that holds, or else the last word about a group.
 WISHES = ("spam", "unsubscribed", "dropped_spam", "dropped_unsubscribed")
@@ -67,21 +71,27 @@ class SendgridConsequence(models.AbstractModel):
         :param changes: {`sendgrid.email` record: (told before, `tools.events.fold.State` now)}
         :param clicked: list of (`sendgrid.email` record of a mass mailing, `State` now) that got events and has clicks
         """
-        items = [(email, before, state) for email, (before, state) in changes.items() if email.account_id.act_on_events]
+        everything = [(email, before, state) for email, (before, state) in changes.items()]
+        items = [item for item in everything if item[0].account_id.act_on_events]
+        news = {email.id: self._get_news(before, state) for email, before, state in everything}
+
+        def concerned(items, names):
+            return [item for item in items if not news[item[0].id].isdisjoint(names)]
+
+        about_address = concerned(items, ABOUT_ADDRESS)
         # Lock the addresses first. Whoever else writes what follows from an address does so too: so one waits for the
         # other, and they never end in a deadlock.
-        told = {item[0].recipient for item in items if self._differs(item, ABOUT_ADDRESS)}
+        told = {email.recipient for email, _before, _state in about_address}
         if told:
             self.env["sendgrid.address"]._select_for_update(sorted(told))
-        self._run("count", [item for item in items if "bounced" in item[2].facts and self._differs(item, ["bounced"])])
-        self._run("address", [item for item in items if self._differs(item, ABOUT_ADDRESS)])
-        self._run("notification", [item for item in items if self._differs(item, (*FAILURES, "replied"))])
+        self._run("count", [item for item in concerned(items, ABOUT_COUNT) if "bounced" in item[2].facts])
+        self._run("address", about_address)
+        self._run("notification", concerned(items, ABOUT_SENDER))
         if "mailing.trace" in self.env:
-            self._run("mailing", [item for item in items if self._differs(item, (*FAILURES, *TIMELESS))])
+            self._run("mailing", concerned(items, ABOUT_TRACE))
         self._run("clicks", [(email, {}, state) for email, state in clicked if email.account_id.act_on_events])
         # Users have asked for it, whatever else follows.
-        items = [(email, before, state) for email, (before, state) in changes.items()]
-        self._run("reminder", [item for item in items if self._differs(item, (*FAILURES, "replied"))])
+        self._run("reminder", concerned(everything, ABOUT_SENDER))
 
     @api.model
     def _run_again(self, states):
@@ -100,10 +110,14 @@ class SendgridConsequence(models.AbstractModel):
             self._run(name, failed[name])
 
     @api.model
-    def _differs(self, item, names):
-        _email, before, state = item
+    def _get_news(self, before, state):
+        """Return the names of what is told otherwise than before, as a set.
+
+        :param before: what was told before, in the shape of `State.told`
+        :param state: `tools.events.fold.State`
+        """
         told = state.told
-        return any(told.get(name) != before.get(name) for name in (*names, "words"))
+        return {name for name in told.keys() | before.keys() if told.get(name) != before.get(name)}
 
     @api.model
     def _run(self, name, items):

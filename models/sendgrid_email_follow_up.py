@@ -123,6 +123,10 @@ class SendgridEmail(models.Model):
         languages = {user.lang or self.env.lang for _record, user in wanted}
         summaries = {lang: self.with_context(lang=lang)._translate_summary(summary) for lang in languages}
         type_id = self.env.ref(activity_type).id
+        # An activity keeps the name of its record. Core asks each record by itself, and then knows these names already.
+        for model in {record._name for record, _user in wanted}:
+            records = self.env[model].browse(record.id for record, _user in wanted if record._name == model)
+            records.mapped("display_name")
         self.env["mail.activity"].with_context(mail_activity_quick_update=True).create(
             [
                 {

@@ -1,5 +1,6 @@
 from collections import defaultdict
 from datetime import timedelta
+from operator import attrgetter
 
 from odoo import api, fields, models
 from odoo.tools import SQL
@@ -58,6 +59,7 @@ FIGURES = {
     "is_unsubscribed_by_machine": "is_unsubscribed_by_machine",
 }
 MOMENTS = {column for column in FIGURES if column.endswith("_date")}
+_get_figures = attrgetter(*FIGURES.values())
 # Rules run for documents in which one of these changes.
 WATCHED = ("status", "person_open_date", "person_click_date", "reply_date", "is_unsubscribed_by_machine")
 
@@ -148,7 +150,7 @@ class SendgridEmail(models.Model):
         self._write_columns(left)
         # Rules and consequences read these documents only. Without this `fetch`, core would read all their columns as
         # soon as one is asked for.
-        self.browse({*watched, *changes}).fetch(["account_id", *WATCHED])
+        self.browse({*watched, *changes}).fetch(["account_id", "recipient", *WATCHED])
         # Write all in one UPDATE, because each UPDATE writes the row and its index entries anew.
         with self._hiding_machine_unsubscriptions(rows, watched, states, stored_events):
             self.env["base.automation"]._run_on_write(
@@ -200,10 +202,9 @@ class SendgridEmail(models.Model):
 
         :param state: `tools.events.fold.State`
         """
-        values = (getattr(state, attribute) for attribute in FIGURES.values())
         return [
-            to_datetime(value) or None if column in MOMENTS else (value if value != "" else None)
-            for column, value in zip(FIGURES, values, strict=True)
+            (to_datetime(value) or None if column in MOMENTS else value) if value not in (None, "") else None
+            for column, value in zip(FIGURES, _get_figures(state), strict=True)
         ]
 
     def _read_columns(self, names):

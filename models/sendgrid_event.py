@@ -260,7 +260,7 @@ class SendgridEvent(models.Model):
                 condition,
             )
         )
-        return [StoredEvent(**row) for row in self.env.cr.dictfetchall()]
+        return [StoredEvent.of(names, row) for row in self.env.cr.fetchall()]
 
     @api.model
     def _to_plain(self, name):

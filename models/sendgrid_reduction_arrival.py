@@ -96,6 +96,8 @@ class SendgridReduction(models.Model):
 
         :return: the documents (`sendgrid.email`) that Odoo had given up: their state has to be computed anew
         """
+        if LEAVE_OUT not in decisions.values():
+            return self.env["sendgrid.email"]
         delivered = {
             document.id
             for (_batch, event), (_match, document) in zip(received, matches, strict=True)

@@ -1,12 +1,14 @@
 """Moments, as Odoo stores them and as SendGrid tells them."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Literal
+
+EPOCH = datetime(1970, 1, 1)  # naive, in UTC
 
 
 def to_datetime(seconds: int | None) -> datetime | Literal[False]:
     """Return Unix seconds as Odoo stores them: naive, in UTC. None gives False, which is Odoo's word for nothing."""
-    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None) if seconds is not None else False
+    return EPOCH + timedelta(seconds=seconds) if seconds is not None else False
 
 
 def to_seconds(moment: datetime | Literal[False]) -> int | None:

@@ -6,6 +6,8 @@ Events come late, twice and in any order, so nothing here looks at what came fir
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from .address import Words, get_group_words, get_words
@@ -97,7 +99,7 @@ class State:
     groups: dict[int, tuple[int, bool]] = field(default_factory=dict)
     events: list[Any] = field(default_factory=list, repr=False, compare=False)
 
-    @property
+    @cached_property
     def told(self) -> dict[str, Any]:
         """The facts in the shape in which they are stored: a fact whose time changes can have its consequences anew.
 
@@ -119,8 +121,11 @@ class State:
 
         Their time does not tell then that another one came in, although its words may be those that count.
         """
+        names = [e.event for e in self.events]
+        if names.count("bounce") + names.count("dropped") < 2:
+            return 0
         refusals = [e for e in self.events if e.event in ("bounce", "dropped")]
-        if len(refusals) < 2 or len({e.timestamp for e in refusals}) == len(refusals):
+        if len({e.timestamp for e in refusals}) == len(refusals):
             return 0
         return zlib.crc32(repr([(e.timestamp, e.reason, e.response) for e in refusals]).encode())
 
@@ -201,11 +206,10 @@ def _strongest(claims: Iterable[tuple[str, Any]]) -> str:
 
 def _distinct(events: Iterable[Any]) -> list[Any]:
     """Return each interaction once, in order of time. The last details count too, so that chance breaks no tie."""
-    events = list(events)
-    if len(events) < 2:
+    events = sorted(events, key=attrgetter("timestamp", "fingerprint"))
+    if len({e.fingerprint for e in events}) == len(events):
         return events
-    events = sorted(
-        events,
+    events.sort(
         key=lambda e: (
             e.timestamp,
             e.fingerprint,
