@@ -181,9 +181,10 @@ class SendgridAnswer(models.AbstractModel):
 
         :param company_id: whose the message is, None if that is not known
         """
-        accounts = self.env["sendgrid.account"].sudo().search([])
-        own = accounts.filtered(lambda account: account.company_id.id == company_id)
-        return (own or accounts.filtered(lambda account: not account.company_id) or accounts)[:1].id
+        Account = self.env["sendgrid.account"].sudo()
+        own = [("company_id", "in", [company_id, False])]
+        # PostgreSQL puts those of all companies last.
+        return (Account.search(own, order="company_id", limit=1) or Account.search([], limit=1)).id
 
     @api.model
     def _find_under_way(self, message_ids):

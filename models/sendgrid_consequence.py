@@ -83,7 +83,8 @@ class SendgridConsequence(models.AbstractModel):
         # Users have asked for it, whatever else follows.
         items = [(email, before, state) for email, (before, state) in changes.items()]
         self._run(
-            "reminder", [item for item in items if item[0].id in answered or self._differs(item, (*FAILURES, "replied"))]
+            "reminder",
+            [item for item in items if item[0].id in answered or self._differs(item, (*FAILURES, "replied"))],
         )
 
     @api.model

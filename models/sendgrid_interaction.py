@@ -46,9 +46,7 @@ class SendgridInteraction(models.Model):
         readonly=True,
         help="What happened to the e-mail. Opens and clicks are those of people only.",
     )
-    mailing_res_id = fields.Integer(
-        string="Mailing ID", readonly=True, help="The mass mailing that the e-mail belongs to: it is one line."
-    )
+    mailing_res_id = fields.Integer(string="Mailing ID", readonly=True, help="The mass mailing that it belongs to.")
     date = fields.Datetime(string="When", required=True, readonly=True, help="When it happened for the last time.")
     is_seen = fields.Boolean(
         string="Seen", readonly=True, help="The user has opened it in the feed, or marked all as seen."

@@ -124,9 +124,7 @@ class SendgridInteraction(models.Model):
         # It tells this call from others in the same transaction.
         rows, now = [], datetime.now(timezone.utc).replace(tzinfo=None)
         for user_id, email_id, mailing_id, is_muted, is_told, *tells in self._get_authors(list(moments)):
-            wishes = {
-                kind: wish for kinds, wish in zip(FILTERS.values(), tells, strict=True) for kind in kinds
-            }
+            wishes = {kind: wish for kinds, wish in zip(FILTERS.values(), tells, strict=True) for kind in kinds}
             before, found = moments[email_id]
             for kind, (timestamp, is_new) in found.items():
                 is_news = (is_new or kind not in before) and not is_muted
@@ -146,7 +144,9 @@ class SendgridInteraction(models.Model):
             return
         # This is `LOCK_ORDER`.
         rows.sort(key=lambda row: (row["email_id"], row["kind"], row["user_id"]))
-        changed = bulk.insert(self, rows, SQL(CONFLICT, TELL_AGAIN_AFTER), ("id", "user_id", "told_date"), instead=INSTEAD)
+        changed = bulk.insert(
+            self, rows, SQL(CONFLICT, TELL_AGAIN_AFTER), ("id", "user_id", "told_date"), instead=INSTEAD
+        )
         self.invalidate_model()
         self._note(
             {user_id for _id, user_id, _told in changed}, {id_: told for id_, _user, told in changed if told == now}

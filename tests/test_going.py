@@ -562,9 +562,7 @@ class TestRemoval(GoingCase):
         lead = self.env["crm.lead"].create({"name": "Cheese", "user_id": self.salesperson.id})
         activities = self.env["mail.activity"]
         for number in range(2):
-            email = self.create_email(
-                f"r{number}@example.org", model="crm.lead", res_id=lead.id, account_id=account.id
-            )
+            email = self.create_email(f"r{number}@example.org", model="crm.lead", res_id=lead.id, account_id=account.id)
             self.env["sendgrid.reminder"]._remind_of(email, self.salesperson, email.sent_date)
             self.env["sendgrid.reminder"]._remind()
             activities |= self.env["sendgrid.reminder"].search([("email_id", "=", email.id)]).activity_id

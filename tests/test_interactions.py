@@ -390,7 +390,9 @@ class TestTold(InteractionCase):
         self.assertEqual(self.notices(self.happen(opened, message, (14, "open"))), ["Opened by reader9@example.org"])
         self.age("sendgrid.interaction", timedelta(minutes=61), "told_date")
         self.assertEqual(click(3), ["Clicked by reader3@example.org"])
-        self.assertEqual([line["count"] for line in self.Interaction.with_user(self.salesperson).get_feed("clicked")], [4, 1])
+        self.assertEqual(
+            [line["count"] for line in self.Interaction.with_user(self.salesperson).get_feed("clicked")], [4, 1]
+        )
 
     def test_old(self):
         """Test that nobody is told of e-mails that are older than 30 days."""
@@ -428,7 +430,9 @@ class TestTold(InteractionCase):
         def count(number):
             sent = []
             for one in range(number):
-                user = new_test_user(self.env, f"told{len(self.Email.search([]))}_{number}_{one}", groups="base.group_user")
+                user = new_test_user(
+                    self.env, f"told{len(self.Email.search([]))}_{number}_{one}", groups="base.group_user"
+                )
                 contact = self.env["res.partner"].create({"name": f"C{one}", "email": f"c{number}.{one}@example.org"})
                 sent.append(self.send(recipient=contact.email, partner_id=contact.id, author_id=user.partner_id.id))
             self.store(
