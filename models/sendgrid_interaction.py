@@ -155,7 +155,8 @@ class SendgridInteraction(models.Model):
                         SELECT lone.* FROM kinds, LATERAL (
                                SELECT id, date FROM sendgrid_interaction
                                 WHERE user_id = %(user)s AND kind = kinds.kind AND mailing_res_id IS NULL
-                             ORDER BY date DESC, id DESC LIMIT %(shown)s) lone
+                             -- It is the same for all of them, and leaves PostgreSQL no index but that of the lines.
+                             ORDER BY mailing_res_id, date DESC, id DESC LIMIT %(shown)s) lone
                       ORDER BY date DESC, id DESC LIMIT %(shown)s)
                SELECT line.id, newest.email_id, newest.kind, line.date, email.subject,
                       COALESCE(partner.complete_name, email.recipient) AS contact,
