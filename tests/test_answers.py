@@ -497,7 +497,7 @@ class TestAnswers(AnswerCase):
     def test_account_of_a_fast_answer(self):
         """Test that an answer is its document's account's, also if that is there before the answer is processed."""
         company = self.env["res.company"].create({"name": "Other"})
-        other = self.account.copy({"name": "Other", "company_id": company.id})
+        other = self.account.copy({"name": "ZZ, which no guess names first", "company_id": company.id})
         waiting = self.create_mail()
         self.come_in(self.write_mail(None, in_reply_to=waiting.message_id), drained=False)
         email = self.say(message_id=waiting.message_id, account_id=other.id)
