@@ -231,7 +231,7 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _forget_reminders(self):
-        """Delete the activities of reminders that nobody has done: no answer would end them, and their links lead nowhere.
+        """Delete the activities of reminders that nobody has done: no answer would end them, their links lead nowhere.
 
         What somebody has done stays in the history of its record.
         """

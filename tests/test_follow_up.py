@@ -305,7 +305,7 @@ class TestFollowUp(SendgridCase):
         self.assertFalse(self._activities(self.lead))
 
     def test_new_rule(self):
-        """Test that an own rule about the time since e-mails begins with what is due after it was made, or became so."""
+        """Test that an own rule about the time since e-mails begins with what is due after it was made or became so."""
         email = self._write(ago=timedelta(days=10))
         self._deliver(email)
         values = {
