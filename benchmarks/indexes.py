@@ -25,8 +25,10 @@ EMAIL, EVENT = "SELECT id FROM sendgrid_email WHERE ", "SELECT id FROM sendgrid_
 INTERACTION = "SELECT id FROM sendgrid_interaction WHERE "
 # The feeds of all authors, as the history's events would have filled them. Each author has not seen his last ones.
 FEEDS = """
-    INSERT INTO sendgrid_interaction (user_id, email_id, kind, date, is_seen)
-    SELECT users.id, email.id, kind, email.date + interval '1 h', email.date < %(now)s - interval '1 day'
+    INSERT INTO sendgrid_interaction (user_id, email_id, kind, mailing_res_id, date, is_seen, told_date)
+    SELECT users.id, email.id, kind, CASE WHEN email.id %% 2 = 0 THEN email.id %% 50 + 1 END,
+           email.date + interval '1 h', email.date < %(now)s - interval '1 day',
+           CASE WHEN email.id %% 100 = 0 THEN email.date + interval '1 h' END
       FROM sendgrid_email email
       JOIN res_users users ON users.partner_id = email.author_id
       JOIN (VALUES ('opened'), ('clicked'), ('failed')) kinds (kind)
@@ -100,16 +102,21 @@ QUERIES = {
         INTERACTION + "email_id = %(id)s",
     ),
     "sendgrid_interaction_user_date_idx": (
-        "opening the feed",
-        INTERACTION + "user_id = %(user_id)s ORDER BY date DESC, id DESC LIMIT 200",
+        "the page of the feed",
+        INTERACTION + "user_id = %(user_id)s ORDER BY date DESC, id DESC LIMIT 80",
     ),
-    "sendgrid_interaction_user_kind_date_idx": (
-        "opening the feed of one kind, here a rare one",
-        INTERACTION + "user_id = %(user_id)s AND kind = 'replied' ORDER BY date DESC, id DESC LIMIT 200",
+    "sendgrid_interaction_line_idx": (
+        "opening the feed: the newest of each mailing, its lines' numbers",
+        INTERACTION + "user_id = %(user_id)s AND kind = 'opened' AND mailing_res_id > 5 "
+        "ORDER BY mailing_res_id, date DESC, id DESC LIMIT 1",
     ),
     "sendgrid_interaction_unseen_idx": (
         "the number of unseen interactions",
         INTERACTION + "user_id = %(user_id)s AND is_seen IS NOT TRUE LIMIT 100",
+    ),
+    "sendgrid_interaction_told_mailing_idx": (
+        "whether a mailing was told within the hour",
+        INTERACTION + "user_id = %(user_id)s AND kind = 'opened' AND mailing_res_id = 7 AND told_date > now()",
     ),
 }
 PRESENT = """

@@ -2,7 +2,7 @@ from contextlib import contextmanager
 
 from odoo import api, fields, models
 
-from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, WRITE_TRIGGERS
+from odoo.addons.base_automation.models.base_automation import CREATE_TRIGGERS, TIME_TRIGGERS, WRITE_TRIGGERS
 
 from .undoable import TRY_LATER, each_alone, undoable
 
@@ -70,17 +70,27 @@ class BaseAutomation(models.Model):
             changed, domain_post = rule._filter_post_export_domain(before[rule], feedback=True)
             rule._process(changed, domain_post=domain_post)
 
-    def write(self, vals):
+    @api.model_create_multi
+    def create(self, vals_list):
         """Let a rule about the time since something happened to e-mails begin with what is due from now on.
 
         Core would begin with the e-mails of all years.
         """
-        starting = self.filtered(
-            lambda rule: vals.get("active") and not rule.active and rule.model_name == "sendgrid.email"
-        )
+        rules = super().create(vals_list)
+        rules._filter_timed().last_run = fields.Datetime.now()
+        return rules
+
+    def write(self, vals):
+        """Let a rule that becomes such a one, or is switched on, begin so too."""
+        timed = self._filter_timed()
         result = super().write(vals)
-        starting.filtered(lambda rule: rule.trigger == "on_time").last_run = fields.Datetime.now()
+        (self._filter_timed() - timed).last_run = fields.Datetime.now()
         return result
+
+    def _filter_timed(self):
+        return self.filtered(
+            lambda rule: rule.active and rule.trigger in TIME_TRIGGERS and rule.model_name == "sendgrid.email"
+        )
 
     def _search_time_based_automation_records(self, *, until):
         """Note in the context of due e-mails which ones they are together: core hands them on one by one."""

@@ -28,16 +28,18 @@ class MailMessage(models.Model):
         all messages are read at once, since core adds notifications message by message.
         """
         user = store.target.get_user(self.env)
-        if not user:
-            return
-        states = self.env["sendgrid.email"]._get_notification_states(self, user)
-        if not states:
-            return
         # Core's values of the notifications are in the store already. To read the records once more would take as long
         # as all the rest.
-        for values in store.data.get("mail.notification", {}).values():
-            if values.get("notification_type") != "email":
-                continue
+        notifications = [
+            values
+            for values in store.data.get("mail.notification", {}).values()
+            if values.get("notification_type") == "email"
+        ]
+        # A message that has just been posted has none yet, and each user whose inbox it reaches has a store of his own.
+        if not user or not notifications:
+            return
+        states = self.env["sendgrid.email"]._get_notification_states(self, user)
+        for values in notifications:
             # Core has the address of those only who have no contact.
             recipient = values.get("res_partner_id") or comparable(values.get("mail_email_address") or "")
             if state := states.get((values.get("mail_message_id"), recipient)):

@@ -1,8 +1,10 @@
 from odoo import fields, models
 
+from .sendgrid_interaction import FILTERS
+
 
 class ResUsers(models.Model):
-    """What a user wants to be told of at once. The names of the fields end with the kinds of `sendgrid.interaction`.
+    """What a user wants to be told of at once. The names of the fields end with the feed's `FILTERS`.
 
     Core reads the user for each page, without these. So they are read by themselves, and all at once.
     """
@@ -36,4 +38,4 @@ class ResUsers(models.Model):
         return super().SELF_WRITEABLE_FIELDS + self._get_sendgrid_wishes()
 
     def _get_sendgrid_wishes(self):
-        return [f"sendgrid_tells_{kind}" for kind in self.env["sendgrid.interaction"]._get_all_kinds()]
+        return [f"sendgrid_tells_{kind}" for kind in FILTERS]

@@ -154,6 +154,7 @@ class SendgridAccount(models.Model):
         for step in (
             accounts._free_mail_servers,
             accounts._remove_webhooks,
+            accounts._forget_reminders,
             accounts._forget_parameters,
             accounts._forget_leftovers,
         ):
@@ -227,6 +228,14 @@ class SendgridAccount(models.Model):
             return []
         found = event_webhook.find(webhooks, account.webhook_token, None)
         return [(found["id"], account.webhook_token, False)] if found else []
+
+    @api.model
+    def _forget_reminders(self):
+        """Delete the activities of reminders that nobody has done: no answer would end them, their links lead nowhere.
+
+        What somebody has done stays in the history of its record.
+        """
+        self.env["sendgrid.reminder"].sudo().search([("activity_id.active", "=", True)]).activity_id.unlink()
 
     @api.model
     def _forget_parameters(self):

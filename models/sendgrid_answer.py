@@ -168,15 +168,23 @@ class SendgridAnswer(models.AbstractModel):
             )
         )
         ids = answer["message_ids"]
-        # Without a document its account is not known, and `_requeue_early` corrects it.
-        place, account_id, sent = rows[0] if rows else (len(ids), self._get_any_account(), None)
-        if account_id and (under_way := self._find_under_way(ids[:place])):
-            return account_id, None, answer["sender"], {"message_id": under_way}
+        place, account_id, sent = rows[0] if rows else (len(ids), None, None)
+        if under_way := self._find_under_way(ids[:place]):
+            message_id, company_id = under_way
+            if account_id := account_id or self._guess_account(company_id):
+                return account_id, None, answer["sender"], {"message_id": message_id}
         return (account_id, sent, answer["sender"], {"message_id": ids[place]}) if rows else None
 
     @api.model
-    def _get_any_account(self):
-        return self.env["sendgrid.account"].sudo().search([], limit=1).id
+    def _guess_account(self, company_id):
+        """Return the id of an account that may have sent what has no document yet; `_find_documents` corrects it.
+
+        :param company_id: whose the message is, None if that is not known
+        """
+        Account = self.env["sendgrid.account"].sudo()
+        own = [("company_id", "in", [company_id, False])]
+        # PostgreSQL puts those of all companies last.
+        return (Account.search(own, order="company_id", limit=1) or Account.search([], limit=1)).id
 
     @api.model
     def _find_under_way(self, message_ids):
@@ -186,13 +194,14 @@ class SendgridAnswer(models.AbstractModel):
         made in that same transaction. Then nothing but its name tells that it is ours.
 
         :param message_ids: Message-IDs without documents
-        :return: the Message-ID, or None
+        :return: (the Message-ID, the id of the message's company or None), or None
         """
         if not message_ids:
             return None
         rows = self.env.execute_query(
             SQL(
-                """SELECT message.message_id, bool_or(COALESCE(mail.state = 'outgoing', FALSE))
+                """SELECT message.message_id, bool_or(COALESCE(mail.state = 'outgoing', FALSE)),
+                          max(message.record_company_id)
                      FROM mail_message message
                 LEFT JOIN mail_mail mail ON mail.mail_message_id = message.id
                     WHERE message.message_id = ANY(%s)
@@ -200,8 +209,12 @@ class SendgridAnswer(models.AbstractModel):
                 message_ids,
             )
         )
-        known = dict(rows)
-        return next((id_ for id_ in message_ids if known.get(id_, self._is_made_here(id_))), None)
+        known = {id_: (is_waiting, company_id) for id_, is_waiting, company_id in rows}
+        for id_ in message_ids:
+            is_waiting, company_id = known.get(id_) or (self._is_made_here(id_), None)
+            if is_waiting:
+                return id_, company_id
+        return None
 
     @api.model
     def _is_made_here(self, message_id):
@@ -267,7 +280,19 @@ class SendgridAnswer(models.AbstractModel):
                 found.append((batch, event))  # it waits, see `_requeue_early`
                 continue
             found += [(batch, told) for told in choose(event, documents, contacts[event.recipient])]
+        self._correct_accounts({batch: told.document.id for batch, told in found if told.answer and told.document})
         return found
+
+    @api.model
+    def _correct_accounts(self, documents):
+        """Give batches the accounts of the documents that their answers are about: by then a guess is known better.
+
+        :param documents: {`sendgrid.event.batch` record: document id}
+        """
+        accounts = dict(self.env["sendgrid.email"].browse(documents.values())._read_columns(["account_id"]))
+        for batch, id_ in documents.items():
+            if id_ in accounts and batch.account_id.id != accounts[id_][0]:
+                batch.account_id = accounts[id_][0]
 
     @api.model
     def _requeue_early(self):

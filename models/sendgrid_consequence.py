@@ -63,13 +63,14 @@ class SendgridConsequence(models.AbstractModel):
     _description = "Consequences of E-mail Events"
 
     @api.model
-    def _apply_consequences(self, changes, clicked=()):
+    def _apply_consequences(self, changes, clicked=(), answered=()):
         """Run what follows from facts that are new or told anew. Accounts without `act_on_events` have nothing of it.
 
         If a consequence fails, it is marked on its document, where a user can run it again. The others go on.
 
         :param changes: {`sendgrid.email` record: (told before, `tools.events.fold.State` now)}
         :param clicked: list of (`sendgrid.email` record of a mass mailing, `State` now) that got events and has clicks
+        :param answered: ids of the documents that have an answer which they did not have before
         """
         everything = [(email, before, state) for email, (before, state) in changes.items()]
         items = [item for item in everything if item[0].account_id.act_on_events]
@@ -91,6 +92,9 @@ class SendgridConsequence(models.AbstractModel):
             self._run("mailing", concerned(items, ABOUT_TRACE))
         self._run("clicks", [(email, {}, state) for email, state in clicked if email.account_id.act_on_events])
         # Users have asked for it, whatever else follows.
+        # An answer ends the waiting for other e-mails too. So a further one counts, which changes no fact of this e-mail.
+        for email_id in answered:
+            news[email_id].add("replied")
         self._run("reminder", concerned(everything, ABOUT_SENDER))
 
     @api.model
@@ -487,7 +491,7 @@ class SendgridConsequence(models.AbstractModel):
     @api.model
     def _settle_reminders(self, items):
         """Tell users who wait for an answer that the e-mail did not arrive, or end the waiting if it was answered."""
-        answered = {email.id for email, _before, state in items if "replied" in state.facts}
+        answered = {email.id for email, _before, state in items if state.reply}
         changed = {email.id for email, _before, _state in items} - answered
         self.env["sendgrid.reminder"].sudo()._settle_news(answered, changed)
 

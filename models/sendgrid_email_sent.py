@@ -383,12 +383,15 @@ class SendgridEmail(models.Model):
         if len(found) == 1:
             new = [{name: value for name, value in found[0].items() if value is not None or name in NAMED}]
         inserted = [] if known else bulk.insert(self, new, conflict=bulk.SKIP_KNOWN, instead=DECLINED)
-        if len(inserted) < len(rows):
+        if has_known := len(inserted) < len(rows):
             inserted += bulk.insert(self, found, conflict=LEARN, instead=DECLINED)
         ids = {id_ for (id_,) in inserted}
         self._notify_created(ids, rows if ids else [])
         if ids and any(row.get("reminder_days") for row in rows):
             self.env["sendgrid.reminder"]._create_for_sent(ids)
+        if ids and (has_known or any(row["status"] == "failed" for row in rows)):
+            self.env["sendgrid.interaction"]._update_from_sending(ids)
+            self.env["sendgrid.interaction"]._announce()
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
         if known and rows:

@@ -123,9 +123,10 @@ class SendgridEmail(models.Model):
         for verdict, ids in verdicts.items():
             events = self.env["sendgrid.event"].browse(ids)
             events.write(events._prepare_verdict_vals(verdict))
-        rows, watched, changes, left, interacted = {}, {}, {}, {}, {}
+        rows, watched, changes, left, interacted, answered = {}, {}, {}, {}, {}, set()
         columns = ("sg_message_id", "status", "facts", *FIGURES, "sent_date", "date")
         watched_at = [columns.index(name) for name in WATCHED]
+        reply_at = columns.index("reply_date")
         now = fields.Datetime.now()
         Interaction = self.env["sendgrid.interaction"]
         for id_, (*before, sent_date, date) in self._read_columns(columns):
@@ -140,11 +141,14 @@ class SendgridEmail(models.Model):
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns[:-2], "write_date"), (*after, now), strict=True))
             # A further answer changes no column, and is news all the same.
-            if id_ in rows or any(event.answer and not isinstance(event, StoredEvent) for event in state.events):
+            is_answered_again = any(event.answer and not isinstance(event, StoredEvent) for event in state.events)
+            if is_answered_again or (before[reply_at] or None) != (after[reply_at] or None):
+                answered.add(id_)
+            if id_ in rows or is_answered_again:
                 interacted[id_] = Interaction._get_kinds(dict(zip(columns, before, strict=False))), state
             if any((before[at] or None) != (after[at] or None) for at in watched_at):
                 watched[id_] = {name: before[at] for name, at in zip(WATCHED, watched_at, strict=True)}
-            if told != (before[2] or {}):
+            if told != (before[2] or {}) or id_ in answered:
                 changes[id_] = before[2] or {}
         # Odoo took these for not sent, and they did leave: SendGrid reports about them.
         self._write_columns(left)
@@ -161,6 +165,7 @@ class SendgridEmail(models.Model):
             # Take the documents from one recordset, so that a field that is read of one is prefetched for all.
             {email: (changes[email.id], states[email.id]) for email in self.browse(changes)},
             self._get_clicked_of_mailings(states),
+            answered,
         )
 
     def _fold_quietly(self):

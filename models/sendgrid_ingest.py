@@ -110,8 +110,8 @@ class SendgridIngest(models.AbstractModel):
             {fingerprint: what becomes of the event there, see `tools.events.rewriting`})
         """
         Match, Reduction = self.env["sendgrid.match"], self.env["sendgrid.reduction"]
-        shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
         received = self.env["sendgrid.answer"]._find_documents(received)
+        shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
         keeping = self.env["sendgrid.retention"]._get_keeping({batch.account_id for batch in dict(received)})
         # This comes first, because it locks the addresses, which everybody locks before documents.
         silent = Reduction._get_silent_of([event for _batch, event in received], is_locking=True)

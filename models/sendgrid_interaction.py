@@ -1,5 +1,3 @@
-from itertools import islice
-
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -7,8 +5,12 @@ from odoo.tools import SQL
 COUNTED = 100
 # All transactions lock rows in this order. So one waits for the other, and they never end in a deadlock.
 LOCK_ORDER = SQL("email_id, kind, user_id")
-# In lines. A mailing of which many people open or click is one line, so that more rows are looked at than lines shown.
-SHOWN, LOOKED_AT = 30, 200
+# In lines.
+SHOWN = 30
+# So many interactions of one line are counted. Core's lists count as far, and show "10000+" from then on.
+COUNTED_IN_LINE = 10_000
+# The filters of the feed, each with its kinds. What a user wants to be told of is chosen by them as well.
+FILTERS = {"opened": ["opened"], "clicked": ["clicked"], "replied": ["replied"], "failed": ["failed", "spam"]}
 
 
 class SendgridInteraction(models.Model):
@@ -32,12 +34,19 @@ class SendgridInteraction(models.Model):
         "sendgrid.email", string="E-mail", required=True, readonly=True, ondelete="cascade", help="The e-mail."
     )
     kind = fields.Selection(
-        [("opened", "Opened"), ("clicked", "Clicked"), ("replied", "Replied"), ("failed", "Not delivered")],
+        [
+            ("opened", "Opened"),
+            ("clicked", "Clicked"),
+            ("replied", "Replied"),
+            ("failed", "Not delivered"),
+            ("spam", "Reported as spam"),
+        ],
         string="What Happened",
         required=True,
         readonly=True,
         help="What happened to the e-mail. Opens and clicks are those of people only.",
     )
+    mailing_res_id = fields.Integer(string="Mailing ID", readonly=True, help="The mass mailing that it belongs to.")
     date = fields.Datetime(string="When", required=True, readonly=True, help="When it happened for the last time.")
     is_seen = fields.Boolean(
         string="Seen", readonly=True, help="The user has opened it in the feed, or marked all as seen."
@@ -62,9 +71,16 @@ class SendgridInteraction(models.Model):
         "(email_id, kind, user_id)", "The user has this interaction of the e-mail already."
     )
     _user_date_idx = models.Index("(user_id, date DESC, id DESC)")
-    # For the filters: of thousands of opens, the few answers.
-    _user_kind_date_idx = models.Index("(user_id, kind, date DESC, id DESC)")
-    _unseen_idx = models.Index("(user_id) WHERE is_seen IS NOT TRUE")
+    # For the lines, and the filters: of thousands of opens, the few answers.
+    _line_idx = models.Index("(user_id, kind, mailing_res_id, date DESC, id DESC)")
+    _unseen_idx = models.Index("(user_id, kind, mailing_res_id) WHERE is_seen IS NOT TRUE")
+    _told_mailing_idx = models.Index(
+        "(user_id, kind, mailing_res_id, told_date) WHERE mailing_res_id IS NOT NULL AND told_date IS NOT NULL"
+    )
+
+    @api.model
+    def _get_all_kinds(self):
+        return [kind for kind, _label in self._fields["kind"].selection]
 
     @api.model
     def _count_unseen(self, user_ids):
@@ -94,51 +110,76 @@ class SendgridInteraction(models.Model):
     def get_feed(self, kind=None):
         """Return the newest lines of the user's feed, read in one query.
 
-        Neighbours that are of one kind and of one mass mailing are one line.
+        Interactions of one kind with one mass mailing are one line, which stands where its newest one would.
 
-        :param kind: one of the values of `kind`, for a feed of these only
-        :return: list of dicts: the ids of the interactions ``ids``, the newest one's ``email_id``, ``kind``, ``date``,
-            ``contact`` and ``subject``, and whether all are seen, ``is_seen``
+        :param kind: one of `FILTERS`, for a feed of these only
+        :return: list of dicts: of the newest interaction of the line ``id``, ``email_id``, ``kind``, ``date``,
+            ``contact`` and ``subject``; how many they are, ``count``, whether there are more than were counted,
+            ``has_more``, and whether all are seen, ``is_seen``
         :raise AccessError: if the user is no employee
         """
         self.browse().check_access("read")
-        lines = []
-        for row in self._read_feed(kind):
-            mailing = row.pop("mailing_source_id")
-            last = lines[-1] if lines else {}
-            if mailing and (last.get("mailing"), last.get("kind")) == (mailing, row["kind"]):
-                last["ids"].append(row["id"])
-                last["is_seen"] = last["is_seen"] and row["is_seen"]
-            else:
-                lines.append({**row, "ids": [row["id"]], "mailing": mailing})
-        return list(islice(lines, SHOWN))
-
-    @api.model
-    def _read_feed(self, kind=None):
         self.flush_model()
-        self.env["sendgrid.email"].flush_model(["subject", "recipient", "partner_id", "author_id", "mailing_source_id"])
+        self.env["sendgrid.email"].flush_model(["subject", "recipient", "partner_id", "author_id"])
         self.env["res.partner"].flush_model(["complete_name"])
         self.env.cr.execute(self._get_feed_query(kind))
         return [
-            {**row, "date": fields.Datetime.to_string(row["date"]), "contact": row["contact"] or row["recipient"]}
+            {
+                **row,
+                "date": fields.Datetime.to_string(row["date"]),
+                "count": min(row["count"], COUNTED_IN_LINE),
+                "has_more": row["count"] > COUNTED_IN_LINE,
+            }
             for row in self.env.cr.dictfetchall()
         ]
 
     @api.model
     def _get_feed_query(self, kind=None):
-        """Return the SQL of the user's newest interactions. They are with e-mails of his, which he always may see."""
+        """Return the SQL of the newest lines. They are with e-mails of the user, which he always may see.
+
+        It goes along the index from one mailing to the next, so that it does not matter how many people opened one.
+        """
         return SQL(
-            """SELECT interaction.id, email_id, kind, interaction.date, COALESCE(is_seen, FALSE) AS is_seen,
-                      email.subject, email.recipient, email.mailing_source_id, partner.complete_name AS contact
-                 FROM sendgrid_interaction interaction
-                 JOIN sendgrid_email email ON email.id = email_id AND email.author_id = %s
+            """WITH RECURSIVE kinds AS (SELECT unnest(%(kinds)s) AS kind),
+                    mailing AS (
+                        SELECT kind, 0 AS mailing_res_id, NULL::int AS id, NULL::timestamp AS date FROM kinds
+                         UNION ALL
+                        SELECT mailing.kind, newest.* FROM mailing, LATERAL (
+                               SELECT mailing_res_id, id, date FROM sendgrid_interaction
+                                WHERE user_id = %(user)s AND kind = mailing.kind
+                                  AND mailing_res_id > mailing.mailing_res_id
+                             ORDER BY mailing_res_id, date DESC, id DESC LIMIT 1) newest),
+                    line AS (
+                        SELECT id, date FROM mailing WHERE id IS NOT NULL
+                         UNION ALL
+                        SELECT lone.* FROM kinds, LATERAL (
+                               SELECT id, date FROM sendgrid_interaction
+                                WHERE user_id = %(user)s AND kind = kinds.kind AND mailing_res_id IS NULL
+                             -- It is the same for all of them, and leaves PostgreSQL no index but that of the lines.
+                             ORDER BY mailing_res_id, date DESC, id DESC LIMIT %(shown)s) lone
+                      ORDER BY date DESC, id DESC LIMIT %(shown)s)
+               SELECT line.id, newest.email_id, newest.kind, line.date, email.subject,
+                      COALESCE(partner.complete_name, email.recipient) AS contact,
+                      CASE WHEN newest.mailing_res_id IS NULL THEN 1 ELSE (
+                           SELECT count(*) FROM (
+                                  SELECT FROM sendgrid_interaction other
+                                   WHERE other.user_id = newest.user_id AND other.kind = newest.kind
+                                     AND other.mailing_res_id = newest.mailing_res_id LIMIT %(counted)s) counted)
+                       END AS count,
+                      newest.is_seen IS TRUE AND NOT EXISTS (
+                           SELECT FROM sendgrid_interaction other
+                            WHERE other.user_id = newest.user_id AND other.kind = newest.kind
+                              AND other.mailing_res_id = newest.mailing_res_id AND other.is_seen IS NOT TRUE) AS is_seen
+                 FROM line
+                 JOIN sendgrid_interaction newest ON newest.id = line.id
+                 JOIN sendgrid_email email ON email.id = newest.email_id AND email.author_id = %(author)s
             LEFT JOIN res_partner partner ON partner.id = email.partner_id
-                WHERE interaction.user_id = %s AND %s
-             ORDER BY interaction.date DESC, interaction.id DESC LIMIT %s""",
-            self.env.user.partner_id.id,
-            self.env.uid,
-            SQL("kind = %s", kind) if kind else SQL("TRUE"),
-            LOOKED_AT,
+             ORDER BY line.date DESC, line.id DESC""",
+            kinds=FILTERS[kind] if kind else self._get_all_kinds(),
+            user=self.env.uid,
+            author=self.env.user.partner_id.id,
+            shown=SHOWN,
+            counted=COUNTED_IN_LINE + 1,
         )
 
     # ------------------------------------------------------------
@@ -164,6 +205,25 @@ class SendgridInteraction(models.Model):
         """
         self.check_access("read")
         self._mark_seen(SQL("id = ANY(%s)", list(self.ids)))
+
+    def mark_line_seen(self):
+        """Mark as seen what stands in the feed's line of this interaction, without what is newer.
+
+        :raise AccessError: if it is another user's
+        """
+        self.ensure_one()
+        self.check_access("read")
+        if not self.mailing_res_id:
+            return self.mark_seen()
+        self._mark_seen(
+            SQL(
+                "kind = %s AND mailing_res_id = %s AND (date, id) <= (%s, %s)",
+                self.kind,
+                self.mailing_res_id,
+                self.date,
+                self.id,
+            )
+        )
 
     def action_mark_all_seen(self):
         """Mark all interactions of the user as seen, whichever are selected.

@@ -31,7 +31,8 @@ class SendgridInteraction(models.Model):
         :param user_ids: ids of users
         :param told: {id of an interaction: its new `told_date`}
         """
-        noted = self.env.cr.precommit.data.setdefault(NOTED, {"users": set(), "told": {}})
+        # Not with what is done before the commit: each savepoint does that, and forgets it.
+        noted = self.env.cr.postcommit.data.setdefault(NOTED, {"users": set(), "told": {}})
         noted["users"].update(user_ids)
         noted["told"].update(told)
 
@@ -41,7 +42,7 @@ class SendgridInteraction(models.Model):
 
         It fails for nobody but itself: whatever is wrong, the events are kept.
         """
-        noted = self.env.cr.precommit.data.pop(NOTED, None)
+        noted = self.env.cr.postcommit.data.pop(NOTED, None)
         if not noted or not noted["users"]:
             return
         try:
@@ -54,29 +55,34 @@ class SendgridInteraction(models.Model):
 
     @api.model
     def _tell(self, user_ids, told):
-        by_user = defaultdict(self.browse, self._get_told(told).grouped("user_id"))
+        by_user = self._get_told(told)
+        shown = {id_: ids if len(ids) <= TOLD_ONE_BY_ONE else ids[:1] for id_, ids in by_user.items()}
+        # All users' are read at once, as soon as one of them is.
+        to_read = sum(shown.values(), [])
         unseen = self._count_unseen(sorted(user_ids))
         notices = {}
         for user in self.env["res.users"].browse(sorted(user_ids)):
-            if by_user[user]:
-                notices[user] = by_user[user].with_context(lang=user.lang)._prepare_notice()
+            if user.id in by_user:
+                mine = self.browse(shown[user.id]).with_prefetch(to_read).with_context(lang=user.lang)
+                notices[user] = mine._prepare_notice(len(by_user[user.id]))
             user._bus_send("sendgrid.interaction/told", {"unseen": unseen[user.id], "notice": notices.get(user, False)})
         self._push(notices)
 
     @api.model
     def _get_told(self, told):
-        """Return the interactions that are to be told, the newest first.
+        """Return the interactions that are to be told: {id of a user: ids, the newest first}.
 
-        What was rolled back meanwhile is not there, or was told at another time.
+        What was rolled back meanwhile is not there, or was told at another time. There may be thousands.
 
         :param told: {id: `told_date`}
         """
+        by_user = defaultdict(list)
         if not told:
-            return self.browse()
+            return by_user
         self.flush_model()
         rows = self.env.execute_query(
             SQL(
-                """SELECT known.id FROM sendgrid_interaction known
+                """SELECT known.user_id, known.id FROM sendgrid_interaction known
                      JOIN unnest(%s, %s) AS told (id, told_date)
                        ON known.id = told.id AND known.told_date = told.told_date
                  ORDER BY date DESC, known.id DESC""",
@@ -84,26 +90,25 @@ class SendgridInteraction(models.Model):
                 list(told.values()),
             )
         )
-        return self.browse(id_ for (id_,) in rows)
+        for user_id, id_ in rows:
+            by_user[user_id].append(id_)
+        return by_user
 
-    def _prepare_notice(self):
+    def _prepare_notice(self, count):
         """Return what the user is told of these interactions of his, as a dict of plain text.
 
-        :return: ``title``, ``body``, the id of the newest e-mail ``email_id``, how many interactions it is about, and
-            the ids of the first of them
+        :param count: how many interactions it is about, of which these are the newest
+        :return: ``title``, ``body``, the id of the newest e-mail ``email_id``, ``count``, and ``ids`` of these
         """
-        is_flood = len(self) > TOLD_ONE_BY_ONE
-        # There may be thousands, of which nothing is read.
-        told = self.browse(self.ids[:1] if is_flood else self.ids)
-        lines = [interaction._describe() for interaction in told]
-        if is_flood:
-            lines.insert(0, self.env._("Interactions with your e-mails: %s", len(self)))
+        lines = [interaction._describe() for interaction in self]
+        if count > len(self):
+            lines.insert(0, self.env._("Interactions with your e-mails: %s", count))
         return {
             "title": lines[0],
-            "body": "\n".join(lines[1:]) or told.subject or "",
-            "email_id": told[0].email_id.id,
-            "count": len(self),
-            "ids": self.ids[:TOLD_ONE_BY_ONE],
+            "body": "\n".join(lines[1:]) or self.subject or "",
+            "email_id": self[0].email_id.id,
+            "count": count,
+            "ids": self.ids,
         }
 
     def _describe(self):
@@ -114,6 +119,7 @@ class SendgridInteraction(models.Model):
             "clicked": self.env._("Clicked by %s", contact),
             "replied": self.env._("Reply from %s", contact),
             "failed": self.env._("Not delivered to %s", contact),
+            "spam": self.env._("Reported as spam by %s", contact),
         }[self.kind]
 
     @api.model

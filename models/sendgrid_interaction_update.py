@@ -9,13 +9,13 @@ from ..tools.events.event import StoredEvent
 from ..tools.times import to_datetime
 from . import bulk
 from .sendgrid_consequence import FAILURES
-from .sendgrid_interaction import LOCK_ORDER
+from .sendgrid_interaction import FILTERS, LOCK_ORDER
 
-# The kinds that events by people make, each with the event.
-BY_PEOPLE = {"opened": "open", "clicked": "click"}
+# The kinds that events by people make, each with the event, and the attribute of `State` that tells whether there is one.
+BY_PEOPLE = {"opened": ("open", "person_open"), "clicked": ("click", "person_click")}
 # The column of a document that tells whether there is such an interaction. The others are told by its facts.
 COLUMNS = {"opened": "person_open_date", "clicked": "person_click_date", "replied": "reply_date"}
-# Of e-mails that are older nobody is told, and of one kind for one e-mail not again before the time is over.
+# Of e-mails that are older nobody is told, and of one kind for one e-mail or mailing not again before the time is over.
 TELL_FOR = timedelta(days=30)
 TELL_AGAIN_AFTER = timedelta(hours=1)
 # What is known already keeps who has seen it, unless something newer happened. The first open is told, no later one.
@@ -28,6 +28,15 @@ CONFLICT = """
                             THEN COALESCE(EXCLUDED.told_date, known.told_date) ELSE known.told_date END
      WHERE known.date <> EXCLUDED.date
 """
+# Of a mailing one of many is told, and the others by the number in the feed.
+IS_TOLD_LATELY = SQL(
+    """new.mailing_res_id IS NOT NULL AND EXISTS (
+           SELECT FROM sendgrid_interaction other
+            WHERE other.user_id = new.user_id AND other.kind = new.kind AND other.mailing_res_id = new.mailing_res_id
+              AND other.told_date > new.told_date - %s)""",
+    TELL_AGAIN_AFTER,
+)
+INSTEAD = {"told_date": SQL("CASE WHEN %s THEN NULL ELSE new.told_date END", IS_TOLD_LATELY)}
 
 
 class SendgridInteraction(models.Model):
@@ -41,8 +50,11 @@ class SendgridInteraction(models.Model):
 
         :param values: {column: value} of the document
         """
+        facts = values.get("facts") or {}
         kinds = {kind for kind, column in COLUMNS.items() if values.get(column)}
-        return kinds | ({"failed"} if self._has_failed(values.get("facts") or {}) else set())
+        if values.get("status") == "failed" or self._has_failed(facts):
+            kinds.add("failed")
+        return kinds | {"spam"} & facts.keys()
 
     @api.model
     def _has_failed(self, facts):
@@ -57,18 +69,22 @@ class SendgridInteraction(models.Model):
         :return: {kind: (Unix seconds, UTC, and whether an event that was not stored before tells it)}
         """
         moments = {}
-        for kind, name in BY_PEOPLE.items():
+        # Most documents have none of these, so look at the events of the others only.
+        for kind, (name, attribute) in BY_PEOPLE.items():
+            if getattr(state, attribute) is None:
+                continue
             found = [e for e in state.events if e.event == name and state.verdicts[e.fingerprint].verdict == HUMAN]
-            if found:
-                is_new = any(not isinstance(event, StoredEvent) for event in found)
-                moments[kind] = max(event.timestamp for event in found), is_new
-        replies = [event for event in state.events if event.answer in REPLIES]
-        if replies:
+            is_new = any(not isinstance(event, StoredEvent) for event in found)
+            moments[kind] = max(event.timestamp for event in found), is_new
+        if state.reply is not None:
+            replies = [event for event in state.events if event.answer in REPLIES]
             is_new = any(not isinstance(event, StoredEvent) for event in replies)
             moments["replied"] = max(event.timestamp for event in replies), is_new
-        refused = [evidence.timestamp for fact, evidence in state.facts.items() if fact in FAILURES]
         if self._has_failed(state.facts):
+            refused = [evidence.timestamp for fact, evidence in state.facts.items() if fact in FAILURES]
             moments["failed"] = max(refused), False  # only the first refusal is news
+        if "spam" in state.facts:
+            moments["spam"] = state.facts["spam"].timestamp, False
         return moments
 
     @api.model
@@ -80,15 +96,37 @@ class SendgridInteraction(models.Model):
 
         :param changes: {document id: (the kinds that it had before, `tools.events.fold.State` now)}
         """
-        moments = {id_: (before, self._get_moments(state)) for id_, (before, state) in changes.items()}
+        self._settle({id_: (before, self._get_moments(state)) for id_, (before, state) in changes.items()})
+
+    @api.model
+    def _update_from_sending(self, email_ids):
+        """Bring the feeds into the state of e-mails that have just been tried: what never left is a failure.
+
+        :param email_ids: ids of documents, of which some were or are `failed`
+        """
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT id, CASE status WHEN 'failed' THEN EXTRACT(EPOCH FROM date)::bigint END
+                     FROM sendgrid_email WHERE id = ANY(%s) AND status IN ('failed', 'sent')""",
+                list(email_ids),
+            )
+        )
+        self._settle({id_: ({"failed"}, {"failed": (moment, True)} if moment else {}) for id_, moment in rows})
+
+    @api.model
+    def _settle(self, moments):
+        """Write to the feeds what there is, and delete from them what is not there any more.
+
+        :param moments: {document id: (the kinds that it had before, what `_get_moments` returns of it now)}
+        """
         self._delete_kinds({id_: before - found.keys() for id_, (before, found) in moments.items()})
         moments = {id_: told for id_, told in moments.items() if told[1]}
         if not moments:
             return
         # It tells this call from others in the same transaction.
         rows, now = [], datetime.now(timezone.utc).replace(tzinfo=None)
-        for user_id, email_id, is_muted, is_told, *tells in self._get_authors(list(moments)):
-            wishes = dict(zip(self._get_all_kinds(), tells, strict=True))
+        for user_id, email_id, mailing_id, is_muted, is_told, *tells in self._get_authors(list(moments)):
+            wishes = {kind: wish for kinds, wish in zip(FILTERS.values(), tells, strict=True) for kind in kinds}
             before, found = moments[email_id]
             for kind, (timestamp, is_new) in found.items():
                 is_news = (is_new or kind not in before) and not is_muted
@@ -97,6 +135,7 @@ class SendgridInteraction(models.Model):
                         "user_id": user_id,
                         "email_id": email_id,
                         "kind": kind,
+                        "mailing_res_id": mailing_id,
                         "date": to_datetime(timestamp),
                         "is_seen": not is_news,
                         "told_date": now if is_news and is_told and wishes[kind] else None,
@@ -107,30 +146,28 @@ class SendgridInteraction(models.Model):
             return
         # This is `LOCK_ORDER`.
         rows.sort(key=lambda row: (row["email_id"], row["kind"], row["user_id"]))
-        changed = bulk.insert(self, rows, SQL(CONFLICT, TELL_AGAIN_AFTER), ("id", "user_id", "told_date"))
+        changed = bulk.insert(
+            self, rows, SQL(CONFLICT, TELL_AGAIN_AFTER), ("id", "user_id", "told_date"), instead=INSTEAD
+        )
         self.invalidate_model()
         self._note(
             {user_id for _id, user_id, _told in changed}, {id_: told for id_, _user, told in changed if told == now}
         )
 
     @api.model
-    def _get_all_kinds(self):
-        return [kind for kind, _label in self._fields["kind"].selection]
-
-    @api.model
     def _get_authors(self, email_ids):
         """Return the employees who wrote e-mails.
 
         :param email_ids: ids of the documents
-        :return: list of (user id, document id, whether he muted it, whether he may be told of it, his wishes in the
-            order of the kinds)
+        :return: list of (user id, document id, its mailing's id, whether he muted it, whether he may be told of it, his
+            wishes in the order of `FILTERS`)
         """
-        wishes = [f"sendgrid_tells_{kind}" for kind in self._get_all_kinds()]
-        self.env["sendgrid.email"].flush_model(["author_id", "is_muted", "date"])
+        wishes = [f"sendgrid_tells_{kind}" for kind in FILTERS]
+        self.env["sendgrid.email"].flush_model(["author_id", "is_muted", "date", "mailing_res_id"])
         self.env["res.users"].flush_model(["partner_id", "active", "share", *wishes])
         return self.env.execute_query(
             SQL(
-                """SELECT users.id, email.id, email.is_muted, email.date > %s, %s
+                """SELECT users.id, email.id, NULLIF(email.mailing_res_id, 0), email.is_muted, email.date > %s, %s
                      FROM sendgrid_email email
                      JOIN res_users users ON users.partner_id = email.author_id AND users.active AND NOT users.share
                     WHERE email.id = ANY(%s)""",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from ..tools.events.answer import REPLIES
 from .sendgrid_consequence import FAILURES
 from .undoable import each_alone
 
@@ -213,6 +214,7 @@ class SendgridReminder(models.Model):
         self.env["sendgrid.email"].flush_model(
             ["model", "res_id", "recipient", "partner_id", "reply_date", "sent_date"]
         )
+        self.env["sendgrid.event"].flush_model(["email_id", "answer", "timestamp"])
         # The lock makes drain and scheduled action wait for each other, in the order of the ids.
         rows = self.env.execute_query(
             SQL(
@@ -254,7 +256,8 @@ class SendgridReminder(models.Model):
         """Return SQL that tells whether an e-mail, which it calls ``email``, was answered.
 
         An answer to another copy of the message is one too, and an answer of the same person to another e-mail about
-        the same record: in the portal nobody can tell which one is meant, and people answer the latest.
+        the same record: in the portal nobody can tell which one is meant, and people answer the latest. `reply_date` is
+        the first answer to that one, so that the others are asked of the events.
         """
         return SQL(
             """(email.reply_date IS NOT NULL
@@ -263,7 +266,12 @@ class SendgridReminder(models.Model):
                 OR EXISTS (SELECT FROM sendgrid_email other
                             WHERE other.model = email.model AND other.res_id = email.res_id
                               AND (other.recipient = email.recipient OR other.partner_id = email.partner_id)
-                              AND other.reply_date >= email.sent_date))"""
+                              AND other.reply_date IS NOT NULL
+                              AND (other.reply_date >= email.sent_date
+                                   OR EXISTS (SELECT FROM sendgrid_event event
+                                               WHERE event.email_id = other.id AND event.answer IN %s
+                                                 AND event.timestamp >= email.sent_date))))""",
+            REPLIES,
         )
 
     def _get_state(self, is_answered, until):

@@ -494,6 +494,31 @@ class TestAnswers(AnswerCase):
         self.assertEqual(emails.event_ids.batch_id.account_id, other)
         self.assertFalse(any(emails.mapped("reply_date")))
 
+    def test_account_of_a_fast_answer(self):
+        """Test that an answer is its document's account's, also if that is there before the answer is processed."""
+        company = self.env["res.company"].create({"name": "Other"})
+        other = self.account.copy({"name": "ZZ, which no guess names first", "company_id": company.id})
+        waiting = self.create_mail()
+        self.come_in(self.write_mail(None, in_reply_to=waiting.message_id), drained=False)
+        email = self.say(message_id=waiting.message_id, account_id=other.id)
+        self.drain()
+        self.assertEqual(email.event_ids.answer, "own")
+        self.assertEqual(email.event_ids.account_id, other)
+        self.assertEqual(email.event_ids.batch_id.account_id, other)
+
+    def test_account_of_an_early_answer(self):
+        """Test that an answer that waits lies with an account of the message's company, else with one of all."""
+        self.account.company_id = self.env.company
+        first, second = self.env["res.company"].create([{"name": "First"}, {"name": "Second"}])
+        of_first = self.account.copy({"name": "First", "company_id": first.id})
+        of_all = self.account.copy({"name": "All", "company_id": False})
+        for company, account in ((first, of_first), (second, of_all)):
+            waiting = self.create_mail()
+            waiting.mail_message_id.record_company_id = company
+            self.come_in(self.write_mail(None, in_reply_to=waiting.message_id))
+            event = self.env["sendgrid.event"].search([("smtp_id", "=", waiting.message_id)])
+            self.assertEqual((event.match, event.batch_id.account_id), ("early", account))
+
     def test_not_early(self):
         """Test that no answer waits for a document that will never come."""
         sent, gone = self.create_mail(), self.say()

@@ -237,6 +237,19 @@ class TestChatterState(SendgridMixin, HttpCase):
         about = {"res.partner": self.contact.ids, "crm.lead": self.lead.ids, "mail.message": message.ids}
         self.assertEqual(payload, {"ids": emails[0].ids, "about": about, "is_new": False})
 
+    def test_queries_of_inboxes(self):
+        """Test that posting a message asks for no states, however many users read it in their inbox."""
+        people = [
+            new_test_user(self.env, f"inbox{n}", groups="base.group_user", notification_type="inbox") for n in range(6)
+        ]
+        Email = type(self.Email)
+        for number in (1, 6):
+            partners = self.contact.union(*(user.partner_id for user in people[:number]))
+            with patch.object(Email, "_get_chatter_rows", autospec=True, side_effect=Email._get_chatter_rows) as rows:
+                self._post(recipients=partners)
+            for call in rows.call_args_list:
+                self.assertNotIn(call.args[0].env.user, people, "a new message has no documents")
+
     # ------------------------------------------------------------
     # TOP BAR
     # ------------------------------------------------------------
@@ -287,3 +300,14 @@ class TestChatterState(SendgridMixin, HttpCase):
         with patch(COUNTED, 1):
             summary = self._get_summary(self.lead)
             self.assertEqual((summary["count"], summary["has_more"]), (1, True))
+
+    def test_summary_of_the_newest(self):
+        """Test that of more documents than are counted the newest count, whatever became of the older ones."""
+        for status in ("bounced", "bounced", "delivered", "clicked"):
+            self.create_email(model="crm.lead", res_id=self.lead.id, status=status)
+        with patch(COUNTED, 1):
+            summary = self._get_summary(self.lead)
+        self.assertEqual(
+            (summary["status"], summary["needs_somebody"], summary["text"]),
+            ("clicked", False, "Clicked: 1, Delivered: 1"),
+        )

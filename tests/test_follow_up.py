@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+from odoo import Command
 from odoo.tests import new_test_user, tagged
 
 from .common import SendgridCase
@@ -251,20 +252,26 @@ class TestFollowUp(SendgridCase):
         )
         self.env.invalidate_all()
 
+    def _write(self, **values):
+        """Return the document of what somebody wrote in the lead's chatter."""
+        about = {"model": "crm.lead", "res_id": values.get("res_id") or self.lead.id}
+        message = self.env["mail.message"].create({**about, "message_type": "comment", "body": "Hello"})
+        return self._about_lead(**{"mail_message_id": message.id, **values})
+
     def _deliver(self, *emails):
         for email in emails:
             self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 2)))
 
     def test_unanswered(self):
         """Test what is followed up after three days: what was delivered and not answered since it is switched on."""
-        old = self._about_lead(ago=timedelta(days=10))
+        old = self._write(ago=timedelta(days=10))
         self._deliver(old)
         self._switch(sendgrid_rule_unanswered=True)
         leads = self.env["crm.lead"].create(
             [{"name": f"Lead {n}", "type": "opportunity", "user_id": self.responsible.id} for n in range(5)]
         )
         silent, answered, bounced, mailing, notification = (
-            self._about_lead(res_id=lead.id, recipient=f"u{n}@example.org") for n, lead in enumerate(leads)
+            self._write(res_id=lead.id, recipient=f"u{n}@example.org") for n, lead in enumerate(leads)
         )
         self._deliver(silent, answered, mailing, notification)
         self._bounce(bounced)
@@ -286,13 +293,54 @@ class TestFollowUp(SendgridCase):
         self._run_due()
         self.assertEqual(len(self._activities(leads[0])), 1, "once")
 
+    def test_unanswered_mails_of_odoo(self):
+        """Test that nobody follows up what Odoo sends by itself: from a template, or without a message."""
+        self._switch(sendgrid_rule_unanswered=True)
+        digest = self.create_mail(model="crm.lead", res_id=self.lead.id)
+        self.assertEqual(digest.message_type, "email_outgoing")
+        emails = self._write(mail_message_id=digest.mail_message_id.id), self._write(mail_message_id=False)
+        self._deliver(*emails)
+        self._pass("unanswered", days=3, minutes=10)
+        self._run_due()
+        self.assertFalse(self._activities(self.lead))
+
+    def test_new_rule(self):
+        """Test that an own rule about the time since e-mails begins with what is due after it was made or became so."""
+        email = self._write(ago=timedelta(days=10))
+        self._deliver(email)
+        values = {
+            "name": "Own",
+            "model_id": self.env.ref("sendgrid_tracking.model_sendgrid_email").id,
+            "trigger": "on_time",
+            "trg_date_id": self.env.ref("sendgrid_tracking.field_sendgrid_email__sent_date").id,
+            "trg_date_range": 3,
+            "trg_date_range_type": "day",
+            "action_server_ids": [
+                Command.create(
+                    {
+                        "name": "Own",
+                        "model_id": self.env.ref("sendgrid_tracking.model_sendgrid_email").id,
+                        "state": "code",
+                        "usage": "base_automation",
+                        "code": "env['crm.lead'].browse(record.res_id).message_post(body='Ran')",
+                    }
+                )
+            ],
+        }
+        made = self.env["base.automation"].create(values)
+        changed = self.env["base.automation"].create({**values, "trigger": "on_create", "trg_date_id": False})
+        changed.write({key: values[key] for key in ("trigger", "trg_date_id", "trg_date_range", "trg_date_range_type")})
+        self.assertTrue(made.last_run and changed.last_run)
+        self._run_due()
+        self.assertNotIn("Ran", "".join(self.lead.message_ids.mapped("body")))
+
     def test_unanswered_by_several(self):
         """Test that the e-mails of one message make one activity, and none if anybody has answered."""
         self._switch(sendgrid_rule_unanswered=True)
         lead = self.env["crm.lead"].create({"name": "Answered", "type": "opportunity", "user_id": self.author.id})
-        silent = [self._about_lead(recipient=f"s{n}@example.org", message_id="<silent@x>") for n in range(3)]
+        silent = [self._write(recipient=f"s{n}@example.org", message_id="<silent@x>") for n in range(3)]
         answered = [
-            self._about_lead(recipient=f"a{n}@example.org", message_id="<answered@x>", res_id=lead.id) for n in range(3)
+            self._write(recipient=f"a{n}@example.org", message_id="<answered@x>", res_id=lead.id) for n in range(3)
         ]
         self._deliver(*silent, *answered)
         answered[1].reply_date = answered[1].sent_date + timedelta(minutes=1)
@@ -305,7 +353,7 @@ class TestFollowUp(SendgridCase):
         """Test that who clicked and has not answered a day later is called."""
         self._switch(sendgrid_rule_silent_click=True)
         lead = self.env["crm.lead"].create({"name": "Answered", "type": "opportunity", "user_id": self.author.id})
-        email, answered = self._about_lead(), self._about_lead(res_id=lead.id, recipient="b@example.org")
+        email, answered = self._write(), self._write(res_id=lead.id, recipient="b@example.org")
         self._click(email, answered)
         answered.reply_date = answered.sent_date + timedelta(minutes=20)
         self._run_due()
@@ -319,7 +367,7 @@ class TestFollowUp(SendgridCase):
     def test_unanswered_and_reminded(self):
         """Test that whoever asked to be reminded of an e-mail is not reminded twice."""
         self._switch(sendgrid_rule_unanswered=True)
-        email = self._about_lead()
+        email = self._write()
         self._deliver(email)
         self.env["sendgrid.reminder"]._remind_of(email, self.author, email.sent_date + timedelta(days=7))
         self._pass("unanswered", days=3, minutes=10)
@@ -333,7 +381,7 @@ class TestFollowUp(SendgridCase):
         for size in (20, 40):
             leads = self.env["crm.lead"].create([{"name": f"Q{n}", "user_id": self.author.id} for n in range(size)])
             for lead in leads:
-                self._about_lead(res_id=lead.id, status="delivered")
+                self._write(res_id=lead.id, status="delivered")
             self._pass("unanswered", days=3, minutes=10)
             self.env.flush_all()
             before = self.env.cr.sql_log_count

@@ -556,6 +556,24 @@ class TestRemoval(GoingCase):
         self.assertFalse(self.webhooks())
         self.assertFalse(self.env["ir.config_parameter"].search([("key", "like", "sendgrid_tracking.")]))
 
+    def test_uninstall_with_reminders(self):
+        """Test that the to-dos of reminders go, of which no answer would end any, and that what was done stays."""
+        account = self.env["sendgrid.account"].create({"name": "Left"})
+        lead = self.env["crm.lead"].create({"name": "Cheese", "user_id": self.salesperson.id})
+        activities = self.env["mail.activity"]
+        for number in range(2):
+            email = self.create_email(f"r{number}@example.org", model="crm.lead", res_id=lead.id, account_id=account.id)
+            self.env["sendgrid.reminder"]._remind_of(email, self.salesperson, email.sent_date)
+            self.env["sendgrid.reminder"]._remind()
+            activities |= self.env["sendgrid.reminder"].search([("email_id", "=", email.id)]).activity_id
+        own = lead.activity_schedule("mail.mail_activity_data_todo", user_id=self.salesperson.id)
+        done, left = activities
+        done.action_feedback()
+        uninstall_hook(self.env)
+        self.assertTrue(done.exists())
+        self.assertEqual(lead.activity_ids, own)
+        self.assertFalse(left.exists())
+
     def test_uninstall_where_a_server_resists(self):
         """Test that a mail server that cannot be changed is archived alone, and that the others send by SMTP."""
         account = self.env["sendgrid.account"].create({"name": "Resists", "api_key": API_KEY})

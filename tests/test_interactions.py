@@ -6,12 +6,13 @@ from unittest.mock import patch
 from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import Form, new_test_user, tagged
-from odoo.tools import SQL
+from odoo.tools import SQL, mute_logger
 
 from .simulator import BROWSER
 from .test_answers import ABSENT, AnswerCase
 from .test_people import PeopleCase
 
+MAIL_SERVER, MAIL = "odoo.addons.base.models.ir_mail_server", "odoo.addons.mail.models.mail_mail"
 MINUTE = 60
 TOLD = "sendgrid.interaction/told"
 
@@ -159,7 +160,7 @@ class TestFeed(InteractionCase):
         colleague = new_test_user(self.env, "sendgrid_feed_colleague", groups="base.group_system")
         theirs = self.Interaction.search([]).with_user(colleague)
         self.assertFalse(theirs.search([]))
-        for method in (theirs.action_open, theirs.mark_seen):
+        for method in (theirs.action_open, theirs.mark_seen, theirs.mark_line_seen):
             with self.assertRaises(AccessError):
                 method()
         theirs.action_mark_all_seen()
@@ -169,16 +170,59 @@ class TestFeed(InteractionCase):
             theirs.with_user(portal).get_feed()
 
     def test_flood_is_one_line(self):
-        """Test that what many do with a mailing is one line, and does not hide the rest."""
-        source = self.env["utm.source"].create({"name": "Newsletter"})
+        """Test that what many do with a mailing is one line with their number, also if something else is in between."""
+        first, message = self.send(recipient="reader0@example.org", mailing_res_id=7)
+        self.happen(first, message, (1, "open"), (3, "click", self.click()))
+        lonely, message = self.send()
+        self.happen(lonely, message, (12, "open"))
+        for number in range(1, 4):
+            email, message = self.send(recipient=f"reader{number}@example.org", mailing_res_id=7)
+            self.happen(email, message, (10 + number, "open"))
+        other, message = self.send(recipient="reader0@example.org", mailing_res_id=8)
+        self.happen(other, message, (2, "open"))
+        lines = self.Interaction.with_user(self.salesperson).get_feed()
+        self.assertEqual(
+            [(line["email_id"], line["kind"], line["count"]) for line in lines],
+            [(email.id, "opened", 4), (lonely.id, "opened", 1), (first.id, "clicked", 1), (other.id, "opened", 1)],
+        )
+        self.assertEqual(len(self.feed(kind="opened")), 3)
+
+    def test_flood_hides_nothing(self):
+        """Test that a mailing that hundreds open is one line with their number, and the others are there as well."""
         lonely, message = self.send()
         self.happen(lonely, message, (2, "open"))
-        for number in range(4):
-            email, message = self.send(recipient=f"reader{number}@example.org", mailing_source_id=source.id)
-            self.happen(email, message, (10 + number, "open"))
+        sent = [self.send(recipient=f"reader{number}@example.org", mailing_res_id=7) for number in range(250)]
+        self.receive(*[message.event("open", timestamp=self.after(email, 10 * MINUTE)) for email, message in sent])
         lines = self.Interaction.with_user(self.salesperson).get_feed()
-        self.assertEqual([len(line["ids"]) for line in lines], [4, 1])
-        self.assertEqual(lines[0]["email_id"], email.id)
+        self.assertEqual([(line["count"], line["has_more"]) for line in lines], [(250, False), (1, False)])
+        with patch("odoo.addons.sendgrid_tracking.models.sendgrid_interaction.COUNTED_IN_LINE", 200):
+            lines = self.Interaction.with_user(self.salesperson).get_feed()
+        self.assertEqual([(line["count"], line["has_more"]) for line in lines], [(200, True), (1, False)])
+
+    def test_line_is_seen(self):
+        """Test that whoever opens a line has seen all that stands in it, and nothing else."""
+        sent = [self.send(recipient=f"reader{number}@example.org", mailing_res_id=7) for number in range(3)]
+        for email, message in sent:
+            self.happen(email, message, (10, "open"), (12, "click", self.click()))
+        mine = self.Interaction.with_user(self.salesperson)
+        [clicks, opens] = mine.get_feed()
+        newer, message = self.send(recipient="late@example.org", mailing_res_id=7)
+        self.happen(newer, message, (20, "open"))
+        mine.browse(opens["id"]).mark_line_seen()
+        self.assertEqual(len(mine.search([("kind", "=", "opened"), ("is_seen", "=", True)])), 3)
+        lines = mine.get_feed()
+        self.assertEqual([(line["kind"], line["is_seen"]) for line in lines], [("opened", False), ("clicked", False)])
+        mine.browse(lines[0]["id"]).mark_line_seen()
+        mine.browse(clicks["id"]).mark_seen()
+        self.assertEqual(
+            [(line["kind"], line["is_seen"]) for line in mine.get_feed()], [("opened", True), ("clicked", False)]
+        )
+        alone, message = self.send()
+        self.happen(alone, message, (10, "open"))
+        mine.search([("email_id", "=", alone.id)]).mark_line_seen()
+        self.assertEqual(
+            mine.search([("is_seen", "=", False)]).mapped("kind"), ["clicked", "clicked"], "one of three was opened"
+        )
 
     def test_store(self):
         """Test that core's first load of a page has the number, up to the highest that is shown."""
@@ -238,17 +282,18 @@ class TestFeed(InteractionCase):
         self.assertEqual(count(5), count(40))
 
     def test_feed_queries(self):
-        """Test that opening the feed is one query, along the index, however many interactions there are."""
+        """Test that opening the feed is one query, along the indexes, however many interactions there are."""
         email, message = self.send()
         self.happen(email, message, (10, "open"))
         self.env.cr.execute(
             SQL(
-                """INSERT INTO sendgrid_email (odoo_id, account_id, recipient, date, status, author_id)
-                   SELECT 'n' || n, %(account)s, 'n' || n || '@example.net', now(), 'sent', %(author)s
+                """INSERT INTO sendgrid_email (odoo_id, account_id, recipient, date, status, author_id, mailing_res_id)
+                   SELECT 'n' || n, %(account)s, 'n' || n || '@example.net', now(), 'sent', %(author)s,
+                          CASE WHEN n %% 3 = 0 THEN n %% 10 + 1 END
                      FROM generate_series(1, 20000) n;
-                   INSERT INTO sendgrid_interaction (user_id, email_id, kind, date, is_seen)
+                   INSERT INTO sendgrid_interaction (user_id, email_id, kind, date, is_seen, mailing_res_id)
                    SELECT CASE WHEN id %% 20 = 0 THEN %(user)s ELSE %(other)s END, id, 'opened',
-                          now() - id * interval '1 s', TRUE
+                          now() - id * interval '1 s', TRUE, mailing_res_id
                      FROM sendgrid_email WHERE odoo_id LIKE 'n%%';
                    ANALYZE sendgrid_email; ANALYZE sendgrid_interaction""",
                 account=self.account.id,
@@ -263,7 +308,7 @@ class TestFeed(InteractionCase):
             self.assertEqual(len(mine.get_feed()), 30)
         plan = "\n".join(line for (line,) in self.env.execute_query(SQL("EXPLAIN %s", mine._get_feed_query())))
         self.assertNotIn("Seq Scan on sendgrid", plan)
-        self.assertIn("sendgrid_interaction_user_date_idx", plan)
+        self.assertIn("sendgrid_interaction_line_idx", plan)
         with self.assertQueryCount(1):
             self.assertEqual(mine._count_unseen(self.salesperson.ids), {self.salesperson.id: 1})
 
@@ -328,6 +373,27 @@ class TestTold(InteractionCase):
         self.assertEqual(self.notices(messages), ["Clicked by Ada <b>Lovelace</b>"])
         self.assertFalse(self.notices(self.happen(email, message, (110, "click", self.click(link="c")))), "repeated")
 
+    def test_mailing_once_an_hour(self):
+        """Test that a mailing tells of one kind once within an hour, however its clicks trickle in."""
+
+        def click(number):
+            email, message = self.send(recipient=f"reader{number}@example.org", partner_id=False, mailing_res_id=7)
+            return self.notices(self.happen(email, message, (10 + number, "click", self.click())))
+
+        self.assertEqual(click(0), ["Clicked by reader0@example.org"])
+        self.assertEqual(click(1) + click(2), [])
+        other, message = self.send(recipient="reader0@example.org", partner_id=False, mailing_res_id=8)
+        self.assertEqual(
+            self.notices(self.happen(other, message, (13, "click", self.click()))), ["Clicked by reader0@example.org"]
+        )
+        opened, message = self.send(recipient="reader9@example.org", partner_id=False, mailing_res_id=7)
+        self.assertEqual(self.notices(self.happen(opened, message, (14, "open"))), ["Opened by reader9@example.org"])
+        self.age("sendgrid.interaction", timedelta(minutes=61), "told_date")
+        self.assertEqual(click(3), ["Clicked by reader3@example.org"])
+        self.assertEqual(
+            [line["count"] for line in self.Interaction.with_user(self.salesperson).get_feed("clicked")], [4, 1]
+        )
+
     def test_old(self):
         """Test that nobody is told of e-mails that are older than 30 days."""
         for days, told in ((29, ["Opened by Ada <b>Lovelace</b>"]), (31, [])):
@@ -357,6 +423,97 @@ class TestTold(InteractionCase):
         [told] = self.hear(lambda: self.receive(*events))
         self.assertEqual((told["unseen"], told["notice"]["title"]), (5, "Interactions with your e-mails: 5"))
         self.assertEqual((told["notice"]["count"], told["notice"]["body"]), (5, "Opened by reader4@example.org"))
+
+    def test_queries_of_notices(self):
+        """Test that the number of queries does not depend on that of the authors who are told."""
+
+        def count(number):
+            sent = []
+            for one in range(number):
+                user = new_test_user(
+                    self.env, f"told{len(self.Email.search([]))}_{number}_{one}", groups="base.group_user"
+                )
+                contact = self.env["res.partner"].create({"name": f"C{one}", "email": f"c{number}.{one}@example.org"})
+                sent.append(self.send(recipient=contact.email, partner_id=contact.id, author_id=user.partner_id.id))
+            self.store(
+                [
+                    message.event("click", timestamp=self.after(email, 12 * MINUTE), **self.click())
+                    for email, message in sent
+                ]
+            )
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            self.drain()
+            return self.env.cr.sql_log_count - before
+
+        count(2)
+        self.assertEqual(count(2), count(10))
+
+    def test_spam(self):
+        """Test that a spam report is told as a failure, in words of its own, and stands among the failures."""
+        email, message = self.send()
+        messages = self.happen(email, message, (1, "delivered"), (10, "spamreport"))
+        self.assertEqual(self.notices(messages), ["Reported as spam by Ada <b>Lovelace</b>"])
+        self.assertEqual(self.feed(kind="failed"), [("spam", email.id)])
+        self.assertFalse(self.notices(self.happen(email, message, (10, "spamreport"))), "repeated")
+        self.salesperson.sendgrid_tells_failed = False
+        email, message = self.send()
+        self.assertFalse(self.notices(self.happen(email, message, (10, "spamreport"))))
+        self.assertIn(("spam", email.id), self.feed(kind="failed"))
+
+    def test_never_left(self):
+        """Test that what never left is told as a failure, until it leaves after all."""
+        mail = self.create_mail(author_id=self.salesperson.partner_id.id)
+
+        def fail():
+            with self.sending(refuse=lambda sent: OSError("no")), mute_logger(MAIL_SERVER, MAIL):
+                mail.send()
+
+        [told] = self.hear(fail)
+        email = self.find_emails(mail.message_id)
+        self.assertEqual((email.status, told["unseen"]), ("failed", 1))
+        self.assertEqual(told["notice"]["title"], f"Not delivered to {email.contact_name or email.recipient}")
+        self.assertEqual(self.feed(kind="failed"), [("failed", email.id)])
+        self.assertEqual(self.Interaction.search([]).date, email.date)
+        mail.action_retry()
+        self.assertFalse(self.notices(self.hear(fail)), "once within an hour")
+        mail.action_retry()
+
+        def leave():
+            with self.sending():
+                mail.send()
+
+        self.assertEqual(self.hear(leave), [{"unseen": 0, "notice": False}])
+        self.assertEqual((email.status, self.feed()), ("sent", []))
+
+    def test_left_after_all(self):
+        """Test that what Odoo took for not sent is no failure once SendGrid reports about it."""
+        mail = self.create_mail(author_id=self.salesperson.partner_id.id)
+        with self.sending(refuse=lambda sent: OSError("no")), mute_logger(MAIL_SERVER, MAIL):
+            mail.send()
+        email = self.find_emails(mail.message_id)
+        self.assertEqual(self.feed(), [("failed", email.id)])
+        message = self.relay(email)
+        self.receive(message.event("delivered"))
+        self.assertEqual((email.status, self.feed()), ("delivered", []))
+
+    def test_no_connection(self):
+        """Test that of many mails for which there was no connection their author is told the number."""
+        mails = self.env["mail.mail"].union(
+            *(self.create_mail(author_id=self.salesperson.partner_id.id) for _number in range(4))
+        )
+
+        def fail():
+            with (
+                patch.object(type(self.env["ir.mail_server"]), "_connect__", side_effect=OSError("no")),
+                mute_logger(MAIL_SERVER, MAIL),
+            ):
+                mails.send()
+
+        [told] = self.hear(fail)
+        self.assertEqual(told["notice"]["title"], "Interactions with your e-mails: 4")
+        self.assertEqual(len(self.feed(kind="failed")), 4)
 
     def test_older_documents(self):
         """Test that what was known before there was a feed is not told as news."""
@@ -457,6 +614,14 @@ class TestToldOfReplies(InteractionCase, AnswerCase):
         self.age("sendgrid.interaction", timedelta(minutes=61), "told_date")
         absent = {"sender": "Bob <bob@example.org>", "headers": ABSENT}
         self.assertEqual(self.notices(self.hear(lambda: self.answer(ada_email, **absent))), [])
+
+    def test_disproved_failure(self):
+        """Test that a failure that the recipient's answer disproves leaves the feed."""
+        email = self.say(author_id=self.salesperson.partner_id.id)
+        self.receive(self.relay(email).event("bounce", timestamp=self.after(email, MINUTE)))
+        self.assertEqual(self.feed(kind="failed"), [("failed", email.id)])
+        self.reply(email)
+        self.assertEqual(self.feed(), [("replied", email.id)])
 
     def test_wish(self):
         """Test that who does not want to be told of replies is not, and finds them in his feed."""

@@ -1,3 +1,4 @@
+import time
 from datetime import datetime, timedelta, timezone
 
 from odoo import Command, fields
@@ -64,7 +65,7 @@ class ReminderMixin(SwitchMixin):
                     f"From: {sender or email.recipient}",
                     "To: sales@example.com",
                     "Subject: Re: An offer",
-                    f"Message-ID: <answer-{email.id}-{self.env.cr.now().timestamp()}@example.org>",
+                    f"Message-ID: <answer-{email.id}-{time.monotonic_ns()}@example.org>",
                     f"Date: {fields.Datetime.now():%a, %d %b %Y %H:%M:%S} +0000",
                     *(f"{name}: {value}" for name, value in headers.items()),
                     "Content-Type: text/plain",
@@ -74,6 +75,16 @@ class ReminderMixin(SwitchMixin):
             ),
         )
         self.drain()
+
+    def age_answers(self, email, days=9):
+        """Let the answers to an e-mail have come in some days earlier."""
+        self.env.flush_all()
+        self.env.cr.execute(
+            """UPDATE sendgrid_email SET reply_date = reply_date - %(by)s WHERE id = %(id)s;
+               UPDATE sendgrid_event SET timestamp = timestamp - %(by)s WHERE email_id = %(id)s""",
+            {"id": email.id, "by": timedelta(days=days)},
+        )
+        self.env.invalidate_all()
 
     def bounce(self, email):
         self.receive(self.relay(email).event("bounce", timestamp=self.after(email, 2), **BOUNCE))
@@ -103,6 +114,31 @@ class TestReminders(ReminderMixin, SendgridCase):
                 self.assertEqual((reminder.user_id, reminder.state), (self.salesperson, "waiting"))
                 self.assertEqual(reminder.date, email.sent_date + timedelta(days=5))
 
+    def test_list(self):
+        """Test that whoever writes to a list of records gets no to-do for each of their contacts."""
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        leads = self.env["crm.lead"].create(
+            [{"name": one.name, "partner_id": one.id, "user_id": self.salesperson.id} for one in self.contact | bob]
+        )
+        form = self.open_composer(
+            default_composition_mode="mass_mail",
+            default_subject="An offer",
+            default_res_ids=leads.ids,
+            default_partner_ids=[],
+            default_sendgrid_reminder_days=5,
+        )
+        form.body = "<p>Hello</p>"
+        with self.assertRaises(AssertionError, msg="nobody is asked"):
+            form.sendgrid_reminder_days = 3
+        composer = form.save()
+        self.assertEqual(composer.sendgrid_reminder_days, 5)
+        with self.sending():
+            composer.action_send_mail()
+            self.env["mail.mail"].search([("state", "=", "outgoing")]).send()
+        emails = self.Email.search([("model", "=", "crm.lead"), ("res_id", "in", leads.ids)])
+        self.assertEqual(len(emails), 2)
+        self.assertFalse(self.reminders(emails))
+
     def test_note(self):
         """Test that a note waits for no answer, whatever was chosen before it became one."""
         form = self.open_composer(default_sendgrid_reminder_days=3, default_subtype_xmlid="mail.mt_note")
@@ -131,6 +167,22 @@ class TestReminders(ReminderMixin, SendgridCase):
         for days in (-1, 366, 10**9):
             with self.subTest(days=days), self.assertRaises(ValidationError):
                 self.write_to(self.contact, days=days)
+
+    def test_impossible_days_of_a_scheduled_message(self):
+        """Test that they are refused when they are chosen: when the message is due, core would throw it away unsent."""
+        scheduled = self.env["mail.scheduled.message"].create(
+            {
+                "author_id": self.salesperson.partner_id.id,
+                "model": "crm.lead",
+                "res_id": self.lead.id,
+                "body": "Hello",
+                "scheduled_date": fields.Datetime.now() + timedelta(days=1),
+            }
+        )
+        for days in (-1, 366):
+            with self.subTest(days=days), self.assertRaises(ValidationError):
+                scheduled.sendgrid_reminder_days = days
+        scheduled.sendgrid_reminder_days = 365
 
     def test_not_sent(self):
         """Test that there is a reminder when the mail leaves, not before."""
@@ -271,13 +323,36 @@ class TestReminders(ReminderMixin, SendgridCase):
         """Test that an answer to an earlier e-mail, from before this one was written, ends nothing."""
         earlier = self.write_to(self.contact, days=0)
         self.answer(earlier)
-        self.env.cr.execute(
-            "UPDATE sendgrid_email SET reply_date = reply_date - INTERVAL '9 days' WHERE id = %s", [earlier.id]
-        )
+        self.age_answers(earlier)
         email = self.write_to(self.contact)
         self.wait(email)
         self.remind()
         self.assertEqual(len(self.activities()), 1)
+
+    def test_second_answer(self):
+        """Test that a further answer to an earlier e-mail ends it, though that one was answered before as well."""
+        for is_late in (False, True):
+            with self.subTest(is_late=is_late):
+                self.lead = self.lead.copy({"user_id": self.salesperson.id})
+                earlier = self.write_to(self.contact, days=0)
+                self.answer(earlier)
+                self.age_answers(earlier)
+                email = self.write_to(self.contact)
+                self.wait(email, 4 if is_late else 1)
+                self.remind()
+                self.assertEqual(len(self.activities()), is_late)
+                self.answer(earlier)
+                self.assertEqual(self.reminders(email).state, "over")
+                self.assertFalse(self.activities())
+
+    def test_second_answer_of_a_machine(self):
+        """Test that an absence notice to an earlier e-mail, which was answered before, ends nothing."""
+        earlier = self.write_to(self.contact, days=0)
+        self.answer(earlier)
+        self.age_answers(earlier)
+        email = self.write_to(self.contact)
+        self.answer(earlier, **{"Auto-Submitted": "auto-replied"})
+        self.assertEqual(self.reminders(email).state, "waiting")
 
     def test_done_by_hand(self):
         """Test that an activity that the sender has done stays done, whatever happens afterwards."""
@@ -346,6 +421,17 @@ class TestReminders(ReminderMixin, SendgridCase):
                 self.remind()
                 self.answer(email)
                 self.assertFalse(self.activities(), "whoever answers has it")
+
+    def test_answer_from_elsewhere(self):
+        """Test that an answer from another address of the contact ends it too, though it disproves no bounce."""
+        email = self.write_to(self.contact)
+        self.bounce(email)
+        self.assertEqual(self.activities().summary, "“An offer” did not arrive.")
+        self.contact.email = "ada@home.example"
+        self.answer(email, "ada@home.example")
+        self.assertEqual((email.status, bool(email.reply_date)), ("bounced", True))
+        self.assertFalse(self.activities())
+        self.assertEqual(self.reminders(email).state, "over")
 
     def test_bounce_of_one(self):
         """Test that the others of a message are waited for all the same."""

@@ -224,7 +224,8 @@ FIELDS = {
     },
     # Which ones: his own, see `test_interactions`.
     "sendgrid.interaction": {
-        EMPLOYEES: """contact_name date email_id is_seen kind partner_id recipient status subject told_date user_id"""
+        EMPLOYEES: """contact_name date email_id is_seen kind mailing_res_id partner_id recipient status subject
+            told_date user_id"""
     },
     "sendgrid.suppression": {
         ADMINISTRATORS: """account_id cleared_date cleared_sync_id clearing_date created email error group_id group_name
@@ -361,7 +362,9 @@ METHODS = {
     "sendgrid.export": dict.fromkeys(("action_download", "action_start"), ADMINISTRATORS),
     "sendgrid.follow.up": {"action_remind": EMPLOYEES},
     "sendgrid.forget": dict.fromkeys(("action_forget", "action_view_erasures", "action_view_progress"), ADMINISTRATORS),
-    "sendgrid.interaction": dict.fromkeys(("action_mark_all_seen", "action_open", "get_feed", "mark_seen"), EMPLOYEES),
+    "sendgrid.interaction": dict.fromkeys(
+        ("action_mark_all_seen", "action_open", "get_feed", "mark_line_seen", "mark_seen"), EMPLOYEES
+    ),
     "sendgrid.suppression": {"action_clear": ADMINISTRATORS, "action_apply_again": ADMINISTRATORS},
     "sendgrid.suppression.clear": {"action_clear": EMPLOYEES},
     "sendgrid.suppression.sync": {

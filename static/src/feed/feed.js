@@ -14,6 +14,7 @@ const ICONS = {
     clicked: "fa-mouse-pointer text-success",
     replied: "fa-reply text-success",
     failed: "fa-exclamation-triangle text-danger",
+    spam: "fa-ban text-danger",
 };
 
 /**
@@ -62,14 +63,15 @@ export class Feed extends Component {
             : _t("What happened to my e-mails");
     }
 
-    describe({ kind, contact, ids }) {
-        const others = ids.length - 1;
-        if (others) {
+    describe({ kind, contact, count, has_more: hasMore }) {
+        if (count > 1) {
+            const others = hasMore ? `${count - 1}+` : count - 1;
             return {
                 opened: _t("Opened by %(contact)s and others (%(count)s)", { contact, count: others }),
                 clicked: _t("Clicked by %(contact)s and others (%(count)s)", { contact, count: others }),
                 replied: _t("Replies from %(contact)s and others (%(count)s)", { contact, count: others }),
                 failed: _t("Not delivered to %(contact)s and others (%(count)s)", { contact, count: others }),
+                spam: _t("Reported as spam by %(contact)s and others (%(count)s)", { contact, count: others }),
             }[kind];
         }
         return {
@@ -77,6 +79,7 @@ export class Feed extends Component {
             clicked: _t("Clicked by %s", contact),
             replied: _t("Reply from %s", contact),
             failed: _t("Not delivered to %s", contact),
+            spam: _t("Reported as spam by %s", contact),
         }[kind];
     }
 
@@ -109,7 +112,7 @@ export class Feed extends Component {
     async openLine(line) {
         this.dropdown.close();
         if (!line.is_seen) {
-            await this.orm.silent.call("sendgrid.interaction", "mark_seen", [line.ids]);
+            await this.orm.silent.call("sendgrid.interaction", "mark_line_seen", [[line.id]]);
         }
         this.action.doAction({
             type: "ir.actions.act_window",
