@@ -1,6 +1,6 @@
 import itertools
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from email import message_from_string
 from unittest.mock import patch
@@ -356,6 +356,86 @@ class TestAccepted(SmtpCase):
         self.assertEqual(emails.mapped("sent_date"), emails.mapped("date"))
         for name in before:
             self.assertTrue([data for _to, data in self.smtp.envelopes if name in data])
+
+    def fail_for(self, name, broken):
+        """Return the patch of a method of `sendgrid.email` that fails for the mail with this subject."""
+        email_class = self.env.registry["sendgrid.email"]
+        method = getattr(email_class, name)
+
+        def fail(documents, *args, **kwargs):
+            mail = next((one for one in args if getattr(one, "_name", "") == "mail.mail"), None)
+            if mail and mail.subject == broken or any(row.get("subject") == broken for row in args[0] if mail is None):
+                raise ValueError(broken)
+            return method(documents, *args, **kwargs)
+
+        return patch.object(email_class, name, fail)
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
+    @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
+    def test_fault_of_one(self):
+        """Test that a mail whose document cannot be prepared leaves, and costs the others of its run nothing."""
+        for name in ("_prepare_about", "_opens_account", "_prepare_rows"):
+            for connects in (True, False):
+                with self.subTest(name, connects=connects):
+                    self.smtp.envelopes = []
+                    mails = self.env["mail.mail"].union(
+                        *(self.create_mail(subject=f"Number {n}", auto_delete=False) for n in range(3))
+                    )
+                    connection = nullcontext() if connects else self.no_connection()
+                    with self.fail_for(name, "Number 1"), connection, self.leaving():
+                        mails.send()
+                    self.env.invalidate_all()
+                    self.assertEqual(mails.mapped("state"), ["sent" if connects else "exception"] * 3)
+                    self.assertEqual(len(self.smtp.envelopes), 3 * connects)
+                    emails = [self.find_emails(mail.message_id) for mail in mails]
+                    self.assertEqual([len(email) for email in emails], [1, connects, 1])
+                    for email in filter(None, emails):
+                        self.assertEmail(
+                            email,
+                            status="sent" if connects else "failed",
+                            partner_id=self.contact,
+                            company_id=self.env.company,
+                        )
+                    if connects and name != "_prepare_rows":
+                        self.assertEmail(emails[1], content_state="credentials", measured="none", subject="Number 1")
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
+    def test_document_of_one_cannot_be_written(self):
+        """Test that a document that the database refuses costs the others of an unconnected run nothing."""
+        mails = self.env["mail.mail"].union(*(self.create_mail(email_to=f"n{n}@example.org") for n in range(3)))
+        prepare = self.env.registry["sendgrid.email"]._prepare_about
+
+        def prepare_about(documents, mail, outbox):
+            about = prepare(documents, mail, outbox)
+            return {**about, "author_id": 2**30} if mail == mails[1] else about
+
+        with (
+            patch.object(self.env.registry["sendgrid.email"], "_prepare_about", prepare_about),
+            self.no_connection(),
+            self.leaving(),
+        ):
+            mails.send()
+        self.assertEqual([self.find_emails(mail.message_id).recipient for mail in mails], mails.mapped("email_to"))
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
+    def test_left_whatever_happens(self):
+        """Test that a mail that has left is sent although its documents fail, since nobody shall send it again."""
+        with patch.object(self.env.registry["mail.mail"], "_record_in_documents", side_effect=ValueError):
+            mail, _emails = self.send(auto_delete=False)
+        self.assertEqual((mail.state, len(self.smtp.envelopes)), ("sent", 1))
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
+    def test_record_that_cannot_be_searched(self):
+        """Test that a mail leaves although its record's model cannot be searched for whose it is."""
+        lead = self.env["crm.lead"].create({"name": "Lead"})
+        with patch.object(self.env.registry["crm.lead"], "search_fetch", side_effect=ValueError):
+            mail, email = self.send(model="crm.lead", res_id=lead.id, auto_delete=False)
+        self.assertEqual(mail.state, "sent")
+        self.assertEmail(email, status="sent", res_id=lead.id)
 
     @refused
     def test_no_connection_raises(self):
