@@ -209,6 +209,9 @@ class MailMail(models.Model):
                 )
                 for email in email_list
             ]
+            # Modules that write one mail with Cc and Bcc take a message out, and send another one to its recipient.
+            there = {contact_id for _addresses, contact_id, *_others in planned}
+            planned += self._plan_contacts(self.recipient_ids.filtered(lambda one: one.id not in there))
             try:
                 self._open_in_outbox(outbox, planned)
             except psycopg2.Error:
@@ -264,9 +267,10 @@ class MailMail(models.Model):
         """
         to, cc = _read_addresses(self.email_to), _read_addresses(self.email_cc)
         planned = [([*to, *cc], None, self.email_to or "", cc)] if self.email_to or self.email_cc else []
-        return planned + [
-            (_read_addresses(partner.email), partner.id, partner.email or "") for partner in self.recipient_ids
-        ]
+        return planned + self._plan_contacts(self.recipient_ids)
+
+    def _plan_contacts(self, contacts):
+        return [(_read_addresses(contact.email), contact.id, contact.email or "") for contact in contacts]
 
     def _find_owners(self):
         """Return {(model, record id): (company id, sales team id)} for the records that the mails are about."""
