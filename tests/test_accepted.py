@@ -701,8 +701,8 @@ def with_cc_and_bcc(owner_of_mail, owner_of_server):
     """Make Odoo send as modules do that let people write one mail with Cc and Bcc: a message for each address of the
     envelope, all with the same To and Cc, and the secret in a header of their own.
 
-    The recipients are told by the context: ``cc`` and ``bcc`` are contacts among the mail's recipients. ``envelopes`` is
-    an empty list, and ``backwards`` tells the order in which it is filled: that of OCA's module is by chance.
+    The recipients are told by the context: ``cc`` and ``bcc`` are contacts among the mail's recipients. ``envelopes``
+    is an empty list, and ``backwards`` tells the order in which it is filled: that of OCA's module is by chance.
 
     :param owner_of_mail: the class of `mail.mail` to change: that of core for a module that stands below this one, that
         of the registry for one that stands above

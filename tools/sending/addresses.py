@@ -49,7 +49,9 @@ def on_one_line(value: Any) -> Any:
     """
     if isinstance(value, list):
         return [on_one_line(text) for text in value]
-    return " ".join(value.splitlines()) if isinstance(value, str) else value
+    if not isinstance(value, str) or value.isprintable():  # a line break is not
+        return value
+    return " ".join(value.splitlines())
 
 
 def has_odd_address(message: EmailMessage, header_name: str) -> bool:
@@ -98,9 +100,9 @@ class AddressLines(str):
 
 def write_in_lines(message: EmailMessage) -> None:
     """See to it that headers with several addresses leave as they are."""
-    for name in ("To", "Cc", "Reply-To"):
-        text = str(message[name] or "")
-        if text.isascii() or "," not in text:
+    # Reading the headers one by one would take longer.
+    for name, text in list(message.raw_items()):
+        if name not in ("To", "Cc", "Reply-To") or text.isascii() or "," not in text:
             continue
         header = _parse(message, name)
         if not header.defects:
