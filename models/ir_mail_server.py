@@ -12,7 +12,7 @@ from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
 from ..tools.sending import addresses, links, pixels, smtpapi
 from ..tools.sending.api_session import ApiSession, NothingHandedOver
-from ..tools.sending.errors import AllRefusedError
+from ..tools.sending.errors import AllRefusedError, RecipientError
 from ..tools.sending.v3_mail import V3MailError
 from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_data, read_answer
 
@@ -208,9 +208,15 @@ class IrMailServer(models.Model):
         if isinstance(email_to, list):
             # Python stumbles over a nameless address that begins with a dot: then nobody would get the mail.
             email_to = [f"<{address}>" if address.startswith(".") else address for address in email_to]
+        outbox = self.env.context.get("sendgrid_outbox")
+        if outbox:
+            email_from, email_to, subject = map(addresses.on_one_line, (email_from, email_to, subject))
+            for name in kwargs.keys() & {"email_cc", "reply_to"}:
+                kwargs[name] = addresses.on_one_line(kwargs[name])
+            if headers := kwargs.get("headers"):
+                kwargs["headers"] = {name: addresses.on_one_line(value) for name, value in headers.items()}
         Notice = self.env["sendgrid.notice"]
         body = Notice._put_into(body, kwargs, email_to)
-        outbox = self.env.context.get("sendgrid_outbox")
         if not outbox:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         site = self.env["ir.http"]._get_sendgrid_site()
@@ -266,6 +272,9 @@ class IrMailServer(models.Model):
         :raise NoValidRecipientError: if there is none
         """
         errors = addresses.find_impossible(smtp_to_list)
+        # Core does not find an address with a quote in a header, and tells nobody.
+        lost = [address for address in self.env.context.get("send_validated_to") or () if '"' in address]
+        errors |= {address: RecipientError("malformed_recipient", address=address) for address in lost}
         if not errors:
             return smtp_to_list
         refused = {address: self._explain_sendgrid_refusal(error) for address, error in errors.items()}
@@ -346,6 +355,7 @@ class IrMailServer(models.Model):
         """
         outbox = self.env.context["sendgrid_outbox"]
         hide_bcc(msg)
+        addresses.write_in_lines(msg)
         recipients = [comparable(address) for address in to_addrs]
         # Another module may have added some.
         self.env["mail.mail"]._find_reasons(outbox, set(recipients), {outbox.about.get("company_id")})
@@ -353,9 +363,7 @@ class IrMailServer(models.Model):
             msg["Message-Id"],
             recipients,
             sender=email_normalize(msg["From"], strict=False) or "",
-            roles={
-                comparable(address): role for role in ("cc", "to") for address in extract_rfc2822_addresses(msg[role])
-            },
+            roles=self._get_sendgrid_roles(msg),
         )
         try:
             # A copy without tracked recipients has no document, so it needs no name. The name of the database alone
@@ -370,6 +378,13 @@ class IrMailServer(models.Model):
         outbox.refuse({comparable(address): read_answer(answer) for address, answer in refused.items()})
         outbox.take(getattr(session, "sg_message_id", None))
         return refused
+
+    def _get_sendgrid_roles(self, message):
+        """Return {comparable address: ``to`` or ``cc``} for whom the headers of a message show."""
+        if not message["Cc"]:
+            # Reading the header exactly would take longer, and makes no difference.
+            return dict.fromkeys(map(comparable, extract_rfc2822_addresses(message["To"])), "to")
+        return {address: role for role in ("cc", "to") for address in addresses.get_names(message, role)}
 
     def _explain_sendgrid_failure(self, error):
         """Return in words why a copy was not taken, for all its addresses or as {address: words}; None if unknown.

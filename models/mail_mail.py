@@ -1,7 +1,10 @@
+import logging
 import re
 import smtplib
 from collections import defaultdict
 from datetime import timedelta
+
+import psycopg2
 
 from odoo import fields, models
 from odoo.tools import SQL, email_normalize, exception_to_unicode
@@ -13,6 +16,8 @@ from ..tools.address_form import all_spellings, comparable
 from ..tools.events.refusal import refusal_cause
 from ..tools.sending.api_session import NothingHandedOver
 from ..tools.sending.outbox import Outbox
+
+_logger = logging.getLogger(__name__)
 
 # When a mail goes again that could not be handed over because SendGrid could not be reached.
 TRY_AGAIN_AFTER = timedelta(minutes=5)
@@ -195,18 +200,34 @@ class MailMail(models.Model):
             self._find_colleagues(outbox, addresses)
             self._find_reasons(outbox, addresses, {self.env["sendgrid.email"]._get_company_id(self, outbox)})
             self.env["sendgrid.notice"]._learn(outbox, addresses)
-            self._open_in_outbox(
-                outbox,
-                [
-                    (
-                        [comparable(address) for address in email["email_to_normalized"]],
-                        email["partner_id"].id if email["partner_id"] else None,
-                        email.get("email_to_raw") or "",
-                        _read_addresses(*(email["email_cc"] or ())),
-                    )
-                    for email in email_list
-                ],
-            )
+            planned = [
+                (
+                    [comparable(address) for address in email["email_to_normalized"]],
+                    email["partner_id"].id if email["partner_id"] else None,
+                    email.get("email_to_raw") or "",
+                    _read_addresses(*(email["email_cc"] or ())),
+                )
+                for email in email_list
+            ]
+            # Modules that write one mail with Cc and Bcc take a message out, and send another one to its recipient.
+            there = {contact_id for _addresses, contact_id, *_others in planned}
+            planned += self._plan_contacts(self.recipient_ids.filtered(lambda one: one.id not in there))
+            try:
+                self._open_in_outbox(outbox, planned)
+            except psycopg2.Error:
+                raise
+            except Exception:
+                # It leaves nevertheless. What is not known counts as about a login: it is neither measured nor kept.
+                _logger.exception("SendGrid: mail %s leaves, and its documents lack what it is about", self.id)
+                outbox.open(
+                    comparable(email_normalize(self.email_from) or ""),
+                    about={"company_id": outbox.company_id, "subject": self.subject or None},
+                    mail_id=self._origin.id,
+                    contacts=planned,
+                    mail=self._origin.id,
+                    opens_account=True,
+                    unmeasured="access",
+                )
         return email_list
 
     def _open_in_outbox(self, outbox, planned):
@@ -246,9 +267,10 @@ class MailMail(models.Model):
         """
         to, cc = _read_addresses(self.email_to), _read_addresses(self.email_cc)
         planned = [([*to, *cc], None, self.email_to or "", cc)] if self.email_to or self.email_cc else []
-        return planned + [
-            (_read_addresses(partner.email), partner.id, partner.email or "") for partner in self.recipient_ids
-        ]
+        return planned + self._plan_contacts(self.recipient_ids)
+
+    def _plan_contacts(self, contacts):
+        return [(_read_addresses(contact.email), contact.id, contact.email or "") for contact in contacts]
 
     def _find_owners(self):
         """Return {(model, record id): (company id, sales team id)} for the records that the mails are about."""
@@ -260,9 +282,16 @@ class MailMail(models.Model):
         for model, res_ids in ids.items():
             records = self.env[model].sudo().with_context(active_test=False)
             names = [name for name, comodel in OWNERS.items() if self._is_stored_link(records, name, comodel)]
-            if names:
-                for record in records.search_fetch([("id", "in", list(res_ids))], names):
-                    owners[model, record.id] = tuple(name in names and record[name].id for name in OWNERS)
+            try:
+                found = records.search_fetch([("id", "in", list(res_ids))], names) if names else ()
+            except psycopg2.Error:
+                raise
+            except Exception:
+                # Some models cannot be searched without more. No mail stays here for that.
+                _logger.exception("SendGrid: whose records of %s are", model)
+                found = ()
+            for record in found:
+                owners[model, record.id] = tuple(name in names and record[name].id for name in OWNERS)
         return owners
 
     def _is_stored_link(self, records, name, comodel):
@@ -336,9 +365,15 @@ class MailMail(models.Model):
         # Record the documents before core deletes the mail, and in the transaction that marks it as sent.
         outbox = self.env.context.get("sendgrid_outbox")
         if outbox:
-            success_pids, success_emails, failure_reason, failure_type = self._record_in_documents(
-                outbox, success_pids, success_emails, failure_reason, failure_type
-            )
+            try:
+                success_pids, success_emails, failure_reason, failure_type = self._record_in_documents(
+                    outbox, success_pids, success_emails, failure_reason, failure_type
+                )
+            except psycopg2.Error:
+                raise
+            except Exception:
+                # What has left is sent: core would call it failed, and somebody would send it again.
+                _logger.exception("SendGrid: documents of mail %s", self.id)
         elif (connecting := self.env.context.get("sendgrid_connecting")) and connecting.mails:
             self._record_no_connection(connecting.server, failure_reason)
             connecting.mails = None

@@ -163,18 +163,24 @@ class SendgridEmail(models.Model):
     def _record_unconnected(self, mails, outbox, reason):
         """Write the documents of mails for which there was no connection. The parameters are those of `_record`."""
         rows = []
-        try:
-            with self.env.cr.savepoint():
-                for mail in mails:
+        for mail in mails:
+            try:
+                with self.env.cr.savepoint():
                     mail._open_in_outbox(outbox, mail._plan_copies())
                     failed = outbox.close_failed(mail.message_id, has_stopped=True)
                     rows += self._prepare_rows(mail, outbox, [], failed, reason or mail.failure_reason, is_kept=True)
-                # Mails of one message that are named by it share a document, and PostgreSQL takes it once in a query.
-                rows = list({(row["odoo_id"], row["recipient"]): row for row in rows}.values())
+            except Exception:
+                _logger.exception("SendGrid: documents of mail %s, which was not sent", mail.id)
+        # Mails of one message that are named by it share a document, and PostgreSQL takes it once in a query.
+        rows = list({(row["odoo_id"], row["recipient"]): row for row in rows}.values())
+        try:
+            with self.env.cr.savepoint():
                 self._insert(rows, [one for known in outbox.known_documents.values() for one in known])
         except Exception:
-            _logger.exception("SendGrid: documents of mails that were not sent")
+            _logger.exception("SendGrid: documents of mails that were not sent, now each by itself")
             self._forget_stored(rows)
+            for row in rows:
+                self._write_sent([row])
         if outbox.raises:
             self._keep_over_rollback(rows, is_final=False)
 

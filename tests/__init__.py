@@ -38,6 +38,7 @@ from . import (
     test_levels,
     test_link_clicks,
     test_links,
+    test_mail_servers,
     test_mailings,
     test_match,
     test_matching,

@@ -1,6 +1,7 @@
 import itertools
+import re
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from email import message_from_string
 from unittest.mock import patch
@@ -357,6 +358,86 @@ class TestAccepted(SmtpCase):
         for name in before:
             self.assertTrue([data for _to, data in self.smtp.envelopes if name in data])
 
+    def fail_for(self, name, broken):
+        """Return the patch of a method of `sendgrid.email` that fails for the mail with this subject."""
+        email_class = self.env.registry["sendgrid.email"]
+        method = getattr(email_class, name)
+
+        def fail(documents, *args, **kwargs):
+            mail = next((one for one in args if getattr(one, "_name", "") == "mail.mail"), None)
+            if mail and mail.subject == broken or any(row.get("subject") == broken for row in args[0] if mail is None):
+                raise ValueError(broken)
+            return method(documents, *args, **kwargs)
+
+        return patch.object(email_class, name, fail)
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
+    @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
+    def test_fault_of_one(self):
+        """Test that a mail whose document cannot be prepared leaves, and costs the others of its run nothing."""
+        for name in ("_prepare_about", "_opens_account", "_prepare_rows"):
+            for connects in (True, False):
+                with self.subTest(name, connects=connects):
+                    self.smtp.envelopes = []
+                    mails = self.env["mail.mail"].union(
+                        *(self.create_mail(subject=f"Number {n}", auto_delete=False) for n in range(3))
+                    )
+                    connection = nullcontext() if connects else self.no_connection()
+                    with self.fail_for(name, "Number 1"), connection, self.leaving():
+                        mails.send()
+                    self.env.invalidate_all()
+                    self.assertEqual(mails.mapped("state"), ["sent" if connects else "exception"] * 3)
+                    self.assertEqual(len(self.smtp.envelopes), 3 * connects)
+                    emails = [self.find_emails(mail.message_id) for mail in mails]
+                    self.assertEqual([len(email) for email in emails], [1, connects, 1])
+                    for email in filter(None, emails):
+                        self.assertEmail(
+                            email,
+                            status="sent" if connects else "failed",
+                            partner_id=self.contact,
+                            company_id=self.env.company,
+                        )
+                    if connects and name != "_prepare_rows":
+                        self.assertEmail(emails[1], content_state="credentials", measured="none", subject="Number 1")
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
+    def test_document_of_one_cannot_be_written(self):
+        """Test that a document that the database refuses costs the others of an unconnected run nothing."""
+        mails = self.env["mail.mail"].union(*(self.create_mail(email_to=f"n{n}@example.org") for n in range(3)))
+        prepare = self.env.registry["sendgrid.email"]._prepare_about
+
+        def prepare_about(documents, mail, outbox):
+            about = prepare(documents, mail, outbox)
+            return {**about, "author_id": 2**30} if mail == mails[1] else about
+
+        with (
+            patch.object(self.env.registry["sendgrid.email"], "_prepare_about", prepare_about),
+            self.no_connection(),
+            self.leaving(),
+        ):
+            mails.send()
+        self.assertEqual([self.find_emails(mail.message_id).recipient for mail in mails], mails.mapped("email_to"))
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
+    def test_left_whatever_happens(self):
+        """Test that a mail that has left is sent although its documents fail, since nobody shall send it again."""
+        with patch.object(self.env.registry["mail.mail"], "_record_in_documents", side_effect=ValueError):
+            mail, _emails = self.send(auto_delete=False)
+        self.assertEqual((mail.state, len(self.smtp.envelopes)), ("sent", 1))
+
+    @refused
+    @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
+    def test_record_that_cannot_be_searched(self):
+        """Test that a mail leaves although its record's model cannot be searched for whose it is."""
+        lead = self.env["crm.lead"].create({"name": "Lead"})
+        with patch.object(self.env.registry["crm.lead"], "search_fetch", side_effect=ValueError):
+            mail, email = self.send(model="crm.lead", res_id=lead.id, auto_delete=False)
+        self.assertEqual(mail.state, "sent")
+        self.assertEmail(email, status="sent", res_id=lead.id)
+
     @refused
     def test_no_connection_raises(self):
         """Test that a mail whose sender wants an exception has its document even though all else is undone."""
@@ -620,7 +701,8 @@ def with_cc_and_bcc(owner_of_mail, owner_of_server):
     """Make Odoo send as modules do that let people write one mail with Cc and Bcc: a message for each address of the
     envelope, all with the same To and Cc, and the secret in a header of their own.
 
-    The recipients are told by the context: ``cc`` and ``bcc`` are contacts among the mail's recipients.
+    The recipients are told by the context: ``cc`` and ``bcc`` are contacts among the mail's recipients. ``envelopes``
+    is an empty list, and ``backwards`` tells the order in which it is filled: that of OCA's module is by chance.
 
     :param owner_of_mail: the class of `mail.mail` to change: that of core for a module that stands below this one, that
         of the registry for one that stands above
@@ -634,21 +716,27 @@ def with_cc_and_bcc(owner_of_mail, owner_of_server):
         emails = prepare_list(mail, *args, **kwargs)
         cc, bcc = mail.env.context["cc"], mail.env.context["bcc"]
         shown = [partner.email_formatted for partner in mail.recipient_ids - cc - bcc]
+        envelopes = set()
         for email in emails:
-            to = email["partner_id"]
+            to = email["partner_id"] or cc[:1]
             # Core's headers are one dict for all messages: so the secret stands in each of them.
             if to in bcc:
                 email["headers"]["X-Odoo-Bcc"] = to.email_formatted
+            envelopes.add(to.email_normalized)
             email.update(email_to=shown, email_cc=[partner.email_formatted for partner in cc])
-        # The order of the envelopes is another than that of the messages, and one message is not sent.
-        mail.env.context["envelopes"].extend(sorted((p.email_normalized for p in mail.recipient_ids), reverse=True))
+        # Core writes a message more for the mail's Cc. The order of the envelopes is another than that of the messages.
+        if len(emails) > len(envelopes):
+            emails.pop()
+        mail.env.context["envelopes"].extend(sorted(envelopes, reverse=mail.env.context["backwards"]))
         return emails
 
     def _prepare_email_message__(server, message, session):
-        message["Bcc"] = message["X-Odoo-Bcc"] or ""
-        server = server.with_context(send_validated_to=[])
-        sender, _recipients, message = prepare_message(server, message, session)
-        return sender, [server.env.context["envelopes"].pop(0)], message
+        if secret := message["X-Odoo-Bcc"]:
+            message["Bcc"] = secret
+        sender, recipients, message = prepare_message(server, message, session)
+        if envelopes := server.env.context["envelopes"]:
+            recipients = [envelopes.pop(0)]
+        return sender, recipients, message
 
     return (
         patch.object(owner_of_mail, "_prepare_outgoing_list", _prepare_outgoing_list),
@@ -685,34 +773,94 @@ class OneByOneMixin:
 class CcBccMixin:
     """One mail to Ada, with Ben as Cc and Cleo as Bcc."""
 
-    def send_with_cc_and_bcc(self, is_above):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ben, cls.cleo, cls.dora, cls.twin = cls.env["res.partner"].create(
+            [
+                {"name": "Ben", "email": "ben@example.org"},
+                {"name": "Cleo", "email": "cleo@example.net"},
+                {"name": "Dora", "email": "dora@example.net"},
+                {"name": "Ada's Twin", "email": "Ada@example.org"},
+            ]
+        )
+
+    def send_with_cc_and_bcc(self, is_above, bcc, backwards=True):
+        """Send such a mail.
+
+        :param is_above: the module that makes it stands above this one
+        :param bcc: contacts
+        :return: the documents, and what each recipient got: list of (address, odoo_id, source)
+        """
         registry = self.env.registry
         owners = (registry["mail.mail"], registry["ir.mail_server"]) if is_above else (MailMail, IrMail_Server)
-        ben, cleo = self.env["res.partner"].create(
-            [{"name": "Ben", "email": "ben@example.org"}, {"name": "Cleo", "email": "cleo@example.net"}]
-        )
+        self.forget_copies()
         mail = self.create_mail(
-            recipient_ids=(self.contact | ben | cleo).ids, model="res.partner", res_id=self.contact.id
+            recipient_ids=(self.contact | self.ben | bcc).ids,
+            email_cc=self.ben.email_formatted,
+            model="res.partner",
+            res_id=self.contact.id,
+            auto_delete=False,
         )
-        message_id = mail.message_id
         first, second = with_cc_and_bcc(*owners)
         with first, second, self.leaving():
-            mail.with_context(cc=ben, bcc=cleo, envelopes=[]).send()
+            mail.with_context(cc=self.ben, bcc=bcc, envelopes=[], backwards=backwards).send()
         self.env.invalidate_all()
-        emails = self.find_emails(message_id)
-        self.assertEqual(
-            {email.recipient: (email.partner_id, email.recipient_role, email.status) for email in emails},
-            {
-                "ada@example.org": (self.contact, "to", "sent"),
-                "ben@example.org": (ben, "cc", "sent"),
-                "cleo@example.net": (cleo, "bcc", "sent"),
-            },
-        )
-        self.assertEqual(len(set(emails.mapped("odoo_id"))), 3)
-        for email in emails:
-            self.assertEmail(email, subject="Your quotation", model="res.partner", res_id=self.contact.id)
-            self.assertIn("Hello", email.content)
-        return emails
+        return self.find_emails(mail.message_id), self.get_copies()
+
+    def assertNoBcc(self, copies):
+        """Assert that no copy tells who is Bcc, but that of a Bcc himself where the way cannot do otherwise."""
+        for address, _odoo_id, source in copies:
+            for secret in (self.cleo, self.dora, self.twin):
+                if self.SHOWS_ITSELF and secret.email == address:
+                    source = source.replace(address, "")  # noqa: PLW2901
+                self.assertNotIn(secret.name, source)
+                if secret != self.twin:
+                    self.assertNotIn(secret.email, source.lower())
+            self.assertFalse([name for name in message_from_string(source).keys() if "bcc" in name.lower()])
+
+    def test_cc_and_bcc(self):
+        """Test that each recipient of such a mail has the right document, and nobody learns of the Bcc."""
+        for is_above, backwards in itertools.product((True, False), repeat=2):
+            with self.subTest(is_above=is_above, backwards=backwards):
+                emails, copies = self.send_with_cc_and_bcc(is_above, self.cleo, backwards)
+                self.assertEqual(
+                    {email.recipient: (email.partner_id, email.recipient_role, email.status) for email in emails},
+                    {
+                        "ada@example.org": (self.contact, "to", "sent"),
+                        "ben@example.org": (self.ben, "cc", "sent"),
+                        "cleo@example.net": (self.cleo, "bcc", "sent"),
+                    },
+                )
+                self.assertEqual(
+                    {email.recipient: email.odoo_id for email in emails}, {a: name for a, name, _s in copies}
+                )
+                self.assertEqual(len({name for _address, name, _source in copies}), 3)
+                for email in emails:
+                    self.assertEmail(email, subject="Your quotation", model="res.partner", res_id=self.contact.id)
+                    self.assertIn("Hello", email.content)
+                self.assertNoBcc(copies)
+
+    @refused
+    def test_several_bcc(self):
+        """Test that documents tell the truth of several Bcc, of whom such a module may leave one out.
+
+        One of them has the address of a To.
+        """
+        for bcc, is_above, backwards in itertools.product(
+            (self.cleo | self.dora, self.twin, self.cleo | self.twin), (True, False), (True, False)
+        ):
+            with self.subTest(bcc.mapped("name"), is_above=is_above, backwards=backwards):
+                emails, copies = self.send_with_cc_and_bcc(is_above, bcc, backwards)
+                self.assertNoBcc(copies)
+                left = emails.filtered("sent_date")
+                self.assertEqual(sorted(left.mapped("odoo_id")), sorted(name for _address, name, _source in copies))
+                self.assertEqual({address for address, _name, _source in copies}, set(left.mapped("recipient")))
+                self.assertEqual(set((emails - left).mapped("status")), {"failed"} if emails - left else set())
+                everybody = self.contact | self.ben | bcc
+                self.assertEqual(set(emails.mapped("recipient")), set(everybody.mapped("email_normalized")))
+                for email in emails:
+                    self.assertEqual(email.partner_id.email_normalized, email.recipient)
 
 
 @tagged("post_install", "-at_install")
@@ -742,28 +890,29 @@ class TestCcBccBySmtp(CcBccMixin, OneByOneMixin, SmtpCase):
                     [("ada@example.org", "sent"), ("ben@example.org", "sent"), ("cleo@example.org", "failed")],
                 )
 
-    def test_cc_and_bcc(self):
-        """Test that each recipient of such a mail has the right document, and nobody learns of the Bcc."""
-        for is_above in (True, False):
-            with self.subTest(is_above=is_above):
-                self.smtp.envelopes = []
-                emails = self.send_with_cc_and_bcc(is_above)
-                self.assertEqual(len(self.smtp.envelopes), 3)
-                for [recipient], data in self.smtp.envelopes:
-                    [email] = emails.filtered(lambda one, to=recipient: one.recipient == email_normalize(to))
-                    self.assertIn(email.odoo_id, data)
-                    self.assertIn('To: "Ada" <ada@example.org>', data)
-                    self.assertIn('Cc: "Ben" <ben@example.org>', data)
-                    self.assertNotIn("cleo", data.lower())
-                    names = message_from_string(data).keys()
-                    self.assertFalse([name for name in names if "bcc" in name.lower()])
+    SHOWS_ITSELF = False
+
+    def forget_copies(self):
+        self.smtp.envelopes = []
+
+    def get_copies(self):
+        names = re.compile(r'"odoo_id":\s*"(\w+)"')
+        return [(email_normalize(to), names.search(data)[1], data) for [to], data in self.smtp.envelopes]
+
+    def test_shown(self):
+        """Test that Ada and Ben see each other, and that each copy shows the same."""
+        _emails, copies = self.send_with_cc_and_bcc(True, self.cleo)
+        for _address, _name, source in copies:
+            self.assertIn('To: "Ada" <ada@example.org>', source)
+            self.assertIn('Cc: "Ben" <ben@example.org>', source)
 
     def test_headers_that_tell(self):
         """Test that no header leaves that tells a Bcc, however it is named."""
-        names = ("X-Odoo-Bcc", "x-bcc", "Resent-Bcc", "X-Original-BCC-To")
-        self.send(headers=repr(dict.fromkeys(names, "secret@example.org")))
-        [(_to, data)] = self.smtp.envelopes
+        names = ("X-Odoo-Bcc", "x-bcc", "BCC", "Resent-Bcc", "X-Original-BCC-To")
+        _mail, emails = self.send(headers=repr(dict.fromkeys(names, "secret@example.org")))
+        [(to, data)] = self.smtp.envelopes
         self.assertNotIn("secret", data)
+        self.assertEqual((to, emails.mapped("recipient")), (["ada@example.org"], ["ada@example.org"]))
 
 
 @tagged("post_install", "-at_install")
@@ -778,22 +927,28 @@ class TestCcBccByApi(CcBccMixin, OneByOneMixin, ApiSendingCase):
                 ids = {message["id"] for message in self.messages()}
                 self.assertEqual((set(emails.mapped("sg_message_id")), len(ids)), (ids, 3))
 
-    def test_cc_and_bcc(self):
-        """Test the same by the Web API, which cannot show the others."""
-        for is_above in (True, False):
-            with self.subTest(is_above=is_above):
-                self.sandbox("POST", "/sandbox/reset")
-                emails = self.send_with_cc_and_bcc(is_above)
-                messages = self.messages()
-                self.assertEqual(len(messages), 3)
-                for message in messages:
-                    [recipient] = message["recipients"]
-                    [email] = emails.filtered(lambda one, to=recipient: one.recipient == to["address"])
-                    self.assertEqual(message["smtpapi"]["unique_args"]["odoo_id"], email.odoo_id)
-                    self.assertEqual(email.sg_message_id, message["id"])
-                    if email.recipient_role != "bcc":
-                        self.assertNotIn("cleo", str(message).lower())
-                    self.assertFalse([name for name, _value in message["headers"] if "bcc" in name.lower()])
+    SHOWS_ITSELF = True  # the Web API needs a To
+
+    def forget_copies(self):
+        self.sandbox("POST", "/sandbox/reset")
+
+    def get_copies(self):
+        return [
+            (to["address"].lower(), message["smtpapi"]["unique_args"]["odoo_id"], self.read_source(message, to))
+            for message in self.messages()
+            for to in message["recipients"]
+        ]
+
+    def read_source(self, message, recipient):
+        return self.sandbox("GET", f"/sandbox/messages/{message['id']}/{recipient['index']}/raw")
+
+    def test_headers_that_tell(self):
+        """Test that no header leaves that tells a Bcc, however it is named."""
+        names = ("X-Odoo-Bcc", "x-bcc", "BCC", "Resent-Bcc", "X-Original-BCC-To")
+        _mail, emails = self.send(headers=repr(dict.fromkeys(names, "secret@example.org")))
+        [call] = self.calls()
+        self.assertNotIn("secret", str(call["body"]))
+        self.assertEqual(emails.mapped("recipient"), ["ada@example.org"])
 
 
 @tagged("post_install", "-at_install")

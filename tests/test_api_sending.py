@@ -659,6 +659,112 @@ class TestBothWays(BothWaysCase):
             [(_headers, tree)] = copies[address]
             self.assertIn("text/calendar", str(tree))
 
+    def test_meeting(self):
+        """Test the documents of an invitation, of a change and of a cancellation, after which the meeting is gone."""
+        guests = self.contact | self.create_contacts("ben")
+        meetings = []
+
+        def invite():
+            events = self.env["calendar.event"].with_user(self.salesperson).with_context(tracking_disable=False)
+            meetings.append(
+                events.create(
+                    {
+                        "name": "Käse; Wein",
+                        "start": "2100-01-01 10:00:00",
+                        "stop": "2100-01-01 11:00:00",
+                        "partner_ids": [(6, 0, (guests | self.salesperson.partner_id).ids)],
+                    }
+                )
+            )
+
+        def change():
+            meetings[-1].start = "2100-01-01 09:00:00"
+
+        def cancel():
+            wizard = self.env["calendar.popover.delete.wizard"].with_user(self.salesperson)
+            wizard.create({"calendar_event_id": meetings[-1].id}).action_send_mail_and_delete()
+
+        for server, other in ((self.smtp_server, self.server), (self.server, self.smtp_server)):
+            server.active, other.active = True, False
+            for name, step in {
+                "Invitation to Käse; Wein": invite,
+                "Käse; Wein: Date updated": change,
+                "Cancelled": cancel,
+            }.items():
+                with self.subTest(name, server=server.name):
+                    self.sandbox("POST", "/sandbox/reset")
+                    last = self.Email.search([], order="id desc", limit=1).id or 0
+                    with self.leaving():
+                        step()
+                        self.env["mail.mail"].search([("state", "=", "outgoing")]).send()
+                    self.env.invalidate_all()
+                    emails = self.Email.search([("id", ">", last)], order="recipient")
+                    self.assertEqual(emails.mapped("recipient"), guests.sorted("email").mapped("email"))
+                    self.assertEqual(emails.partner_id, guests)
+                    self.assertEqual(
+                        {(email.status, email.measured, email.model) for email in emails},
+                        {("sent", "full", "calendar.event")},
+                    )
+                    self.assertTrue(all("Wein" in email.content for email in emails))
+                    names = {
+                        m["recipients"][0]["address"]: m["smtpapi"]["unique_args"].get("odoo_id")
+                        for m in self.messages()
+                    }
+                    self.assertLessEqual({email.recipient: email.odoo_id for email in emails}.items(), names.items())
+                    if step != cancel:
+                        self.assertIn(name, emails[0].subject)
+                        files = [file["filename"] for message in self.messages() for file in message["attachments"]]
+                        self.assertEqual(set(files), {"invitation.ics"})
+            self.assertFalse(meetings[-1].exists())
+
+    def test_quoted(self):
+        """Test that a forward of what SendGrid has tracked carries neither its pixel along nor a link tracked twice."""
+        lead = self.env["crm.lead"].create({"name": "Lead", "partner_id": self.contact.id})
+        ben = self.create_contacts("ben")
+        for setting in ("open", "click"):
+            api = client.Client(self.account.api_key, self.get_host())
+            api.call("patch", ("tracking_settings", setting), body={"enabled": True})
+        for number, server in enumerate((self.smtp_server, self.server)):
+            self.sandbox("DELETE", "/sandbox/messages")
+            self.send(body_html=LINKS, mail_server_id=server.id)
+            seen = self.read_html(self.messages()[0])
+            [link], [pixel] = (re.findall(rf'"(http[^"]*/{path}[^"]*)"', seen) for path in ("ls/click", "wf/open"))
+            answer = EmailMessage()
+            answer["From"], answer["To"], answer["Subject"] = "ada@example.org", "sales@example.com", "Re: Offer"
+            answer["Message-Id"] = f"<answer-{number}@example.org>"
+            answer.set_content("Yes.")
+            answer.add_alternative(f"<p>Yes.</p><blockquote>{seen}</blockquote>", subtype="html")
+            self.env["mail.thread"].message_process("crm.lead", answer.as_bytes(), thread_id=lead.id)
+            composer = self.env["mail.compose.message"].create(
+                {
+                    "model": "crm.lead",
+                    "res_ids": str(lead.ids),
+                    "body": Markup("<p>FYI <a href='%s'>new</a></p>%s%s")
+                    % (PLAIN, lead.message_ids[0].body, Markup(seen)),
+                    "composition_mode": "comment",
+                    "composition_comment_option": "forward",
+                    "partner_ids": ben.ids,
+                    "mail_server_id": server.id,
+                    "email_from": "sally@example.com",
+                }
+            )
+            self.sandbox("DELETE", "/sandbox/messages")
+            with self.leaving():
+                composer._action_send_mail()
+                self.env["mail.mail"].search([("state", "=", "outgoing")]).send()
+            [message] = [one for one in self.messages() if one["recipients"][0]["address"] == ben.email]
+            html = self.read_html(message)
+            self.assertIn(PLAIN, [tracked["url"] for tracked in message["links"]])
+            self.assertFalse([tracked for tracked in message["links"] if "/ls/click" in tracked["url"]])
+            self.assertEqual(html.count(link), 2, "the quoted ones lead where they led")
+            self.assertNotIn(pixel, html)
+            self.assertEqual(html.count("/wf/open"), 1, "its own")
+
+    def read_html(self, message):
+        """Return the HTML that the first recipient of a message got."""
+        raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/0/raw")
+        return message_from_string(raw, policy=policy.default).get_body(("html",)).get_content()
+
     def test_many_at_once(self):
         """Test mails to many, each by itself, as the composer writes them for a list of contacts."""
         contacts = self.create_contacts("ben", "cleo", "dora")

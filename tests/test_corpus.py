@@ -390,6 +390,7 @@ class TestCorpus(CorpusCase):
             "long subject": {"subject": long * 8},
             "long word": {"subject": "x" * 400},
             "empty subject": {"subject": ""},
+            "subject of two lines": {"subject": "Größe\r\nX-Evil: 1\n\nand more"},
             "empty body": {"body_html": ""},
             "blank body": {"body_html": "<p><br></p>"},
             "long lines": {"body_html": f"<p>{'word ' * 3000}</p><p>{'x' * 5000}</p>"},
@@ -408,6 +409,11 @@ class TestCorpus(CorpusCase):
             "two replies": {"reply_to": "a@example.com, B <b@example.com>"},
             "reply in unicode": {"reply_to": '"Ü" <reply@bücher.example>'},
             "sender in unicode": {"email_from": '"Ü" <sally@bücher.example>'},
+            "lines in names": {
+                "reply_to": '"Sally\r\nX-Evil: 1" <sally+reply@example.com>',
+                "email_to": '"Ä\nX-Evil: 1" <a@example.org>, "B\r\nBcc: c" <b@example.org>',
+                "email_cc": '"C\nX" <c@example.org>',
+            },
             "sender without a name": {"email_from": "sally@example.com"},
             "references": {"references": " ".join(f"<{number}-{'r' * 60}@example.com>" for number in range(30))},
             "headers": {
@@ -431,6 +437,7 @@ class TestCorpus(CorpusCase):
                     }
                 )
             },
+            "settings in lines": {"headers": repr({"X-SMTPAPI": '{"category":\r\n "sale"}'})},
             "settings": {"headers": repr({"X-SMTPAPI": '{"category": ["sale", "käse"], "asm_group_id": 3}'})},
         }.items():
             with self.subTest(name):

@@ -1,6 +1,7 @@
 from email import message_from_string, policy
 
 from odoo.tests import tagged
+from odoo.tools import formataddr
 
 from .test_api_sending import BothWaysCase, refused
 
@@ -49,6 +50,127 @@ class TestRecipients(BothWaysCase):
 
     def read_names(self, raw):
         return [address.display_name for address in message_from_string(raw, policy=policy.default)["To"].addresses]
+
+    def create_people(self):
+        """Return contacts with odd names, of which one is another's address, and one has two lines."""
+        names = [*NAMES, "odd0@example.org", '"odd1@example.org" <odd2@example.org>', "Two\nlines"]
+        return self.env["res.partner"].create(
+            [{"name": name, "email": f"odd{number}@example.org"} for number, name in enumerate(names)]
+        )
+
+    def assertEverybody(self, people, mail, messages, roles=None):
+        """Assert that everybody has one mail, with his own document that says whose it is.
+
+        :param roles: {contact: where the mail shows him}, of those who are not in To
+        """
+        got = [(to["address"], message) for message in messages for to in message["recipients"]]
+        self.assertEqual(mail.state, "sent")
+        self.assertEqual(sorted(address for address, _message in got), sorted(people.mapped("email")))
+        emails = self.find_emails(mail.message_id)
+        documents = [(email.recipient, email.partner_id, email.recipient_role, email.status) for email in emails]
+        expected = [(one.email, one, (roles or {}).get(one, "to"), "sent") for one in people]
+        self.assertEqual(sorted(documents), sorted(expected))
+        names = {email.recipient: email.odoo_id for email in emails}
+        self.assertEqual({a: m["smtpapi"]["unique_args"]["odoo_id"] for a, m in got}, names)
+
+    def test_names_in_one_copy(self):
+        """Test odd names of several recipients of one copy, in To and in Cc: each is shown as who he is."""
+        people = self.create_people()
+        to, cc = people[::2], people[1::2]
+        for values in ({"to": to, "cc": cc}, {"to": cc, "cc": to}):
+            texts = {
+                f"email_{kind}": ", ".join(formataddr((one.name, one.email)) for one in some)
+                for kind, some in values.items()
+            }
+            for mail, _got, messages in self.send_both_ways(**texts):
+                self.assertEverybody(people, mail, messages, dict.fromkeys(values["cc"], "cc"))
+                self.emails_of(mail).unlink()
+                raw = self.sandbox("GET", f"/sandbox/messages/{messages[0]['id']}/0/raw")
+                parsed = message_from_string(raw, policy=policy.default)
+                for kind, some in values.items():
+                    shown = {one.addr_spec: one.display_name for one in parsed[kind].addresses}
+                    self.assertEqual(shown, {one.email: " ".join(one.name.split("\n")) for one in some})
+
+    def emails_of(self, mail):
+        return self.find_emails(mail.message_id)
+
+    def test_names_in_a_chatter(self):
+        """Test odd names of several contacts who get a copy each. By SMTP each copy shows all of them."""
+        people = self.create_people()
+        names = {one.email: " ".join(one.name.split("\n")) for one in people}
+        lead = self.env["crm.lead"].create({"name": "Lead", "partner_id": self.contact.id})
+        for server in (self.smtp_server, self.server):
+            self.sandbox("DELETE", "/sandbox/messages")
+            message = lead.message_post(
+                body="Hello",
+                partner_ids=people.ids,
+                subtype_xmlid="mail.mt_comment",
+                author_id=self.salesperson.partner_id.id,
+                email_from="sally@example.com",
+                mail_server_id=server.id,
+                mail_auto_delete=False,
+                force_send=False,
+            )
+            with self.leaving():
+                message.mail_ids.send()
+            self.env.invalidate_all()
+            self.assertEverybody(people, message.mail_ids, self.messages())
+            self.assertEqual(set(message.notification_ids.mapped("notification_status")), {"sent"})
+            for one in self.messages():
+                raw = self.sandbox("GET", f"/sandbox/messages/{one['id']}/0/raw")
+                shown = {
+                    to.addr_spec: to.display_name
+                    for to in message_from_string(raw, policy=policy.default)["To"].addresses
+                }
+                expected = (
+                    names
+                    if server == self.smtp_server
+                    else {to["address"]: names[to["address"]] for to in one["recipients"]}
+                )
+                self.assertEqual(shown, expected)
+
+    def test_spellings_of_a_list(self):
+        """Test that recipients are found however somebody has written them, each once."""
+        ada, ben = (f"{name}@example.org" for name in ("ada", "ben"))
+        for email_to, email_cc, names in (
+            (f"Team: Ada <{ada}>, {ben};", "", {ada: "Ada", ben: ""}),
+            (f'"" <{ada}>; <{ben}>', "", {ada: "", ben: ""}),
+            (
+                f"=?iso-8859-1?q?Andr=E9=2C_X?= <{ada}>, =?utf-8?b?w4Q7IFg=?= <{ben}>",
+                "",
+                {ada: "André, X", ben: "Ä; X"},
+            ),
+            (f"Ada <{ada}>, ADA@Example.org", f'"A, L." <Ada@EXAMPLE.org>, {ben}', {ada: "Ada", ben: ""}),
+            (f"{ada}\n{ben}", "", {ada: "", ben: ""}),
+            (f"Ada L {ada}, Ben {ben}", "", {ada: "Ada L", ben: "Ben"}),
+            ("undisclosed-recipients:;", f"Ada <{ada}>, {ben}", {ada: "Ada", ben: ""}),
+        ):
+            with self.subTest(email_to):
+                for mail, got, [message] in self.send_both_ways(email_to=email_to, email_cc=email_cc):
+                    self.assertEqual((mail.state, got), ("sent", [ada, ben]))
+                    raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/0/raw")
+                    parsed = message_from_string(raw, policy=policy.default)
+                    shown = [to for name in ("Cc", "To") if parsed[name] for to in parsed[name].addresses[::-1]]
+                    self.assertEqual({to.addr_spec: to.display_name for to in shown}, names)
+                    emails = self.find_emails(mail.message_id)
+                    self.assertEqual(emails.mapped("recipient"), [ada, ben])
+                    self.assertEqual(emails[0].partner_id, self.contact)
+                    emails.unlink()
+
+    @refused
+    def test_cannot_be_written(self):
+        """Test that a recipient whom Odoo cannot write into a message has a document that says so."""
+        address = '"a,b"@example.org'
+        for mail, got, _messages in self.send_both_ways(email_to=f"good@example.org, {address}"):
+            self.assertEqual((mail.state, got), ("sent", ["good@example.org"]))
+            emails = self.find_emails(mail.message_id)
+            self.assertEqual(
+                {email.recipient: (email.status, email.status_reason) for email in emails},
+                {
+                    "good@example.org": ("sent", False),
+                    address: ("failed", f"{address} is not an e-mail address."),
+                },
+            )
 
     def test_dropped_under_a_piece_of_the_name(self):
         """Test that a drop that takes a piece of a name for the address finds a copy's only document."""

@@ -268,6 +268,15 @@ class TestV3Mail(TransactionCase):
         payload = build(recipients=["eve@example.org", "mallory@example.org"], **headers)
         self.assertEqual(get_recipients(payload), [[["eve@example.org"], [], []], [["mallory@example.org"], [], []]])
 
+    def test_name_that_is_an_address(self):
+        """Test that an address in somebody's name is no recipient whom the header shows."""
+        payload = build(
+            recipients=["ada@example.org", "bob@example.org", "eve@example.org"],
+            To='"bob@example.org, eve@example.org" <ada@example.org>',
+            Cc="Bob <bob@example.org>",
+        )
+        self.assertEqual(get_recipients(payload), [[["ada@example.org"], ["bob@example.org"], ["eve@example.org"]]])
+
     def test_broken_header(self):
         """Test that a To that no parser understands still makes its recipient a To."""
         payload = build(recipients=["ada@example.org"], To="Ada [Sales; ada@example.org")

@@ -4,10 +4,14 @@ import re
 from collections.abc import Iterable
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.policy import EmailPolicy
+from typing import Any
 
 from ..address_form import DOTS, comparable
 from .errors import RecipientError
 
+# This finds addresses in a header that is not well-formed.
+ADDRESS = re.compile(r'[^\s"<>,@]+@[^\s"<>,]+')
 SHOWING = ("From", "Sender", "To", "Cc", "Reply-To", "Disposition-Notification-To")
 ODD = re.compile(r"[^\x00-\x7f][^\s<>,;\"]*@|@[^\s<>,;\"]*[^\x00-\x7f]")
 # The most characters (RFC 5321, 4.5.3.1; RFC 1035, 2.3.4).
@@ -18,9 +22,36 @@ MAX_LABEL = 63
 
 def get_addresses(message: EmailMessage, header_name: str) -> tuple[Address, ...]:
     """Return the addresses that a header shows, as far as they can be read."""
+    return _parse(message, header_name).addresses
+
+
+def get_names(message: EmailMessage, header_name: str) -> dict[str, str]:
+    """Return the names that a header shows, by comparable address."""
+    header, names = _parse(message, header_name), {}
+    for address in header.addresses:
+        names.setdefault(comparable(address.addr_spec), address.display_name)
+    # In a header that is well-formed, what else looks like an address is a part of somebody's name.
+    for address in ADDRESS.findall(header) if header.defects else ():
+        names.setdefault(comparable(address), "")
+    return names
+
+
+def _parse(message: EmailMessage, header_name: str) -> Any:
     # The header is parsed again: one that was set to a list of texts, as Odoo does, gives these back as its addresses.
     # It is read as a To, since Python does not know each of these headers as one with addresses.
-    return message.policy.header_factory("To", str(message[header_name] or "")).addresses
+    return message.policy.header_factory("To", str(message[header_name] or ""))
+
+
+def on_one_line(value: Any) -> Any:
+    """Return what a header is set to, a text or a list of texts, without line breaks.
+
+    Names bring them along. In a list they would end the header, and in a text they would cost everybody the mail.
+    """
+    if isinstance(value, list):
+        return [on_one_line(text) for text in value]
+    if not isinstance(value, str) or value.isprintable():  # a line break is not
+        return value
+    return " ".join(value.splitlines())
 
 
 def has_odd_address(message: EmailMessage, header_name: str) -> bool:
@@ -47,6 +78,37 @@ def write_in_ascii(message: EmailMessage) -> None:
             message.replace_header(name, ", ".join(map(str, written)))
         else:
             del message[name]
+
+
+class AddressLines(str):
+    """A header with several addresses, which folds itself: between the addresses, and each by itself.
+
+    Python without the fix of CVE-2025-1795 encodes commas between the addresses like the words of a name, if one of the
+    names is not ASCII: mail programs then show fewer recipients than there are. ``email.policy`` leaves the folding to
+    values that have a ``name`` and a ``fold``.
+    """
+
+    name: str
+    addresses: tuple[Address, ...]
+
+    def fold(self, *, policy: EmailPolicy) -> str:
+        """Return the header as it stands on the wire, lines ended by ``policy.linesep``."""
+        headers = [policy.header_factory("To", str(address)).fold(policy=policy) for address in self.addresses]
+        lines = f",{policy.linesep} ".join(header.partition(":")[2].strip() for header in headers)
+        return f"{self.name}: {lines}{policy.linesep}"
+
+
+def write_in_lines(message: EmailMessage) -> None:
+    """See to it that headers with several addresses leave as they are."""
+    # Reading the headers one by one would take longer.
+    for name, text in list(message.raw_items()):
+        if name not in ("To", "Cc", "Reply-To") or text.isascii() or "," not in text:
+            continue
+        header = _parse(message, name)
+        if not header.defects:
+            lines = AddressLines(text)
+            lines.name, lines.addresses = name, header.addresses
+            message.replace_header(name, lines)
 
 
 def to_ascii(address: str) -> str:

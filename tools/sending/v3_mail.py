@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from . import smtpapi, v3_settings
-from .addresses import get_addresses, to_ascii
+from .addresses import get_addresses, get_names, to_ascii
 from .errors import SmtpapiError, V3MailError
 
 __all__ = ("V3MailError", "build")
@@ -34,8 +34,6 @@ CARRIED_HEADERS |= {"return-path"}
 FORBIDDEN_HEADERS = {"x-sg-id", "x-sg-eid", "received", "dkim-signature"}
 # SendGrid wants the plainest of several contents first; those that are not named here come last.
 CONTENT_ORDER = ("text/plain", "text/x-amp-html", "text/html")
-# This finds addresses in a header that is not well-formed.
-ADDRESS = re.compile(r'[^\s"<>,@]+@[^\s"<>,]+')
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The place of a recipient, as SendGrid's errors name it.
 RECIPIENT = re.compile(r"personalizations\.(?P<number>\d+)\.(?P<kind>to|cc|bcc)\.(?P<index>\d+)(?:\.email)?")
@@ -136,7 +134,7 @@ def _get_personalizations(message: EmailMessage, recipients: list[str]) -> list[
         raise V3MailError("no_recipient")
     if len(unique) > MAX_RECIPIENTS:
         raise V3MailError("many_recipients", count=len(unique), limit=MAX_RECIPIENTS)
-    to, cc = _get_shown(message, "To"), _get_shown(message, "Cc")
+    to, cc = get_names(message, "To"), get_names(message, "Cc")
     tos, ccs, bccs = [], [], []
     for key, address in unique.items():
         (tos if key in to else ccs if key in cc else bccs).append((address, to.get(key) or cc.get(key)))
@@ -157,16 +155,6 @@ def _personalization(
         for kind, addresses in (("to", tos), ("cc", ccs), ("bcc", bccs))
     }
     return {kind: entries for kind, entries in found.items() if entries}
-
-
-def _get_shown(message: EmailMessage, header_name: str) -> dict[str, str]:
-    """Return the names that a header shows, by address in lower case."""
-    names = {}
-    for address in get_addresses(message, header_name):
-        names.setdefault(to_ascii(address.addr_spec).lower(), address.display_name)
-    for address in ADDRESS.findall(str(message[header_name] or "")):
-        names.setdefault(to_ascii(address).lower(), "")
-    return names
 
 
 def find_refused(payload: dict[str, Any], errors: Iterable[dict[str, str | None]]) -> dict[str, str]:
