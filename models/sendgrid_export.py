@@ -144,20 +144,10 @@ class SendgridExport(models.Model):
         Address = self.env["sendgrid.address"]
         values = {"exported_date": fields.Datetime.now(), "exported_uid": self.env.uid}
         Address.sudo()._hold(self.addresses).write(values)
-        counts = Address._count_documents(self.addresses)
         Address._log_right(
-            {
-                email: self.env._(
-                    "All that is known of %(email)s was written into a file. E-mails: %(count)s.",
-                    email=email,
-                    count=count,
-                )
-                for email, count in counts.items()
-            },
-            {
-                email: self.env._("All that is known of the address was written into a file. E-mails: %s.", count)
-                for email, count in counts.items()
-            },
+            Address._count_documents(self.addresses),
+            self.env._("All that is known of %(email)s was written into a file. E-mails: %(count)s."),
+            self.env._("All that is known of the address was written into a file. E-mails: %s."),
         )
 
     def action_download(self):
