@@ -376,8 +376,8 @@ ARGUMENTS = {
     "set_email_tracking": (["ada@example.org"], "declined", "form"),
 }
 # Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge. What the
-# page that tells how an e-mail is measured does, its token allows: see `test_notice_page`. A file is handed to who asked for
-# it: see `test_export`.
+# page that tells how an e-mail is measured does, its token allows: see `test_notice_page`. And who asked for an
+# export may download it: see `test_export`.
 ROUTES = {
     ("/sendgrid/export/<int:export_id>", "http", "user", ("GET",), True),
     ("/sendgrid/measuring", "http", "none", ("GET",), True),
