@@ -49,6 +49,7 @@ class TestDialogs(SendgridCase):
         def send():
             context = survey.with_context(active_id=survey.id).action_send_survey()["context"]
             with Form(self.env["survey.invite"].with_context(context)) as form:
+                form.send_email = True
                 form.partner_ids.add(self.contact)
             form.record.action_invite()
 
@@ -150,7 +151,7 @@ class TestDialogs(SendgridCase):
             return move
 
         def send(body=None):
-            action = make().action_invoice_sent()
+            action = make().action_send_and_print()
             dialog = self.env["account.move.send.wizard"].with_context(action["context"]).create({})
             self.assertEqual(dialog.template_id, template)
             dialog.sending_methods = ["email"]
