@@ -1,1 +1,1 @@
-from . import access_log, chatter, measuring, webhook
+from . import access_log, chatter, export, measuring, webhook

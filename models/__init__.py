@@ -1,8 +1,9 @@
 # isort: off: the models that inherit them come after them
-from . import sendgrid_job_mixin, sendgrid_switch_mixin, sendgrid_visibility_mixin
+from . import sendgrid_job_mixin, sendgrid_patch_mixin, sendgrid_switch_mixin, sendgrid_visibility_mixin
 
 # isort: on
 from . import (
+    account_move_send,
     base,
     base_automation,
     calendar_attendee,

@@ -10,7 +10,7 @@ from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryEx
 from ..tools.address_form import comparable
 from ..tools.api import hosts, scopes
 from ..tools.api.client import ApiError
-from ..tools.sending import addresses, links, pixels, smtpapi
+from ..tools.sending import addresses, attached, links, pixels, smtpapi
 from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.errors import AllRefusedError, RecipientError
 from ..tools.sending.v3_mail import V3MailError
@@ -217,6 +217,8 @@ class IrMailServer(models.Model):
                 kwargs["headers"] = {name: addresses.on_one_line(value) for name, value in headers.items()}
         Notice = self.env["sendgrid.notice"]
         body = Notice._put_into(body, kwargs, email_to)
+        if kwargs.get("attachments"):
+            kwargs["attachments"] = [self._clean_attached_mail(*file) for file in kwargs["attachments"]]
         if not outbox:
             return super()._build_email__(email_from, email_to, subject, body, *args, **kwargs)
         site = self.env["ir.http"]._get_sendgrid_site()
@@ -243,6 +245,21 @@ class IrMailServer(models.Model):
         if has_secrets:
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())
         return message
+
+    def _clean_attached_mail(self, name, content, mimetype=None):
+        """Return an attachment. If it is a mail, nobody can decide for that mail's recipient by it, and looking at it
+        counts for nobody.
+        """
+        if mimetype != attached.MIMETYPE or not content:
+            return name, content, mimetype
+        site = self.env["ir.http"]._get_sendgrid_site()
+
+        def clean(text, is_html):
+            text = self.env["sendgrid.notice"]._withdraw(text)
+            text = pixels.remove_pixels(text) if is_html else pixels.remove_listed_pixels(text)
+            return pixels.remove_recipient(text, site)
+
+        return name, attached.change_texts(content, clean), mimetype
 
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
         """Leave out the recipients to whom SendGrid cannot deliver, and write the others as it understands them."""

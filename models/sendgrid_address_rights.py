@@ -76,13 +76,14 @@ class SendgridAddress(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _log_right(self, messages, details):
+    def _log_right(self, counts, sentence, nameless):
         """Note that a right of some addresses' owners was used: in Odoo's privacy log, and in chatters.
 
         Nobody reads another one's address in a chatter: each contact and lead is told about its own.
 
-        :param messages: {comparable address: a sentence}
-        :param details: the same sentences without the addresses: the privacy log names nobody
+        :param counts: {comparable address: how many e-mails are concerned}
+        :param sentence: with %(email)s and %(count)s
+        :param nameless: with %s for the count: the privacy log names nobody
         """
         self.env["privacy.log"].sudo().create(
             [
@@ -90,16 +91,18 @@ class SendgridAddress(models.Model):
                     "anonymized_name": email,
                     "anonymized_email": email,
                     "user_id": self.env.uid,
-                    "execution_details": text,
+                    "execution_details": nameless % count,
                 }
-                for email, text in details.items()
+                for email, count in counts.items()
                 if email.count("@") == 1 and all(email.split("@"))
             ]
         )
         for model in ("res.partner", "crm.lead"):
-            records = self.env[model].sudo()._get_by_addresses(messages)
+            records = self.env[model].sudo()._get_by_addresses(counts)
             bodies = {
-                record.id: Markup("<br/>").join(messages[email] for email in emails if email in messages)
+                record.id: Markup("<br/>").join(
+                    sentence % {"email": email, "count": counts[email]} for email in emails if email in counts
+                )
                 for record, emails in records._get_addresses().items()
             }
             records._message_log_batch(bodies=bodies, author_id=self.env.user.partner_id.id)

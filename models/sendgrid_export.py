@@ -14,7 +14,7 @@ CHUNK_EMAILS = 100
 CHUNK_EVENTS = 1000
 # A user waits for so many pieces of work, which write a usual file. The scheduled action does further ones.
 PIECES_AT_ONCE = 6
-# A file gets no further contents behind this size in bytes, because in the end it has to fit into memory.
+# A file gets no further contents behind this size in bytes, because a browser has to open it.
 MOST_CONTENTS = 200_000_000
 # The file is deleted so long after it was asked for.
 KEEP = timedelta(days=7)
@@ -27,8 +27,9 @@ class SendgridExport(models.Model):
     well, in which each value has the technical name of its field, so that a program can parse it.
     `sendgrid_export_page` writes it.
 
-    It is written piece by piece, each committed as a part of its own. In the end the parts become one attachment. Only
-    administrators read it, and it is deleted after some days.
+    It is written piece by piece, each committed as a part of its own. The parts stay what the file is made of: so
+    neither writing nor downloading it ever takes more memory than a part. Only who asked for it reads it, and it is
+    deleted after some days.
     """
 
     _name = "sendgrid.export"
@@ -55,7 +56,7 @@ class SendgridExport(models.Model):
         default="running",
     )
     stage = fields.Selection(
-        [("facts", "Facts"), ("emails", "E-mails"), ("events", "Other Events"), ("end", "The File")],
+        [("facts", "Facts"), ("emails", "E-mails"), ("events", "Other Events")],
         string="Next",
         required=True,
         readonly=True,
@@ -69,7 +70,6 @@ class SendgridExport(models.Model):
     written_count = fields.Integer(string="E-mails Written", readonly=True)
     content_size = fields.Integer(string="Size of Contents", readonly=True, help="In bytes.")
     progress = fields.Integer(compute="_compute_progress", help="In percent of the e-mails.")
-    attachment_id = fields.Many2one("ir.attachment", string="File", readonly=True, ondelete="set null")
     error = fields.Text(readonly=True, help="Says why the work has failed.")
 
     @api.depends("addresses")
@@ -144,27 +144,43 @@ class SendgridExport(models.Model):
         Address = self.env["sendgrid.address"]
         values = {"exported_date": fields.Datetime.now(), "exported_uid": self.env.uid}
         Address.sudo()._hold(self.addresses).write(values)
-        counts = Address._count_documents(self.addresses)
         Address._log_right(
-            {
-                email: self.env._(
-                    "All that is known of %(email)s was written into a file. E-mails: %(count)s.",
-                    email=email,
-                    count=count,
-                )
-                for email, count in counts.items()
-            },
-            {
-                email: self.env._("All that is known of the address was written into a file. E-mails: %s.", count)
-                for email, count in counts.items()
-            },
+            Address._count_documents(self.addresses),
+            self.env._("All that is known of %(email)s was written into a file. E-mails: %(count)s."),
+            self.env._("All that is known of the address was written into a file. E-mails: %s."),
         )
 
     def action_download(self):
         """Hand the file to the browser."""
         self.ensure_one()
         self.check_access("read")
-        return {"type": "ir.actions.act_url", "url": f"/web/content/{self.attachment_id.id}?download=true"}
+        return {"type": "ir.actions.act_url", "url": f"/sendgrid/export/{self.id}"}
+
+    def _get_file_name(self):
+        return self.env._("Tracking of %s.html", self.display_name)
+
+    def _stream(self):
+        """Yield the parts of the file.
+
+        Whoever downloads it may be slow, and the request's transaction is over by then: each part is read in a short
+        one of its own.
+        """
+        last_id = 0
+        while True:
+            with self.env.registry.cursor(readonly=True) as cr:
+                cr.execute(
+                    SQL(
+                        """SELECT id, packed FROM sendgrid_export_part
+                            WHERE export_id = %s AND id > %s ORDER BY id LIMIT 1""",
+                        self.id,
+                        last_id,
+                    )
+                )
+                row = cr.fetchone()
+            if not row:
+                return
+            last_id, packed = row
+            yield zlib.decompress(packed)
 
     def action_start(self):
         """Go on where it failed."""
@@ -233,27 +249,11 @@ class SendgridExport(models.Model):
         domain = self._get_event_domain() & Domain("id", ">", self.last_id)
         events = self.env["sendgrid.event"].search(domain, order="id", limit=CHUNK_EVENTS)
         if not events:
-            self.write({"stage": "end", "last_id": 0})
+            self._add(self._get_foot())
+            self.write({"state": "done", "error": False})
             return
         self._add(self._get_events(events))
         self.last_id = events[-1].id
-
-    def _write_end(self):
-        self._add(self._get_foot())
-        rows = self.env.execute_query(
-            SQL("SELECT packed FROM sendgrid_export_part WHERE export_id = %s ORDER BY id", self.id)
-        )
-        attachment = self.env["ir.attachment"].create(
-            {
-                "name": self.env._("Tracking of %s.html", self.display_name),
-                "raw": b"".join(zlib.decompress(packed) for (packed,) in rows),
-                "mimetype": "text/html",
-                "res_model": self._name,
-                "res_id": self.id,
-            }
-        )
-        self.env.cr.execute(SQL("DELETE FROM sendgrid_export_part WHERE export_id = %s", self.id))
-        self.write({"state": "done", "attachment_id": attachment.id, "error": False})
 
     def _add(self, text):
         """Add a part to the file.
@@ -290,7 +290,7 @@ class SendgridExport(models.Model):
 
 
 class SendgridExportPart(models.Model):
-    """A part of a file that is being written. It goes when the file is done."""
+    """A part of a file. It goes with the file."""
 
     _name = "sendgrid.export.part"
     _description = "Part of an Export of Tracking"

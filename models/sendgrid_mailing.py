@@ -36,62 +36,25 @@ def read_code(url):
 class SendgridMailing(models.AbstractModel):
     """What core's mass mailing has to know of documents, if it is installed. The addon does not depend on it.
 
-    The same holds for invoices, which are tracked as their template says.
-
-    A model that may be missing cannot be extended in a class of its own. So its methods are changed when the registry
-    is made, as core's `base.automation` does: see `_register_hook`. `sendgrid.consequence` brings traces and clicks up
-    to date.
+    `sendgrid.consequence` brings traces and clicks up to date.
     """
 
     _name = "sendgrid.mailing"
     _description = "Mass Mailings and Their Documents"
+    _inherit = ["sendgrid.patch.mixin"]
 
-    def _register_hook(self):
-        super()._register_hook()
-        if "mailing.mailing" in self.env:
-            self._patch("mailing.mailing", "action_retry_failed", self._make_retry())
-            self._patch("mailing.mailing", "_compute_statistics", self._make_compute_statistics())
-            self._patch("mailing.mailing", "_compute_clicks_ratio", self._make_compute_clicks_ratio())
-            self._patch("link.tracker.click", "add_click", self._make_add_click())
-            for name in ("set_opened", "set_clicked"):
-                self._patch("mailing.trace", name, self._make_set(name))
-        if "account.move.send" in self.env:
-            self._patch("account.move.send", "_send_mail", self._make_send_invoice())
-        if "link.tracker" in self.env:
-            self._patch("mail.render.mixin", "_shorten_links", self._make_shorten_links())
-
-    def _unregister_hook(self):
-        for model, name in (
-            ("mailing.mailing", "action_retry_failed"),
-            ("mailing.mailing", "_compute_statistics"),
-            ("mailing.mailing", "_compute_clicks_ratio"),
-            ("link.tracker.click", "add_click"),
-            ("mailing.trace", "set_opened"),
-            ("mailing.trace", "set_clicked"),
-            ("mail.render.mixin", "_shorten_links"),
-            ("account.move.send", "_send_mail"),
-        ):
-            Model = self.env.registry.get(model)
-            if Model is not None and name in vars(Model):
-                delattr(Model, name)
-        return super()._unregister_hook()
-
-    def _patch(self, model, name, method):
-        Model = self.env.registry[model]
-        if name not in vars(Model):
-            method.origin = getattr(Model, name)
-            setattr(Model, name, method)
-
-    @api.model
-    def _make_send_invoice(self):
-        @api.model
-        def _send_mail(self, move, mail_template, **kwargs):
-            """Track an invoice as its template says. Its text may have been changed in core's dialog since."""
-            if mail_template and not mail_template.sendgrid_is_tracked:
-                move = move.with_context(sendgrid_is_switched_off=True)
-            return _send_mail.origin(self, move, mail_template, **kwargs)
-
-        return _send_mail
+    def _get_patches(self):
+        patches = {
+            ("mailing.mailing", "action_retry_failed"): self._make_retry(),
+            ("mailing.mailing", "_compute_statistics"): self._make_compute_statistics(),
+            ("mailing.mailing", "_compute_clicks_ratio"): self._make_compute_clicks_ratio(),
+            ("link.tracker.click", "add_click"): self._make_add_click(),
+            ("mailing.trace", "set_opened"): self._make_set("set_opened"),
+            ("mailing.trace", "set_clicked"): self._make_set("set_clicked"),
+        }
+        if "link.tracker" in self.env:  # the mixin is there in any case, but not this method of it
+            patches["mail.render.mixin", "_shorten_links"] = self._make_shorten_links()
+        return patches
 
     @api.model
     def _make_retry(self):

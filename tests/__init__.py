@@ -20,6 +20,7 @@ from . import (
     test_corpus,
     test_decisions,
     test_device,
+    test_dialogs,
     test_digest,
     test_docs,
     test_drain,

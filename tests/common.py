@@ -154,6 +154,23 @@ class SendgridMixin:
             mail.send()
         return sent, self.find_emails(message_id)
 
+    def create_mailing(self, people, body, **values):
+        """Create a mailing to contacts, in a database that has mass mailing."""
+        return self.env["mailing.mailing"].create(
+            {
+                "subject": "Autumn cheese",
+                "mailing_type": "mail",
+                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
+                "mailing_domain": [("id", "in", people.ids)],
+                "body_arch": body,
+                "body_html": body,
+                "email_from": "cheese@example.com",
+                "reply_to_mode": "new",
+                "reply_to": "cheese@example.com",
+                **values,
+            }
+        )
+
     def find_emails(self, message_id):
         return self.Email.search([("message_id", "=", message_id)]).sorted(lambda email: (email.recipient, email.id))
 

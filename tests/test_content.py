@@ -466,18 +466,7 @@ class TestMailingContent(ContentCase):
         body = LETTER.replace("{name}", "<t t-out='object.name'/>").replace(
             "<div>", "<div>" + "<p>News &amp; more</p>" * 99
         )
-        mailing = self.env["mailing.mailing"].create(
-            {
-                "subject": "Autumn cheese",
-                "mailing_type": "mail",
-                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
-                "mailing_domain": [("id", "in", contacts.ids)],
-                "body_arch": body,
-                "body_html": body,
-                "reply_to_mode": "new",
-                "reply_to": "cheese@example.com",
-            }
-        )
+        mailing = self.create_mailing(contacts, body)
         with self.sending() as sent:
             mailing.action_send_mail()
             self.env["mail.mail"].search([("state", "=", "outgoing")]).send()

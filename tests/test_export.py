@@ -1,21 +1,23 @@
+import os
 import re
+import tracemalloc
 from datetime import timedelta
 from unittest.mock import patch
 
 from lxml import etree
 
 from odoo.exceptions import AccessError
-from odoo.tests import mute_logger, new_test_user, tagged
+from odoo.tests import HttpCase, mute_logger, new_test_user, tagged
 
 from ..models import sendgrid_export
-from .common import SendgridCase
+from .common import SendgridMixin
 from .simulator import Relayed
 
 NS = {"h": "http://www.w3.org/1999/xhtml"}
 
 
 @tagged("post_install", "-at_install")
-class TestExport(SendgridCase):
+class TestExport(SendgridMixin, HttpCase):
     """One file of all that is known of an address."""
 
     @classmethod
@@ -34,7 +36,14 @@ class TestExport(SendgridCase):
     def parse(self, export):
         """Return the file as a program parses it."""
         self.assertEqual((export.state, export.progress), ("done", 100))
-        return etree.fromstring(export.attachment_id.raw)
+        response = self.download(export, self.admin)
+        self.assertRegex(response.headers["Content-Disposition"], r"^attachment; .*Tracking.*\.html")
+        return etree.fromstring(response.content)
+
+    def download(self, export, user):
+        """Return the response that a user's browser gets."""
+        self.authenticate(user.login, user.login)
+        return self.url_open(export.sudo().action_download()["url"])
 
     def values(self, page, model):
         """Return a list of {field: text} for the records of a model in the file."""
@@ -143,7 +152,27 @@ class TestExport(SendgridCase):
         subjects = [one["subject"] for one in self.values(page, "sendgrid.email")]
         self.assertEqual(subjects, [email.subject for email in emails])
         self.assertEqual(len(self.values(whole, "sendgrid.email")), 25)
-        self.assertFalse(self.env["sendgrid.export.part"].search_count([]))
+
+    def test_memory(self):
+        """Test that neither writing the end nor handing out a file needs more memory than some of its parts."""
+        size, count = 1_000_000, 40
+        with patch.object(sendgrid_export, "PIECES_AT_ONCE", 1):
+            export = self.export(self.contact).sudo()
+        for _number in range(count):
+            export._add(os.urandom(size // 2).hex())
+        export.stage = "events"
+        self.env.flush_all()
+        with self.enter_registry_test_mode():
+            tracemalloc.start()
+            try:
+                export._write_piece()
+                handed_out = sum(map(len, export._stream()))
+                _now, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        self.assertEqual(export.state, "done")
+        self.assertGreater(handed_out, size * count)
+        self.assertLess(peak, size * count / 4)
 
     def test_too_large(self):
         """Test that contents that have no room are left out, and that the file says so; everything else is there."""
@@ -162,12 +191,12 @@ class TestExport(SendgridCase):
         colleague = new_test_user(self.env, "sendgrid_export_colleague", groups="base.group_system")
         for user in (self.salesperson, colleague):
             with self.assertRaises(AccessError), mute_logger("odoo.addons.base.models.ir_rule"):
-                export.with_user(user).read(["attachment_id"])
-            with self.assertRaises(AccessError), mute_logger("odoo.addons.base.models.ir_rule"):
-                export.attachment_id.with_user(user).read(["raw"])
+                export.with_user(user).read(["state"])
+            with mute_logger("odoo.http"):
+                self.assertIn(self.download(export, user).status_code, (403, 404))
         with self.assertRaises(AccessError):
             self.Export.with_user(self.salesperson)._open_for(self.contact.with_user(self.salesperson))
-        self.assertTrue(export.attachment_id.with_user(self.admin).read(["raw"]))
+        self.assertEqual(self.download(export, self.admin).status_code, 200)
 
     def test_other_company(self):
         """Test that e-mails of a company that is not the administrator's are not in his file."""
@@ -181,10 +210,10 @@ class TestExport(SendgridCase):
         """Test that the file is deleted some days later, and that its being written stays noted."""
         self.create_email()
         export = self.export(self.contact)
-        attachment = export.attachment_id
         self.Export._gc_exports()
-        self.assertTrue(attachment.exists())
+        self.assertTrue(export.exists())
         self.age("sendgrid.export", timedelta(days=8))
         self.Export._gc_exports()
-        self.assertFalse(export.exists() or attachment.exists())
+        self.assertFalse(export.exists())
+        self.assertFalse(self.env["sendgrid.export.part"].search_count([]))
         self.assertTrue(self.env["sendgrid.address"].search([("email", "=", "ada@example.org")]).exported_date)

@@ -44,6 +44,26 @@ class TestForget(SendgridCase):
         self.assertEqual(other.status, "opened")
         self.assertTrue(dialog.result)
 
+    def test_noted_once(self):
+        """Test that each chatter and the privacy log name each address once, also after a second click."""
+        self.contact.email = "ada@example.org, Ada <ADA@example.org>, ada@example.net"
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": "ada@example.net"})
+        lines = self.env["privacy.log"].search_count([])
+        dialog = self.open(self.contact)
+        dialog.action_forget()
+        first = dialog.result, dialog.reduction_numbers
+        dialog.action_forget()
+        self.assertEqual((dialog.result, dialog.reduction_numbers), first)
+        self.env["sendgrid.export"].with_user(self.admin)._open_for(self.contact.with_user(self.admin))
+        for record, addresses in (
+            (self.contact, ["ada@example.org", "ada@example.net"]),
+            (lead, ["ada@example.net"]),
+        ):
+            for said in ("The tracking of {} was forgotten.", "All that is known of {} was written into a file."):
+                bodies = "".join(record.message_ids.mapped("body"))
+                self.assertEqual([bodies.count(said.format(address)) for address in addresses], [1] * len(addresses))
+        self.assertEqual(self.env["privacy.log"].search_count([]) - lines, 4)
+
     def test_stays_forgotten(self):
         """Test that neither a late report nor the same once more brings anything back."""
         email = self.create_email()

@@ -155,23 +155,6 @@ class TestMailingLevels(LevelsCase):
 
     __test__ = False  # pytest's database does not have it
 
-    def make_mailing(self, is_tracked):
-        body = f"<div>{BODY}</div>"
-        return self.env["mailing.mailing"].create(
-            {
-                "subject": "Cheese",
-                "mailing_type": "mail",
-                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
-                "mailing_domain": [("id", "in", self.contact.ids)],
-                "body_arch": body,
-                "body_html": body,
-                "email_from": "cheese@example.com",
-                "reply_to_mode": "new",
-                "reply_to": "cheese@example.com",
-                "sendgrid_is_tracked": is_tracked,
-            }
-        )
-
     def test_mailing(self):
         """Test a mailing at each level by each way: what arrives, and what is kept, in core's own figures too."""
         for acts in (True, False):
@@ -181,7 +164,7 @@ class TestMailingLevels(LevelsCase):
                 self.account.act_on_events = acts
                 own, _others = LEVELS[level]
                 is_measured = own == "full"
-                mailing = self.make_mailing(is_tracked=level != "mail")
+                mailing = self.create_mailing(self.contact, f"<div>{BODY}</div>", sendgrid_is_tracked=level != "mail")
                 emails, arrived = self.send_by(server, mailing.action_send_mail)
                 self.assertLevels(emails, ada=own)
                 html, plain = self.get_texts(arrived["ada@example.org"])

@@ -1,8 +1,10 @@
 """The level that is decided for each recipient of each mail: what leaves, what arrives, and what is stored."""
 
+import base64
 import smtplib
 import urllib.request
 from email import message_from_bytes, policy
+from email.message import EmailMessage
 from unittest.mock import patch
 
 from markupsafe import Markup
@@ -15,6 +17,7 @@ from odoo.tools import SQL
 from odoo.addons.base.models.ir_mail_server import IrMail_Server
 
 from ..tools.api import client
+from ..tools.sending.notice_token import LOOK
 from ..tools.sending.smtpapi import no_tracking
 from .common import SendgridCase
 from .test_api_sending import refused
@@ -626,6 +629,54 @@ class TestWays(WaysCase):
             _emails, arrived = self.send_by(server, self.get_kinds()["chatter"])
             self.assertArrived(arrived["ada@example.org"], is_measured=False)
             self.assertIn("/wf/unsubscribe", self.get_texts(arrived["ada@example.org"])[0])
+
+    def open_file(self, part):
+        """Return the mail that is attached. The Web API encodes each file, also one for which MIME has no encoding."""
+        inside = part.get_payload(0)
+        if part["Content-Transfer-Encoding"] != "base64":
+            return inside
+        return message_from_bytes(base64.b64decode(inside.get_payload()), policy=policy.default)
+
+    def test_attached_mail(self):
+        """Test that a mail that is attached to another one lets nobody decide for its recipient, and counts nobody."""
+        Notice = self.env["sendgrid.notice"]
+        link = Notice._get_link(Notice._seal(LOOK, self.company.id, "ada@example.org"))
+        own = Notice._get_link()
+        site = own.removesuffix("/sendgrid/measuring")
+        rest = f'<a href="{site}/r/x1/m/7">Käse</a><img src="https://u1.ct.sendgrid.net/wf/open?upn=x"/>'
+        inner, outer = EmailMessage(policy.SMTP), EmailMessage(policy.SMTP)
+        for message, encoding in ((inner, "base64"), (outer, "quoted-printable")):
+            message["Subject"], message["To"] = "Grüße", "ada@example.org"
+            message.set_content(f"Grüße\n{link}\n{site}/r/x1/m/7\n", cte=encoding)
+            message.add_alternative(f'<p>Grüße <a href="{link}">Link</a>{rest}</p>', subtype="html", cte=encoding)
+        outer.add_attachment(inner)
+        plain = EmailMessage(policy.SMTP)
+        plain["Subject"] = "Nothing to change"
+        plain.set_content("Grüße", cte="quoted-printable")
+        files = self.env["ir.attachment"].create(
+            [
+                {"name": "outer.eml", "mimetype": "message/rfc822", "raw": outer.as_bytes()},
+                {"name": "plain.eml", "mimetype": "message/rfc822", "raw": plain.as_bytes()},
+            ]
+        )
+        self.set_level("full")
+        for server in (self.smtp_server, self.server):
+            with self.subTest(way=server.name):
+                _emails, arrived = self.send_by(
+                    server, lambda: self.mail(body_html="<p>See</p>", attachment_ids=[Command.set(files.ids)])
+                )
+                first, second = map(self.open_file, arrived["ada@example.org"].iter_attachments())
+                texts = [part.get_content() for part in first.walk() if part.get_content_maintype() == "text"]
+                self.assertEqual(len(texts), 4)
+                for text in texts:
+                    self.assertIn("Grüße", text)
+                    self.assertIn(own, text)
+                    self.assertNotIn(link, text)
+                    self.assertNotIn("/wf/open", text)
+                    self.assertIn("/r/x1", text)
+                    self.assertNotIn("/m/7", text)
+                self.assertEqual(first["Subject"], "Grüße")
+                self.assertEqual(second.get_content().strip(), "Grüße")
 
     def test_access(self):
         """Test that what is about somebody's access to Odoo is never measured, also to whoever agreed."""

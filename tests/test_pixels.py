@@ -310,18 +310,7 @@ class TestMailingLeaves(SendgridCase):
         body = (
             '<div><p>Our <a href="https://shop.example.com/autumn">cheese</a></p><p><a href="/view">View</a></p></div>'
         )
-        mailing = self.env["mailing.mailing"].create(
-            {
-                "subject": "Cheese",
-                "mailing_type": "mail",
-                "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
-                "mailing_domain": [("id", "in", self.contact.ids)],
-                "body_arch": body,
-                "body_html": body,
-                "email_from": "cheese@example.com",
-                "mail_server_id": self.server.id,
-            }
-        )
+        mailing = self.create_mailing(self.contact, body, mail_server_id=self.server.id)
         for is_tracked, acts in ((True, True), (False, True), (True, False)):
             self.server.sendgrid_account_id = self.account if is_tracked else False
             # Where events have no consequences, core alone counts.
@@ -364,18 +353,7 @@ class TestMailingLeaves(SendgridCase):
 
         for acts in (True, False):
             self.account.act_on_events = acts
-            mailing = self.env["mailing.mailing"].create(
-                {
-                    "subject": "Cheese",
-                    "mailing_type": "mail",
-                    "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
-                    "mailing_domain": [("id", "in", people.ids)],
-                    "body_arch": body,
-                    "body_html": body,
-                    "email_from": "cheese@example.com",
-                    "mail_server_id": self.server.id,
-                }
-            )
+            mailing = self.create_mailing(people, body, mail_server_id=self.server.id)
             mailing.action_send_mail()
             mails = self.env["mail.mail"].search([("mailing_id", "=", mailing.id), ("state", "=", "outgoing")])
             self.assertEqual(len(mails), len(people))

@@ -63,9 +63,11 @@ MODELS = {
     "sendgrid.forget": dict.fromkeys(OPERATIONS, ADMINISTRATORS),
     "sendgrid.ingest": {},
     "sendgrid.interaction": {"read": EMPLOYEES},
+    "sendgrid.invoice": {},
     "sendgrid.mailing": {},
     "sendgrid.job.mixin": {},
     "sendgrid.match": {},
+    "sendgrid.patch.mixin": {},
     "sendgrid.measuring": {},
     "sendgrid.notice": {},
     "sendgrid.reduction": {"read": ADMINISTRATORS},
@@ -213,7 +215,7 @@ FIELDS = {
             rejected_explanation rejected_reasons set_aside_date set_aside_uid size source state unmatched_count""",
     },
     "sendgrid.export": {
-        ADMINISTRATORS: """address_names addresses attachment_id company_ids content_size email_count error last_id
+        ADMINISTRATORS: """address_names addresses company_ids content_size email_count error last_id
             partner_id progress stage state written_count""",
     },
     "sendgrid.export.part": {NOBODY: "packed", ADMINISTRATORS: "export_id"},
@@ -379,8 +381,10 @@ ARGUMENTS = {
     "set_email_tracking": (["ada@example.org"], "declined", "form"),
 }
 # Address, type, who, methods, protection against forged forms. Without a session there is nothing to forge. What the
-# page that tells how an e-mail is measured does, its token allows: see `test_notice_page`.
+# page that tells how an e-mail is measured does, its token allows: see `test_notice_page`. And who asked for an
+# export may download it: see `test_export`.
 ROUTES = {
+    ("/sendgrid/export/<int:export_id>", "http", "user", ("GET",), True),
     ("/sendgrid/measuring", "http", "none", ("GET",), True),
     ("/sendgrid/measuring/<path:measuring_token>", "http", "none", ("GET",), True),
     ("/sendgrid/measuring/<path:measuring_token>", "http", "none", ("POST",), False),

@@ -294,29 +294,6 @@ class TestSwitch(SwitchMixin, SendgridCase):
         self.assertFalse(self.open_composer().sendgrid_unmeasured)
 
 
-@tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
-class TestInvoice(SendgridCase):
-    """An invoice, in a database that has accounting. `end_to_end/test_visibility.py` runs it."""
-
-    __test__ = False  # pytest's database does not have it
-
-    def test_template(self):
-        """Test that an invoice is tracked as its template says, also if its text was changed."""
-        journal = self.env["account.journal"].create({"name": "J", "type": "general", "code": "J"})
-        move = self.env["account.move"].create({"move_type": "entry", "journal_id": journal.id})
-        template = self.env["mail.template"].create(
-            {"name": "Invoice", "model_id": self.env["ir.model"]._get_id("account.move"), "body_html": "<p>Hello</p>"}
-        )
-        for is_tracked in (True, False):
-            template.sendgrid_is_tracked = is_tracked
-            for Send in (self.env["account.move.send"], self.env["account.move.send.wizard"]):
-                with self.sending():
-                    Send._send_mail(move, template, body="Changed", partner_ids=self.contact.ids)
-                message = move.message_ids.sorted("id")[-1]
-                self.assertIn("Changed", message.body)
-                self.assertEqual(message.sendgrid_is_unmeasured, not is_tracked)
-
-
 @tagged("post_install", "-at_install")
 class TestUnmeasured(SwitchMixin, SendgridCase):
     """Composers say who will not be measured, and why."""

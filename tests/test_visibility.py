@@ -473,18 +473,7 @@ class TestVisibilityOfApplications(VisibilityCase):
             {"name": "Theirs", "email": "theirs@example.org", "company_id": self.other_company.id}
         )
         for contact, expected in ((self.guest, COLLEAGUES), (theirs, {"other company"})):
-            mailing = self.env["mailing.mailing"].create(
-                {
-                    "subject": "Autumn cheese",
-                    "mailing_type": "mail",
-                    "mailing_model_id": self.env["ir.model"]._get_id("res.partner"),
-                    "mailing_domain": [("id", "=", contact.id)],
-                    "body_arch": "<p>Cheese <a href='/unsubscribe_from_list'>Unsubscribe</a></p>",
-                    "body_html": "<p>Cheese <a href='/unsubscribe_from_list'>Unsubscribe</a></p>",
-                    "reply_to_mode": "new",
-                    "reply_to": "cheese@example.com",
-                }
-            )
+            mailing = self.create_mailing(contact, "<p>Cheese <a href='/unsubscribe_from_list'>Unsubscribe</a></p>")
             with self.subTest(contact.name):
                 emails, in_core = self.send(mailing.action_send_mail)
                 self.assertEqual(len(emails), 1)

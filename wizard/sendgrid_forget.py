@@ -128,6 +128,18 @@ class SendgridForget(models.TransientModel):
         """
         self.ensure_one()
         self._check_is_administrator()
+        if not self.result:  # a second click does nothing
+            self._forget()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Forget Tracking"),
+            "res_model": self._name,
+            "res_id": self.id,
+            "views": [[False, "form"]],
+            "target": "new",
+        }
+
+    def _forget(self):
         addresses = sorted(map(comparable, self.addresses or []))
         further = self.env["sendgrid.email"].sudo().browse(self.email_numbers or []).exists()
         emails_of_further = sorted(set(further.mapped("recipient")) - set(addresses))
@@ -142,14 +154,6 @@ class SendgridForget(models.TransientModel):
                 self.env["sendgrid.erasure"].sudo()._begin(self.account_ids, {*addresses, *emails_of_further})
             )
         self.result = self._describe(reductions)
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Forget Tracking"),
-            "res_model": self._name,
-            "res_id": self.id,
-            "views": [[False, "form"]],
-            "target": "new",
-        }
 
     def _count_documents(self, addresses, further):
         """Return {comparable address: how many documents are concerned}."""
@@ -164,16 +168,9 @@ class SendgridForget(models.TransientModel):
         for address in Address.sudo()._hold(addresses):
             address.write({**values, "forgotten_count": counts[address.email]})
         Address._log_right(
-            {
-                email: self.env._(
-                    "The tracking of %(email)s was forgotten. E-mails: %(count)s.", email=email, count=count
-                )
-                for email, count in counts.items()
-            },
-            {
-                email: self.env._("The tracking of the address was forgotten. E-mails: %s.", count)
-                for email, count in counts.items()
-            },
+            counts,
+            self.env._("The tracking of %(email)s was forgotten. E-mails: %(count)s."),
+            self.env._("The tracking of the address was forgotten. E-mails: %s."),
         )
 
     def _describe(self, reductions):

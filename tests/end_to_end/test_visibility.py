@@ -3,13 +3,19 @@
 import ast
 import re
 
+import pytest
+
 from script.lib import database, paths
 
-TAG = "sendgrid_applications"
+# {tag of tests: the applications that they need}
+TAGS = {
+    "sendgrid_applications": "sale,mass_mailing",
+    "sendgrid_dialogs": "account,fleet,hr_recruitment,survey,website_slides",
+}
 
 
-def find_tests():
-    """Find the tests with the tag in the files, as Odoo does: a class's own ones, and inherited ones if it says so.
+def find_tests(tag):
+    """Find the tests with a tag in the files, as Odoo does: a class's own ones, and inherited ones if it says so.
 
     The files say what should run, so that a class that does not run is noticed.
 
@@ -20,7 +26,7 @@ def find_tests():
     return {
         f"{name}.{test}"
         for name, node in classes.items()
-        if TAG
+        if tag
         in {part.value for tags in node.decorator_list for part in ast.walk(tags) if isinstance(part, ast.Constant)}
         for test in _get_tests(node, classes)
     }
@@ -34,17 +40,18 @@ def _get_tests(node, classes):
     return tests
 
 
-def test_applications():
-    """The tests of sale, portal and mass mailing (`sendgrid_applications`) run there, all of them, and none fails."""
-    expected = find_tests()
+@pytest.mark.parametrize("tag", TAGS)
+def test_applications(tag):
+    """The tests that need other applications run beside these, all of them, and none fails."""
+    expected = find_tests(tag)
     with database.for_tests() as name:
         log = f"{name}.log"
         database.run_odoo(
             name,
-            "Installing sale and mass mailing …",
-            "--init=sale,mass_mailing",
+            "Installing other applications …",
+            f"--init={TAGS[tag]}",
             "--update=sendgrid_tracking",
-            f"--test-tags={TAG}",
+            f"--test-tags={tag}",
             log=log,
         )
         text = (paths.LOG / log).read_text()

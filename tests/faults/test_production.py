@@ -92,12 +92,12 @@ def test_downloads(production, crowd, chance):
     action = odoo.ref("sendgrid_tracking.ir_actions_server_export_contact")
     context = {"active_model": "res.partner", "active_id": contact.id, "active_ids": [contact.id]}
     number = odoo.call("ir.actions.server", "run", [action], context=context)["res_id"]
-    export = odoo.read("sendgrid.export", number, "state", "attachment_id")
+    export = odoo.read("sendgrid.export", number, "state")
     assert export.state == "done"
     for _server in range(4):  # the proxy asks them in turns
         body = odoo.http.get(f"{production.site.url}/web/content/sendgrid.event.batch/{batch}/body", timeout=60)
         assert body.content == wire(events)
-        file = odoo.http.get(f"{production.site.url}/web/content/{export.attachment_id}?download=true", timeout=60)
+        file = odoo.http.get(f"{production.site.url}/sendgrid/export/{number}", timeout=60)
         assert etree.fromstring(file.content).xpath("//*[@data-field='subject']/text()") == [crowd.addresses[0]]
 
 

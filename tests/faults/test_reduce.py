@@ -214,10 +214,10 @@ def test_kill_while_exporting(stack, cluster, database, people, chance, report):
         wait_for_job(stack, database, "ir_cron_export", unfinished, number)
         odoo = people.try_again(lambda: OdooClient(stack.odoo))
         # A worker may still hold a connection to the PostgreSQL that was killed.
-        read = functools.partial(odoo.read, "sendgrid.export", number, "state", "email_count", "attachment_id")
+        read = functools.partial(odoo.read, "sendgrid.export", number, "state", "email_count")
         export = people.try_again(read)
         assert (export.state, export.email_count) == ("done", EXPORTED)
-        file = odoo.http.get(f"{stack.odoo.url}/web/content/{export.attachment_id}", timeout=60)
+        file = odoo.http.get(f"{stack.odoo.url}/sendgrid/export/{number}", timeout=60)
         subjects = etree.fromstring(file.content).xpath("//*[@data-field='subject']/text()")
         assert sorted(subjects) == sorted(f"Mail {n}" for n in range(EXPORTED))
     report(f"kill while exporting: 3 files of {EXPORTED} e-mails")
