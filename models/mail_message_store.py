@@ -28,16 +28,19 @@ class MailMessage(models.Model):
         all messages are read at once, since core adds notifications message by message.
         """
         user = store.target.get_user(self.env)
-        if not user:
-            return
-        states = self.env["sendgrid.email"]._get_notification_states(self, user)
-        if not states:
-            return
         # Core's values of the notifications are in the store already. To read the records once more would take as long
         # as all the rest.
-        for values in store.data.get("mail.notification", {}).values():
-            if values.get("notification_type") != "email":
-                continue
+        sent = [
+            values
+            for values in store.data.get("mail.notification", {}).values()
+            if values.get("notification_type") == "email"
+        ]
+        # What went to inboxes of Odoo only is often sent to each of them in a store of its own.
+        messages = self & self.browse(values.get("mail_message_id") for values in sent)
+        if not user or not messages:
+            return
+        states = self.env["sendgrid.email"]._get_notification_states(messages, user)
+        for values in sent:
             # Core has the address of those only who have no contact.
             recipient = values.get("res_partner_id") or comparable(values.get("mail_email_address") or "")
             if state := states.get((values.get("mail_message_id"), recipient)):
