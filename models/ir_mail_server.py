@@ -421,7 +421,9 @@ class IrMailServer(models.Model):
         :param error: `smtplib.SMTPRecipientsRefused`; the Web API's is `AllRefusedError`
         """
         return " ".join(
-            self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=to, words=isolate(read_answer(said)))
+            self.env._(
+                "SendGrid refused the address %(address)s: “%(words)s”", address=to, words=isolate(read_answer(said))
+            )
             for to, said in error.recipients.items()
         )
 

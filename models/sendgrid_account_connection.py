@@ -251,4 +251,6 @@ class SendgridAccount(models.Model):
         words = " ".join(filter(None, (one["message"] for one in error.errors)))
         if not words:
             return explanations[error.kind]
-        return self.env._("%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=isolate(words))
+        return self.env._(
+            "%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=isolate(words)
+        )
