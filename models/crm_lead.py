@@ -65,7 +65,8 @@ class CrmLead(models.Model):
             own.event_ids.write({"partner_id": lead.partner_id.id})
 
     def _merge_dependences(self, opportunities):
-        result = super()._merge_dependences(opportunities)
+        # Core moves the messages one by one. What has been sent with them is moved here, all at once.
+        result = super()._merge_dependences(opportunities.with_context(sendgrid_is_merging=True))
         emails = self.env["sendgrid.email"].sudo()
         emails.search([("model", "=", "crm.lead"), ("res_id", "in", opportunities.ids)]).write({"res_id": self.id})
         return result

@@ -15,6 +15,7 @@ from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.errors import AllRefusedError, RecipientError
 from ..tools.sending.v3_mail import V3MailError
 from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_data, read_answer
+from .said import isolate
 
 # "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
 # estimate of a mail's size leaves something out.
@@ -452,7 +453,9 @@ class IrMailServer(models.Model):
         :param error: `smtplib.SMTPRecipientsRefused`; the Web API's is `AllRefusedError`
         """
         return " ".join(
-            self.env._("SendGrid refused the address %(address)s: “%(words)s”", address=to, words=read_answer(said))
+            self.env._(
+                "SendGrid refused the address %(address)s: “%(words)s”", address=to, words=isolate(read_answer(said))
+            )
             for to, said in error.recipients.items()
         )
 

@@ -43,7 +43,7 @@ class MailMessage(models.Model):
 
     def write(self, vals):
         result = super().write(self._without_traces(vals))
-        if DECIDES & vals.keys():
+        if DECIDES & vals.keys() and not self.env.context.get("sendgrid_is_merging"):
             self._move_sendgrid_emails()
         return result
 

@@ -30,16 +30,17 @@ class MailMessage(models.Model):
         user = store.target.get_user(self.env)
         # Core's values of the notifications are in the store already. To read the records once more would take as long
         # as all the rest.
-        notifications = [
+        sent = [
             values
             for values in store.data.get("mail.notification", {}).values()
             if values.get("notification_type") == "email"
         ]
-        # A message that has just been posted has none yet, and each user whose inbox it reaches has a store of his own.
-        if not user or not notifications:
+        # What went to inboxes of Odoo only is often sent to each of them in a store of its own.
+        messages = self & self.browse(values.get("mail_message_id") for values in sent)
+        if not user or not messages:
             return
-        states = self.env["sendgrid.email"]._get_notification_states(self, user)
-        for values in notifications:
+        states = self.env["sendgrid.email"]._get_notification_states(messages, user)
+        for values in sent:
             # Core has the address of those only who have no contact.
             recipient = values.get("res_partner_id") or comparable(values.get("mail_email_address") or "")
             if state := states.get((values.get("mail_message_id"), recipient)):

@@ -8,6 +8,7 @@ from odoo.tools import SQL, escape_psql
 from ..tools.address_form import all_spellings, comparable
 from ..tools.events.address import REASON_LENGTH
 from .durations import describe_time
+from .said import isolate
 
 # PostgreSQL compares each text with each pattern. For more addresses than this, reading all texts takes less time.
 MOST_PATTERNS = 24
@@ -219,7 +220,7 @@ class MailThreadBlacklist(models.AbstractModel):
             "%(email)s bounced on %(date)s: %(reason)s",
             email=address.email,
             date=describe_time(self.env, address.bounce_date),
-            reason=(address.bounce_reason or self.env._("no reason given"))[:REASON_LENGTH],
+            reason=isolate((address.bounce_reason or self.env._("no reason given"))[:REASON_LENGTH]),
         )
 
     def _describe_held(self, entry, explained):
@@ -236,7 +237,7 @@ class MailThreadBlacklist(models.AbstractModel):
             "email": entry.email,
             "date": describe_time(self.env, since),
             "list": lists[entry.list],
-            "reason": (entry.reason or self.env._("no reason given"))[:REASON_LENGTH],
+            "reason": isolate((entry.reason or self.env._("no reason given"))[:REASON_LENGTH]),
         }
         if entry.state == "clearing":
             return self.env._(

@@ -9,6 +9,7 @@ from odoo.exceptions import UserError
 from ..tools.api import client, event_webhook, hosts
 from .company_language import in_company_language
 from .elsewhere import ElsewhereError
+from .said import isolate
 
 _logger = logging.getLogger(__name__)
 
@@ -250,4 +251,6 @@ class SendgridAccount(models.Model):
         words = " ".join(filter(None, (one["message"] for one in error.errors)))
         if not words:
             return explanations[error.kind]
-        return self.env._("%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=words)
+        return self.env._(
+            "%(explanation)s It said: “%(words)s”", explanation=explanations[error.kind], words=isolate(words)
+        )

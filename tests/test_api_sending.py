@@ -310,7 +310,7 @@ class TestApiSending(ApiSendingCase):
         self.fault(status=400, message="Bad Request")
         with self.leaving(), self.assertRaises(MailDeliveryException) as caught:
             self.create_mail().send(raise_exception=True)
-        self.assertIn("SendGrid refused this. It said: “Bad Request”", caught.exception.args[1])
+        self.assertIn("SendGrid refused this. It said: “\u2068Bad Request\u2069”", caught.exception.args[1])
 
     def test_words(self):
         """Test the words for a person where SendGrid's status alone would mislead."""

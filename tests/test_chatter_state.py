@@ -201,6 +201,27 @@ class TestChatterState(SendgridMixin, HttpCase):
             self.assertEqual(states, ["clicked"] * number * 5)
         self.assertEqual(counts[0], counts[1])
 
+    def test_nothing_asked_of_what_is_no_mail(self):
+        """Test that a message that went to inboxes of Odoo only costs no query: core sends one to each of them."""
+        messages = self._create_page(2, recipients=1)
+        messages[0].notification_ids.notification_type = "inbox"
+        with patch.object(type(self.env["sendgrid.email"]), "_get_chatter_rows", return_value=[]) as read:
+            self._get_data(messages[0], self.salesperson)
+            self.assertFalse(read.called)
+            self._get_data(messages, self.salesperson)
+        self.assertEqual(read.call_args.args[0], messages[1])
+
+    def test_merged_leads(self):
+        """Test that documents follow their messages to the lead that remains, without a question for each message."""
+        messages = self._create_page(3, recipients=1)
+        emails = self.env["sendgrid.email"].search([("mail_message_id", "in", messages.ids)])
+        kept = self.env["crm.lead"].create({"name": "Kept", "user_id": self.salesperson.id, "probability": 99})
+        with patch.object(type(messages), "_move_sendgrid_emails") as move:
+            self.assertEqual((self.lead | kept).merge_opportunity(), kept)
+        self.assertFalse(move.called)
+        self.assertEqual((messages.mapped("res_id"), emails.mapped("res_id")), ([kept.id] * 3, [kept.id] * 3))
+        self.assertEqual(self._get_statuses(messages[0]), {"Person 0": "clicked"})
+
     def test_asked_again(self):
         """Test the request of a chatter after documents changed: what the user may read, and no more."""
         message, emails = self._post()

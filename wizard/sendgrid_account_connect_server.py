@@ -3,6 +3,7 @@ import smtplib
 
 from odoo import models
 
+from ..models.said import isolate
 from ..tools.api import hosts
 from ..tools.api.client import ApiError
 from ..tools.sending.watched_session import read_answer
@@ -90,12 +91,12 @@ class SendgridAccountConnectStep(models.TransientModel):
                 "SendGrid refuses the password of “%(name)s”: it has to be an API key that may send. It said: "
                 "“%(words)s”",
                 name=server.name,
-                words=read_answer((error.smtp_code, error.smtp_error)),
+                words=isolate(read_answer((error.smtp_code, error.smtp_error))),
             )
         except smtplib.SMTPException as error:
             if not isinstance(error, (smtplib.SMTPConnectError, smtplib.SMTPServerDisconnected)):
                 return self.env._(
-                    "“%(name)s” cannot be used. SendGrid said: “%(words)s”", name=server.name, words=str(error)
+                    "“%(name)s” cannot be used. SendGrid said: “%(words)s”", name=server.name, words=isolate(error)
                 )
             return self._explain_no_connection(server, error)
         except (OSError, UnicodeError) as error:
@@ -111,7 +112,7 @@ class SendgridAccountConnectStep(models.TransientModel):
             name=server.name,
             host=server.smtp_host,
             port=server.smtp_port,
-            words=str(error),
+            words=isolate(error),
         )
 
     def action_use_key(self):

@@ -6,6 +6,7 @@ from odoo.exceptions import UserError
 from odoo.tools.i18n import format_list
 
 from ..models.elsewhere import ElsewhereError
+from ..models.said import isolate
 from ..models.sendgrid_account_connection import PREVIOUS_KEY_VALID
 from ..tools.api import event_webhook
 from ..tools.api.client import ApiError
@@ -148,7 +149,7 @@ class SendgridAccountConnectStep(models.TransientModel):
         :param error: `ApiError` of kind ``refused``
         :param url: the webhook's address
         """
-        words, reason = str(error), event_webhook.read_refusal(error)
+        words, reason = isolate(error), event_webhook.read_refusal(error)
         if reason == "exists":
             return self.env._(
                 "Another webhook has this address already, but this key does not see it: it may belong to a parent "

@@ -39,6 +39,23 @@ READ = """(root) => {
     return found.map(text => text.trim().replace(/\\s+/g, " ")).filter(Boolean);
 }"""
 
+# What a server in the world said stands in an Arabic page as it was said: from left to right.
+SAID = ("550 5.1.1", "Recipient address")
+PLACES = """(root, words) => {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        if (words.every((word) => node.textContent.includes(word))) {
+            return words.map((word) => {
+                const range = document.createRange();
+                range.setStart(node, node.textContent.indexOf(word));
+                range.setEnd(node, range.startOffset + 1);
+                const { left, top } = range.getBoundingClientRect();
+                return { left, top };
+            });
+        }
+    }
+}"""
+
 
 class Words:
     """The texts of the addon in a language."""
@@ -117,6 +134,13 @@ def check(page, name, selector=".o_action_manager"):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it is too wide"
 
 
+def check_said(element):
+    """Fail if an element does not show a server's words in their own order."""
+    first, second = element.evaluate(PLACES, SAID)
+    assert first["top"] == second["top"], "the window is wide enough for one line"
+    assert first["left"] < second["left"], "read from left to right"
+
+
 def test_tracking(page, installed):
     """The Tracking page of what was clicked, and of what bounced, with all tabs."""
     for name, status in (("document", "Delivered"), ("bounced", "Bounced")):
@@ -126,6 +150,9 @@ def test_tracking(page, installed):
         for tab in page.locator(".o_notebook .nav-link").all():
             tab.click()
             check(page, f"tracking-{name}-{tab.get_attribute('name')}")
+    check_said(page.locator(".o_sendgrid_reason [name=status_reason]"))
+    page.locator(".o_notebook .nav-link[name=tracking]").click()
+    check_said(page.locator(".o_sendgrid_event[data-event=bounce] [data-name=reason]"))
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -161,6 +188,7 @@ def test_contact_and_chatter(page, installed):
     """The contact with what it said, the envelope in the chatter, and its popover."""
     page.goto(f"/odoo/res.partner/{installed['contact']}")
     page.wait_for_selector(".o_form_view .alert:has([name=sendgrid_warning])")
+    check_said(page.locator("[name=sendgrid_warning]"))
     for tab in page.locator(".o_notebook .nav-link").all():
         tab.click()
         check(page, f"contact-{tab.get_attribute('name')}")

@@ -1,11 +1,13 @@
-"""The way that everybody takes, from the chatter to the click and back, beside each of OCA's modules."""
+"""The way that everybody takes, from the chatter to the click and the answer, beside each of OCA's modules."""
 
 import pytest
 from harness import wait_for
 from playwright.sync_api import expect
+from test_answers import send_answer
+from test_browser import event_in, open_tracking
 
 WAYS = {"SMTP": "login", "Web API": "sendgrid_api"}
-LATER = 120  # one of the modules sends half a minute later
+LATER = 120  # what is sent half a minute later may wait a minute more for Odoo's scheduler
 CHATTER = ".o-mail-Chatter .o-mail-Message"
 CONFIRM = ".modal-dialog .modal-footer .btn-primary"
 
@@ -26,12 +28,16 @@ def send_from_chatter(page, contact_id, text):
 
 
 def wait_until_delivered(odoo, address):
+    """Wait for the delivery; one of the modules puts each message off, and then leaves its mail to core's queue."""
+    if odoo.find("mail.message.schedule"):
+        wait_for(lambda: not odoo.find("mail.message.schedule"), "sent later", LATER)
+        odoo.call("ir.cron", "method_direct_trigger", [odoo.ref("mail.ir_cron_mail_scheduler_action")])
     wait_for(lambda: odoo.documents(("recipient", "=", address), ("status", "=", "delivered")), "delivered", LATER)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_main_path(odoo, sandbox, open_browser, way):
-    """A message to a contact arrives, is clicked, and says so in the chatter and in Documents; each word is kept."""
+def test_main_path(odoo, sandbox, gateway, open_browser, way):
+    """A message to a contact arrives, is clicked and answered, and says so where people look; each word is kept."""
     domain = f"{way.lower().replace(' ', '-')}.oca.test"
     odoo.write("res.users", odoo.uid, odoobot_state="disabled")
     [server] = odoo.find("ir.mail_server", ("sendgrid_account_id", "!=", False), fields=["id"])
@@ -60,11 +66,16 @@ def test_main_path(odoo, sandbox, open_browser, way):
     for address, word in words.items():
         assert find(address).partner_id == contacts[address]
         assert odoo.read("res.partner", contacts[address], "email_tracking").email_tracking == word
+    send_answer(gateway, find(agreed).message_id, 1, agreed)
+    wait_for(lambda: find(agreed).status == "replied", "replied")
 
     page.goto(f"/odoo/contacts/{contacts[agreed]}")
     envelope = page.locator(f"{CHATTER}:has-text('Engine') .o-mail-Message-notification").first
-    expect(envelope).to_have_attribute("data-sendgrid-status", "clicked")
+    expect(envelope).to_have_attribute("data-sendgrid-status", "replied")
+    expect(page.locator(CHATTER, has_text="Yes, please.")).to_be_visible()
     page.goto("/odoo/sendgrid-documents")
     expect(page.locator(".o_list_view .o_data_row", has_text=agreed)).to_have_count(1)
     page.locator(".o_list_view .o_data_row", has_text=agreed).locator("td:not(.o_list_record_selector)").first.click()
-    expect(page.locator(".o_sendgrid_email_form .o_sendgrid_journey")).to_be_visible()
+    open_tracking(page)
+    for event in ("delivered", "open", "click", "reply"):
+        expect(event_in(page, event)).to_have_count(1)
