@@ -43,7 +43,10 @@ class TestDialogs(SendgridCase):
     def test_survey(self):
         """Test the invitation to a survey."""
         survey = self.env["survey.survey"].create(
-            {"title": "Cheese", "question_and_page_ids": [Command.create({"title": "Which?", "question_type": "text_box"})]}
+            {
+                "title": "Cheese",
+                "question_and_page_ids": [Command.create({"title": "Which?", "question_type": "text_box"})],
+            }
         )
 
         def send():
