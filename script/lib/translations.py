@@ -5,9 +5,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import polib
+
 from . import database, odoo, paths, postgres, process, say
 
 FOLDER = paths.ROOT / "i18n"
+WRAP = 78  # characters, as core has it
 TEMPLATE = FOLDER / f"{paths.ADDON}.pot"
 
 
@@ -19,12 +22,21 @@ def main(arguments: list[str]) -> int:
     with postgres.running():
         export(TEMPLATE)
     for path in sorted(FOLDER.glob("*.po")):
-        process.run(
-            ["msgmerge", "--update", "--backup=none", "--no-fuzzy-matching", "--no-wrap", str(path), str(TEMPLATE)],
-            "translations.log",
-            f"Bringing {path.name} in line …",
-        )
+        say.step(f"Bringing {path.name} in line …")
+        bring_in_line(path, TEMPLATE)
     return 0
+
+
+def bring_in_line(path: Path, template: Path) -> None:
+    """Give a language the texts of a template in its order: new ones have no translation yet, and old ones are gone.
+
+    Core writes templates by the same library, so that a text that did not change keeps its lines.
+    """
+    texts, translated = polib.pofile(str(template)), polib.pofile(str(path), wrapwidth=WRAP)
+    translated.merge(texts)
+    place = {text.msgid: number for number, text in enumerate(texts)}
+    translated[:] = sorted((text for text in translated if not text.obsolete), key=lambda text: place[text.msgid])
+    translated.save()
 
 
 def export(target: Path) -> None:
