@@ -92,7 +92,7 @@ class SendgridConsequence(models.AbstractModel):
             self._run("mailing", concerned(items, ABOUT_TRACE))
         self._run("clicks", [(email, {}, state) for email, state in clicked if email.account_id.act_on_events])
         # Users have asked for it, whatever else follows.
-        # An answer ends the waiting for other e-mails too. So a further one counts, which changes no fact of this e-mail.
+        # An answer ends the waiting for other e-mails too. So a further one counts, which changes no fact here.
         for email_id in answered:
             news[email_id].add("replied")
         self._run("reminder", concerned(everything, ABOUT_SENDER))

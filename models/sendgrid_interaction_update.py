@@ -11,7 +11,7 @@ from . import bulk
 from .sendgrid_consequence import FAILURES
 from .sendgrid_interaction import FILTERS, LOCK_ORDER
 
-# The kinds that events by people make, each with the event, and the attribute of `State` that tells whether there is one.
+# The kinds that events by people make, each with the event, and the attribute of `State` that is set if there is one.
 BY_PEOPLE = {"opened": ("open", "person_open"), "clicked": ("click", "person_click")}
 # The column of a document that tells whether there is such an interaction. The others are told by its facts.
 COLUMNS = {"opened": "person_open_date", "clicked": "person_click_date", "replied": "reply_date"}

@@ -51,7 +51,7 @@ class TestDialogs(SendgridCase):
 
         def send():
             context = survey.with_context(active_id=survey.id).action_send_survey()["context"]
-            with Form(self.env["survey.invite"].with_context(context)) as form:
+            with Form(self.env["survey.invite"].with_context(**context)) as form:
                 form.send_email = True
                 form.partner_ids.add(self.contact)
             form.record.action_invite()
@@ -66,7 +66,7 @@ class TestDialogs(SendgridCase):
         def invite(enroll):
             channel.channel_partner_all_ids.unlink()
             method = channel.action_channel_enroll if enroll else channel.action_channel_invite
-            with Form(self.env["slide.channel.invite"].with_context(method()["context"])) as form:
+            with Form(self.env["slide.channel.invite"].with_context(**method()["context"])) as form:
                 form.partner_ids.add(self.contact)
             form.record.action_invite()
 
@@ -155,7 +155,7 @@ class TestDialogs(SendgridCase):
 
         def send(body=None):
             action = make().action_send_and_print()
-            dialog = self.env["account.move.send.wizard"].with_context(action["context"]).create({})
+            dialog = self.env["account.move.send.wizard"].with_context(**action["context"]).create({})
             self.assertEqual(dialog.template_id, template)
             dialog.sending_methods = ["email"]
             if body:
