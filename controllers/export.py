@@ -8,7 +8,8 @@ class SendgridExport(Controller):
     def download(self, export_id, **_params):
         """Hand the file out part by part, so that it never stands in memory as a whole.
 
-        :return: response with status 200, or 404 if it is not there or not the user's
+        :return: response with status 200, or 404 if it is not there, not done, or another administrator's
+        :raise AccessError: if the user is no administrator
         """
         export = request.env["sendgrid.export"].search([("id", "=", export_id), ("state", "=", "done")])
         if not export:

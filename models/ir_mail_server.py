@@ -1,3 +1,4 @@
+import logging
 import smtplib
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.errors import AllRefusedError, RecipientError
 from ..tools.sending.v3_mail import V3MailError
 from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_data, read_answer
+
+_logger = logging.getLogger(__name__)
 from .said import isolate
 
 # "Detect Max Limit" finds this limit for the Web API, in MB. It is a little below SendGrid's own limit, because core's
@@ -247,6 +250,12 @@ class IrMailServer(models.Model):
             self._set_smtpapi(message, smtpapi.no_plain_text_tracking())
         return message
 
+    def _alter_message__(self, message, smtp_from, smtp_to_list):  # noqa: PLW3201
+        """Write the sender on one line, as `_build_email__` has done with all that the message shows."""
+        if self.env.context.get("sendgrid_outbox"):
+            smtp_from = addresses.on_one_line(smtp_from)
+        return super()._alter_message__(message, smtp_from, smtp_to_list)
+
     def _clean_attached_mail(self, name, content, mimetype=None):
         """Return an attachment. If it is a mail, nobody can decide for that mail's recipient by it, and looking at it
         counts for nobody.
@@ -260,7 +269,12 @@ class IrMailServer(models.Model):
             text = pixels.remove_pixels(text) if is_html else pixels.remove_listed_pixels(text)
             return pixels.remove_recipient(text, site)
 
-        return name, attached.change_texts(content, clean), mimetype
+        try:
+            content = attached.change_texts(content, clean)
+        except Exception:
+            # It comes from outside. Whatever is odd about it, the mail that it is attached to leaves.
+            _logger.exception("SendGrid: attached mail %s leaves as it is", name)
+        return name, content, mimetype
 
     def _prepare_email_message__(self, message, smtp_session):  # noqa: PLW3201
         """Leave out the recipients to whom SendGrid cannot deliver, and write the others as it understands them."""

@@ -19,6 +19,9 @@ from ..tools.sending.outbox import Outbox
 
 _logger = logging.getLogger(__name__)
 
+# After these nothing can be sent any more: the transaction is lost, or the process is about to end.
+STOPS = (psycopg2.Error, MemoryError)
+
 # When a mail goes again that could not be handed over because SendGrid could not be reached.
 TRY_AGAIN_AFTER = timedelta(minutes=5)
 # How long it may do so. Afterwards it fails, so that people learn of a blocked port or a bad certificate.
@@ -123,7 +126,7 @@ class MailMail(models.Model):
         if outbox or self.env.context.get("sendgrid_outbox"):
             self = self.with_context(sendgrid_outbox=outbox)
         try:
-            return super()._send(
+            result = super()._send(
                 auto_commit=auto_commit,
                 raise_exception=raise_exception,
                 smtp_session=smtp_session,
@@ -135,7 +138,7 @@ class MailMail(models.Model):
             # SendGrid cannot be reached at the moment. Core has marked the mail at hand as failed, and has not touched
             # the next ones. None of them has left, so that all can go later by themselves.
             self.browse(outbox.mail)._put_back(self.env["ir.mail_server"]._explain_sendgrid_failure(error))
-            return True
+            result = True
         except Exception as error:
             # If the connection is lost, core raises at once. The copies that were accepted before have left, so write
             # their documents.
@@ -154,6 +157,9 @@ class MailMail(models.Model):
             # Pages hear of them after the next commit, which is that of whoever sends.
             for ids, rows in outbox.created if outbox else ():
                 self.env["sendgrid.email"].with_context(sendgrid_outbox=None)._notify_created(ids, rows)
+        if outbox and outbox.tried:
+            self.env["sendgrid.interaction"].sudo()._hear_of_sending(outbox.tried)
+        return result
 
     def _open_outbox(self, account, **options):
         """Return the outbox for a run that sends the mails through a SendGrid account.
@@ -211,10 +217,10 @@ class MailMail(models.Model):
             ]
             # Modules that write one mail with Cc and Bcc take a message out, and send another one to its recipient.
             there = {contact_id for _addresses, contact_id, *_others in planned}
-            planned += self._plan_contacts(self.recipient_ids.filtered(lambda one: one.id not in there))
+            planned += self._plan_contacts(self.sudo().recipient_ids.filtered(lambda one: one.id not in there))
             try:
                 self._open_in_outbox(outbox, planned)
-            except psycopg2.Error:
+            except STOPS:
                 raise
             except Exception:
                 # It leaves nevertheless. What is not known counts as about a login: it is neither measured nor kept.
@@ -284,7 +290,7 @@ class MailMail(models.Model):
             names = [name for name, comodel in OWNERS.items() if self._is_stored_link(records, name, comodel)]
             try:
                 found = records.search_fetch([("id", "in", list(res_ids))], names) if names else ()
-            except psycopg2.Error:
+            except STOPS:
                 raise
             except Exception:
                 # Some models cannot be searched without more. No mail stays here for that.
@@ -365,17 +371,17 @@ class MailMail(models.Model):
         # Record the documents before core deletes the mail, and in the transaction that marks it as sent.
         outbox = self.env.context.get("sendgrid_outbox")
         if outbox:
+            success_pids, success_emails, failure_reason, failure_type = self._record_in_documents(
+                outbox, success_pids, success_emails, failure_reason, failure_type
+            )
+        elif (connecting := self.env.context.get("sendgrid_connecting")) and connecting.mails:
             try:
-                success_pids, success_emails, failure_reason, failure_type = self._record_in_documents(
-                    outbox, success_pids, success_emails, failure_reason, failure_type
-                )
-            except psycopg2.Error:
+                self._record_no_connection(connecting.server, failure_reason)
+            except STOPS:
                 raise
             except Exception:
-                # What has left is sent: core would call it failed, and somebody would send it again.
-                _logger.exception("SendGrid: documents of mail %s", self.id)
-        elif (connecting := self.env.context.get("sendgrid_connecting")) and connecting.mails:
-            self._record_no_connection(connecting.server, failure_reason)
+                # The mails have failed all the same, and core says so of each.
+                _logger.exception("SendGrid: documents of mails for which there was no connection")
             connecting.mails = None
         return super()._postprocess_sent_message(
             success_pids, success_emails, failure_reason=failure_reason, failure_type=failure_type
@@ -389,9 +395,24 @@ class MailMail(models.Model):
         :param outbox: `tools.sending.outbox.Outbox`
         :return: the same parameters, corrected by what the server said of each recipient
         """
-        if outbox.mail != self._origin.id:
-            self._open_in_outbox(outbox, self._plan_copies())  # the mail failed before core had prepared it
-        copies = outbox.close()
+        told = success_pids, success_emails, failure_reason, failure_type
+        copies = ()
+        try:
+            if outbox.mail != self._origin.id:
+                self._open_in_outbox(outbox, self._plan_copies())  # the mail failed before core had prepared it
+            copies = outbox.close()
+            return self._record_copies(outbox, copies, *told)
+        except STOPS:
+            raise
+        except Exception:
+            # What has left is sent: core would call it failed, and somebody would send it again.
+            _logger.exception("SendGrid: documents of mail %s without their details", self.id)
+            if copies:
+                self.env["sendgrid.email"].sudo()._record_at_once(outbox, copies)
+            return told
+
+    def _record_copies(self, outbox, copies, success_pids, success_emails, failure_reason, failure_type):
+        """Do so for the copies that left, and for what of the mail did not. The parameters are the same."""
         failed = outbox.close_failed(self.message_id, has_stopped=bool(failure_type) or self.state == "exception")
         reason = failure_reason or self.failure_reason
         refused = {address: words for copy in (*copies, *failed) for address, words in copy.refused.items()}

@@ -75,7 +75,8 @@ DECLINED = {
 NAMED = {"measured", "recipient", "unmeasured_reason"}
 
 # What looks like an address in the words of a server or of an exception.
-ADDRESS = re.compile(r"""[^\s<>()"'“”:;,]+@[^\s<>()"'“”:;,]+""")
+# Words of a server stand between marks that are not seen, see `said`.
+ADDRESS = re.compile(r"""[^\s<>()"'“”:;,\u2068\u2069]+@[^\s<>()"'“”:;,\u2068\u2069]+""")
 
 REFERENCES = {
     "again_of_id",
@@ -268,7 +269,7 @@ class SendgridEmail(models.Model):
                 with self.env.cr.savepoint(flush=False):
                     self._insert(attempt())
                 return
-            except psycopg2.Error as error:
+            except Exception as error:
                 reason = error
                 self._forget_stored(rows)
         _logger.error("SendGrid: document of message %s not written: %s", rows[0]["message_id"], reason)
@@ -396,8 +397,11 @@ class SendgridEmail(models.Model):
         if ids and any(row.get("reminder_days") for row in rows):
             self.env["sendgrid.reminder"]._create_for_sent(ids)
         if ids and (has_known or any(row["status"] == "failed" for row in rows)):
-            self.env["sendgrid.interaction"]._update_from_sending(ids)
-            self.env["sendgrid.interaction"]._announce()
+            outbox = self.env.context.get("sendgrid_outbox")
+            if outbox:
+                outbox.tried |= ids  # whoever sends tells of all of them at once
+            else:
+                self.env["sendgrid.interaction"]._hear_of_sending(ids)
         # Nobody can have read a new document. Only a mail's list of its documents may be in the cache.
         self.invalidate_model(["mail_id"], flush=False)
         if known and rows:

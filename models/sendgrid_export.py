@@ -160,13 +160,19 @@ class SendgridExport(models.Model):
         return self.env._("Tracking of %s.html", self.display_name)
 
     def _stream(self):
-        """Yield the parts of the file.
+        """Return an iterator over the parts of the file."""
+        Part = self.env["sendgrid.export.part"].sudo()
+        last_part = Part.search([("export_id", "=", self.id)], order="id desc", limit=1)
+        return self._read_parts(last_part.id)
+
+    def _read_parts(self, end_id):
+        """Yield the parts of the file, up to that with this id.
 
         Whoever downloads it may be slow, and the request's transaction is over by then: each part is read in a short
         one of its own.
         """
         last_id = 0
-        while True:
+        while last_id != end_id:
             with self.env.registry.cursor(readonly=True) as cr:
                 cr.execute(
                     SQL(
@@ -178,7 +184,8 @@ class SendgridExport(models.Model):
                 )
                 row = cr.fetchone()
             if not row:
-                return
+                # Half a file that looks whole would be worse than a download that breaks off.
+                raise RuntimeError("The rest of the file has been deleted meanwhile.")
             last_id, packed = row
             yield zlib.decompress(packed)
 

@@ -175,7 +175,7 @@ class SendgridInteraction(models.Model):
                  JOIN sendgrid_email email ON email.id = newest.email_id AND email.author_id = %(author)s
             LEFT JOIN res_partner partner ON partner.id = email.partner_id
              ORDER BY line.date DESC, line.id DESC""",
-            kinds=FILTERS[kind] if kind else self._get_all_kinds(),
+            kinds=FILTERS.get(kind) or self._get_all_kinds(),
             user=self.env.uid,
             author=self.env.user.partner_id.id,
             shown=SHOWN,

@@ -1,3 +1,4 @@
+import logging
 from datetime import datetime, timedelta, timezone
 
 from odoo import api, fields, models
@@ -10,6 +11,9 @@ from ..tools.times import to_datetime
 from . import bulk
 from .sendgrid_consequence import FAILURES
 from .sendgrid_interaction import FILTERS, LOCK_ORDER
+from .undoable import undoable
+
+_logger = logging.getLogger(__name__)
 
 # The kinds that events by people make, each with the event, and the attribute of `State` that is set if there is one.
 BY_PEOPLE = {"opened": ("open", "person_open"), "clicked": ("click", "person_click")}
@@ -99,11 +103,23 @@ class SendgridInteraction(models.Model):
         self._settle({id_: (before, self._get_moments(state)) for id_, (before, state) in changes.items()})
 
     @api.model
-    def _update_from_sending(self, email_ids):
-        """Bring the feeds into the state of e-mails that have just been tried: what never left is a failure.
+    def _hear_of_sending(self, email_ids):
+        """Bring the feeds into the state of e-mails that have just been tried, and tell of it.
+
+        It fails for nobody but itself: whatever is wrong, the mails are sent, and their documents stay.
 
         :param email_ids: ids of documents, of which some were or are `failed`
         """
+        try:
+            with undoable(self.env.cr):
+                self._update_from_sending(email_ids)
+                self._announce()
+        except Exception:
+            _logger.exception("SendGrid: users could not be told which of their e-mails were not sent")
+
+    @api.model
+    def _update_from_sending(self, email_ids):
+        """Write to the feeds what never left: it is a failure. The parameter is that of `_hear_of_sending`."""
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, CASE status WHEN 'failed' THEN EXTRACT(EPOCH FROM date)::bigint END

@@ -48,10 +48,11 @@ class SendgridMailing(models.AbstractModel):
             ("mailing.mailing", "action_retry_failed"): self._make_retry(),
             ("mailing.mailing", "_compute_statistics"): self._make_compute_statistics(),
             ("mailing.mailing", "_compute_clicks_ratio"): self._make_compute_clicks_ratio(),
-            ("link.tracker.click", "add_click"): self._make_add_click(),
             ("mailing.trace", "set_opened"): self._make_set("set_opened"),
             ("mailing.trace", "set_clicked"): self._make_set("set_clicked"),
         }
+        if "mailing.trace" in self.env:  # short links are there without mass mailing too
+            patches["link.tracker.click", "add_click"] = self._make_add_click()
         if "link.tracker" in self.env:  # the mixin is there in any case, but not this method of it
             patches["mail.render.mixin", "_shorten_links"] = self._make_shorten_links()
         return patches

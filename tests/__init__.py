@@ -32,6 +32,7 @@ from . import (
     test_foreign,
     test_forget,
     test_going,
+    test_header_lines,
     test_healing,
     test_health,
     test_interactions,

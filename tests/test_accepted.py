@@ -424,9 +424,14 @@ class TestAccepted(SmtpCase):
     @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
     def test_left_whatever_happens(self):
         """Test that a mail that has left is sent although its documents fail, since nobody shall send it again."""
-        with patch.object(self.env.registry["mail.mail"], "_record_in_documents", side_effect=ValueError):
+        with (
+            patch.object(self.env.registry["mail.mail"], "_record_copies", side_effect=ValueError),
+            self.enter_registry_test_mode(),
+        ):
             mail, _emails = self.send(auto_delete=False)
         self.assertEqual((mail.state, len(self.smtp.envelopes)), ("sent", 1))
+        self.env.invalidate_all()
+        self.assertEmail(self.find_emails(mail.message_id), status="sent", recipient="ada@example.org")
 
     @refused
     @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")

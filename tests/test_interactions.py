@@ -498,6 +498,31 @@ class TestTold(InteractionCase):
         self.receive(message.event("delivered"))
         self.assertEqual((email.status, self.feed()), ("delivered", []))
 
+    def test_refused_together(self):
+        """Test that of many mails that were refused one by one their author is told the number, in one message."""
+        mails = self.env["mail.mail"].union(
+            *(self.create_mail(author_id=self.salesperson.partner_id.id) for _number in range(6))
+        )
+
+        def fail():
+            with self.sending(refuse=lambda sent: OSError("no")), mute_logger(MAIL_SERVER, MAIL):
+                mails.send()
+
+        [told] = self.hear(fail)
+        self.assertEqual(told["notice"]["title"], "Interactions with your e-mails: 6")
+
+    def test_failure_while_sending(self):
+        """Test that a mail that fails has its document if the feed cannot be filled."""
+        mail = self.create_mail(author_id=self.salesperson.partner_id.id)
+        with (
+            patch.object(type(self.Interaction), "_update_from_sending", side_effect=ValueError("x")),
+            self.assertLogs("odoo.addons.sendgrid_tracking.models.sendgrid_interaction_update", "ERROR"),
+            self.sending(refuse=lambda sent: OSError("no")),
+            mute_logger(MAIL_SERVER, MAIL),
+        ):
+            mail.send()
+        self.assertEqual(self.find_emails(mail.message_id).status, "failed")
+
     def test_no_connection(self):
         """Test that of many mails for which there was no connection their author is told the number."""
         mails = self.env["mail.mail"].union(

@@ -46,6 +46,15 @@ class TestShortLinks(ColleaguesCase):
             with self.subTest(url=url):
                 self.assertEqual(read_code(url), code)
 
+    def test_short_links_without_mailings(self):
+        """Test that a click on a short link stays core's where there are short links, but no mass mailing."""
+
+        def contains(env, name):
+            return name != "mailing.trace" and name in env.registry
+
+        with patch.object(type(self.env), "__contains__", contains):
+            self.assertNotIn(("link.tracker.click", "add_click"), self.env["sendgrid.mailing"]._get_patches())
+
     def test_without_mailings(self):
         """Test that a document without a mailing names its contact, and that its links are shown as they are."""
         email = self.create_email(partner_id=self.contact.id)

@@ -678,6 +678,22 @@ class TestWays(WaysCase):
                 self.assertEqual(first["Subject"], "Grüße")
                 self.assertEqual(second.get_content().strip(), "Grüße")
 
+    def test_odd_attached_mail(self):
+        """Test that a mail with an odd charset is attached without a loss, whatever is taken out of it."""
+        pixel = b'<img src="https://u1.ct.sendgrid.net/wf/open?upn=x"/>'
+        self.set_level("full")
+        for charset in ("us-ascii", "utf-8", "idna", "undefined", "punycode", "klingon", "utf-16", "*0*=utf-8''a%00b"):
+            with self.subTest(charset):
+                text = "<p>Größe</p>".encode("latin-1")
+                source = b"Content-Type: text/html; charset=%s\r\n\r\n%s%s\r\n" % (charset.encode(), text, pixel)
+                file = self.env["ir.attachment"].create({"name": "odd.eml", "mimetype": "message/rfc822", "raw": source})
+                _emails, arrived = self.send_by(
+                    self.smtp_server, lambda: self.mail(body_html="<p>See</p>", attachment_ids=[Command.set(file.ids)])
+                )
+                [attached] = arrived["ada@example.org"].iter_attachments()
+                [inner] = attached.iter_parts() if attached.is_multipart() else [attached]
+                self.assertIn(text, inner.get_payload(decode=True))
+
     def test_access(self):
         """Test that what is about somebody's access to Odoo is never measured, also to whoever agreed."""
         people = self.portal | self.salesperson

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import EmailPolicy
+from email.policy import SMTP, EmailPolicy
 from typing import Any
 
 from ..address_form import DOTS, comparable
@@ -39,7 +39,9 @@ def get_names(message: EmailMessage, header_name: str) -> dict[str, str]:
 def _parse(message: EmailMessage, header_name: str) -> Any:
     # The header is parsed again: one that was set to a list of texts, as Odoo does, gives these back as its addresses.
     # It is read as a To, since Python does not know each of these headers as one with addresses.
-    return message.policy.header_factory("To", str(message[header_name] or ""))
+    # A module may have built the message by Python's old policy, which reads no addresses.
+    policy = message.policy if isinstance(message.policy, EmailPolicy) else SMTP
+    return policy.header_factory("To", str(message[header_name] or ""))
 
 
 def on_one_line(value: Any) -> Any:
@@ -100,12 +102,17 @@ class AddressLines(str):
 
 def write_in_lines(message: EmailMessage) -> None:
     """See to it that headers with several addresses leave as they are."""
+    if not isinstance(message.policy, EmailPolicy):
+        return
     # Reading the headers one by one would take longer.
     for name, text in list(message.raw_items()):
-        if name not in ("To", "Cc", "Reply-To") or text.isascii() or "," not in text:
+        is_plain = text.isascii() and "=?" not in text  # an encoded word is one in Python's eyes too, and folded so
+        if name not in ("To", "Cc", "Reply-To") or is_plain or "," not in text:
             continue
         header = _parse(message, name)
-        if not header.defects:
+        is_read = header.addresses and all(address.username and address.domain for address in header.addresses)
+        # Of a header with a fault Python may have read some addresses only.
+        if is_read and (not header.defects or len(header.addresses) == len(ADDRESS.findall(text))):
             lines = AddressLines(text)
             lines.name, lines.addresses = name, header.addresses
             message.replace_header(name, lines)

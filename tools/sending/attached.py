@@ -23,15 +23,21 @@ def change_texts(source: bytes, change: Callable[[str, bool], str]) -> bytes:
         changed = change(text, part.get_content_subtype() == "html")
         if changed != text:
             is_changed = True
-            part.set_payload(encodebytes(changed.encode(charset, "replace")).decode())
+            part.set_payload(encodebytes(changed.encode(charset, "surrogateescape")).decode())
             del part["Content-Transfer-Encoding"]
             part["Content-Transfer-Encoding"] = "base64"
     return message.as_bytes(policy=policy.compat32.clone(linesep="\r\n")) if is_changed else source
 
 
 def _decode(content: bytes, charset: str) -> tuple[str, str]:
-    """Return a text with the charset in which it is written, which may be none that Python knows."""
+    """Return a text with the charset in which it can be read and written again without a loss.
+
+    It may not be the one that it says, or one that Python does not know. Each byte is a character of latin-1.
+    """
     try:
-        return content.decode(charset, "replace"), charset
-    except LookupError:
-        return content.decode("latin-1"), "latin-1"
+        text = content.decode(charset, "surrogateescape")
+        if text.encode(charset, "surrogateescape") == content:
+            return text, charset
+    except (LookupError, ValueError):
+        pass
+    return content.decode("latin-1"), "latin-1"

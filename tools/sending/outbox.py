@@ -80,6 +80,8 @@ class Outbox:
         """{mail id: the documents of its earlier tries}."""
         self.created: list[tuple[list[int], list[dict[str, Any]]]] = []
         """Ids and columns of the new documents of which open pages hear when the run ends."""
+        self.tried: set[int] = set()
+        """Ids of the documents that failed, now or before: their authors hear of all of them when the run ends."""
         self.notice_companies: frozenset[int] | None = None
         """The companies whose mails end with a link to the page that tells how they are measured; None: unknown yet."""
         self.languages: dict[str, str | None] = {}
