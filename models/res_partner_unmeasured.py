@@ -20,5 +20,6 @@ class ResPartner(models.Model):
             raise AccessError(self.env._("Only employees see who is measured."))
         record = self.env[model].browse(res_id)
         record.check_access("read")
-        company = record._mail_get_companies(default=self.env.company)[record.id]
+        # Core's route for the chatter posts in the user's own company, whichever of his companies he has chosen.
+        company = record._mail_get_companies(default=self.env.user.company_id)[record.id]
         return self._describe_unmeasured(company, emails)

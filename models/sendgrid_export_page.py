@@ -5,6 +5,8 @@ from markupsafe import Markup
 from odoo import fields, models
 from odoo.tools import SQL
 
+from .said import isolate
+
 # Columns that say nothing about a person, or that only Odoo can read.
 SKIPPED = {
     *("id", "create_uid", "create_date", "write_uid", "write_date"),
@@ -19,9 +21,12 @@ UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }
 section { border-top: 1px solid #999; margin-top: 2em }
-table { border-collapse: collapse; margin: .5em 0 } th { text-align: left; vertical-align: top; padding-right: 1.5em }
-td { overflow-wrap: anywhere; white-space: pre-wrap } summary { padding: 3px 0; cursor: pointer }
-details table { margin-left: 1.2em } @media (max-width: 40em) { th, td { display: block } td { margin-bottom: .5em } }
+table { border-collapse: collapse; margin: .5em 0 } tr { vertical-align: top }
+th { text-align: start; padding-inline-end: 1.5em }
+td { overflow-wrap: anywhere; white-space: pre-wrap }
+h2, td { unicode-bidi: plaintext } [dir=rtl] :is(h2, td) { text-align: right }
+summary { padding: 3px 0; cursor: pointer } details table { margin-inline-start: 1.2em }
+@media (max-width: 40em) { th, td { display: block } td { margin-bottom: .5em } }
 iframe { width: 100%; height: 30em; border: 1px solid #999 } p { max-width: 45em }
 """
 
@@ -32,17 +37,19 @@ class SendgridExport(models.Model):
     _inherit = "sendgrid.export"
 
     def _get_head(self):
+        lang = self.env.context.get("lang") or "en_US"
         return Markup(
             """<!DOCTYPE html>
-<html xmlns="http://www.w3.org/1999/xhtml" lang="%(lang)s"><head><meta charset="utf-8"/>
+<html xmlns="http://www.w3.org/1999/xhtml" lang="%(lang)s" dir="%(direction)s"><head><meta charset="utf-8"/>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:"/>
 <meta name="viewport" content="width=device-width, initial-scale=1"/>
 <title>%(title)s</title><style>%(style)s</style></head><body><main><h1>%(title)s</h1>
 <p>%(intro)s</p>
 """
         ) % {
-            "lang": (self.env.context.get("lang") or "en_US").replace("_", "-"),
-            "title": self.env._("E-mails to %s and their tracking", self._clean(self.display_name)),
+            "lang": lang.replace("_", "-"),
+            "direction": self.env["res.lang"]._get_data(code=lang).direction or "ltr",
+            "title": self.env._("E-mails to %s and their tracking", isolate(self._clean(self.display_name))),
             "style": Markup(STYLE),
             "intro": self.env._(
                 "Written on %(date)s UTC for %(companies)s by %(user)s. This page has all that Odoo's e-mail tracking "
@@ -120,7 +127,10 @@ class SendgridExport(models.Model):
         """Return the events with what happened and when, each to be unfolded."""
         shown = self._get_shown_fields(events)
         return Markup("").join(
-            Markup("<details data-model='sendgrid.event'><summary>%s · %s</summary><table>%s</table></details>\n")
+            Markup(
+                "<details data-model='sendgrid.event'><summary><bdi>%s</bdi> · <bdi>%s</bdi></summary>"
+                "<table>%s</table></details>\n"
+            )
             % (
                 self._describe(event, event._fields["timestamp"], event.timestamp),
                 self._clean(event.name),

@@ -10,6 +10,7 @@ from odoo.tools import format_date, html2plaintext
 
 from ..tools.sending import notice, notice_token
 from ..tools.times import to_datetime
+from .said import isolate
 
 # How long the link works that confirms a word.
 CONFIRM_WITHIN = timedelta(days=7)
@@ -175,7 +176,7 @@ class SendgridNotice(models.AbstractModel):
         return self.env._(
             "Sent by %(company)s (%(email)s)",
             company=company.name,
-            email=Markup('<a href="mailto:%(email)s">%(email)s</a>') % {"email": company.email},
+            email=Markup('<a href="mailto:%(email)s" dir="auto">%(email)s</a>') % {"email": company.email},
         )
 
     @api.model
@@ -227,7 +228,8 @@ class SendgridNotice(models.AbstractModel):
 
     @api.model
     def _emphasize(self, text):
-        return Markup("<b>%s</b>") % text
+        # On a page that is read from right to left, an address stands as it is written.
+        return Markup('<b dir="auto">%s</b>') % text
 
     # ------------------------------------------------------------
     # WHAT IS DONE
@@ -315,14 +317,14 @@ class SendgridNotice(models.AbstractModel):
                 "Somebody has said that %(company)s may measure its e-mails to %(address)s: whether they are opened, "
                 "and which of their links are followed.",
                 company=company.name,
-                address=holder.address,
+                address=isolate(holder.address),
             ),
             "end": notice_in_lang.env._(
                 "The link works until %(date)s. If it was not you, there is nothing to do: nothing changes. This "
                 "e-mail itself is not measured.",
                 date=until,
             ),
-            "lang": self._get_html_lang(lang),
+            **self._get_html_language(lang),
             "link": self._get_address(notice.CONFIRMATION, token),
         }
         self.env["mail.mail"].create(
@@ -371,18 +373,17 @@ class SendgridNotice(models.AbstractModel):
         return "en_US" if "en_US" in installed else installed[0]
 
     @api.model
-    def _get_html_lang(self, lang):
-        """Return the name of a language as HTML has it (BCP 47): fr-FR."""
-        return lang.partition("@")[0].replace("_", "-")
+    def _get_html_language(self, lang):
+        """Return what HTML says of a language: its name (BCP 47, such as fr-FR), and the direction of its texts."""
+        return {
+            "lang": lang.partition("@")[0].replace("_", "-"),
+            "direction": self.env["res.lang"]._get_data(code=lang).direction,
+        }
 
     @api.model
     def _render(self, template, lang, **values):
         """Return a page in a language, and the nonce without which a browser applies no style to it."""
         nonce = secrets.token_urlsafe(16)
-        values |= {
-            "direction": self.env["res.lang"]._get_data(code=lang).direction,
-            "lang": self._get_html_lang(lang),
-            "nonce": nonce,
-        }
+        values |= {**self._get_html_language(lang), "nonce": nonce}
         page = self.env["ir.qweb"]._render(template, values, lang=lang, minimal_qcontext=True)
         return Markup("<!DOCTYPE html>\n") + page, nonce

@@ -111,6 +111,16 @@ class TestExport(SendgridMixin, HttpCase):
         self.assertNotIn("ada@", log.execution_details)
         self.assertEqual(export.email_count, 1)
 
+    def test_direction(self):
+        """Test that the file of somebody who reads from right to left is written so."""
+        self.env["res.lang"]._activate_lang("ar_001")
+        email = self.create_email("guest@example.net")
+        for lang, direction in (("en_US", "ltr"), ("ar_001", "rtl")):
+            self.admin.lang = lang
+            export = self.export(self.env["sendgrid.address"]._hold([email.recipient]))
+            page = etree.fromstring(self.download(export, self.admin).content)
+            self.assertEqual((page.get("lang"), page.get("dir")), (lang.replace("_", "-"), direction))
+
     def test_contact(self):
         """Test that a contact's file has its documents to former addresses too, and those of both its addresses."""
         self.contact.email = "ada@example.org, ada@example.net"

@@ -481,6 +481,17 @@ class TestPage(PageMixin, SendgridMixin, HttpCase):
         self.choose(self.seal(), "agreed")
         self.assertIn("J’accepte", self.confirmations().body_html)
 
+    def test_question_in_arabic(self):
+        """Test that the mail and the page are read from right to left, and that addresses stand there as written."""
+        self.env["res.lang"]._activate_lang("ar_001")
+        self.contact.lang = "ar_001"
+        page = html.fromstring(self.choose(self.seal(), "agreed").text)
+        self.assertEqual(page.get("dir"), "rtl")
+        addresses = [*page.iter("b"), *page.iter("a")]
+        self.assertEqual({one.get("dir") for one in addresses if one.text in (ADA, self.company.email)}, {"auto"})
+        [mail] = html.fragments_fromstring(self.confirmations().body_html)
+        self.assertEqual((mail.get("lang"), mail.get("dir")), ("ar-001", "rtl"))
+
 
 @tagged("post_install", "-at_install")
 class TestEndToEnd(PageMixin, BothWaysCase, HttpCase):

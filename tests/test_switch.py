@@ -269,6 +269,17 @@ class TestSwitch(SwitchMixin, SendgridCase):
                     waiting._post_message()
                 self.assertSwitchedOff(self.last_message(), is_off)
 
+    def test_declined_while_it_waits(self):
+        """Test that the recipient's word counts that holds when a scheduled message is sent."""
+        waiting = self.schedule()
+        self.env["sendgrid.address"].set_email_tracking(["ada@example.org"], "declined", "page")
+        waiting.scheduled_date = fields.Datetime.now() + timedelta(minutes=1)
+        with self.sending() as sent:
+            waiting._post_message()
+        self.assertEqual(sent[0].smtpapi["filters"]["opentrack"]["settings"]["enable"], 0)
+        email = self.Email.search([("mail_message_id", "=", self.last_message().id)])
+        self.assertEmail(email, measured="none", unmeasured_reason="wish")
+
     def test_scheduled_by_hand(self):
         """Test a scheduled message that another app makes."""
         waiting = self.env["mail.scheduled.message"].create(
@@ -388,12 +399,34 @@ class TestUnmeasured(SwitchMixin, SendgridCase):
         form = self.open_composer(**values, default_res_ids=self.contact.ids, default_partner_ids=[])
         self.assertFalse(form.sendgrid_unmeasured)
 
+    def test_many_of_several_companies(self):
+        """Test that the company of each record decides what the composer says of many, as it does when they leave."""
+        strict = self.env["res.company"].create({"name": "Strict", "sendgrid_unasked": "nobody"})
+        self.salesperson.company_ids |= strict
+        leads = self.lead
+        for name, company in (("bob", self.env.company), ("carol", strict)):
+            values = {"company_id": company.id, "email_from": f"{name}@example.org", "user_id": self.salesperson.id}
+            leads |= self.lead.copy(values)
+        composer = self.open_composer(
+            default_composition_mode="mass_mail", default_res_ids=leads.ids, default_partner_ids=[]
+        )
+        self.assertEqual(composer.sendgrid_unmeasured, "Opens and links are not measured. Recipients: 1 of 3")
+        composer.subject, composer.body = "Offer", "<p>Hello</p>"
+        with self.sending():
+            composer.save()._action_send_mail()
+        emails = self.Email.search([("model", "=", "crm.lead"), ("res_id", "in", leads.ids)])
+        self.assertEqual(
+            {email.recipient.partition("@")[0]: email.unmeasured_reason for email in emails},
+            {"ada": False, "bob": False, "carol": "company"},
+        )
+
 
 @tagged("post_install", "-at_install")
 class TestChattersDoor(SwitchMixin, SendgridMixin, HttpCase):
     """The chatter's own way over HTTP."""
 
-    def post_over_http(self, login, **values):
+    def post_over_http(self, login, record=None, **values):
+        record = self.lead if record is None else record
         self.authenticate(login, login)
         post_data = {
             "body": "Hello",
@@ -402,11 +435,11 @@ class TestChattersDoor(SwitchMixin, SendgridMixin, HttpCase):
             "partner_ids": self.contact.ids,
             **values,
         }
-        self.make_jsonrpc_request(
-            "/mail/message/post", {"thread_model": "crm.lead", "thread_id": self.lead.id, "post_data": post_data}
+        answer = self.make_jsonrpc_request(
+            "/mail/message/post", {"thread_model": record._name, "thread_id": record.id, "post_data": post_data}
         )
         self.env.invalidate_all()
-        return self.last_message()
+        return self.env["mail.message"].browse(answer["message_id"])
 
     def test_round_trip(self):
         """Test that the switch arrives with a message of the chatter, and that a later edit does not change it."""
@@ -422,6 +455,30 @@ class TestChattersDoor(SwitchMixin, SendgridMixin, HttpCase):
         message.invalidate_recordset()
         self.assertIn("Hello you", message.body)
         self.assertTrue(message.sudo().sendgrid_is_unmeasured)
+
+    def test_user_of_several_companies(self):
+        """Test that the line tells what happens, also where a user has chosen another of his companies."""
+        user = new_test_user(self.env, "switch_companies", groups="base.group_user,base.group_partner_manager")
+        own, other = user.company_id, self.env["res.company"].create({"name": "Other"})
+        user.company_ids |= other
+        self.authenticate(user.login, user.login)
+        for strict in (own, other):
+            (own | other).sendgrid_unasked = "everybody"
+            strict.sendgrid_unasked = "nobody"
+            told = self.make_jsonrpc_request(
+                "/web/dataset/call_kw/res.partner/get_sendgrid_unmeasured",
+                {
+                    "model": "res.partner",
+                    "method": "get_sendgrid_unmeasured",
+                    "args": [self.contact.ids, "res.partner", self.contact.id, []],
+                    "kwargs": {"context": {"allowed_company_ids": [other.id, own.id]}},
+                },
+            )
+            with self.sending():
+                message = self.post_over_http(user.login, self.contact)
+            email = self.Email.search([("mail_message_id", "=", message.id)])
+            self.assertEmail(email, company_id=own, unmeasured_reason="company" if strict == own else False)
+            self.assertEqual(bool(told), strict == own)
 
     def test_portal_has_no_switch(self):
         """Test that a customer who writes in the portal cannot switch it."""

@@ -63,15 +63,20 @@ class MailComposeMessage(models.TransientModel):
             elif composer.composition_mode == "comment":
                 composer.sendgrid_unmeasured = composer.partner_ids._origin._describe_unmeasured(company)
             else:
-                composer.sendgrid_unmeasured = composer._count_unmeasured(company)
+                composer.sendgrid_unmeasured = composer._count_unmeasured()
 
-    def _count_unmeasured(self, company):
-        """Return the line that tells how many recipients of a mass mailing are not measured, "" if all are."""
+    def _count_unmeasured(self):
+        """Return the line that tells how many recipients of a mass mailing are not measured, "" if all are.
+
+        As when the mails leave, the company of each record decides.
+        """
         Model = self.env.get(self.model)
         if Model is None or not hasattr(Model, "_get_unmeasured_reasons"):
             return ""  # core finds the recipients of other records one by one, while it sends
         records = Model.browse(self._evaluate_res_ids()).exists()._filtered_access("read")
-        count = len(records._get_unmeasured_reasons(company))
+        companies = records._mail_get_companies(default=self.env.company)
+        by_company = records.grouped(lambda record: companies[record.id])
+        count = sum(len(some._get_unmeasured_reasons(company)) for company, some in by_company.items())
         if not count:
             return ""
         return self.env._(
