@@ -686,9 +686,10 @@ class TestWays(WaysCase):
             with self.subTest(charset):
                 text = "<p>Größe</p>".encode("latin-1")
                 source = b"Content-Type: text/html; charset=%s\r\n\r\n%s%s\r\n" % (charset.encode(), text, pixel)
-                file = self.env["ir.attachment"].create({"name": "odd.eml", "mimetype": "message/rfc822", "raw": source})
+                vals = {"name": "odd.eml", "mimetype": "message/rfc822", "raw": source}
                 _emails, arrived = self.send_by(
-                    self.smtp_server, lambda: self.mail(body_html="<p>See</p>", attachment_ids=[Command.set(file.ids)])
+                    self.smtp_server,
+                    lambda vals=vals: self.mail(body_html="<p>See</p>", attachment_ids=[Command.create(vals)]),
                 )
                 [attached] = arrived["ada@example.org"].iter_attachments()
                 [inner] = attached.iter_parts() if attached.is_multipart() else [attached]

@@ -36,8 +36,7 @@ def _decode(content: bytes, charset: str) -> tuple[str, str]:
     """
     try:
         text = content.decode(charset, "surrogateescape")
-        if text.encode(charset, "surrogateescape") == content:
-            return text, charset
+        is_lossless = text.encode(charset, "surrogateescape") == content
     except (LookupError, ValueError):
-        pass
-    return content.decode("latin-1"), "latin-1"
+        is_lossless = False
+    return (text, charset) if is_lossless else (content.decode("latin-1"), "latin-1")
