@@ -26,7 +26,10 @@ class ResUsers(models.Model):
         prefetch="sendgrid", string="Replies", default=True, help="Tell me when somebody answers one of my e-mails."
     )
     sendgrid_tells_failed = fields.Boolean(
-        prefetch="sendgrid", string="Failures", default=True, help="Tell me when one of my e-mails does not arrive."
+        prefetch="sendgrid",
+        string="Failures",
+        default=True,
+        help="Tell me when one of my e-mails does not arrive, or is reported as spam.",
     )
 
     @property
