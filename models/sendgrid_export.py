@@ -185,7 +185,7 @@ class SendgridExport(models.Model):
                 row = cr.fetchone()
             if not row:
                 # Half a file that looks whole would be worse than a download that breaks off.
-                raise RuntimeError("The rest of the file has been deleted meanwhile.")
+                raise RuntimeError(f"sendgrid.export {self.id}: parts after {last_id} are gone")
             last_id, packed = row
             yield zlib.decompress(packed)
 
