@@ -114,7 +114,8 @@ def test_consent_page(production, window):
     word = "SELECT email_tracking FROM sendgrid_address WHERE email = %s"
     assert production.database.value(word, address) == "declined"
     log = production.proxy.access_log.read_text()  # of the other tests too
-    assert "/sendgrid/" not in log
+    # The number of an export, which another test downloads, is no secret.
+    assert "/sendgrid/" not in log.replace("/sendgrid/export/", "")
     assert "/web/health" in log
 
 
