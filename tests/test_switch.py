@@ -269,6 +269,10 @@ class TestSwitch(SwitchMixin, SendgridCase):
                     waiting._post_message()
                 self.assertSwitchedOff(self.last_message(), is_off)
 
+    def test_scheduled_without_template(self):
+        """Test that a scheduled message keeps nothing of ours in its context where it has no template."""
+        self.assertNotIn("sendgrid_template_id", self.schedule().send_context or {})
+
     def test_scheduled_by_hand(self):
         """Test a scheduled message that another app makes."""
         waiting = self.env["mail.scheduled.message"].create(
