@@ -90,7 +90,8 @@ class MailBlacklist(models.Model):
 
     def unlink(self):
         if not self.env.context.get("sendgrid_settles"):
-            self.filtered("active")._note_decision(is_wanted=True)
+            # Core lets one delete what is gone already.
+            self.exists().filtered("active")._note_decision(is_wanted=True)
         return super().unlink()
 
     def _note_decision(self, is_wanted):

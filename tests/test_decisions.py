@@ -122,6 +122,13 @@ class TestDecisions(ConsequenceCase):
         self._tell((0, "group_resubscribe", 20))
         self.assertBlacklisted(True)
 
+    def test_entry_that_is_gone(self):
+        """Test that an entry can be deleted once more, as core lets one do."""
+        entry = self.env["mail.blacklist"]._add("gone@example.com")
+        entry.unlink()
+        self.env.invalidate_all()
+        self.assertTrue(entry.unlink())
+
     def test_entry_that_exists(self):
         """Test that creating an entry that was archived is not taken for taking the address off the blacklist."""
         self.env["mail.blacklist"]._remove(self.partner.email_normalized)

@@ -280,6 +280,10 @@ class TestSwitch(SwitchMixin, SendgridCase):
         email = self.Email.search([("mail_message_id", "=", self.last_message().id)])
         self.assertEmail(email, measured="none", unmeasured_reason="wish")
 
+    def test_scheduled_without_template(self):
+        """Test that a scheduled message keeps nothing of ours in its context where it has no template."""
+        self.assertNotIn("sendgrid_template_id", self.schedule().send_context or {})
+
     def test_scheduled_by_hand(self):
         """Test a scheduled message that another app makes."""
         waiting = self.env["mail.scheduled.message"].create(

@@ -150,4 +150,6 @@ class MailComposeMessage(models.TransientModel):
     def _prepare_schedule_message_post_values(self, post_values):
         # A message that waits is posted with the context that it keeps.
         values = super()._prepare_schedule_message_post_values(post_values)
+        if not self.template_id:
+            return values
         return {**values, "send_context": {**values["send_context"], "sendgrid_template_id": self.template_id.id}}
