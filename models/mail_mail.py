@@ -293,7 +293,8 @@ class MailMail(models.Model):
             except STOPS:
                 raise
             except Exception:
-                # Some models cannot be searched without more. No mail stays here for that.
+                # Another module's model may raise when it is searched. Its mails leave all the same, and their
+                # documents have the account's company.
                 _logger.exception("SendGrid: whose records of %s are", model)
                 found = ()
             for record in found:
@@ -402,17 +403,21 @@ class MailMail(models.Model):
                 self._open_in_outbox(outbox, self._plan_copies())  # the mail failed before core had prepared it
             copies = outbox.close()
             return self._record_copies(outbox, copies, *told)
-        except STOPS:
-            raise
-        except Exception:
-            # What has left is sent: core would call it failed, and somebody would send it again.
-            _logger.exception("SendGrid: documents of mail %s without their details", self.id)
+        except Exception as error:
+            # What has left has its document, even if this transaction is lost.
             if copies:
                 self.env["sendgrid.email"].sudo()._record_at_once(outbox, copies)
+            if isinstance(error, STOPS):
+                raise
+            # It is sent: core would call it failed, and somebody would send it again.
+            _logger.exception("SendGrid: documents of mail %s without their details", self.id)
             return told
 
     def _record_copies(self, outbox, copies, success_pids, success_emails, failure_reason, failure_type):
-        """Do so for the copies that left, and for what of the mail did not. The parameters are the same."""
+        """Record the copies that left, and what of the mail did not leave.
+
+        :param copies: what `tools.sending.outbox.Outbox.close` returned; the others are those of `_record_in_documents`
+        """
         failed = outbox.close_failed(self.message_id, has_stopped=bool(failure_type) or self.state == "exception")
         reason = failure_reason or self.failure_reason
         refused = {address: words for copy in (*copies, *failed) for address, words in copy.refused.items()}

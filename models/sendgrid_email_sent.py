@@ -269,7 +269,7 @@ class SendgridEmail(models.Model):
                 with self.env.cr.savepoint(flush=False):
                     self._insert(attempt())
                 return
-            except Exception as error:
+            except Exception as error:  # whatever it is, the next attempt writes less, and the mail has left
                 reason = error
                 self._forget_stored(rows)
         _logger.error("SendGrid: document of message %s not written: %s", rows[0]["message_id"], reason)

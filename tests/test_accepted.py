@@ -4,7 +4,10 @@ import socket
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from email import message_from_string
+from unittest import TestCase
 from unittest.mock import patch
+
+import psycopg2
 
 from odoo.fields import Datetime
 from odoo.tests import BaseCase, tagged
@@ -430,6 +433,20 @@ class TestAccepted(SmtpCase):
         ):
             mail, _emails = self.send(auto_delete=False)
         self.assertEqual((mail.state, len(self.smtp.envelopes)), ("sent", 1))
+        self.env.invalidate_all()
+        self.assertEmail(self.find_emails(mail.message_id), status="sent", recipient="ada@example.org")
+
+    @refused
+    def test_left_and_database_fails(self):
+        """Test that a mail that has left has its document although the database fails where it is recorded."""
+        mail = self.create_mail(auto_delete=False)
+        with (
+            patch.object(self.env.registry["mail.mail"], "_record_copies", side_effect=psycopg2.OperationalError),
+            self.enter_registry_test_mode(),
+            self.leaving(),
+            TestCase.assertRaises(self, psycopg2.OperationalError),  # Odoo's would take the document back
+        ):
+            mail.send()
         self.env.invalidate_all()
         self.assertEmail(self.find_emails(mail.message_id), status="sent", recipient="ada@example.org")
 

@@ -113,6 +113,9 @@ def test_on_a_phone(odoo, sandbox, open_browser, lead):
     envelope_of(page).scroll_into_view_if_needed()
     expect_envelope(page, "bounced")
     expect(page.locator(ABOVE)).to_have_text("2")
+    for place in (ABOVE, ".o-mail-Followers"):
+        box = page.locator(place).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, place
     picture(page, "chatter_phone")
     envelope_of(page).click()
     expect(states_in(page).filter(has_text="Bounced: ")).to_have_count(1)

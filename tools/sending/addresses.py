@@ -101,17 +101,18 @@ class AddressLines(str):
 
 
 def write_in_lines(message: EmailMessage) -> None:
-    """See to it that headers with several addresses leave as they are."""
+    """Let headers with several addresses fold themselves, see `AddressLines`, where Python may lose an address."""
     if not isinstance(message.policy, EmailPolicy):
         return
     # Reading the headers one by one would take longer.
     for name, text in list(message.raw_items()):
-        is_plain = text.isascii() and "=?" not in text  # an encoded word is one in Python's eyes too, and folded so
+        # Python decodes what looks like an encoded word, and then folds it as it folds letters that are not ASCII.
+        is_plain = text.isascii() and "=?" not in text
         if name not in ("To", "Cc", "Reply-To") or is_plain or "," not in text:
             continue
         header = _parse(message, name)
         is_read = header.addresses and all(address.username and address.domain for address in header.addresses)
-        # Of a header with a fault Python may have read some addresses only.
+        # Of a header that is not well-formed, Python may have read only some of the addresses.
         if is_read and (not header.defects or len(header.addresses) == len(ADDRESS.findall(text))):
             lines = AddressLines(text)
             lines.name, lines.addresses = name, header.addresses
