@@ -26,7 +26,7 @@ INTERACTION = "SELECT id FROM sendgrid_interaction WHERE "
 # The feeds of all authors, as the history's events would have filled them. Each author has not seen his last ones.
 FEEDS = """
     INSERT INTO sendgrid_interaction (user_id, email_id, kind, mailing_res_id, date, is_seen, told_date)
-    SELECT users.id, email.id, kind, CASE WHEN email.id %% 2 = 0 THEN email.id %% 50 + 1 END,
+    SELECT users.id, email.id, kind, CASE WHEN email.id %% 2 = 0 THEN email.id %% 4 + 1 END,
            email.date + interval '1 h', email.date < %(now)s - interval '1 day',
            CASE WHEN email.id %% 100 = 0 THEN email.date + interval '1 h' END
       FROM sendgrid_email email
@@ -107,7 +107,7 @@ QUERIES = {
     ),
     "sendgrid_interaction_line_idx": (
         "opening the feed: the newest of each mailing, its lines' numbers",
-        INTERACTION + "user_id = %(user_id)s AND kind = 'opened' AND mailing_res_id > 5 "
+        INTERACTION + "user_id = %(user_id)s AND kind = 'opened' AND mailing_res_id > 1 "
         "ORDER BY mailing_res_id, date DESC, id DESC LIMIT 1",
     ),
     "sendgrid_interaction_unseen_idx": (
@@ -116,7 +116,7 @@ QUERIES = {
     ),
     "sendgrid_interaction_told_mailing_idx": (
         "whether a mailing was told within the hour",
-        INTERACTION + "user_id = %(user_id)s AND kind = 'opened' AND mailing_res_id = 7 AND told_date > now()",
+        INTERACTION + "user_id = %(user_id)s AND kind = 'opened' AND mailing_res_id = 3 AND told_date > now()",
     ),
 }
 PRESENT = """
