@@ -113,11 +113,11 @@ DOCUMENTS = """
   ORDER BY plan.number
 """
 EVENTS = """
-    INSERT INTO sendgrid_event (email_id, account_id, partner_id, match, event, timestamp, recipient, reason, response,
+    INSERT INTO sendgrid_event (email_id, account_id, match, event, timestamp, recipient, reason, response,
                                 smtp_status, attempt, bounce_type, bounce_classification, url, url_offset, ip,
                                 user_agent, verdict, is_machine, sg_event_id, sg_message_id, odoo_id, fingerprint,
                                 create_uid, write_uid, create_date, write_date)
-    SELECT email.id, email.account_id, email.partner_id, 'odoo_id', told.event, told.date, email.recipient,
+    SELECT email.id, email.account_id, 'odoo_id', told.event, told.date, email.recipient,
            CASE told.event WHEN 'bounce' THEN email.status_reason END,
            CASE told.event WHEN 'delivered' THEN '250 2.0.0 OK 1795500003 d9443c01a7336-test - mx.example.org'
                            WHEN 'deferred' THEN '451 4.7.1 Greylisting in action, please come back later' END,

@@ -35,7 +35,7 @@ FEEDS = """
         ON CASE kind WHEN 'opened' THEN open_count > 0 WHEN 'clicked' THEN click_count > 0 ELSE status = 'bounced' END
 """
 # As where another program sends through the same account: every tenth event belongs to no document.
-STRANGERS = "UPDATE sendgrid_event SET email_id = NULL, partner_id = NULL, match = 'unknown' WHERE id % 10 = 0"
+STRANGERS = "UPDATE sendgrid_event SET email_id = NULL, match = 'unknown' WHERE id % 10 = 0"
 # For each index its purpose, and the query.
 QUERIES = {
     "sendgrid_email_odoo_id_recipient_uniq": ("an event's document by our id", EMAIL + "odoo_id = %(odoo_id)s"),
@@ -63,7 +63,6 @@ QUERIES = {
     "sendgrid_email_mailing_idx": ("the documents of a mailing", EMAIL + "mailing_res_id = %(nobody)s"),
     "sendgrid_event_fingerprint_uniq": ("what is known already", EVENT + "fingerprint = %(fingerprint)s"),
     "sendgrid_event__email_id_index": ("a document's events: its page, its fold", EVENT + "email_id = %(id)s"),
-    "sendgrid_event__partner_id_index": ("deleting a contact", EVENT + "partner_id = %(nobody)s"),
     "sendgrid_event__batch_id_index": ("forgetting a batch", EVENT + "batch_id = %(nobody)s"),
     "sendgrid_event_early_idx": ("events that wait for their document", EVENT + "match = 'early'"),
     "sendgrid_event_unmatched_idx": (

@@ -123,7 +123,8 @@ def _to_array(values):
     # Many columns hold the same in all rows, mostly nothing.
     if values.count(values[0]) == len(values):
         return "{" + ",".join([_to_element(values[0])] * len(values)) + "}"
-    return "{" + ",".join([_to_element(value) for value in values]) + "}"
+    # Where values differ, most are missing all the same.
+    return "{" + ",".join(["NULL" if value is None else _to_element(value) for value in values]) + "}"
 
 
 def _to_element(value):

@@ -62,7 +62,6 @@ class CrmLead(models.Model):
             address = comparable(lead.partner_id.email_normalized or lead.email_normalized or "")
             own = emails.filtered(lambda e, lead=lead, address=address: e.res_id == lead.id and e.recipient == address)
             own.write({"partner_id": lead.partner_id.id})
-            own.event_ids.write({"partner_id": lead.partner_id.id})
 
     def _merge_dependences(self, opportunities):
         # Core moves the messages one by one. What has been sent with them is moved here, all at once.

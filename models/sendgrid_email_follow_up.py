@@ -1,3 +1,5 @@
+from collections import defaultdict
+
 from odoo import api, models
 from odoo.tools import SQL, plaintext2html
 
@@ -21,11 +23,10 @@ class SendgridEmail(models.Model):
             e-mail
         """
         subjects = self._get_subjects()
-        wanted = {}
-        for email in self:
-            record = subjects.get(email) or email.partner_id
-            if record:
-                wanted.setdefault((record, email._choose_responsible(record)), False)
+        about = [(email, subjects.get(email) or email.partner_id, email.partner_id) for email in self]
+        about = [(email, record, partner) for email, record, partner in about if record]
+        responsible = self._choose_responsible(about)
+        wanted = dict.fromkeys(((record, user) for (_e, record, _p), user in zip(about, responsible, strict=True)), False)
         self._create_follow_ups(wanted, activity_type, summary)
 
     def _schedule_unanswered_follow_up(self, activity_type, summary):
@@ -64,11 +65,10 @@ class SendgridEmail(models.Model):
         emails = {email.id: email for email in self.browse(id_ for _partner, id_ in found)}
         latest = {partner: emails[id_] for partner, id_ in found}
         subjects = self.union(*latest.values())._get_subjects()
+        about = [(latest.get(partner, self.browse()), partner) for partner in partners]
+        about = [(email, subjects.get(email) or partner, partner) for email, partner in about]
         wanted = {}
-        for partner in partners:
-            email = latest.get(partner, self.browse())
-            record = subjects.get(email) or partner
-            user = email._choose_responsible(record, partner)
+        for (_email, record, partner), user in zip(about, self._choose_responsible(about), strict=True):
             # The server's words are plain text, and often name an address in angle brackets.
             reason = partner.email_bounce_reason
             wanted.setdefault((record, user), reason and plaintext2html(reason))
@@ -95,24 +95,33 @@ class SendgridEmail(models.Model):
         """Tell whether the records of a model have activities of their own: users show those of their contact."""
         return model in self.env and isinstance(self.env[model], self.env.registry["mail.activity.mixin"])
 
-    def _choose_responsible(self, record, partner=None):
-        """Return who looks after a record: the e-mail's author if he is a colleague, else whoever is responsible.
+    @api.model
+    def _choose_responsible(self, about):
+        """Return who looks after records: an e-mail's author if he is a colleague, else whoever is responsible.
 
         Only a user who may see the record gets the activity.
 
-        :param record: the record that gets the activity
-        :param partner: the contact, by default the document's
-        :return: a `res.users` record, empty if there is nobody
+        :param about: list of (document, which may be empty, the record that gets the activity, the contact)
+        :return: list of `res.users` records in the same order, empty ones where there is nobody
         """
-        partner = partner or self.partner_id
-        candidates = [*self.author_id.user_ids]
-        if record._fields.get("user_id") and record._fields["user_id"].comodel_name == "res.users":
-            candidates.append(record.user_id)
-        candidates += [partner.user_id, partner.commercial_partner_id.user_id, record.create_uid]
-        for user in candidates:
-            if user.active and not user.share and record.with_user(user).has_access("read"):
-                return user
-        return self.env["res.users"]
+        candidates, asked = [], defaultdict(set)
+        for email, record, partner in about:
+            users = [*email.author_id.user_ids]
+            if record._fields.get("user_id") and record._fields["user_id"].comodel_name == "res.users":
+                users.append(record.user_id)
+            users += [partner.user_id, partner.commercial_partner_id.user_id, record.create_uid]
+            candidates.append([user for user in users if user.active and not user.share])
+            for user in candidates[-1]:
+                asked[user, record._name].add(record.id)
+        # Ask for many records at once: there are few users and many records.
+        readable = {
+            (user, name): set(self.env[name].browse(ids).with_user(user)._filtered_access("read").ids)
+            for (user, name), ids in asked.items()
+        }
+        return [
+            next((user for user in users if record.id in readable[user, record._name]), self.env["res.users"])
+            for (_email, record, _partner), users in zip(about, candidates, strict=True)
+        ]
 
     @api.model
     def _create_follow_ups(self, wanted, activity_type, summary):

@@ -89,7 +89,7 @@ class SendgridEmail(models.Model):
         events = defaultdict(list, {id_: list(added) for id_, added in new_events.items()})
         for event in stored:
             events[event.email_id].append(event)
-        arrived = self._get_arrived({id_ for id_ in self.ids if any(e.bounce_type == EXPIRED for e in events[id_])})
+        arrived = self._get_arrived({id_ for id_, told in events.items() for e in told if e.bounce_type == EXPIRED})
         return {id_: fold(events[id_], id_ in arrived) for id_ in self.ids}, stored
 
     @api.model
@@ -127,6 +127,10 @@ class SendgridEmail(models.Model):
         columns = ("sg_message_id", "status", "facts", *FIGURES, "sent_date", "date")
         watched_at = [columns.index(name) for name in WATCHED]
         reply_at = columns.index("reply_date")
+        # A further answer changes no column, and is news all the same.
+        answered_again = {
+            id_ for id_ in states for e in states[id_].events if e.answer and not isinstance(e, StoredEvent)
+        }
         now = fields.Datetime.now()
         Interaction = self.env["sendgrid.interaction"]
         for id_, (*before, sent_date, date) in self._read_columns(columns):
@@ -140,13 +144,11 @@ class SendgridEmail(models.Model):
             after = (keys.get(id_) or before[0], state.status, told, *self._prepare_figures(state))
             if [value or None for value in before] != [value or None for value in after]:
                 rows[id_] = dict(zip((*columns[:-2], "write_date"), (*after, now), strict=True))
-            # A further answer changes no column, and is news all the same.
-            is_answered_again = any(event.answer and not isinstance(event, StoredEvent) for event in state.events)
-            if is_answered_again or (before[reply_at] or None) != (after[reply_at] or None):
+            if id_ in answered_again or (before[reply_at] or None) != (after[reply_at] or None):
                 answered.add(id_)
-            if id_ in rows or is_answered_again:
+            if id_ in rows or id_ in answered_again:
                 interacted[id_] = Interaction._get_kinds(dict(zip(columns, before, strict=False))), state
-            if any((before[at] or None) != (after[at] or None) for at in watched_at):
+            if id_ in rows and any((before[at] or None) != (after[at] or None) for at in watched_at):
                 watched[id_] = {name: before[at] for name, at in zip(WATCHED, watched_at, strict=True)}
             if told != (before[2] or {}) or id_ in answered:
                 changes[id_] = before[2] or {}
@@ -288,7 +290,6 @@ class SendgridEmail(models.Model):
             [
                 {
                     "email_id": email.id,
-                    "partner_id": email.partner_id.id,
                     "account_id": email.account_id.id,
                     "match": "own",
                     "event": "bounce",

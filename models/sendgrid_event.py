@@ -59,9 +59,7 @@ class SendgridEvent(models.Model):
         help="SendGrid tells times to the second. Events of the same second are shown in their natural order.",
     )
     recipient = fields.Char(readonly=True)
-    partner_id = fields.Many2one(
-        "res.partner", string="Contact", readonly=True, index="btree_not_null", ondelete="set null"
-    )
+    partner_id = fields.Many2one(related="email_id.partner_id", related_sudo=False)
     reason = fields.Text(readonly=True, help="Why the message was refused or not attempted.")
     response = fields.Text(readonly=True, help="What the recipient's server answered.")
     smtp_status = fields.Char(string="SMTP Status", readonly=True, help="The enhanced status code, such as 5.1.1.")
@@ -314,9 +312,7 @@ class SendgridEvent(models.Model):
         emails = events.email_id
         for event, (match, document) in zip(events, matches, strict=True):
             if document:
-                event.write(
-                    {"email_id": document.id, "partner_id": document.partner_id, "match": match, "smtp_id": False}
-                )
+                event.write({"email_id": document.id, "match": match, "smtp_id": False})
                 emails |= event.email_id
         emails |= Match._match_by_keys(keys)
         # What was deleted has not found its e-mail either.
@@ -346,7 +342,7 @@ class SendgridEvent(models.Model):
         """
         self._check_is_administrator()
         events = self.sudo().with_context(sendgrid_drain=True).filtered(lambda event: not event.email_id)
-        events.write({"email_id": email.id, "partner_id": email.sudo().partner_id.id, "match": "attached"})
+        events.write({"email_id": email.id, "match": "attached"})
         emails = events.email_id
         self.env["sendgrid.reduction"].sudo()._reduce_attached(emails.ids)
         emails._refresh_state()

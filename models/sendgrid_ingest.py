@@ -1,5 +1,6 @@
 from collections import Counter, defaultdict
 from itertools import compress
+from operator import attrgetter
 
 from odoo import api, models
 from odoo.tools import SQL
@@ -45,6 +46,7 @@ TOLD = (
     "answer",
     "answer_message_id",
 )
+_get_told = attrgetter(*TOLD)
 # The matches of events about e-mails that other programs have sent.
 FOREIGN = ("unknown", "foreign")
 # The columns that tell whether a report is of an event that is stored; see `tools.events.event.is_repeated`.
@@ -111,11 +113,13 @@ class SendgridIngest(models.AbstractModel):
         """
         Match, Reduction = self.env["sendgrid.match"], self.env["sendgrid.reduction"]
         received = self.env["sendgrid.answer"]._find_documents(received)
-        shared = {batch.id: self._prepare_shared(batch) for batch in dict(received)}
-        keeping = self.env["sendgrid.retention"]._get_keeping({batch.account_id for batch in dict(received)})
+        batches = {batch.id: batch for batch in dict(received)}
+        shared = {id_: self._prepare_shared(batch) for id_, batch in batches.items()}
+        keeping = self.env["sendgrid.retention"]._get_keeping({batch.account_id for batch in batches.values()})
         # This comes first, because it locks the addresses, which everybody locks before documents.
         silent = Reduction._get_silent_of([event for _batch, event in received], is_locking=True)
-        decisions = {event.fingerprint: BARE for batch, event in received if batch.account_id not in keeping}
+        baring = {id_ for id_, batch in batches.items() if batch.account_id not in keeping}
+        decisions = {event.fingerprint: BARE for batch, event in received if batch.id in baring} if baring else {}
         decisions |= Reduction._decide_by_address([event for _batch, event in received], silent)
         received, foreign = self._set_aside_foreign(received)
         foreign = [told for told in foreign if decisions.get(told[1].fingerprint) != LEAVE_OUT]
@@ -307,19 +311,22 @@ class SendgridIngest(models.AbstractModel):
         Event = self.env["sendgrid.event"]
         # Only an upgraded database has events with names of before. To make these names takes time for each event.
         until = int(self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.former_names_until") or 0)
-        named = [
-            (name, batch.source, event)
-            for batch, event in received
-            for name in (event.fingerprint, event.former_fingerprint if event.timestamp < until else "")
-            if name
-        ]
-        names = list({name for name, _source, _event in named})
-        stored = Event._read_stored(SQL("fingerprint = ANY(%s)", names), IDENTIFYING)
+        names = {event.fingerprint for _batch, event in received}
+        if until:
+            names |= {event.former_fingerprint for _batch, event in received if event.timestamp < until} - {""}
+        stored = Event._read_stored(SQL("fingerprint = ANY(%s)", list(names)), IDENTIFYING)
         twins = {twin.fingerprint: twin for twin in stored}
         known, asked_for, told, replaced, decided, final = set(), set(), set(), set(), {}, set()
-        for name, source, event in named if twins else ():
-            twin = twins.get(name)
-            if not twin or (name != event.fingerprint and not is_repeated(event, source, twin)):
+        # Nearly always nothing is stored yet.
+        named = [
+            (name, batch.source, event)
+            for batch, event in (received if twins else ())
+            for name in (event.fingerprint, event.former_fingerprint if event.timestamp < until else "")
+            if name in twins
+        ]
+        for name, source, event in named:
+            twin = twins[name]
+            if name != event.fingerprint and not is_repeated(event, source, twin):
                 continue
             if twin.is_final:
                 final.add(event.fingerprint)
@@ -351,7 +358,7 @@ class SendgridIngest(models.AbstractModel):
         :return: ``new`` and ``matches`` without the dropped reports, and the documents of stored events
             that are decided otherwise now
         """
-        asked_for = any(batch.source in ASKED for batch, _event in new)
+        asked_for = any(batch.source in ASKED for batch in dict(new))
         reports = defaultdict(list)
         email_ids = {found.id for _match, found in matches if found} | set(attached.ids)
         for event in self._read_reports(email_ids, asked_for or attached):
@@ -442,10 +449,9 @@ class SendgridIngest(models.AbstractModel):
     @api.model
     def _prepare_row(self, event, match, document, verdict):
         """Return the other columns of a new event, as a dict. Empty texts become NULL, which takes no room."""
-        row = {name: None if (value := getattr(event, name)) == "" else value for name in TOLD}
+        row = {name: None if value == "" else value for name, value in zip(TOLD, _get_told(event), strict=True)}
         return row | {
             "email_id": document.id if document else None,
-            "partner_id": document.partner_id if document else None,
             "match": match,
             "timestamp": to_datetime(event.timestamp),
             "sg_machine_open": event.sg_machine_open or None,

@@ -39,16 +39,12 @@ class SendgridMatch(models.AbstractModel):
         evidence = Evidence(
             odoo_db=self.env["sendgrid.email"]._get_odoo_db(),
             by_odoo_id=self._get_documents("odoo_id", {event.odoo_id for event in events}),
-            by_key=self._get_documents("sg_message_id", {event.message_key for event in events}),
         )
-        evidence.by_smtp_id = self._get_documents(
-            "message_id",
-            {
-                event.smtp_id
-                for event in events
-                if event.odoo_id not in evidence.by_odoo_id and event.message_key not in evidence.by_key
-            },
-        )
+        # Each further name is looked up for those events only that no better one has found.
+        unfound = [event for event in events if event.odoo_id not in evidence.by_odoo_id]
+        evidence.by_key = self._get_documents("sg_message_id", {event.message_key for event in unfound})
+        unfound = [event for event in unfound if event.message_key not in evidence.by_key]
+        evidence.by_smtp_id = self._get_documents("message_id", {event.smtp_id for event in unfound})
         evidence.by_address = self._get_latest_before(
             {(account, event.recipient, event.timestamp) for account, event in received if has_no_ids(event)}
         )
@@ -195,8 +191,8 @@ class SendgridMatch(models.AbstractModel):
         rows = self.env.execute_query(
             SQL(
                 """UPDATE sendgrid_event
-                      SET email_id = found.email_id, partner_id = found.partner_id, match = %s
-                     FROM (SELECT DISTINCT ON (event.id) event.id, email.id AS email_id, email.partner_id
+                      SET email_id = found.email_id, match = %s
+                     FROM (SELECT DISTINCT ON (event.id) event.id, email.id AS email_id
                              FROM sendgrid_event event
                              JOIN sendgrid_email email
                                ON email.%s = event.%s AND (email.recipient = event.recipient OR email.is_alone)
@@ -210,7 +206,7 @@ class SendgridMatch(models.AbstractModel):
                 condition,
             )
         )
-        self.env["sendgrid.event"].invalidate_model(["email_id", "partner_id", "match"])
+        self.env["sendgrid.event"].invalidate_model(["email_id", "match"])
         self.env["sendgrid.email"].invalidate_model(["event_ids"])
         if rows:
             self.env["sendgrid.reduction"]._reduce_attached({id_ for id_, _key in rows})

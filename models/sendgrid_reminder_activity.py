@@ -73,7 +73,8 @@ class SendgridReminder(models.Model):
         record = subject or email.partner_id.filtered("active")
         if record:
             may_see = user.active and not user.share and record.with_user(user).has_access("read")
-            user = user if may_see else email._choose_responsible(record)
+            if not may_see:
+                [user] = email._choose_responsible([(email, record, email.partner_id)])
         elif not user.active or user.share:
             return None
         words = self.with_context(lang=user.lang or self.env.lang, tz=user.tz)

@@ -52,13 +52,7 @@ class PrivacyLookupWizard(models.TransientModel):
             ),
             self._select_for_lookup(
                 "sendgrid.event",
-                SQL(
-                    """id IN (SELECT id FROM sendgrid_event WHERE email_id IS NULL AND recipient = ANY(%(emails)s)
-                        UNION SELECT id FROM sendgrid_event
-                               WHERE email_id IS NULL AND partner_id IN (%(partners)s))""",
-                    emails=emails,
-                    partners=partners,
-                ),
+                SQL("email_id IS NULL AND recipient = ANY(%s)", emails),
             ),
             *(
                 self._select_for_lookup(name, condition)

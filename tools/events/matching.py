@@ -75,15 +75,16 @@ def match_one(account_id: int, event: Event, evidence: Evidence) -> tuple[str, D
         return "account", None
     if event.answer:
         return ("own", event.document) if event.document else ("early", None)
-    for match, documents in (
-        ("odoo_id", evidence.by_odoo_id.get(event.odoo_id)),
-        ("sg_message_id", evidence.by_key.get(event.message_key)),
-        ("smtp_id", evidence.by_smtp_id.get(event.smtp_id)),
-        ("sg_message_id", evidence.taught_by_key.get(event.message_key)),
-    ):
-        if documents:
-            document = pick_document(documents, event, is_exact=match == "smtp_id")
-            return (match, document) if document else ("untracked", None)
+    match, documents = "odoo_id", evidence.by_odoo_id.get(event.odoo_id)
+    if not documents:
+        match, documents = "sg_message_id", evidence.by_key.get(event.message_key)
+    if not documents:
+        match, documents = "smtp_id", evidence.by_smtp_id.get(event.smtp_id)
+    if not documents:
+        match, documents = "sg_message_id", evidence.taught_by_key.get(event.message_key)
+    if documents:
+        document = pick_document(documents, event, is_exact=match == "smtp_id")
+        return (match, document) if document else ("untracked", None)
     # Another event of the same second and address has nothing to do with a bounce that carries no ids.
     document = evidence.by_address.get((account_id, event.recipient, event.timestamp)) if has_no_ids(event) else None
     if document:
