@@ -1,3 +1,4 @@
+import json
 from email import message_from_string, policy
 
 from odoo.tests import tagged
@@ -210,6 +211,20 @@ class TestRecipients(BothWaysCase):
                     self.assertIn(words, mail.failure_reason)
                     self.assertIn(address, mail.failure_reason)
                     self.assertFalse(messages)
+
+    @refused
+    def test_named_by_a_header(self):
+        """Test that a mail whose own header would have SendGrid send it to others leaves to nobody, and says so."""
+        hidden = {"filters": {"bcc": {"settings": {"enable": 1, "email": "archive@example.com"}}}}
+        for name, header in (("to", {"to": ["eve@example.org"], "category": "sale"}), ("bcc", hidden)):
+            with self.subTest(name):
+                for mail, got, _messages in self.send_both_ways(headers=repr({"x-smtpapi": json.dumps(header)})):
+                    self.assertEqual((mail.state, got), ("exception", []))
+                    email = self.find_emails(mail.message_id)
+                    self.assertEmail(email, recipient="ada@example.org", status="failed", sent_date=False)
+                    for said in (mail.failure_reason, email.status_reason):
+                        self.assertIn(f"X-SMTPAPI names recipients itself, in “{name}”", said)
+                        self.assertNotIn("drop", said)
 
     @refused
     def test_impossible_contact(self):
