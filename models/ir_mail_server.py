@@ -387,6 +387,7 @@ class IrMailServer(models.Model):
         """
         outbox = self.env.context["sendgrid_outbox"]
         hide_bcc(msg)
+        del msg["Return-Path"]  # the server that delivers a mail writes it (RFC 5321, 4.4), by the Web API as well
         addresses.write_in_lines(msg)
         recipients = [comparable(address) for address in to_addrs]
         # Another module may have added some.
@@ -483,8 +484,8 @@ class IrMailServer(models.Model):
         try:
             header = smtpapi.merge(message.get_all(smtpapi.HEADER, []), settings)
         except smtpapi.SmtpapiError as error:
-            # SendGrid would accept the message, and then drop it or send it to others. Fail now, so that the sender sees
-            # the reason.
+            # SendGrid would accept the message, and then drop it or send it to others. Fail now, so that the sender
+            # sees the reason.
             title = (
                 self.env._("Mail Delivery Failed")
                 if error.reason.code == "names_recipients"
