@@ -387,6 +387,7 @@ class IrMailServer(models.Model):
         """
         outbox = self.env.context["sendgrid_outbox"]
         hide_bcc(msg)
+        del msg["Return-Path"]  # the server that delivers a mail writes it (RFC 5321, 4.4), by the Web API as well
         addresses.write_in_lines(msg)
         recipients = [comparable(address) for address in to_addrs]
         # Another module may have added some.
@@ -478,14 +479,18 @@ class IrMailServer(models.Model):
 
         :param message: `email.message.EmailMessage`
         :param settings: dict, see `tools.sending.smtpapi`
-        :raise MailDeliveryException: if the header that is there cannot be understood
+        :raise MailDeliveryException: if the header that is there cannot be understood, or names recipients
         """
         try:
             header = smtpapi.merge(message.get_all(smtpapi.HEADER, []), settings)
         except smtpapi.SmtpapiError as error:
-            # SendGrid would accept the message and then drop it. Fail now, so that the sender sees the reason.
-            raise MailDeliveryException(
-                self.env._("SendGrid would drop this message"), self._explain_sendgrid_refusal(error)
-            ) from error
+            # SendGrid would accept the message, and then drop it or send it to others. Fail now, so that the sender
+            # sees the reason.
+            title = (
+                self.env._("Mail Delivery Failed")
+                if error.reason.code == "names_recipients"
+                else self.env._("SendGrid would drop this message")
+            )
+            raise MailDeliveryException(title, self._explain_sendgrid_refusal(error)) from error
         del message[smtpapi.HEADER]
         message[smtpapi.HEADER] = header

@@ -35,6 +35,10 @@ class IrMailServer(models.Model):
             ),
             "not_a_json_object": self.env._("%(header)s is not a JSON object."),
             "long_word": self.env._("%(header)s has a word of more than %(limit)s characters, which no line can hold."),
+            "names_recipients": self.env._(
+                "%(header)s names recipients itself, in “%(name)s”. Odoo would not know who gets the message: name "
+                "them as the e-mail's recipients."
+            ),
             # The message is wrong.
             "too_large": self.env._(
                 "It is too large: %(size)s MB with its attachments encoded, and %(limit)s MB is the limit."

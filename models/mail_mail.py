@@ -177,11 +177,23 @@ class MailMail(models.Model):
         outbox.acts_on_events = account.act_on_events
         outbox.tracks_nothing = account._tracks_nothing()
         outbox.owners = self._find_owners()
-        Email = self.env["sendgrid.email"]
-        self._find_reasons(outbox, addresses, {Email._get_company_id(mail, outbox) for mail in self})
+        self._find_reasons(outbox, addresses, {mail._find_sendgrid_company_id(outbox) for mail in self})
         self._find_targets(outbox)
         outbox.known_documents = self.env["sendgrid.email"]._get_documents_of_mails(self.ids)
         return outbox
+
+    def _find_sendgrid_company_id(self, outbox):
+        """Return the id of the company whose the mail is, or the account's if another module's fault hides it.
+
+        One such mail stops no other of the run. It is not measured, see `_prepare_outgoing_list`.
+        """
+        try:
+            return self.env["sendgrid.email"]._get_company_id(self, outbox)
+        except STOPS:
+            raise
+        except Exception:
+            _logger.exception("SendGrid: whose mail %s is", self.id)
+            return outbox.company_id
 
     def _put_back(self, reason):
         """Let a mail that surely has not left go again by itself, in some minutes.
@@ -204,7 +216,7 @@ class MailMail(models.Model):
         if outbox := self.env.context.get("sendgrid_outbox"):
             addresses = {comparable(address) for email in email_list for address in email["email_to_normalized"]}
             self._find_colleagues(outbox, addresses)
-            self._find_reasons(outbox, addresses, {self.env["sendgrid.email"]._get_company_id(self, outbox)})
+            self._find_reasons(outbox, addresses, {self._find_sendgrid_company_id(outbox)})
             self.env["sendgrid.notice"]._learn(outbox, addresses)
             planned = [
                 (

@@ -379,7 +379,7 @@ class TestAccepted(SmtpCase):
     @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")
     def test_fault_of_one(self):
         """Test that a mail whose document cannot be prepared leaves, and costs the others of its run nothing."""
-        for name in ("_prepare_about", "_opens_account", "_prepare_rows"):
+        for name in ("_prepare_about", "_get_company_id", "_opens_account", "_prepare_rows"):
             for connects in (True, False):
                 with self.subTest(name, connects=connects):
                     self.smtp.envelopes = []

@@ -429,9 +429,7 @@ class BothWaysCase(ApiSendingCase):
         headers = {
             name.lower(): plain(re.sub(r"\s+", " ", str(value)))
             for name, value in parsed.items()
-            # The server that delivers a message writes its Return-Path anew.
-            if value
-            and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date", "return-path")
+            if value and name.lower() not in ("content-type", "content-transfer-encoding", "x-smtpapi", "date")
         }
         for name in headers.keys() & {"from", "to", "cc", "reply-to"}:
             # A name may be quoted or not.

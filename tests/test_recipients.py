@@ -1,3 +1,4 @@
+import json
 from email import message_from_string, policy
 
 from odoo.tests import tagged
@@ -210,6 +211,27 @@ class TestRecipients(BothWaysCase):
                     self.assertIn(words, mail.failure_reason)
                     self.assertIn(address, mail.failure_reason)
                     self.assertFalse(messages)
+
+    @refused
+    def test_named_by_a_header(self):
+        """Test that a mail whose own header would have SendGrid send it to others leaves to nobody, and says so."""
+        hidden = {"filters": {"bcc": {"settings": {"enable": 1, "email": "archive@example.com"}}}}
+        secret = '<a href="https://www.example.com/x?access_token=s">key</a>'  # the header is read for it already
+        for name, header, body in (
+            ("to", {"to": ["eve@example.org"], "category": "sale"}, "<p>Hello</p>"),
+            ("to", {"to": "eve@example.org"}, secret),
+            ("bcc", hidden, "<p>Hello</p>"),
+            ("bcc", hidden, secret),
+        ):
+            with self.subTest(header, body=body):
+                headers = repr({"x-smtpapi": json.dumps(header)})
+                for mail, got, _messages in self.send_both_ways(headers=headers, body_html=body):
+                    self.assertEqual((mail.state, got), ("exception", []))
+                    email = self.find_emails(mail.message_id)
+                    self.assertEmail(email, recipient="ada@example.org", status="failed", sent_date=False)
+                    for said in (mail.failure_reason, email.status_reason):
+                        self.assertIn(f"X-SMTPAPI names recipients itself, in “{name}”", said)
+                        self.assertNotIn("drop", said)
 
     @refused
     def test_impossible_contact(self):

@@ -68,6 +68,7 @@ LINKS = (
     (f"{FOREIGN}/x?key={HEX}", True, "the same elsewhere"),
     (f"{FOREIGN}/action?mode=resetPassword&oobCode=abcd", True, "a way to a new password"),
     (f"{FOREIGN}/blob.pdf?sv=2023&se=2024&sig=aB%2F3dE9", True, "a file in the cloud"),
+    (f"{FOREIGN}/login?magic_link={BASE64}", True, "a login without a password"),
     (f"{FOREIGN}/file?X-Amz-Signature={HEX}", True, "a file in the cloud"),
     (f"{FOREIGN}/p/{JWT}", True, "a JWT anywhere"),
     (f"{FOREIGN}/reset-password/{BASE64}", True, "a way to a new password"),

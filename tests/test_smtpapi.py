@@ -24,7 +24,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
-names = st.sampled_from(["unique_args", "category", "filters", "to", "send_at", "sub", "asm_group_id"]) | texts
+names = st.sampled_from(["unique_args", "category", "filters", "section", "send_at", "sub", "asm_group_id"]) | texts
 settings = st.dictionaries(names, values, max_size=6)
 
 
@@ -165,6 +165,32 @@ class TestSmtpapi(BaseCase):
         }.items():
             with self.subTest(name), self.assertRaisesRegex(smtpapi.SmtpapiError, "X-SMTPAPI"):
                 smtpapi.merge(["{}", header], OUR_SETTINGS)
+
+    def test_recipients_of_its_own(self):
+        """Test that a header that names recipients is refused, wherever it does, and that one with a place for them
+        is not.
+        """
+        for name, header in (
+            ("to", {"to": ["ada@example.org"]}),
+            ("to", {"to": "Ada <ada@example.org>", "sub": {"-name-": ["Ada"]}}),
+            ("bcc", {"filters": {"bcc": {"settings": {"enable": 1, "email": "archive@example.com"}}}}),
+            ("bcc", {"filters": {"bcc": {"settings": {"enable": "1", "email": "archive@example.com"}}}}),
+        ):
+            with self.subTest(header), self.assertRaises(smtpapi.SmtpapiError) as caught:
+                smtpapi.merge(['{"category": "sale"}', json.dumps(header), "{}"], OUR_SETTINGS)
+            self.assertEqual(caught.exception.reason.parameters, {"header": "X-SMTPAPI", "name": name})
+        for header in (
+            {"to": []},
+            {"to": None},
+            {"unique_args": {"to": "ada@example.org"}},
+            {"filters": {"bcc": {"settings": {"enable": 0, "email": "archive@example.com"}}}},
+            {"filters": {"bcc": {"settings": {"email": "archive@example.com"}}}},
+            {"filters": {"bcc": ["x"]}},
+            {"filters": "bcc"},
+        ):
+            with self.subTest(header):
+                merged = json.loads(smtpapi.merge([json.dumps(header)], {}))
+                self.assertEqual(merged, header)
 
     def test_folded_header(self):
         """Test that a header that came folded is read unfolded."""

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from axe import find_violations
 from harness import Database, picture, wait_for
 from playwright.sync_api import expect
 
@@ -104,14 +105,17 @@ def test_connect_with_every_failure(stack, odoo, sendgrid, open_browser):
     page.click(".o_sendgrid_connect_step[data-name=mail] button:has-text('Send Me a Test E-mail')")
     expect(step(page, "mail", "running")).to_contain_text("… delivered", timeout=SECONDS_TO_CONNECT)
     picture(page, "connect-mail-running")
+    assert not find_violations(page, ".modal-dialog")
     sendgrid.webhook(hold=False)
     expect(step(page, "mail", "done")).to_contain_text("✓ delivered", timeout=SECONDS_TO_CONNECT)
     assert sendgrid.message_to("marc@example.com", "Test e-mail of SendGrid Email Tracking")
     picture(page, "connect-mail")
     page.set_viewport_size({"width": 390, "height": 844})
     picture(page, "connect-mail-phone")
+    assert not find_violations(page, ".modal-dialog")
     page.set_viewport_size({"width": 1440, "height": 900})
     picture(page, "connect-mail-wide")
+    assert not find_violations(page, ".modal-dialog")
 
     # The account shows SendGrid's tracking settings and can switch them.
     press(page, "Open the Account")

@@ -1,4 +1,7 @@
-"""What sale, portal and mass mailing send arrives the same by SMTP and by the Web API, in a database that has them."""
+"""What sale, portal, mass mailing and a website's form send arrives the same by SMTP and by the Web API.
+
+The database has these applications.
+"""
 
 import re
 
@@ -11,12 +14,12 @@ def test_applications():
         log = f"{name}.log"
         database.run_odoo(
             name,
-            "Installing sale and mass mailing …",
-            "--init=sale,mass_mailing",
+            "Installing sale, mass mailing and website …",
+            "--init=sale,mass_mailing,website",
             "--update=sendgrid_tracking",
             "--test-tags=sendgrid_ways",
             log=log,
         )
         results = re.findall(r"0 failed, 0 error\(s\) of (\d+) tests", (paths.LOG / log).read_text())
         (paths.LOG / log).unlink()
-    assert results == ["3"]
+    assert results == ["4"]

@@ -7,9 +7,11 @@ from ..coded_error import CodedError
 
 class SmtpapiError(CodedError):
     """The ``X-SMTPAPI`` header that somebody set is not a JSON object that a message can carry: SendGrid would drop it.
+    Or it would send to others than Odoo knows.
 
     All codes say the ``header``: ``not_json`` (``position``, from 1), ``absurd`` (it is nested too deeply, or holds a
-    number that JSON does not have), ``not_a_json_object`` and ``long_word`` (``limit`` in characters).
+    number that JSON does not have), ``not_a_json_object``, ``long_word`` (``limit`` in characters) and
+    ``names_recipients`` (``name`` of the setting).
     """
 
 

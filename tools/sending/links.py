@@ -41,7 +41,7 @@ KEY_NAME = re.compile(
 )
 # These parameters also have other values (a promotion's code, the key of a setting), so the value tells.
 LIKELY_NAME = re.compile(
-    r"(?:.*[_.\-])?(?:key|code|pin|auth|ticket|session|session_?id|sid|invite|invitation|magic|nonce|confirm"
+    r"(?:.*[_.\-])?(?:key|code|pin|auth|ticket|session|session_?id|sid|invite|invitation|magic(?:_?link)?|nonce|confirm"
     r"|confirmation|verify|verification|activation|credential|uuid|guid)|\w*[a-z](?-i:Key|Code)",
     re.IGNORECASE,
 )

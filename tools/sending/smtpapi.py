@@ -11,6 +11,7 @@ __all__ = (
     "HEADER",
     "SmtpapiError",
     "SmtpapiHeader",
+    "is_on",
     "merge",
     "no_plain_text_tracking",
     "no_tracking",
@@ -49,11 +50,14 @@ def merge(headers: list[str], settings: dict[str, Any]) -> SmtpapiHeader:
 
     :param headers: the values already set on the message, in any number
     :param settings: e.g. ``{"unique_args": {"odoo_id": "…"}}``; objects are merged, other values replaced
-    :raise SmtpapiError: one of ``headers`` is not a JSON object, or has a word that no line can hold
+    :raise SmtpapiError: one of ``headers`` is not a JSON object, names recipients, or has a word that no line can hold
     """
+    said = read(headers)
+    if name := _find_recipients(said):
+        raise SmtpapiError("names_recipients", header=HEADER, name=name)
     # The JSON is ASCII, with blanks between its elements to fold at. One of two blanks in a text is escaped, because
     # a fold between them would leave a line of nothing.
-    header = SmtpapiHeader(json.dumps(_merge(read(headers), settings)).replace("  ", " \\u0020"))
+    header = SmtpapiHeader(json.dumps(_merge(said, settings)).replace("  ", " \\u0020"))
     if max(map(len, header.split(" "))) > LONGEST_WORD:
         raise SmtpapiError("long_word", header=HEADER, limit=LONGEST_WORD)
     return header
@@ -105,6 +109,25 @@ def no_tracking() -> dict[str, Any]:
             "clicktrack": {"settings": {"enable": 0, "enable_text": 0}},
         }
     }
+
+
+def is_on(value: Any) -> bool:
+    """Tell whether a filter is enabled by a value, which may be a number, a truth value or a text."""
+    return str(value).strip().lower() not in ("0", "false", "none", "")
+
+
+def _find_recipients(settings: dict[str, Any]) -> str | None:
+    """Return the name of a setting by which SendGrid would send to others than the envelope says, None without one.
+
+    It would send to those in ``to`` instead, and to the address of the filter ``bcc`` as well. The filter gives them
+    the copy's name, so that their opens would count for the copy's recipient (Twilio docs, "SMTP Filters").
+    """
+    if settings.get("to"):
+        return "to"
+    bcc = settings
+    for name in ("filters", "bcc", "settings", "enable"):
+        bcc = bcc.get(name) if isinstance(bcc, dict) else None
+    return "bcc" if is_on(bcc) else None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import V3MailError
-from .smtpapi import HEADER
+from .smtpapi import HEADER, is_on
 
 KNOWN = {"unique_args", "category", "asm_group_id", "asm_groups_to_display", "send_at", "ip_pool", "filters"}
 MAX_GROUPS = 25
@@ -71,7 +71,7 @@ def _convert_filters(filters: dict[str, Any], is_click_tracked: Callable[[], boo
             continue
         if "enable" not in values:
             raise V3MailError("not_said_whether", header=HEADER, name=name)
-        enable = {"enable": _is_on(values["enable"])}
+        enable = {"enable": is_on(values["enable"])}
         if name == "opentrack":
             tracking["open_tracking"] = enable | _rename(values, {"replace": "substitution_tag"})
         elif name == "subscriptiontrack":
@@ -91,10 +91,10 @@ def _convert_filters(filters: dict[str, Any], is_click_tracked: Callable[[], boo
 
 
 def _convert_click_tracking(values: dict[str, Any], is_click_tracked: Callable[[], bool]) -> dict[str, bool]:
-    enable = _is_on(values["enable"]) if "enable" in values else is_click_tracked()
+    enable = is_on(values["enable"]) if "enable" in values else is_click_tracked()
     if "enable_text" not in values:
         return {"enable": enable}
-    return {"enable": enable, "enable_text": enable and _is_on(values["enable_text"])}
+    return {"enable": enable, "enable_text": enable and is_on(values["enable_text"])}
 
 
 def _rename(values: dict[str, Any], names: dict[str, str]) -> dict[str, str]:
@@ -107,10 +107,6 @@ def _get_dict(settings: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise V3MailError("not_an_object", header=HEADER, name=name)
     return value
-
-
-def _is_on(value: Any) -> bool:
-    return str(value).strip().lower() not in ("0", "false", "none", "")
 
 
 def _to_number(name: str, value: Any) -> int:
