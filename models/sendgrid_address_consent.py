@@ -108,7 +108,7 @@ class SendgridAddress(models.Model):
         if wording and not shown:
             raise ValueError(f"Not a wording: {wording!r}")
         if form and not (isinstance(form, str) and "\0" not in form):
-            raise ValueError(f"Not the name of a form: {form!r}")
+            raise ValueError(f"Not a name of a form: {form!r}")
         return self.sudo()._set_word(self._normalize(emails), word, source, form, shown)
 
     @api.model
