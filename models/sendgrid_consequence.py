@@ -413,8 +413,8 @@ class SendgridConsequence(models.AbstractModel):
         """Bring the statistics of mass mailings up to date, if `mass_mailing` is installed.
 
         Only a refusal because of the address is a bounce there: after five bounces core puts an address on the
-        blacklist. A trace that says "replied" stays, since a reply proves more than any failure. Core leaves the words of
-        a failure there that came before.
+        blacklist. A trace that says "replied" stays, since a reply proves more than any failure. Core leaves the words
+        of a failure there that came before.
         """
         items = [item for item in items if item[0].mailing_res_id]
         if "mailing.trace" not in self.env or not items:

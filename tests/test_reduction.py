@@ -1,7 +1,7 @@
 import base64
 import json
-from contextlib import suppress
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from functools import partial
