@@ -95,17 +95,20 @@ class SendgridAddress(models.Model):
         :return: the `sendgrid.address` records of those addresses of which a word is known, in no certain order
         :raise AccessError: if the user may not
         :raise ValidationError: if something is no address; then nothing is noted
-        :raise ValueError: if word, source or wording are none of these
+        :raise ValueError: if word, source, form or wording are none of these
         """
         self._check_may_set()
         if word not in ("agreed", "declined", False, None):
             raise ValueError(f"Not a word about measuring: {word!r}")
         if source not in dict(SOURCES):
             raise ValueError(f"Not a way in which a word is said: {source!r}")
-        Wording = self.env["sendgrid.wording"].sudo()
-        shown = Wording.browse(getattr(wording, "id", wording) or []).exists()
+        wording_id = getattr(wording, "id", wording)
+        # A number only: of whatever else comes by a call, `exists` would make an error of the database.
+        shown = self.env["sendgrid.wording"].sudo().browse(wording_id if type(wording_id) is int else ()).exists()
         if wording and not shown:
             raise ValueError(f"Not a wording: {wording!r}")
+        if form and not (isinstance(form, str) and "\0" not in form):
+            raise ValueError(f"Not a name of a form: {form!r}")
         return self.sudo()._set_word(self._normalize(emails), word, source, form, shown)
 
     @api.model

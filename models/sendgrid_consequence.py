@@ -413,7 +413,8 @@ class SendgridConsequence(models.AbstractModel):
         """Bring the statistics of mass mailings up to date, if `mass_mailing` is installed.
 
         Only a refusal because of the address is a bounce there: after five bounces core puts an address on the
-        blacklist. A trace that says "replied" stays, since a reply proves more than any failure.
+        blacklist. A trace that says "replied" stays, since a reply proves more than any failure. Core leaves the words
+        of a failure there that came before.
         """
         items = [item for item in items if item[0].mailing_res_id]
         if "mailing.trace" not in self.env or not items:
@@ -421,10 +422,12 @@ class SendgridConsequence(models.AbstractModel):
         traces_of = self._get_traces_of(items)
         none = self.env["mailing.trace"]
         recovered, sent, opened, clicked, failed = none, none, none, none, defaultdict(none.browse)
-        not_opened, not_clicked = none, none
+        not_opened, not_clicked, arrived = none, none, none
         for email, before, state in items:
             traces = traces_of[email].filtered(lambda t: t.trace_status not in ("cancel", "reply"))
             facts = state.facts
+            if "replied" in facts:
+                arrived |= traces_of[email].filtered(lambda t: t.trace_status == "reply" and t.failure_type)
             if fact := next((fact for fact in FAILURES if fact in facts), None):
                 failed[FAILURES[fact], facts[fact].reason] |= traces
             elif any(fact in before for fact in FAILURES):
@@ -439,6 +442,7 @@ class SendgridConsequence(models.AbstractModel):
                 clicked |= traces
             elif "clicked" in before:
                 not_clicked |= traces
+        arrived.write({"failure_type": False, "failure_reason": False})
         # A later event may show that a scanner opened or clicked, and not the recipient.
         not_opened.filtered(lambda t: t.trace_status == "open").set_sent()
         not_opened.open_datetime = False

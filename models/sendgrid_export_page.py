@@ -51,13 +51,15 @@ class SendgridExport(models.Model):
             "direction": self.env["res.lang"]._get_data(code=lang).direction or "ltr",
             "title": self.env._("E-mails to %s and their tracking", isolate(self._clean(self.display_name))),
             "style": Markup(STYLE),
-            "intro": self.env._(
-                "Written on %(date)s UTC for %(companies)s by %(user)s. This page has all that Odoo's e-mail tracking "
-                "keeps: what is known of the address, the e-mails with what happened to each, and events for which no "
-                "e-mail was found. All times are UTC. Empty values and zeros are left out.",
-                date=fields.Datetime.to_string(fields.Datetime.now()),
-                companies=self.company_ids.mapped("name"),
-                user=self.create_uid.name,
+            "intro": self._clean(
+                self.env._(
+                    "Written on %(date)s UTC for %(companies)s by %(user)s. This page has all that Odoo's e-mail "
+                    "tracking keeps: what is known of the address, the e-mails with what happened to each, and events "
+                    "for which no e-mail was found. All times are UTC. Empty values and zeros are left out.",
+                    date=fields.Datetime.to_string(fields.Datetime.now()),
+                    companies=self.company_ids.mapped("name"),
+                    user=self.create_uid.name,
+                )
             ),
         }
 

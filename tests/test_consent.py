@@ -147,10 +147,11 @@ class TestWord(ConsentCase):
         self.assertFalse(self.say("agreed"))
 
     def test_wrong_call(self):
-        """Test that a word, a way or a wording that does not exist is refused."""
+        """Test that a word, a way or a wording that does not exist is refused, and what is no name of a form."""
         gone = self.wording.copy()
         gone.unlink()
-        for values in ({"word": "yes"}, {"source": "phone"}, {"wording": gone}, {"wording": gone.id}):
+        wordings = [{"wording": wording} for wording in (gone, gone.id, -1, "abc", True)]
+        for values in ({"word": "yes"}, {"source": "phone"}, {"form": "a\0"}, {"form": 5}, *wordings):
             with self.subTest(values=values), self.assertRaises(ValueError):
                 self.say(**{"word": "agreed", **values}) if "word" not in values else self.say(values["word"])
 

@@ -1,4 +1,6 @@
-from odoo import Command
+from datetime import timedelta
+
+from odoo import Command, fields
 from odoo.tests import Form, new_test_user, tagged
 
 from .common import SendgridCase
@@ -133,6 +135,33 @@ class TestDialogs(SendgridCase):
             dialog.action_send()
 
         self.assertObeys(template, send)
+
+    def test_event(self):
+        """Test what an event sends by itself to who has registered."""
+        template = self.env.ref("event.event_subscription")
+        now = fields.Datetime.now()
+        event = self.env["event.event"].create(
+            {
+                "name": "Cheese fair",
+                "date_begin": now + timedelta(days=7),
+                "date_end": now + timedelta(days=8),
+                "event_mail_ids": [
+                    Command.create(
+                        {
+                            "interval_type": "after_sub",
+                            "interval_unit": "now",
+                            "template_ref": f"{template._name},{template.id}",
+                        }
+                    )
+                ],
+            }
+        )
+
+        def register():
+            self.env["event.registration"].create({"event_id": event.id, "email": "ada@example.org", "state": "open"})
+            event.event_mail_ids.execute()
+
+        self.assertObeys(template, register)
 
     def test_invoice(self):
         """Test an invoice from its dialog, with a text that was written anew there, and of many at once."""

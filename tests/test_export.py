@@ -94,6 +94,29 @@ class TestExport(SendgridMixin, HttpCase):
         self.assertFalse(re.findall(r"<(?:script|img|link)\b", text))
         self.assertTrue(email.exists())
 
+    def test_hostile_texts(self):
+        """Test that whatever names, mails, servers, devices and forms say is text in the file, which can be parsed."""
+        texts = ("<script>alert(1)</script>", '"><img src=x onerror=1>', "]]>", "<!--", "\x0b\u202e", "=1+1")
+        self.env.company.name = self.admin.name = "".join(texts)
+        address = self.env["sendgrid.address"].set_email_tracking(
+            ["guest@example.net"], "agreed", "form", "".join(texts)
+        )
+        for number, text in enumerate(texts):
+            email = self.create_email(address.email, subject=text, content=f"<p>{number}</p>")
+            message = self.relay(email)
+            self.receive(
+                message.event("click", timestamp=self.after(email, 60), url=f"javascript:{text}", useragent=text),
+                message.event("bounce", timestamp=self.after(email, 70), reason=text),
+            )
+        page = self.parse(self.export(address))
+        names = {element.tag.rpartition("}")[2] for element in page.iter()}
+        self.assertFalse(names & {"script", "img", "a", "link", "object"})
+        self.assertEqual(
+            [one["subject"] for one in self.values(page, "sendgrid.email")],
+            [text.replace("\x0b", "\ufffd") for text in texts],
+        )
+        self.assertIn(texts[0], "".join(page.find(".//h:p", NS).itertext()))
+
     def test_logged(self):
         """Test that it is noted with the address, in the chatter of contacts and leads, and in the privacy log."""
         self.create_email()

@@ -7,6 +7,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import Form, new_test_user, tagged
 
 from ..models.sendgrid_mailing import read_code
+from .test_answers import AnswerCase
 from .test_colleagues import AT, ColleaguesCase
 from .test_people import HOUR, MAC
 
@@ -65,7 +66,7 @@ class TestShortLinks(ColleaguesCase):
 
 
 @tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
-class TestMailings(ColleaguesCase):
+class TestMailings(ColleaguesCase, AnswerCase):
     """A mass mailing and its documents. `end_to_end/test_visibility.py` installs the application and runs this."""
 
     __test__ = False  # pytest's database does not have it
@@ -254,6 +255,21 @@ class TestMailings(ColleaguesCase):
         # Core goes on with the others.
         Click.add_click(link.code, ip="203.0.113.7", country_code="BE", mailing_trace_id=traces["unread"].id)
         self.assertEqual((traces["unread"].trace_status, link.count), ("open", 1))
+
+    def test_refused_and_answered(self):
+        """Test that the trace of who answered tells no refusal, whether that came before the answer or after it."""
+        _mailing, documents = self.send_mailing(["first", "second"])
+        refusal = (4, "bounce", {"type": "blocked", "status": "4.7.1", "reason": "451 4.7.1 busy"})
+        for name, email in documents.items():
+            steps = [
+                lambda email=email: self.receive_of(email, refusal),
+                lambda email=email: self.answer(email, email.recipient),
+            ]
+            for step in steps if name == "first" else reversed(steps):
+                step()
+            self.assertEqual(email.status, "replied")
+            trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
+            self.assertRecordValues(trace, [{"trace_status": "reply", "failure_type": False, "failure_reason": False}])
 
     def test_refused_and_opened(self):
         """Test that a refusal stays, which core hid behind an open by its own pixel, when the open is forgotten."""

@@ -1,7 +1,10 @@
 import base64
 import json
+from collections import defaultdict
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from functools import partial
 from unittest.mock import patch
 
 from odoo import SUPERUSER_ID, api
@@ -18,6 +21,7 @@ from .committed import CommittedCase
 from .common import SendgridCase, Undo
 from .properties import given, in_database, st
 from .simulator import Relayed, async_bounce, to_wire
+from .test_answers import AnswerCase
 from .test_order import KEYS, SAID
 
 PERSON = "a@example.org"
@@ -83,6 +87,8 @@ class ReductionCase(SendgridCase):
         for email in emails:
             self.assertFalse([name for name in TELLING if email[name]])
             self.assertFalse({"opened", "clicked"} & set(email.facts or {}))
+        told = self.env["sendgrid.interaction"].search([("email_id", "in", emails.ids)])
+        self.assertLessEqual(set(told.mapped("kind")), {"replied", "failed", "spam"}, "the author's feed")
         known = self.env["sendgrid.address"].search([("email", "=", address)])
         self.assertFalse(known.last_open_date or known.last_click_date)
         for element in self.read_bodies():
@@ -93,7 +99,7 @@ class ReductionCase(SendgridCase):
 
 
 @tagged("post_install", "-at_install")
-class TestAnyMoment(ReductionCase):
+class TestAnyMoment(ReductionCase, AnswerCase):
     """Whenever somebody declines, what is left is what would be there if his opens and clicks had never come."""
 
     maxDiff = None
@@ -136,6 +142,15 @@ class TestAnyMoment(ReductionCase):
             events.append(async_bounce(PERSON, sent + data.draw(seconds)))
         return events
 
+    def _draw_answers(self, data, emails):
+        """Return answers of the recipients that come in by Odoo's gateway."""
+        answers = []
+        for email in data.draw(st.lists(st.sampled_from(list(emails)), max_size=2)):
+            moment = self.after(email, data.draw(st.sampled_from([1800, 5000])))
+            headers = {"Date": format_datetime(datetime.fromtimestamp(moment, timezone.utc))}
+            answers.append(self.write_mail(email, email.recipient, headers))
+        return answers
+
     def _look(self, contacts):
         """Return all that is not covered, or is computed from what is left."""
         addresses = contacts.mapped("email_normalized")
@@ -167,6 +182,11 @@ class TestAnyMoment(ReductionCase):
             ),
             "lists": sorted((entry.email, entry.list, entry.state, str(entry.created)) for entry in entries),
             "failed": emails.mapped("failed_consequences"),
+            "feed": sorted(
+                (row.email_id.odoo_id, row.recipient, row.kind, row.date)
+                for row in self.env["sendgrid.interaction"].search([("email_id", "in", emails.ids)])
+                if row.recipient != PERSON or row.kind not in ("opened", "clicked")
+            ),
         }
 
     def _measure_by_core(self):
@@ -176,17 +196,20 @@ class TestAnyMoment(ReductionCase):
         """Return the daily figures of the account, without the moments and what is counted of opens and clicks."""
         self.env.flush_all()
         days = self.env["sendgrid.account.day"].search([("account_id", "=", self.account.id)])
-        batches = self.Batch.search([("account_id", "=", self.account.id)])
+        # Answers are none of SendGrid's events.
+        batches = self.Batch.search([("account_id", "=", self.account.id), ("source", "!=", "gateway")])
         return [(sum(some.mapped("event_count")), sum(some.mapped("rejected_count"))) for some in (days, batches)]
 
     def _tell(self, told, split, moments):
         """Receive events in several POSTs; at some moments something else happens.
 
-        :param moments: {number of POSTs before it: function}
+        :param moments: list of (number of POSTs before it, function)
         """
-        rest = list(told)
+        rest, acts = list(told), defaultdict(list)
+        for number, act in moments:
+            acts[number].append(act)
         for number, (size, drained) in enumerate(split):
-            if act := moments.get(number):
+            for act in acts[number]:
                 act()
             part, rest = rest[:size], rest[size:]
             self.store(part)
@@ -212,7 +235,8 @@ class TestAnyMoment(ReductionCase):
         repeated = data.draw(st.lists(st.sampled_from(events), max_size=3)) if events else []
         told = data.draw(st.permutations(events + repeated))
         split = data.draw(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=8))
-        stored, decided = (data.draw(st.integers(0, len(split) - 1)) for _ in range(2))
+        moment = st.integers(0, len(split) - 1)
+        stored, decided = data.draw(moment), data.draw(moment)
         at_the_end = data.draw(st.booleans())
         end = data.draw(st.sampled_from([self.decline, self.forget]))
 
@@ -220,18 +244,16 @@ class TestAnyMoment(ReductionCase):
             # A bounce without ids belongs to the latest mail, which this shall not be.
             self.create_email(PERSON, ago=timedelta(hours=3), odoo_id="late")
 
+        moments = [(stored, create_late)] + [
+            (data.draw(moment), partial(self.come_in, mail, drained=False)) for mail in self._draw_answers(data, emails)
+        ]
+
         def reference():
             without = [e for e in told if not (e["email"] == PERSON and e["event"] in INTERACTIONS)]
-            self._tell(without, split, {stored: create_late})
+            self._tell(without, split, moments)
 
         def declining():
-            def both():
-                create_late()
-                if not at_the_end:
-                    end()
-
-            moments = {stored: create_late, decided: end} if not at_the_end else {stored: create_late}
-            self._tell(told, split, {stored: both} if stored == decided else moments)
+            self._tell(told, split, moments if at_the_end else [*moments, (decided, end)])
             if at_the_end:
                 self._measure_by_core()
                 end()
@@ -268,20 +290,40 @@ class TestAnyMomentOfMailings(TestAnyMoment):
             }
         )
         self.link = self.env["link.tracker"].create({"url": "https://shop.example.com", "mass_mailing_id": mailing.id})
+        # The same people stand in a mailing list, as they wrote themselves there: these e-mails have no contact.
+        self.entries = self.env["mailing.contact"].create(
+            [{"name": "A", "email": "A@Example.ORG "}, {"name": "B", "email": "B <b@example.org>"}]
+        )
+        sent = [(email, partner) for email in emails for partner in contacts if partner.email == email.recipient]
+        for entry in self.entries:
+            # Core's mailing to a list has a trace for each entry, with its address in its normal form.
+            values = {"ago": timedelta(hours=2), "model": entry._name, "res_id": entry.id}
+            sent.append((self.create_email(entry.email_normalized, **values), entry))
+        emails = self.Email.union(*(email for email, _recipient in sent))
         emails.mailing_res_id = mailing.id
         self.traces = self.env["mailing.trace"].create(
             [
                 {
                     "mass_mailing_id": mailing.id,
-                    "model": "res.partner",
-                    "res_id": partner.id,
+                    "model": recipient._name,
+                    "res_id": recipient.id,
                     "email": email.recipient,
                     "message_id": email.message_id,
                     "trace_status": "sent",
                 }
-                for email in emails
-                for partner in contacts
-                if partner.email == email.recipient
+                for email, recipient in sent
+            ]
+            + [
+                # Another mailing went through another mail server, and has no documents.
+                {
+                    "mass_mailing_id": mailing.copy().id,
+                    "model": entry._name,
+                    "res_id": entry.id,
+                    "email": entry.email_normalized,
+                    "message_id": f"<{entry.id}@elsewhere.example.com>",
+                    "trace_status": "sent",
+                }
+                for entry in self.entries
             ]
         )
         return contacts, emails
@@ -309,13 +351,15 @@ class TestAnyMomentOfMailings(TestAnyMoment):
                     trace.trace_status,
                     trace.failure_type,
                     trace.failure_reason,
-                    bool(trace.open_datetime),
+                    # Core takes who answers for one who opened. Of whom is not measured it notes the answer only.
+                    bool(trace.open_datetime) and trace.email != PERSON,
                     bool(trace.links_click_datetime),
                     len(trace.links_click_ids),
                 )
                 for trace in self.traces
             ],
             "clicks": self.link.count,
+            "entries": self.entries.read(["email_bounced", "email_bounce_reason", "message_bounce"]),
         }
 
     def assertNothingTold(self, address=PERSON):  # pylint: disable=missing-return

@@ -25,6 +25,7 @@ NOT_READ = (
     "CHECK (",
     "LEFT JOIN",
     # The errors of a programmer.
+    "Not a name of a form",
     "Not a way in which a word is said",
     "Not a word about measuring",
     "Not a wording",

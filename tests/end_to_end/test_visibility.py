@@ -10,7 +10,7 @@ from script.lib import database, paths
 # {tag of tests: the applications that they need}
 TAGS = {
     "sendgrid_applications": "sale,mass_mailing",
-    "sendgrid_dialogs": "account,fleet,hr_recruitment,survey,website_slides",
+    "sendgrid_dialogs": "account,event,fleet,hr_recruitment,survey,website_slides",
 }
 
 
