@@ -300,7 +300,7 @@ class SendgridEmail(models.Model):
             "label": labels[self.status],
             "date": fields.Datetime.to_string(max(dates, default=None)) or False,
             "note": False,
-            "state": "waiting" if self.status == "deferred" else "failed",
+            "state": {"deferred": "waiting", "unsubscribed": "done"}.get(self.status, "failed"),
         }
         reached = [step for step in journey if step["state"] == "done"]
         if self.status in FAILURES and reached[-1]["status"] == "replied":

@@ -483,9 +483,7 @@ class TestAnswers(AnswerCase):
         """
         bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
         first = self.create_mail(model="crm.lead", res_id=self.lead.id, auto_delete=False)
-        second = self.create_mail(
-            mail_message_id=first.mail_message_id.id, recipient_ids=bob.ids, auto_delete=False
-        )
+        second = self.create_mail(mail_message_id=first.mail_message_id.id, recipient_ids=bob.ids, auto_delete=False)
         message_id = first.message_id
         for sender, expected in (
             ("zoe@example.net", {"ada@example.org": "other", "bob@example.org": "other"}),
