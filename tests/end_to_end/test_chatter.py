@@ -123,7 +123,7 @@ def test_by_the_bus_alone(odoo, sandbox, open_browser):
         expect_envelope(page, "delivered")
         expect(page.locator(ABOVE)).to_have_text("1")
         asked = []
-        page.on("request", lambda request: "sendgrid" in (request.post_data or "") and asked.append(request.url))
+        page.on("request", lambda request: "sendgrid_states" in (request.post_data or "") and asked.append(request.url))
         for event, status, tone in (("unsubscribe", "unsubscribed", "warning"), ("spamreport", "spam", "danger")):
             asked.clear()
             sandbox.fire(message, "bea@chatter.test", event)
