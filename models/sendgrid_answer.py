@@ -3,6 +3,7 @@ import logging
 import re
 import socket
 from collections import defaultdict
+from datetime import timedelta
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.service.model import retrying
@@ -21,6 +22,8 @@ _logger = logging.getLogger(__name__)
 
 # As core makes a Message-ID: a number, the time in Unix seconds, and the name of the host.
 MADE_BY_CORE = re.compile(r"<\d+\.(?P<seconds>\d{1,12})\.\d+-openerp-[^@<>]*@(?P<host>[^@<>]+)>")
+# The mails of one message leave one after the other. An answer to it waits for the last one, but no longer than this.
+ALL_LEAVE_WITHIN = timedelta(hours=1)
 # Of more ancestors of a mail the oldest are not looked up, as in core.
 MOST_REFERENCES = 32
 
@@ -32,8 +35,8 @@ class SendgridAnswer(models.AbstractModel):
     it if its processing fails. The drain makes an event of it, see `_find_documents`. So order, repetition and split
     make no difference to answers either.
 
-    An answer may be faster than the transaction that records what it answers. Then it is an early event, as others are,
-    until its document is there.
+    An answer may be faster than the transaction that records what it answers, or come while other mails of its message
+    are still to leave. Then it is an early event, as others are, until all documents are there.
 
     Core's gateway calls `_hear_mail`, the posting of messages `_hear_portal`, `sendgrid.ingest` `_find_documents`, and
     `sendgrid.drain` `_requeue_early`.
@@ -266,6 +269,8 @@ class SendgridAnswer(models.AbstractModel):
         by_message = Match._get_documents("message_id", {e.smtp_id for e in answers if e.answer != PORTAL})
         by_copy = Match._get_documents("odoo_id", {e.odoo_id for e in answers if e.answer == PORTAL})
         messages = self._get_messages({event.answer_id for event in answers})
+        incomplete = self._get_incomplete({e.smtp_id for e in answers if e.answer != PORTAL})
+        patient_since = fields.Datetime.now() - ALL_LEAVE_WITHIN
         found = []
         for batch, event in received:
             if not event.answer or event.fingerprint in known:
@@ -276,7 +281,8 @@ class SendgridAnswer(models.AbstractModel):
                 continue
             event.answer_message_id = messages.get(event.answer_id)
             documents = by_copy[event.odoo_id] if is_portal else by_message[event.smtp_id]
-            if not documents and not is_portal:
+            may_follow = event.smtp_id in incomplete and batch.create_date > patient_since
+            if (may_follow or not documents) and not is_portal:
                 found.append((batch, event))  # it waits, see `_requeue_early`
                 continue
             found += [(batch, told) for told in choose(event, documents, contacts[event.recipient])]
@@ -296,27 +302,56 @@ class SendgridAnswer(models.AbstractModel):
 
     @api.model
     def _requeue_early(self):
-        """Have the answers that wait for their documents processed once more, if these are there by now.
+        """Have the answers that wait for their documents processed once more, if all of these are there by now.
 
         Whose an answer is depends on all documents of the message, so that it is chosen as if it came now.
         """
         self.env["sendgrid.event"].flush_model()
         self.env["sendgrid.event.batch"].flush_model()
+        self.env["mail.mail"].flush_model(["state"])
         rows = self.env.execute_query(
             SQL(
                 """WITH waiting AS (
-                        DELETE FROM sendgrid_event event USING sendgrid_email email
+                        DELETE FROM sendgrid_event event USING sendgrid_email email, sendgrid_event_batch batch
                          WHERE event.match = 'early' AND event.answer IS NOT NULL
-                           AND email.message_id = event.smtp_id
+                           AND email.message_id = event.smtp_id AND batch.id = event.batch_id
+                           AND (batch.create_date <= %s OR NOT %s)
                      RETURNING event.batch_id, email.account_id)
                    UPDATE sendgrid_event_batch batch SET state = 'pending', account_id = waiting.account_id
                      FROM waiting WHERE batch.id = waiting.batch_id
-                RETURNING batch.id"""
+                RETURNING batch.id""",
+                fields.Datetime.now() - ALL_LEAVE_WITHIN,
+                self._get_may_follow(SQL("event.smtp_id")),
             )
         )
         if rows:
             self.env["sendgrid.event"].invalidate_model()
             self.env["sendgrid.event.batch"].invalidate_model()
+
+    @api.model
+    def _get_incomplete(self, message_ids):
+        """Return those of some Message-IDs of which documents may follow, because mails of them are still to leave."""
+        self.env["mail.mail"].flush_model(["state"])
+        rows = self.env.execute_query(
+            SQL(
+                "SELECT wanted.id FROM unnest(%s::text[]) AS wanted (id) WHERE %s",
+                list(message_ids),
+                self._get_may_follow(SQL("wanted.id")),
+            )
+        )
+        return {id_ for (id_,) in rows}
+
+    @api.model
+    def _get_may_follow(self, message_id):
+        """Return SQL that tells whether mails of a message are still to leave.
+
+        :param message_id: SQL of its Message-ID
+        """
+        return SQL(
+            """EXISTS (SELECT FROM mail_message message JOIN mail_mail mail ON mail.mail_message_id = message.id
+                        WHERE message.message_id = %s AND mail.state = 'outgoing')""",
+            message_id,
+        )
 
     @api.model
     def _get_known(self, answers):

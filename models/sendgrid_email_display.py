@@ -300,7 +300,7 @@ class SendgridEmail(models.Model):
             "label": labels[self.status],
             "date": fields.Datetime.to_string(max(dates, default=None)) or False,
             "note": False,
-            "state": "waiting" if self.status == "deferred" else "failed",
+            "state": {"deferred": "waiting", "unsubscribed": "done"}.get(self.status, "failed"),
         }
         reached = [step for step in journey if step["state"] == "done"]
         if self.status in FAILURES and reached[-1]["status"] == "replied":
@@ -558,7 +558,8 @@ class SendgridEmail(models.Model):
         answers it (see `mail_mail_again.py`). A mail of which nothing has left is retried instead, and keeps its
         documents.
 
-        :raise UserError: if the e-mail belongs to a mass mailing, or is about no record that can send mails
+        :raise UserError: if the e-mail belongs to a mass mailing, is about no record that can send mails, or its
+            recipient wants no further one
         """
         self.ensure_one()
         self.check_access("read")
@@ -573,6 +574,7 @@ class SendgridEmail(models.Model):
         record = self.resource_ref
         if self.mailing_res_id:
             raise UserError(self.env._("This e-mail is part of a mass mailing: it is sent again from there."))
+        self._check_wanted()
         if not record or not isinstance(record, self.env.registry["mail.thread"]):
             raise UserError(
                 self.env._("The e-mail is about no record from which it could be sent again. Write a new one.")

@@ -30,7 +30,7 @@ class SendgridEmail(models.Model):
         self._create_follow_ups(wanted, activity_type, summary)
 
     def _schedule_unanswered_follow_up(self, activity_type, summary):
-        """Do the same for those of the documents that nobody has answered, and of which nobody is reminded anyway.
+        """Do the same for those of the documents that can be followed up, and of which nobody is reminded anyway.
 
         An answer to another copy of the message counts too, see `sendgrid.reminder`. The parameters are those of
         `_schedule_follow_up`.
@@ -49,7 +49,8 @@ class SendgridEmail(models.Model):
                 Reminder._get_answered(),
             )
         )
-        self.browse(id_ for (id_,) in rows)._schedule_follow_up(activity_type, summary)
+        unanswered = self.browse(id_ for (id_,) in rows).filtered("can_follow_up")
+        unanswered._schedule_follow_up(activity_type, summary)
 
     @api.model
     def _schedule_bounce_follow_up(self, partners, activity_type, summary):

@@ -1,6 +1,7 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 
-from ..tools.events.fold import FAILURES
+from .sendgrid_consequence import FAILURES
 
 
 class SendgridEmail(models.Model):
@@ -28,10 +29,36 @@ class SendgridEmail(models.Model):
         for email in self:
             email.reminder_date = dates.get(email.id)
 
-    @api.depends("status", "reply_date", "sent_date")
+    @api.depends("status", "facts", "is_unsubscribed_by_machine", "reply_date", "sent_date")
     def _compute_can_follow_up(self):
         for email in self:
-            email.can_follow_up = bool(email.sent_date) and not email.reply_date and email.status not in FAILURES
+            email.can_follow_up = (
+                bool(email.sent_date)
+                and not email.reply_date
+                and not email._is_unwanted()
+                # A machine's unsubscription hides a failure from the status.
+                and FAILURES.keys().isdisjoint(email.sudo().facts or ())
+            )
+
+    def _is_unwanted(self):
+        """Tell whether the recipient complained, or unsubscribed through the e-mail: he wants no further one.
+
+        No other status is stronger than these two. What a machine or a colleague asked for is nobody's wish.
+        """
+        return self.status == "spam" or (self.status == "unsubscribed" and not self.is_unsubscribed_by_machine)
+
+    def _check_wanted(self):
+        """Check that the recipient can be asked once more.
+
+        :raise UserError: if he complained or unsubscribed
+        """
+        if self._is_unwanted():
+            raise UserError(
+                self.env._(
+                    "The recipient reported this e-mail as spam or unsubscribed, so it is neither followed up nor sent "
+                    "again."
+                )
+            )
 
     def action_follow_up(self):
         """Open the dialog that asks after how many days without an answer the user wants to be reminded."""

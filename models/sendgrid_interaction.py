@@ -147,7 +147,7 @@ class SendgridInteraction(models.Model):
                         SELECT mailing.kind, newest.* FROM mailing, LATERAL (
                                SELECT mailing_res_id, id, date FROM sendgrid_interaction
                                 WHERE user_id = %(user)s AND kind = mailing.kind
-                                  AND mailing_res_id > mailing.mailing_res_id
+                                  AND mailing_res_id > mailing.mailing_res_id AND %(is_author)s
                              ORDER BY mailing_res_id, date DESC, id DESC LIMIT 1) newest),
                     line AS (
                         SELECT id, date FROM mailing WHERE id IS NOT NULL
@@ -155,6 +155,7 @@ class SendgridInteraction(models.Model):
                         SELECT lone.* FROM kinds, LATERAL (
                                SELECT id, date FROM sendgrid_interaction
                                 WHERE user_id = %(user)s AND kind = kinds.kind AND mailing_res_id IS NULL
+                                  AND %(is_author)s
                              -- It is the same for all of them, and leaves PostgreSQL no index but that of the lines.
                              ORDER BY mailing_res_id, date DESC, id DESC LIMIT %(shown)s) lone
                       ORDER BY date DESC, id DESC LIMIT %(shown)s)
@@ -172,12 +173,15 @@ class SendgridInteraction(models.Model):
                               AND other.mailing_res_id = newest.mailing_res_id AND other.is_seen IS NOT TRUE) AS is_seen
                  FROM line
                  JOIN sendgrid_interaction newest ON newest.id = line.id
-                 JOIN sendgrid_email email ON email.id = newest.email_id AND email.author_id = %(author)s
+                 JOIN sendgrid_email email ON email.id = newest.email_id
             LEFT JOIN res_partner partner ON partner.id = email.partner_id
              ORDER BY line.date DESC, line.id DESC""",
             kinds=FILTERS.get(kind) or self._get_all_kinds(),
             user=self.env.uid,
-            author=self.env.user.partner_id.id,
+            # An e-mail may have got another author since. A join would let PostgreSQL leave the order of the index.
+            is_author=SQL(
+                "(SELECT author_id FROM sendgrid_email WHERE id = email_id) = %s", self.env.user.partner_id.id
+            ),
             shown=SHOWN,
             counted=COUNTED_IN_LINE + 1,
         )

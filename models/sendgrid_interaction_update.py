@@ -32,9 +32,9 @@ CONFLICT = """
                             THEN COALESCE(EXCLUDED.told_date, known.told_date) ELSE known.told_date END
      WHERE known.date <> EXCLUDED.date
 """
-# Of a mailing one of many is told, and the others by the number in the feed.
+# Of a mailing one of many is told, and the others by the number in the feed. But a person wrote each of the replies.
 IS_TOLD_LATELY = SQL(
-    """new.mailing_res_id IS NOT NULL AND EXISTS (
+    """new.mailing_res_id IS NOT NULL AND new.kind <> 'replied' AND EXISTS (
            SELECT FROM sendgrid_interaction other
             WHERE other.user_id = new.user_id AND other.kind = new.kind AND other.mailing_res_id = new.mailing_res_id
               AND other.told_date > new.told_date - %s)""",

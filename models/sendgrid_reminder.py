@@ -231,7 +231,7 @@ class SendgridReminder(models.Model):
         answered = {id_ for id_, is_answered in rows if is_answered}
         reminders = self.browse(id_ for id_, _is_answered in rows)
         reminders.invalidate_recordset()
-        reminders.email_id.fetch(["facts", "reply_date"])
+        reminders.email_id.fetch(["facts", "is_unsubscribed_by_machine", "reply_date", "status"])
         changes = defaultdict(self.browse)
         for reminder in reminders:
             state = reminder._get_state(reminder.id in answered, until)
@@ -281,9 +281,10 @@ class SendgridReminder(models.Model):
         facts = self.email_id.facts or {}
         if any(fact in facts for fact in FAILURES):
             return "failed"
-        if self.state == "unanswered" or (until and self.date <= until):
-            return "unanswered"
-        return "waiting"
+        if self.state == "waiting" and until and self.date <= until:
+            # Not before: until then more events may tell that it was a machine who unsubscribed.
+            return "over" if self.email_id._is_unwanted() else "unanswered"
+        return self.state
 
     @api.model
     def _note_failure(self, reminder, error):

@@ -106,6 +106,7 @@ class TestChatterState(SendgridMixin, HttpCase):
                 state = self._get_states(message)["Ada"]
                 self.assertEqual(state["status"], email.status)
                 self.assertTrue(state["label"])
+                self.assertEqual(state["label"] == "Under way", email.status == "processed")
                 # The machine's open says only that it arrived.
                 self.assertTrue(state["date"] or email.status == "delivered", kind)
 

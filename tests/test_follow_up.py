@@ -293,6 +293,22 @@ class TestFollowUp(SendgridCase):
         self._run_due()
         self.assertEqual(len(self._activities(leads[0])), 1, "once")
 
+    def test_unwilling(self):
+        """Test that nobody is followed up who complained or unsubscribed, whichever e-mails a rule finds."""
+        domain = "[('reply_date', '=', False)]"
+        for rule, at in (("unanswered", {"days": 3}), ("silent_click", {"days": 1})):
+            with self.subTest(rule):
+                self.env.ref(f"sendgrid_tracking.base_automation_{rule}").filter_domain = domain
+                self._switch(**{f"sendgrid_rule_{rule}": True})
+                leads = self.env["crm.lead"].create([{"name": f"Lead {n}", "type": "opportunity"} for n in range(3)])
+                emails = [self._write(res_id=lead.id, recipient=f"{rule}{lead.id}@example.org") for lead in leads]
+                self._click(*emails)
+                for email, kind in zip(emails, ("spamreport", "unsubscribe"), strict=False):
+                    self.receive(self.relay(email).event(kind, timestamp=self.after(email, 900)))
+                self._pass(rule, **at, minutes=10)
+                self._run_due()
+                self.assertEqual([len(self._activities(lead)) for lead in leads], [0, 0, 1])
+
     def test_unanswered_mails_of_odoo(self):
         """Test that nobody follows up what Odoo sends by itself: from a template, or without a message."""
         self._switch(sendgrid_rule_unanswered=True)

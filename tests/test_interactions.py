@@ -205,6 +205,23 @@ class TestFeed(InteractionCase):
             lines = self.Interaction.with_user(self.salesperson).get_feed()
         self.assertEqual([(line["count"], line["has_more"]) for line in lines], [(200, True), (1, False)])
 
+    def test_author_changes(self):
+        """Test that an e-mail that gets another author takes no line of its former author along, nor the place of one.
+
+        The newest interactions are with e-mails of a mailing, and with lonely ones, that are another's by now.
+        """
+        kept, others = [], []
+        for number in range(3):
+            for mailing_id in (7, 8, False):
+                email, message = self.send(recipient=f"r{number}@example.org", mailing_res_id=mailing_id)
+                self.happen(email, message, (10 + number, "open"))
+                is_kept = mailing_id != 8 and number == 0
+                (kept if is_kept else others).append(email)
+        for email in others:
+            email.author_id = self.contact
+        with patch("odoo.addons.sendgrid_tracking.models.sendgrid_interaction.SHOWN", 2):
+            self.assertEqual({email_id for _kind, email_id in self.feed()}, {email.id for email in kept})
+
     def test_line_is_seen(self):
         """Test that whoever opens a line has seen all that stands in it, and nothing else."""
         sent = [self.send(recipient=f"reader{number}@example.org", mailing_res_id=7) for number in range(3)]
@@ -631,6 +648,22 @@ class TestToldOfReplies(InteractionCase, AnswerCase):
         self.assertTrue(self.notices(self.reply(email)))
         self.assertEqual(self.Interaction.search([]).date, max(email.event_ids.mapped("timestamp")))
         self.assertEqual(email.reply_date, min(email.event_ids.mapped("timestamp")))
+
+    def test_mailing(self):
+        """Test that each reply to a mailing is told, because a person wrote it: only of many at once the number is."""
+
+        def reply(*numbers):
+            for number in numbers:
+                email, _message = self.send(
+                    recipient=f"r{number}@example.org", partner_id=False, mailing_res_id=7, message_id=f"<{number}@x>"
+                )
+                self.come_in(self.write_mail(email, email.recipient), drained=False)
+            return self.notices(self.hear(self.drain))
+
+        self.assertEqual(reply(1), ["Reply from r1@example.org"])
+        self.assertEqual(reply(2), ["Reply from r2@example.org"])
+        self.assertEqual(reply(*range(3, 8)), ["Interactions with your e-mails: 5"])
+        self.assertEqual([line["count"] for line in self.Interaction.with_user(self.salesperson).get_feed()], [7])
 
     def test_no_replies(self):
         """Test that what counts for nobody is not told, and what counts is told of the document that it is about."""

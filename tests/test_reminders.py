@@ -606,6 +606,42 @@ class TestReminders(ReminderMixin, SendgridCase):
         with self.assertRaises(UserError):
             self._follow_up(other)
 
+    def test_follow_up_of_the_unwilling(self):
+        """Test that nobody is asked again who complained or unsubscribed, and that the action says why."""
+        for number, kind in enumerate(("spamreport", "unsubscribe", "group_unsubscribe")):
+            with self.subTest(kind):
+                partner = self.env["res.partner"].create({"name": kind, "email": f"unwilling{number}@example.org"})
+                email = self.write_to(partner)
+                message = self.relay(email)
+                self.receive(message.event("delivered", timestamp=self.after(email, 2)))
+                mine = email.with_user(self.salesperson)
+                self.assertTrue(mine.can_follow_up and mine.can_send_again)
+                self.receive(message.event(kind, timestamp=self.after(email, 900), asm_group_id=7))
+                self.assertFalse(mine.can_follow_up or mine.can_send_again)
+                for action in (lambda one=email: self._follow_up(one), mine.action_send_again):
+                    with self.assertRaisesRegex(UserError, "spam or unsubscribed"):
+                        action()
+                self.wait(email)
+                self.remind()
+                self.assertFalse(self.activities(), "nor is its author reminded")
+                self.assertEqual(self.reminders(email).state, "over")
+
+    def test_follow_up_after_a_colleague(self):
+        """Test that a colleague's unsubscription is nobody's wish, and hides no failure."""
+        email = self.write_to(self.contact, days=0)
+        email.account_id.company_id = self.env.company
+        self.env.company.sendgrid_networks = "192.0.2.0/24"
+        message = self.relay(email)
+        self.receive(
+            message.event("delivered", timestamp=self.after(email, 2)),
+            message.event("unsubscribe", timestamp=self.after(email, 900), ip="192.0.2.7"),
+        )
+        self.assertEqual((email.status, email.is_unsubscribed_by_machine), ("unsubscribed", True))
+        self.assertTrue(email.can_follow_up)
+        self.receive(message.event("bounce", timestamp=self.after(email, 1000), **BOUNCE))
+        self.assertEqual(email.status, "unsubscribed")
+        self.assertFalse(email.can_follow_up)
+
     # ------------------------------------------------------------
     # COST
     # ------------------------------------------------------------

@@ -35,6 +35,7 @@ class SendgridFollowUp(models.TransientModel):
             raise UserError(self.env._("Please choose a number of days from 1 to %s.", LONGEST))
         if self.email_id.reply_date:
             raise UserError(self.env._("The e-mail was answered meanwhile."))
+        self.email_id._check_wanted()
         if not self.email_id.can_follow_up:
             raise UserError(self.env._("The e-mail did not arrive, so that no answer can come. Send it again instead."))
         self.env["sendgrid.reminder"].sudo()._remind_of(

@@ -15,6 +15,9 @@ BODY = (
 A_PERSON_TAKES = 3
 
 
+COLOUR = "element => getComputedStyle(element).backgroundColor"
+
+
 @pytest.fixture
 def shop(stack):
     """An address to link to, with a page behind it."""
@@ -164,6 +167,25 @@ def test_failure_in_its_place(odoo, sandbox, open_browser, shop):
     expect(page.locator(".o_sendgrid_step_failed[data-status=bounced]")).to_be_visible()
     expect(event_in(page, "bounce").locator("[data-name=reason]")).to_have_text(document.status_reason)
     picture(page, "bounced")
+
+
+def test_one_colour(odoo, sandbox, open_browser, shop):
+    """A status has one colour: in the list and as a step of its way an unsubscription is amber."""
+    contact_id = odoo.contact("Una", "una@browser.test")
+    odoo.compose(contact_id, "To somebody who leaves", BODY.format(shop=shop))
+    message = sandbox.message_to("una@browser.test")
+    sandbox.fire(message, "una@browser.test", "unsubscribe")
+    wait_for(lambda: odoo.document_to("una@browser.test").status == "unsubscribed", "unsubscribed")
+    page = open_browser("admin", "admin")
+    open_contact(page, contact_id)
+    page.click("button[name=action_view_sendgrid_emails]")
+    badge = page.locator(".o_list_view .o_data_row .o_sendgrid_status .badge")
+    expect(badge).to_contain_class("text-bg-warning")
+    colour = badge.evaluate(COLOUR)
+    page.click(".o_list_view .o_data_row td[name=subject]")
+    open_tracking(page)
+    assert step_in(page, "unsubscribed").locator(".o_sendgrid_step_icon").evaluate(COLOUR) == colour
+    picture(page, "unsubscribed")
 
 
 def test_no_secret_link(odoo, sandbox, open_browser, shop):

@@ -2,7 +2,7 @@
 
 import pytest
 from axe import find_violations
-from harness import OdooClient, picture, wait_for
+from harness import OdooClient, OdooError, picture, wait_for
 from playwright.sync_api import expect
 
 SECONDS_TO_SEE = 10  # generous, see test_browser.py
@@ -46,6 +46,15 @@ def expect_envelope(page, status):
 
 def states_in(page):
     return page.locator(".o-mail-MessageNotificationPopover .o_sendgrid_state")
+
+
+def put_off(odoo, job, until):
+    """Set the scheduled time of a job; tell whether that could be done, which it cannot while the job runs."""
+    try:
+        odoo.write("ir.cron", job, nextcall=until)
+        return True
+    except OdooError:
+        return False
 
 
 def test_two_windows(odoo, sandbox, stack, open_browser, lead):
@@ -95,6 +104,35 @@ def test_two_windows(odoo, sandbox, stack, open_browser, lead):
     other.locator(ABOVE).click()
     expect(other.locator(".o_list_view .o_data_row")).to_have_count(3)
     picture(other, "documents_about_a_record")
+
+
+def test_by_the_bus_alone(odoo, sandbox, open_browser):
+    """An open chatter waits for nothing: the POST itself starts the drain, and the drain tells by the bus.
+
+    The drain's scheduled time is far away. The page asks as often as it is told of something, and never by itself.
+    """
+    lead_id = odoo.create("crm.lead", name="Bus", type="opportunity")
+    post(odoo, lead_id, [odoo.contact("Bea", "bea@chatter.test")], "By the bus")
+    message = sandbox.message_to("bea@chatter.test", "By the bus")
+    wait_for(lambda: odoo.document_to("bea@chatter.test").status == "delivered", "delivered")
+    drain = odoo.ref("sendgrid_tracking.ir_cron_drain")
+    wait_for(lambda: put_off(odoo, drain, "2100-01-01 00:00:00"), "the drain put off")
+    try:
+        page = open_browser("admin", "admin")
+        open_lead(page, lead_id)
+        expect_envelope(page, "delivered")
+        expect(page.locator(ABOVE)).to_have_text("1")
+        asked = []
+        page.on("request", lambda request: "sendgrid_states" in (request.post_data or "") and asked.append(request.url))
+        for event, status, tone in (("unsubscribe", "unsubscribed", "warning"), ("spamreport", "spam", "danger")):
+            asked.clear()
+            sandbox.fire(message, "bea@chatter.test", event)
+            expect_envelope(page, status)
+            expect(envelope_of(page).locator(f"i.text-{tone}")).to_have_count(1)
+            expect(page.locator(f"{ABOVE} .text-{tone}")).to_be_visible()
+            assert len(asked) == 1, asked
+    finally:
+        wait_for(lambda: put_off(odoo, drain, "2026-01-01 00:00:00"), "the drain as before")
 
 
 def test_on_a_phone(odoo, sandbox, open_browser, lead):

@@ -1,7 +1,7 @@
 import { Chatter } from "@mail/chatter/web_portal/chatter";
 import { _t } from "@web/core/l10n/translation";
 import { patch } from "@web/core/utils/patch";
-import { getTone } from "./state";
+import { getLook } from "../status/status_field";
 
 /** The top bar has the number of documents about the record, which opens their list. */
 patch(Chatter.prototype, {
@@ -20,7 +20,7 @@ patch(Chatter.prototype, {
         return {
             number,
             icon: needsSomebody ? "fa-envelope" : "fa-envelope-o",
-            tone: getTone(status, needsSomebody),
+            tone: `text-${getLook(status).tone}`,
             title: _t("E-mails about this record: %(number)s (%(states)s)", { number, states: text }),
         };
     },

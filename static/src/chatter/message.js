@@ -24,7 +24,7 @@ patch(Message.prototype, {
             status: state.status,
             class: state.needs_somebody ? "text-danger" : "",
             envelope: state.needs_somebody ? "fa fa-envelope" : "fa fa-envelope-o",
-            icon: getIconClass(state.status, state.needs_somebody),
+            icon: getIconClass(state.status),
             title: _t("%(state)s (%(recipient)s)", { state: describeState(state), recipient: name }),
         };
     },

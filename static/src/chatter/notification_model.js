@@ -17,7 +17,7 @@ patch(Notification.prototype, {
 
     get statusIcon() {
         const state = this.sendgridState;
-        return state ? getIconClass(state.status, state.needs_somebody) : super.statusIcon;
+        return state ? getIconClass(state.status) : super.statusIcon;
     },
 
     get statusTitle() {

@@ -1,32 +1,14 @@
 import { _t } from "@web/core/l10n/translation";
 import { describeExactTime, formatTime } from "../exact_time/exact_time";
-import { ICONS } from "../journey/journey_field";
-
-const TONES = {
-    deferred: "text-warning",
-    unsubscribed: "text-warning",
-    delivered: "text-info",
-    opened: "text-success",
-    clicked: "text-success",
-    replied: "text-success",
-};
+import { getLook } from "../status/status_field";
 
 /**
  * @param {string} status of a document
- * @param {boolean} needsSomebody
  * @returns {string} the classes of its icon
  */
-export function getIconClass(status, needsSomebody) {
-    return `fa ${ICONS[status] || "fa-circle-o"} ${getTone(status, needsSomebody)}`;
-}
-
-/**
- * @param {string} status of a document
- * @param {boolean} needsSomebody
- * @returns {string} the class of its colour
- */
-export function getTone(status, needsSomebody) {
-    return needsSomebody ? "text-danger" : TONES[status] || "text-muted";
+export function getIconClass(status) {
+    const { icon, tone } = getLook(status);
+    return `fa ${icon} text-${tone}`;
 }
 
 /**
