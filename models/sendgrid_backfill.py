@@ -8,6 +8,7 @@ from ..tools.api.client import ApiError
 from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs, may_be_part
 from ..tools.times import to_seconds
 from .company_language import in_company_language
+from .durations import describe_time
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
 # One transaction reads so many messages. After an interruption they are asked for again.
@@ -86,11 +87,12 @@ class SendgridBackfill(models.Model):
                 raise ValidationError(self.env._("The time ends before it begins."))
 
     @api.depends("account_id", "email_id", "date_from")
+    @api.depends_context("lang", "tz")
     def _compute_display_name(self):
         for backfill in self:
-            backfill.display_name = (
-                backfill.email_id.display_name
-                or f"{backfill.account_id.name}, {fields.Date.to_string(backfill.date_from)}"
+            since = backfill.date_from and describe_time(self.env, backfill.date_from)
+            backfill.display_name = backfill.email_id.display_name or ", ".join(
+                filter(None, [backfill.account_id.name, since])
             )
 
     @api.depends("batch_ids.event_count", "batch_ids.duplicate_count")
