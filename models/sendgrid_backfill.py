@@ -9,6 +9,7 @@ from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs, may_be_part
 from ..tools.times import to_seconds
 from .company_language import in_company_language
 from .durations import describe_time
+from .said import isolate
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
 # One transaction reads so many messages. After an interruption they are asked for again.
@@ -90,10 +91,9 @@ class SendgridBackfill(models.Model):
     @api.depends_context("lang", "tz")
     def _compute_display_name(self):
         for backfill in self:
-            since = backfill.date_from and describe_time(self.env, backfill.date_from)
-            backfill.display_name = backfill.email_id.display_name or ", ".join(
-                filter(None, [backfill.account_id.name, since])
-            )
+            account, since = backfill.account_id.name, backfill.date_from
+            parts = (account and isolate(account), since and describe_time(self.env, since))
+            backfill.display_name = backfill.email_id.display_name or ", ".join(filter(None, parts))
 
     @api.depends("batch_ids.event_count", "batch_ids.duplicate_count")
     def _compute_new_count(self):

@@ -8,6 +8,7 @@ from ..tools.api.suppressions import LISTS, NO_WORD, find_groups, read_list
 from ..tools.times import to_seconds
 from .company_language import in_company_language
 from .durations import describe_time
+from .said import isolate
 
 # An entry may appear on its list some time after its date.
 OVERLAP = timedelta(days=1)
@@ -125,7 +126,7 @@ class SendgridSuppressionSync(models.Model):
     def _compute_display_name(self):
         for sync in self:
             started = sync.started and describe_time(self.env, sync.started)
-            sync.display_name = ", ".join(filter(None, [sync.account_id.name, started]))
+            sync.display_name = ", ".join(filter(None, (isolate(sync.account_id.name), started)))
 
     @api.depends("state", "current_list")
     def _compute_progress(self):

@@ -114,8 +114,9 @@ class TestSync(AgreementCase):
         search = self.env["sendgrid.backfill"].create({"account_id": self.account.id, "date_from": night})
         for record in (sync, search):
             german = record.with_context(lang="de_DE", tz="Europe/Berlin")
-            self.assertEqual(german.display_name, f"{self.account.name}, 2. März 2025, 00:30")
-            self.assertEqual(record.with_context(tz="UTC").display_name, f"{self.account.name}, Mar 1, 2025, 11:30 PM")
+            self.assertEqual(german.display_name, f"\u2068{self.account.name}\u2069, 2. März 2025, 00:30")
+            name = record.with_context(tz="UTC").display_name
+            self.assertEqual(name, f"\u2068{self.account.name}\u2069, Mar 1, 2025, 11:30 PM")
 
     def test_once(self):
         """Test that SendGrid's entries become flags and blacklist entries, with the reason, once."""
