@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 
 from ..tools.address_form import comparable
+from .company_language import in_company_language
 
 
 class CrmLead(models.Model):
@@ -79,5 +80,9 @@ class CrmLead(models.Model):
         merged = super()._merge_opportunity(
             user_id=user_id, team_id=team_id, auto_unlink=auto_unlink, max_length=max_length
         )
-        merged._keep_declined(emails, self.env._("merged leads"))
+        merged._keep_declined(emails, self._name_merge())
         return merged
+
+    @in_company_language
+    def _name_merge(self):
+        return self.env._("merged leads")

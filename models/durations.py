@@ -6,6 +6,14 @@ from odoo import fields
 from odoo.tools.misc import babel_locale_parse, get_lang
 
 
+def describe_day(env, date):
+    """Return a day without its year in the language of the user, such as "Mar 2" or "2. März".
+
+    :param date: `date` or `datetime`
+    """
+    return babel.dates.format_skeleton("MMMd", date, locale=babel_locale_parse(get_lang(env).code))
+
+
 def describe_time(env, date):
     """Return a time as pages show it, such as "Mar 2, 9:00 AM", in the time zone and language of the user.
 

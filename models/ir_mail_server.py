@@ -16,6 +16,7 @@ from ..tools.sending.api_session import ApiSession, NothingHandedOver
 from ..tools.sending.errors import AllRefusedError, RecipientError
 from ..tools.sending.v3_mail import V3MailError
 from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_data, read_answer
+from .company_language import in_company_language
 from .said import isolate
 
 _logger = logging.getLogger(__name__)
@@ -326,9 +327,7 @@ class IrMailServer(models.Model):
         for address in addresses.get_addresses(message, "From") if addresses.has_odd_address(message, "From") else ():
             if not address.addr_spec.isascii():
                 error = V3MailError("sender_not_ascii", address=address.addr_spec)
-                raise MailDeliveryException(
-                    self.env._("Mail Delivery Failed"), self._explain_sendgrid_refusal(error)
-                ) from error
+                raise self._get_delivery_failure(self._explain_sendgrid_refusal(error)) from error
 
     def send_email(self, message, *args, **kwargs):
         outbox = self.env.context.get("sendgrid_outbox")
@@ -346,7 +345,7 @@ class IrMailServer(models.Model):
             if self._costs_only_its_copy(error.__context__):
                 raise NoValidRecipientError(self._explain_all_refused(error.__context__)) from error
             if reason := self._explain_sendgrid_api_failure(error.__context__):
-                raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+                raise self._get_delivery_failure(reason) from error
             if isinstance(error.__context__, MailDeliveryException):
                 raise error.__context__ from None  # it is ours, see `_set_smtpapi`
             raise
@@ -360,10 +359,14 @@ class IrMailServer(models.Model):
             if can_go_later:
                 raise
             reason = self._explain_sendgrid_api_failure(error.error)
-            raise MailDeliveryException(self.env._("Mail Delivery Failed"), reason) from error
+            raise self._get_delivery_failure(reason) from error
         if outbox:
             outbox.confirm(result)
         return result
+
+    @in_company_language
+    def _get_delivery_failure(self, reason):
+        return MailDeliveryException(self.env._("Mail Delivery Failed"), reason)
 
     def _costs_only_its_copy(self, error):
         """Tell whether the other copies of the mail can go, although all recipients of this copy were refused.
@@ -419,6 +422,7 @@ class IrMailServer(models.Model):
             return dict.fromkeys(map(comparable, extract_rfc2822_addresses(message["To"])), "to")
         return {address: role for role in ("cc", "to") for address in addresses.get_names(message, role)}
 
+    @in_company_language
     def _explain_sendgrid_failure(self, error):
         """Return in words why a copy was not taken, for all its addresses or as {address: words}; None if unknown.
 
@@ -441,9 +445,11 @@ class IrMailServer(models.Model):
             )
         return self._explain_sendgrid_api_failure(error)
 
+    @in_company_language
     def _explain_not_tried(self):
         return self.env._("It was not tried, because another copy of the message failed.")
 
+    @in_company_language
     def _explain_sendgrid_api_failure(self, error):
         """Return in words why the Web API did not take a message, or None if it was not the Web API.
 
@@ -462,6 +468,7 @@ class IrMailServer(models.Model):
             )
         return self.env["sendgrid.account"]._explain_api_error(error)
 
+    @in_company_language
     def _explain_all_refused(self, error):
         """Return in words which addresses were refused.
 
@@ -473,6 +480,15 @@ class IrMailServer(models.Model):
             )
             for to, said in error.recipients.items()
         )
+
+    @in_company_language
+    def _get_drop(self, error):
+        title = (
+            self.env._("Mail Delivery Failed")
+            if error.reason.code == "names_recipients"
+            else self.env._("SendGrid would drop this message")
+        )
+        return MailDeliveryException(title, self._explain_sendgrid_refusal(error))
 
     def _set_smtpapi(self, message, settings):
         """Add settings to a message's `X-SMTPAPI` header, which may have settings of other modules.
@@ -486,11 +502,6 @@ class IrMailServer(models.Model):
         except smtpapi.SmtpapiError as error:
             # SendGrid would accept the message, and then drop it or send it to others. Fail now, so that the sender
             # sees the reason.
-            title = (
-                self.env._("Mail Delivery Failed")
-                if error.reason.code == "names_recipients"
-                else self.env._("SendGrid would drop this message")
-            )
-            raise MailDeliveryException(title, self._explain_sendgrid_refusal(error)) from error
+            raise self._get_drop(error) from error
         del message[smtpapi.HEADER]
         message[smtpapi.HEADER] = header

@@ -1,6 +1,8 @@
 from odoo import api, models
 from odoo.tools.misc import get_lang
 
+from .company_language import in_company_language
+
 MEGABYTE = 1024 * 1024
 
 
@@ -10,8 +12,9 @@ class IrMailServer(models.Model):
     _inherit = "ir.mail_server"
 
     @api.model
+    @in_company_language
     def _explain_sendgrid_refusal(self, error):
-        """Return the words of a `V3MailError`, `SmtpapiError` or `RecipientError` in the user's language."""
+        """Return the words of a `V3MailError`, `SmtpapiError` or `RecipientError`. They are stored with the mail."""
         code, parameters = error.reason
         message = self._get_sendgrid_refusal_messages().get(code)
         if not message:

@@ -7,6 +7,7 @@ from odoo.tools import SQL, escape_psql
 
 from ..tools.address_form import all_spellings, comparable
 from ..tools.events.address import REASON_LENGTH
+from .company_language import in_company_language
 from .durations import describe_time
 from .said import isolate
 
@@ -407,6 +408,11 @@ class MailThreadBlacklist(models.AbstractModel):
         bounced = Address._get_bounced(emails)
         Address._hold(bounced or emails)._confirm()
         self.invalidate_recordset(["sendgrid_warning", "email_valid_date", "may_clear_at_sendgrid"])
+        self._note_confirmed(addresses, bounced)
+        return list(bounced or emails)
+
+    @in_company_language
+    def _note_confirmed(self, addresses, bounced):
         self._message_log_batch(
             {
                 record.id: self.env._("Valid again: %s", [email for email in own if email in bounced])
@@ -414,4 +420,3 @@ class MailThreadBlacklist(models.AbstractModel):
                 if not bounced.keys().isdisjoint(own)
             }
         )
-        return list(bounced or emails)

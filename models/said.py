@@ -1,4 +1,4 @@
-"""The words of servers within sentences of ours."""
+"""The words of others, such as servers, within sentences of ours."""
 
 # Unicode's "first strong isolate" and the end of it (UAX #9): what stands between them has a direction of its own, and
 # the text around it keeps its own. They are not seen.
@@ -6,5 +6,5 @@ ISOLATE, END = "\u2068", "\u2069"
 
 
 def isolate(words):
-    """Return what a server said, to be put into a sentence: in Arabic "550 5.1.1 User unknown" stays in this order."""
+    """Return words of others for a sentence of ours: in Arabic "550 5.1.1 User unknown" stays in this order."""
     return f"{ISOLATE}{words}{END}"

@@ -4,7 +4,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.tools import SQL, format_date, formatLang, human_size
 
-from .durations import describe_duration
+from .durations import describe_day, describe_duration
 
 
 class SendgridAccount(models.Model):
@@ -90,7 +90,7 @@ class SendgridAccount(models.Model):
                         "key": self.env._("Events"),
                         "values": [
                             {
-                                "label": format_date(self.env, date, date_format="d MMM"),
+                                "label": describe_day(self.env, date),
                                 "value": days[date].event_count if date in days else 0,
                                 # These are the widget's names of two colours. Today is paler, as it is not over yet.
                                 "type": "past" if date == today else "future",

@@ -3,11 +3,11 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.tools import SQL
-from odoo.tools.i18n import format_list
 from odoo.tools.misc import get_lang
 
 from ..tools.events.event import DELIVERY_EVENTS, ENGAGEMENT_EVENTS
 from . import bulk
+from .lists import join_words
 
 KINDS = (*DELIVERY_EVENTS, *ENGAGEMENT_EVENTS)
 # There are as many names as somebody invents. They share one row a day.
@@ -97,11 +97,10 @@ class SendgridAccountForeign(models.Model):
             OTHER: self.env._("other (%s)"),
         }
         language = self.env["res.lang"].browse(get_lang(self.env).id)
-        return format_list(
+        return join_words(
             self.env,
             [
                 words[event] % language.format("%d", count, grouping=True)
                 for event, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             ],
-            "unit",
         )

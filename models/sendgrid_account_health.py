@@ -119,13 +119,14 @@ class SendgridAccount(models.Model):
         self._note_findings({"batches": self._check_batches()})
 
     @api.model
+    @in_company_language
     def _note_choice(self, companies):
         """Note in the chatter of the accounts who is measured from now on, and look only at that. It asks SendGrid
         nothing.
 
         :param companies: `res.company` records for which somebody has just chosen
         """
-        choices = companies._get_choices_in_words()
+        choices = companies.with_env(self.env)._get_choices_in_words()
         for account in self.sudo().search([("active", "=", True)]):
             lines = [
                 self.env._(

@@ -2,6 +2,7 @@ from markupsafe import Markup
 
 from odoo import models
 
+from .company_language import in_company_language
 from .durations import describe_time
 
 # The fields whose changes are told in the chatter, though their values are secret or mean little.
@@ -27,6 +28,7 @@ class SendgridAccount(models.Model):
         if lines:
             self._message_log(body=Markup("<br/>").join(lines))
 
+    @in_company_language
     def _tell_changes(self, old):
         """Return sentences for what has changed.
 

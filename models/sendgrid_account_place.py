@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from odoo import api, fields, models
 from odoo.exceptions import RedirectWarning
 
+from .company_language import in_company_language
 from .elsewhere import ElsewhereError
 
 # What tells one database from another. A dump keeps the uuid, and a copy that was made by hand may keep the address.
@@ -153,6 +154,7 @@ class SendgridAccount(models.Model):
         connect = self.env["sendgrid.account.connect"]
         return connect._open(self, is_started=True, moves_webhook=not self._explain_unreachable(self.webhook_url))
 
+    @in_company_language
     def _claim(self):
         """Take this database for the one that the account is connected from, and say so in the chatter."""
         self.ensure_one()
@@ -175,6 +177,7 @@ class SendgridAccount(models.Model):
             )
         )
 
+    @in_company_language
     def _leave_original(self):
         """Forget what belongs to the database that this one was copied from, without touching it at SendGrid.
 

@@ -3,12 +3,13 @@ from markupsafe import Markup
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tools import email_normalize
-from odoo.tools.i18n import format_list
 
 from ..tools.address_form import comparable
 from ..tools.sending.addresses import find_impossible
 from . import bulk
+from .company_language import in_company_language
 from .durations import describe_time
+from .lists import join_words
 from .mail_thread_blacklist_consent import WORD_FACES
 
 SOURCES = [
@@ -205,22 +206,13 @@ class SendgridAddress(models.Model):
             Model.invalidate_model(WORD_FACES)
 
     def _tell_word(self):
-        """Note the word about the addresses in the chatters of all records that have one of them.
-
-        The text is stored, so that it has one language for all readers: the user's, or the company's where the owner of
-        the address has said it.
-        """
+        """Note the word about the addresses in the chatters of all records that have one of them."""
         if not self:
             return
         is_by_user = self[0].email_tracking_source in SAID_BY_USERS
         author = self.env.user.partner_id if is_by_user else self.env.ref("base.partner_root")
-        speaking = self if is_by_user else self.with_context(lang=self.env.company.partner_id.lang)
         # All of them were said at once.
-        words = ", ".join((speaking[0]._describe_word(), *speaking[0]._describe_saying()))
-        lines = {
-            email: speaking.env._("E-mail tracking of %(email)s: %(words)s", email=email, words=words)
-            for email in self.mapped("email")
-        }
+        lines = self[0]._describe_note(self.mapped("email"))
         for Model in self._get_models_with_addresses():
             records = Model._get_by_addresses(lines)
             records.fetch([Model._primary_email])
@@ -235,6 +227,14 @@ class SendgridAddress(models.Model):
     # ------------------------------------------------------------
     # IN WORDS
     # ------------------------------------------------------------
+
+    @in_company_language
+    def _describe_note(self, emails):
+        """Return {address: what is noted of the word, which was said about all of some addresses}."""
+        words = ", ".join((self._describe_word(), *self._describe_saying()))
+        return {
+            email: self.env._("E-mail tracking of %(email)s: %(words)s", email=email, words=words) for email in emails
+        }
 
     def _describe_word(self):
         if not self.email_tracking:
@@ -260,4 +260,4 @@ class SendgridAddress(models.Model):
         """Say the word about an address that has one, when, by whom, where and how. Call it as superuser."""
         date = describe_time(self.env, self.email_tracking_date)
         words = {"agreed": self.env._("Agreed on %s", date), "declined": self.env._("Declined on %s", date)}
-        return format_list(self.env, [words[self.email_tracking], *self._describe_saying()], "unit")
+        return join_words(self.env, [words[self.email_tracking], *self._describe_saying()])

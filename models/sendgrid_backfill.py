@@ -8,6 +8,8 @@ from ..tools.api.client import ApiError
 from ..tools.api.history import AT_ONCE, EmailActivity, EmailLogs, may_be_part
 from ..tools.times import to_seconds
 from .company_language import in_company_language
+from .durations import describe_time
+from .said import isolate
 
 APIS = {"logs": EmailLogs, "activity": EmailActivity}
 # One transaction reads so many messages. After an interruption they are asked for again.
@@ -86,12 +88,12 @@ class SendgridBackfill(models.Model):
                 raise ValidationError(self.env._("The time ends before it begins."))
 
     @api.depends("account_id", "email_id", "date_from")
+    @api.depends_context("lang", "tz")
     def _compute_display_name(self):
         for backfill in self:
-            backfill.display_name = (
-                backfill.email_id.display_name
-                or f"{backfill.account_id.name}, {fields.Date.to_string(backfill.date_from)}"
-            )
+            account, since = backfill.account_id.name, backfill.date_from
+            parts = (account and isolate(account), since and describe_time(self.env, since))
+            backfill.display_name = backfill.email_id.display_name or ", ".join(filter(None, parts))
 
     @api.depends("batch_ids.event_count", "batch_ids.duplicate_count")
     def _compute_new_count(self):

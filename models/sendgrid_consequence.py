@@ -10,6 +10,7 @@ from ..tools.address_form import all_spellings, comparable, spellings
 from ..tools.events.address import Words, merge
 from ..tools.events.fold import TIMELESS
 from ..tools.times import to_datetime
+from .company_language import in_company_language
 from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
@@ -300,6 +301,7 @@ class SendgridConsequence(models.AbstractModel):
         return next((fact for fact in WISHES if fact in facts), last_group)
 
     @api.model
+    @in_company_language
     def _explain(self, email, fact, facts):
         """Return the text about a wish for the chatter of the blacklist's entry.
 

@@ -10,6 +10,7 @@ from ..tools.events.engagement_rules import WISHES
 from ..tools.events.event import TIME_TOLERANCE
 from ..tools.events.fold import fold
 from ..tools.times import to_seconds
+from .company_language import in_company_language
 
 
 class SendgridEmail(models.Model):
@@ -81,6 +82,26 @@ class SendgridEmail(models.Model):
                 email_sudo._get_blacklisted_entry() or email_sudo._get_lists_to_clear()
             )
 
+    @in_company_language
+    def _note_taken_back(self, entry):
+        """Note in the chatters of the address that the user took the unsubscription back.
+
+        :param entry: `mail.blacklist` record that is archived now, or an empty one
+        """
+        message = Markup("<p>%s</p>") % self.env._(
+            "%(user)s took back the unsubscription of %(email)s: a scanner or a colleague had followed the link.",
+            user=self.env.user.name,
+            email=self.recipient,
+        )
+        for records in (
+            entry,
+            *(
+                self.env[model].sudo()._get_by_addresses([self.recipient]).filtered("active")
+                for model in ("res.partner", "crm.lead")
+            ),
+        ):
+            records._message_log_batch(bodies={record.id: message for record in records})
+
     def _get_blacklisted_entry(self):
         """Return the address's entry of the blacklist if SendGrid's words put it there, and not somebody himself."""
         entry = self.env["mail.blacklist"].search([("email", "in", spellings(self.recipient))])
@@ -130,16 +151,8 @@ class SendgridEmail(models.Model):
                     email.recipient,
                 )
             )
-        message = Markup("<p>%s</p>") % self.env._(
-            "%(user)s took back the unsubscription of %(email)s: a scanner or a colleague had followed the link.",
-            user=self.env.user.name,
-            email=email.recipient,
-        )
-        if email._get_blacklisted_entry():
-            self.env["mail.blacklist"]._remove(email.recipient)._message_log(body=message)
-        for model in ("res.partner", "crm.lead"):
-            records = self.env[model].sudo()._get_by_addresses([email.recipient]).filtered("active")
-            records._message_log_batch(bodies={record.id: message for record in records})
+        listed = email._get_blacklisted_entry()
+        email._note_taken_back(listed and self.env["mail.blacklist"]._remove(email.recipient))
         entries = email._clear_unsubscription()
         self.invalidate_recordset(["can_take_back_unsubscription"])
         email._notify_changed()

@@ -11,6 +11,7 @@ from odoo.tools import SQL
 
 from ..tools.events.answer import read_answers
 from ..tools.events.parsing import BatchError, parse_batch
+from .company_language import in_company_language
 from .durations import describe_time
 from .lists import join_links
 
@@ -174,20 +175,22 @@ class SendgridEventBatch(models.Model):
         aside.write(
             {"state": "set_aside", "set_aside_uid": self.env.uid, "set_aside_date": fields.Datetime.now()},
         )
-        aside._tell_account(self.env._("Set aside:"))
+        aside._tell_account(is_aside=True)
 
     def action_take_back(self):
         """Take batches back that were set aside: they count as failed again."""
         self.check_access("read")
         back = self.sudo().filtered(lambda batch: batch.state == "set_aside")
         back.write({"state": "failed", "set_aside_uid": False, "set_aside_date": False})
-        back._tell_account(self.env._("No longer set aside:"))
+        back._tell_account(is_aside=False)
 
-    def _tell_account(self, words):
+    @in_company_language
+    def _tell_account(self, is_aside):
         """Note in the chatters of the accounts what the user did with these batches, and look at their health anew.
 
-        :param str words: what was done
+        :param bool is_aside: he set them aside; or he took them back
         """
+        words = self.env._("Set aside:") if is_aside else self.env._("No longer set aside:")
         for account, batches in self.grouped("account_id").items():
             links = join_links(self.env, [batch._get_html_link() for batch in batches])
             account._message_log(body=Markup("%s %s") % (words, links))

@@ -139,6 +139,7 @@ class SendgridExport(models.Model):
             self.env.ref("sendgrid_tracking.ir_cron_export").sudo()._trigger()
         return export.sudo(False)
 
+    @in_company_language
     def _log(self):
         """Note with the addresses, in the privacy log and in chatters that somebody asked for the file."""
         Address = self.env["sendgrid.address"]

@@ -7,6 +7,8 @@ from ..tools.api.client import ApiError
 from ..tools.api.suppressions import LISTS, NO_WORD, find_groups, read_list
 from ..tools.times import to_seconds
 from .company_language import in_company_language
+from .durations import describe_time
+from .said import isolate
 
 # An entry may appear on its list some time after its date.
 OVERLAP = timedelta(days=1)
@@ -120,9 +122,11 @@ class SendgridSuppressionSync(models.Model):
     )
 
     @api.depends("account_id", "started")
+    @api.depends_context("lang", "tz")
     def _compute_display_name(self):
         for sync in self:
-            sync.display_name = f"{sync.account_id.name}, {fields.Date.to_string(sync.started)}"
+            started = sync.started and describe_time(self.env, sync.started)
+            sync.display_name = ", ".join(filter(None, (isolate(sync.account_id.name), started)))
 
     @api.depends("state", "current_list")
     def _compute_progress(self):

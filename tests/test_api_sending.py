@@ -312,6 +312,19 @@ class TestApiSending(ApiSendingCase):
             self.create_mail().send(raise_exception=True)
         self.assertIn("SendGrid refused this. It said: “\u2068Bad Request\u2069”", caught.exception.args[1])
 
+    @refused
+    def test_found(self):
+        """Test that a search and a rule find SendGrid's words within the sentence that is stored."""
+        self.fault(status=400, message="Bad Request")
+        mail = self.create_mail()
+        with self.leaving():
+            mail.send()
+        email = self.Email.search([("mail_id", "=", mail.id)])
+        self.assertIn("“\u2068Bad Request\u2069”", email.status_reason)
+        domain = [("status_reason", "ilike", "bad request")]
+        self.assertIn(email, self.Email.search(domain))
+        self.assertEqual(email.filtered_domain(domain), email)
+
     def test_words(self):
         """Test the words for a person where SendGrid's status alone would mislead."""
         from_error = {"message": "The from address does not match a verified Sender Identity.", "field": "from"}

@@ -188,6 +188,14 @@ class TestWord(ConsentCase):
             self.assertTrue(all(len(self.read_chatter(contact)) == 1 for contact in contacts))
         self.assertLess(counts[2] - counts[1], 40)
 
+    def test_languages(self):
+        """Test that the words can be read in each of our languages. Of some, Babel knows lists only in part."""
+        self.say("declined", "ada@example.org", wording=self.wording)
+        for lang in ("ar_001", "de_DE", "es_ES", "fr_FR", "it_IT", "nl_NL", "pt_BR"):
+            with self.subTest(lang):
+                self.env["res.lang"]._activate_lang(lang)
+                self.assertIn("Newsletter", self.contact.with_context(lang=lang).email_tracking_details)
+
     def test_language(self):
         """Test that the chatter speaks the company's language, whatever language the visitor's page has."""
         self.env["res.lang"]._activate_lang("fr_FR")

@@ -106,6 +106,18 @@ class AgreementCase(SandboxCase, SendgridCase):
 
 @tagged("post_install", "-at_install")
 class TestSync(AgreementCase):
+    def test_name(self):
+        """Test that a comparison and a search are named by a time of the reader's zone and language."""
+        self.env["res.lang"]._activate_lang("de_DE")
+        night = "2025-03-01 23:30:00"
+        sync = self.Sync.create({"account_id": self.account.id, "started": night, "until": night})
+        search = self.env["sendgrid.backfill"].create({"account_id": self.account.id, "date_from": night})
+        for record in (sync, search):
+            german = record.with_context(lang="de_DE", tz="Europe/Berlin")
+            self.assertEqual(german.display_name, f"\u2068{self.account.name}\u2069, 2. März 2025, 00:30")
+            name = record.with_context(tz="UTC").display_name
+            self.assertEqual(name, f"\u2068{self.account.name}\u2069, Mar 1, 2025, 11:30 PM")
+
     def test_once(self):
         """Test that SendGrid's entries become flags and blacklist entries, with the reason, once."""
         contacts = self.env["res.partner"].create(

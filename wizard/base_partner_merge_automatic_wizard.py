@@ -1,5 +1,7 @@
 from odoo import models
 
+from ..models.company_language import in_company_language
+
 
 class BasePartnerMergeAutomaticWizard(models.TransientModel):
     _inherit = "base.partner.merge.automatic.wizard"
@@ -30,5 +32,9 @@ class BasePartnerMergeAutomaticWizard(models.TransientModel):
         dst_partner.message_bounce = max(
             (count for email, count in counted if email == dst_partner.email_normalized), default=0
         )
-        dst_partner._keep_declined(src_partners._get_emails(), self.env._("merged contacts"))
+        dst_partner._keep_declined(src_partners._get_emails(), self._name_merge())
         return result
+
+    @in_company_language
+    def _name_merge(self):
+        return self.env._("merged contacts")

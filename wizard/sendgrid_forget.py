@@ -2,8 +2,9 @@ from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
-from odoo.tools.i18n import format_list
 
+from ..models.company_language import in_company_language
+from ..models.lists import join_words
 from ..tools.address_form import comparable
 
 # The dialog names so many addresses.
@@ -109,7 +110,7 @@ class SendgridForget(models.TransientModel):
                 )
             )
             dialog.email_count, dialog.event_count, dialog.address_count = emails, events, len(addresses)
-            names = format_list(self.env, addresses[:NAMED], "unit")
+            names = join_words(self.env, addresses[:NAMED])
             more = len(addresses) - NAMED
             dialog.address_names = f"{names} … (+{more})" if more > 0 else names
 
@@ -162,6 +163,7 @@ class SendgridForget(models.TransientModel):
             counts[email.recipient] = counts.get(email.recipient, 0) + 1
         return counts
 
+    @in_company_language
     def _log(self, addresses, counts):
         Address = self.env["sendgrid.address"]
         values = {"forgotten_date": fields.Datetime.now(), "forgotten_uid": self.env.uid}
