@@ -186,7 +186,7 @@ class MailThreadBlacklist(models.AbstractModel):
     @api.depends_context("uid", "lang", "tz", "allowed_company_ids")
     def _compute_sendgrid_warning(self):
         addresses = self._get_addresses()
-        emails = {email for emails in addresses.values() for email in emails}
+        emails = self._select_conspicuous({email for emails in addresses.values() for email in emails})
         bounced = self.env["sendgrid.address"]._get_bounced(emails)
         held = self._get_held(emails)
         may_clear = bool(held) and self.env["sendgrid.suppression.clear"]._may_clear()
@@ -209,11 +209,37 @@ class MailThreadBlacklist(models.AbstractModel):
             record.may_clear_at_sendgrid = may_clear and record.is_held_by_sendgrid
 
     @api.model
+    def _select_conspicuous(self, emails):
+        """Return those of some normalized addresses of which there may be something to tell.
+
+        Mostly there is nothing, and a composer asks at each change of its recipients. So it is one query.
+        """
+        if not emails or not self.env["sendgrid.account"]._has_told():
+            return set()
+        self.env["sendgrid.address"].flush_model(["email", "bounce_date"])
+        self.env["sendgrid.suppression"].flush_model(["email", "state"])
+        self.env["mail.blacklist"].flush_model(["email", "active"])
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT email FROM sendgrid_address WHERE email = ANY(%(emails)s) AND bounce_date IS NOT NULL
+                    UNION ALL
+                   SELECT email FROM sendgrid_suppression WHERE email = ANY(%(emails)s) AND state != 'cleared'
+                    UNION ALL
+                   SELECT email FROM mail_blacklist WHERE email = ANY(%(spellings)s) AND active""",
+                emails=list(emails),
+                spellings=list(all_spellings(emails)),
+            )
+        )
+        return {comparable(email) for (email,) in rows}
+
+    @api.model
     def _get_held(self, emails):
         """Return those of some normalized addresses that an account of the user's companies holds back.
 
         :return: {address: `sendgrid.suppression` record}
         """
+        if not emails:
+            return {}
         return self.env["sendgrid.address"]._get_held(emails, self.env["sendgrid.account"]._get_ids_of_companies())
 
     def _describe_bounce(self, address):

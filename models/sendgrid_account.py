@@ -2,6 +2,8 @@ import logging
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
+from odoo.fields import Domain
+from odoo.tools import ormcache
 
 _logger = logging.getLogger(__name__)
 
@@ -68,10 +70,25 @@ class SendgridAccount(models.Model):
         """Return the companies (`res.company`) that the account serves. An account without one serves all."""
         return self.company_id or self.env["res.company"].search([("active", "=", True)])
 
+    # Composers and chatters ask the next two all the time, so the answers are cached. Whatever changes them clears the
+    # cache: see `_forget_cached`.
+
     @api.model
+    @ormcache()
     def _is_used(self):
-        """Tell whether there is an account, so that e-mails may be tracked. It costs one query."""
-        return bool(self.sudo().search_count([], limit=1))
+        """Tell whether there is an account, so that e-mails may be tracked."""
+        return bool(self.sudo().search_count([("active", "=", True)], limit=1))
+
+    @api.model
+    @ormcache()
+    def _has_told(self):
+        """Tell whether anything can be known of e-mails or addresses: there is an account, or one was deleted that has
+        told of an address. Without it nobody has to look.
+        """
+        if self.sudo().with_context(active_test=False).search_count([], limit=1):
+            return True
+        told = [("bounce_date", "!=", False)], [("wish_date", "!=", False)]
+        return bool(self.env["sendgrid.address"].sudo().search_count(Domain.OR(told), limit=1))
 
     @api.model
     def _get_ids_of_companies(self):

@@ -94,24 +94,24 @@ class SendgridAccount(models.Model):
         for vals in vals_list:
             self._normalize_keys(vals)
         accounts = super().create(vals_list)
-        self._forget_webhooks()
+        self._forget_cached()
         return accounts
 
     def write(self, vals):
         self._normalize_keys(vals)
         result = super().write(vals)
         if vals.keys() & WEBHOOK_FIELDS:
-            self._forget_webhooks()
+            self._forget_cached()
         return result
 
     def unlink(self):
         result = super().unlink()
-        self._forget_webhooks()
+        self._forget_cached()
         return result
 
     @api.model
-    def _forget_webhooks(self):
-        """Clear the webhook's cache now, and after the commit: another thread may fill it with old values meanwhile."""
+    def _forget_cached(self):
+        """Clear what is cached of accounts now, and after the commit: another thread may cache old values meanwhile."""
         self.env.registry.clear_cache()
         self.env.cr.postcommit.add(self.env.registry.clear_cache)
 

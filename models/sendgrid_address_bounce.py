@@ -169,7 +169,7 @@ class SendgridAddress(models.Model):
     def _get_bounced(self, emails):
         """Return those of some normalized addresses that bounced, as {address: `sendgrid.address` record}."""
         emails = [email for email in set(emails) if email]
-        if not emails:
+        if not emails or not self.env["sendgrid.account"]._has_told():
             return {}
         addresses = self.sudo().search([("email", "in", emails), ("is_bounced", "=", True)])
         return {address.email: address for address in addresses}

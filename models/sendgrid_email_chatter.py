@@ -65,7 +65,8 @@ class SendgridEmail(models.Model):
     def _as_seen_by(self, user):
         """Return an empty recordset of the user who is shown something: with his rights and in his language."""
         # Core speaks in the name of others too, in the language of whoever caused it.
-        context = {"lang": user.sudo().lang}
+        # His language is cached; to read it of his contact would be a query for each page.
+        context = {"lang": self.env["res.users"].with_user(user).context_get()["lang"]}
         if user != self.env.user:
             # Which companies he has chosen in his window is not known here. He may read the records of all of his.
             context["allowed_company_ids"] = user.sudo()._get_company_ids()
@@ -83,7 +84,7 @@ class SendgridEmail(models.Model):
         :return: {(id of the message, id of a contact or an address): state}. A state has the ``id`` of the document,
             the ``date`` of its status (text in UTC, or False), and all that `_describe_chatter_state` returns
         """
-        if not user._is_internal():
+        if not user._is_internal() or not self.env["sendgrid.account"]._has_told():
             return {}
         Email = self._as_seen_by(user)
         rows = Email._get_chatter_rows(messages)
@@ -230,7 +231,7 @@ class SendgridEmail(models.Model):
         :return: dict with ``count``, ``has_more`` (there are more than were counted), ``status`` (the one that needs
             somebody, else the strongest; False without documents), ``needs_somebody`` and ``text`` (how many of each)
         """
-        if not user._is_internal():
+        if not user._is_internal() or not self.env["sendgrid.account"]._has_told():
             return {"count": 0, "has_more": False, "status": False, "needs_somebody": False, "text": ""}
         Email = self._as_seen_by(user).with_context(sendgrid_models=[record._name])
         rows = Email._count_about(record)
