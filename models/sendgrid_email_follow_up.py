@@ -26,7 +26,9 @@ class SendgridEmail(models.Model):
         about = [(email, subjects.get(email) or email.partner_id, email.partner_id) for email in self]
         about = [(email, record, partner) for email, record, partner in about if record]
         responsible = self._choose_responsible(about)
-        wanted = dict.fromkeys(((record, user) for (_e, record, _p), user in zip(about, responsible, strict=True)), False)
+        wanted = dict.fromkeys(
+            ((record, user) for (_e, record, _p), user in zip(about, responsible, strict=True)), False
+        )
         self._create_follow_ups(wanted, activity_type, summary)
 
     def _schedule_unanswered_follow_up(self, activity_type, summary):

@@ -1,4 +1,4 @@
-"""Drop the contact that each event had. It was its e-mail's, where it is read now: the index and its check cost time."""
+"""Drop the contact of each event: it was the e-mail's, where it is read now. Its index and its check cost time."""
 
 
 def migrate(cr, version):

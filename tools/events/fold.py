@@ -233,9 +233,7 @@ def _distinct(events: Iterable[Any]) -> list[Any]:
     return list({e.fingerprint: e for e in reversed(events)}.values())[::-1]
 
 
-def _facts(
-    kinds: dict[str, list[Any]], claims: list[tuple[str, Any]], last_words: list[Any]
-) -> dict[str, Evidence]:
+def _facts(kinds: dict[str, list[Any]], claims: list[tuple[str, Any]], last_words: list[Any]) -> dict[str, Evidence]:
     # Events come in order of time, so that the last of several of a kind is the evidence.
     # A refusal may make an e-mail bounced, and yet say nothing about the address: its cause tells the fact.
     named = [
