@@ -31,6 +31,28 @@ class TestAccount(SendgridCase):
         with self.assertRaises(ValidationError):
             self.env["sendgrid.account"].create({"name": "x", "verification_key": "SG.an-api-key"})
 
+    def test_asks_only_where_there_is_something(self):
+        """Test that no composer asks of its recipients without an account, and that it asks as soon as there is one."""
+        partner = self.contact.with_user(self.salesperson)
+        Account = self.env["sendgrid.account"]
+        self.env["ir.mail_server"].search([]).sendgrid_account_id = False
+        Account.with_context(active_test=False).search([]).unlink()
+        self.assertFalse(Account._is_used())
+        self.assertFalse(partner.sendgrid_warning)
+        partner.invalidate_recordset(["sendgrid_warning"])
+        with self.assertQueryCount(0):
+            self.assertFalse(partner.sendgrid_warning)
+        account = Account.create({"name": "New"})
+        self.env["sendgrid.address"].create({"email": "ada@example.org", "bounce_date": "2026-11-01 08:00:00"})
+        self.assertTrue(Account._is_used())
+        partner.invalidate_recordset(["sendgrid_warning"])
+        self.assertIn("ada@example.org bounced", partner.sendgrid_warning)
+        account.active = False
+        self.assertFalse(Account._is_used(), "nothing is sent through it")
+        account.unlink()
+        partner.invalidate_recordset(["sendgrid_warning"])
+        self.assertIn("ada@example.org bounced", partner.sendgrid_warning, "what was told stays known")
+
     def test_only_a_name_is_needed(self):
         """Test that an account needs only a name, and gets an address that nobody can guess."""
         accounts = self.env["sendgrid.account"].create([{"name": "A"}, {"name": "B"}])
