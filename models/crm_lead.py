@@ -26,8 +26,10 @@ class CrmLead(models.Model):
     @api.depends("email_normalized")
     @api.depends_context("uid")
     def _compute_sendgrid_email_count(self):
+        Email = self.env["sendgrid.email"]
+        has_told = self.env["sendgrid.account"]._has_told()
         for lead in self:
-            lead.sendgrid_email_count = self.env["sendgrid.email"].search_count(lead._get_sendgrid_email_domain())
+            lead.sendgrid_email_count = has_told and Email.search_count(lead._get_sendgrid_email_domain())
 
     def _get_sendgrid_email_domain(self):
         """Return the domain of the lead's documents.

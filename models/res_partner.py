@@ -57,6 +57,9 @@ class ResPartner(models.Model):
 
     @api.depends_context("uid")
     def _compute_sendgrid_email_count(self):
+        if not self.env["sendgrid.account"]._has_told():
+            self.sendgrid_email_count = 0
+            return
         # Count as the list does, whose domain has "child_of": add to a company the documents of its people, archived
         # ones included.
         family = self.sudo().with_context(active_test=False).search_fetch([("id", "child_of", self.ids)], ["parent_id"])
