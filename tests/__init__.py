@@ -13,6 +13,7 @@ from . import (
     test_client,
     test_colleagues,
     test_companies,
+    test_company_language,
     test_connect,
     test_consent,
     test_consequences,

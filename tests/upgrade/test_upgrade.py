@@ -27,6 +27,7 @@ from script.lib import paths, release, say
 GONE = {
     "res_partner.email_valid_date": "a confirmation is the address's now; see `test_addresses`",
     "sendgrid_email.body": "it is a content now, which documents share; see `test_contents`",
+    "sendgrid_event.partner_id": "the contact of an event is its e-mail's, and is read there",
     "sendgrid_email.failed_facts": "what failed is noted by the consequence's name",
     "sendgrid_email.is_blacklisted_by_group": "why an address is blacklisted is noted with the address",
 }
@@ -41,10 +42,16 @@ CHANGED = {
     ),
     "sendgrid_email_action.engagement_summary": "opens and clicks are told in words that need no plural",
     "settings.sendgrid_accounts": "an account that was not connected says that it is set up by hand",
+    "sendgrid_account_action.event_graph": "its days are written as each language writes them",
     "contact.sendgrid_warning": "moments have one form; who was confirmed though SendGrid lists him says so",
     **dict.fromkeys(
-        ("sendgrid_event_action.batch_id", "sendgrid_event_action_unmatched.batch_id"),
-        "moments have one form everywhere, also in the name of a batch",
+        (
+            "sendgrid_event_action.batch_id",
+            "sendgrid_event_action_unmatched.batch_id",
+            "sendgrid_suppression_action.last_sync_id",
+            "sendgrid_suppression_action.sync_id",
+        ),
+        "moments have one form everywhere, also in the names of batches and comparisons",
     ),
     **dict.fromkeys(
         ("ir_cron.write_date", "ir_cron.write_uid"),
@@ -318,10 +325,16 @@ def compare(old, new, page):
             one, other = old[id_][name], new[id_][name]
             if f"{page}.{name}" in REORDERED:
                 one, other = (sorted(records, key=lambda record: record["id"]) for records in (one, other))
-            if name == "journey" and other[-1:] == [OPEN_REPLY]:
-                other = other[:-1]
+            if name == "journey":
+                other = as_before(other)
             if f"{page}.{name}" not in CHANGED and common(one, other) != common(other, one):
                 yield id_, name, one, other
+
+
+def as_before(journey):
+    """Return the steps of a journey as the released version showed them: an unsubscription as a failure."""
+    steps = journey[:-1] if journey[-1:] == [OPEN_REPLY] else journey
+    return [{**step, "state": "failed"} if step["status"] == "unsubscribed" else step for step in steps]
 
 
 # A journey has a last step by now, which no e-mail of before has reached.
