@@ -2,6 +2,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
+from datetime import timedelta
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.modules.registry import Registry
@@ -29,8 +30,12 @@ CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
 # Whoever wants the drain to rest waits this long for a running chunk to end, and then goes on without.
 SECONDS_TO_REST = 60
+# So long the addon's scheduled actions wait for a module operation. If it ends before, the drain is woken.
+PUT_OFF = timedelta(minutes=5)
 # The drain holds this advisory lock of PostgreSQL together with others, and who wants it to rest holds it alone.
 REST_LOCK = 4_018_501_739
+# Who wakes it holds this one in the same way, so that nobody makes the scheduled action due while it rests.
+WAKE_LOCK = REST_LOCK + 1
 
 _last_wake = {}  # monotonic seconds by database
 
@@ -58,6 +63,8 @@ class SendgridDrain(models.AbstractModel):
         _last_wake[dbname] = now
         # A rollback takes back the wake-up, so forget it too.
         self.env.cr.postrollback.add(lambda: _last_wake.pop(dbname, None))
+        if not self._may_go_on(WAKE_LOCK):
+            return  # whoever wants it to rest wakes it afterwards
         self.env.ref("sendgrid_tracking.ir_cron_drain").sudo()._trigger()
 
     @api.model
@@ -117,9 +124,12 @@ class SendgridDrain(models.AbstractModel):
             self.env["ir.cron"]._commit_progress(0, remaining=0)
 
     @api.model
-    def _may_go_on(self):
-        """Tell whether the drain may work in this transaction: nobody wants it to rest."""
-        [[is_free]] = self.env.execute_query(SQL("SELECT pg_try_advisory_xact_lock_shared(%s)", REST_LOCK))
+    def _may_go_on(self, lock=REST_LOCK):
+        """Tell whether the drain may work, or be woken, in this transaction: nobody wants it to rest.
+
+        :param lock: `REST_LOCK` to work, `WAKE_LOCK` to wake it
+        """
+        [[is_free]] = self.env.execute_query(SQL("SELECT pg_try_advisory_xact_lock_shared(%s)", lock))
         return is_free
 
     @api.model
@@ -132,13 +142,13 @@ class SendgridDrain(models.AbstractModel):
         What was written so far is committed: a transaction cannot lock a scheduled action that has run since it began.
         """
         dbname = self.env.cr.dbname
-        cron_id = self.env.ref("sendgrid_tracking.ir_cron_drain").id
         try:
             with self.pool.cursor() as cr:
                 with contextlib.suppress(*PG_CONCURRENCY_EXCEPTIONS_TO_RETRY):
                     cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
+                    cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", WAKE_LOCK))
                     cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", REST_LOCK))
-                    self._await_end(cron_id)
+                    self._put_actions_off()
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 yield
         finally:
@@ -160,11 +170,35 @@ class SendgridDrain(models.AbstractModel):
             _logger.exception("SendGrid events: the drain could not be woken, it runs when the next events come in")
 
     @api.model
-    def _await_end(self, cron_id):
-        """Wait until a run of the scheduled action has ended. A run that has ended raises a concurrency error too."""
+    def _put_actions_off(self):
+        """Wait until none of the addon's scheduled actions runs, and let none begin for some minutes.
+
+        A process that begins one locks its row, and then waits for the registry, which a module operation holds until
+        its end: an uninstallation could not delete the action. A run that has ended raises a concurrency error too.
+        """
+        later = fields.Datetime.now() + PUT_OFF
         with self.pool.cursor() as cr:
             cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
-            cr.execute(SQL("SELECT FROM ir_cron WHERE id = %s FOR UPDATE", cron_id), log_exceptions=False)
+            cr.execute(
+                SQL(
+                    """SELECT id FROM ir_cron
+                        WHERE id IN (SELECT res_id FROM ir_model_data
+                                      WHERE module = 'sendgrid_tracking' AND model = 'ir.cron')
+                     ORDER BY id
+                          FOR UPDATE"""
+                ),
+                log_exceptions=False,
+            )
+            ids = [id_ for (id_,) in cr.fetchall()]
+            cr.execute(SQL("UPDATE ir_cron SET nextcall = %s WHERE id = ANY(%s) AND nextcall < %s", later, ids, later))
+            cr.execute(
+                SQL(
+                    "UPDATE ir_cron_trigger SET call_at = %s WHERE cron_id = ANY(%s) AND call_at < %s",
+                    later,
+                    ids,
+                    later,
+                )
+            )
 
     @api.model
     def _has_pending(self):

@@ -975,6 +975,25 @@ class TestCronDrain(SendgridCase):
         self._run()
         self.assertEqual(batch.state, "done")
 
+    def test_is_not_due_while_it_rests(self):
+        """Test that no process begins the drain during an uninstallation, which could not delete the action then."""
+        cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
+        trigger = cron._trigger()
+        self.env.flush_all()
+        self.cron_env["sendgrid.drain"]._put_actions_off()
+        self.env.invalidate_all()
+        self.assertGreater(cron.nextcall, Datetime.now())
+        self.assertGreater(trigger.call_at, Datetime.now())
+        sendgrid_drain._last_wake.clear()
+        with db_connect(self.env.cr.dbname).cursor() as other:
+            other.execute("SELECT pg_advisory_xact_lock(%s)", [sendgrid_drain.WAKE_LOCK])
+            self.Drain._wake()
+        triggers = [("cron_id", "=", cron.id)]
+        self.assertEqual(self.env["ir.cron.trigger"].search(triggers), trigger)
+        sendgrid_drain._last_wake.clear()
+        self.Drain._wake()
+        self.assertEqual(self.env["ir.cron.trigger"].search_count(triggers), 2)
+
     def test_chunk_of_bytes(self):
         """Test that large bodies are processed a few at a time, and so is one that is larger than a chunk."""
         for _number in range(3):
