@@ -4,6 +4,7 @@ from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL
 
 from .models import takeover
+from .models.sendgrid_drain import LOCK_ACTIONS
 
 _logger = logging.getLogger(__name__)
 
@@ -38,16 +39,7 @@ def hold_scheduled_actions(cr):
         cr.commit()  # pylint: disable=invalid-commit
         try:
             cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_A_TRY * 1000))
-            cr.execute(
-                SQL(
-                    """SELECT FROM ir_cron
-                        WHERE id IN (SELECT res_id FROM ir_model_data
-                                      WHERE module = 'sendgrid_tracking' AND model = 'ir.cron')
-                     ORDER BY id
-                          FOR UPDATE"""
-                ),
-                log_exceptions=False,
-            )
+            cr.execute(LOCK_ACTIONS, log_exceptions=False)
             cr.execute(SQL("SET LOCAL lock_timeout = DEFAULT"))
             return
         except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:

@@ -30,6 +30,13 @@ CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
 # Whoever wants the drain to rest waits this long for a running chunk to end, and then goes on without.
 SECONDS_TO_REST = 60
+# Locks the addon's scheduled actions, once none of them runs.
+LOCK_ACTIONS = SQL(
+    """SELECT id FROM ir_cron
+        WHERE id IN (SELECT res_id FROM ir_model_data WHERE module = 'sendgrid_tracking' AND model = 'ir.cron')
+     ORDER BY id
+          FOR UPDATE"""
+)
 # So long the addon's scheduled actions wait for a module operation. If it ends before, the drain is woken.
 PUT_OFF = timedelta(minutes=5)
 # The drain holds this advisory lock of PostgreSQL together with others, and who wants it to rest holds it alone.
@@ -179,16 +186,7 @@ class SendgridDrain(models.AbstractModel):
         later = fields.Datetime.now() + PUT_OFF
         with self.pool.cursor() as cr:
             cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
-            cr.execute(
-                SQL(
-                    """SELECT id FROM ir_cron
-                        WHERE id IN (SELECT res_id FROM ir_model_data
-                                      WHERE module = 'sendgrid_tracking' AND model = 'ir.cron')
-                     ORDER BY id
-                          FOR UPDATE"""
-                ),
-                log_exceptions=False,
-            )
+            cr.execute(LOCK_ACTIONS, log_exceptions=False)
             ids = [id_ for (id_,) in cr.fetchall()]
             cr.execute(SQL("UPDATE ir_cron SET nextcall = %s WHERE id = ANY(%s) AND nextcall < %s", later, ids, later))
             cr.execute(
