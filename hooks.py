@@ -1,17 +1,8 @@
 import logging
 
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL
-
-from .models import takeover
-from .models.sendgrid_drain import LOCK_ACTIONS
+from .models import scheduled_actions, takeover
 
 _logger = logging.getLogger(__name__)
-
-# A scheduled action that runs is waited for during a minute: ten times, because each try begins a transaction that sees
-# what has been written meanwhile.
-MAX_TRIES = 10
-SECONDS_A_TRY = 6
 
 
 def post_load():
@@ -34,14 +25,5 @@ def hold_scheduled_actions(cr):
     Core looks for running ones before it begins only. One that ran since then, because SendGrid reported something,
     would keep core from deleting it: it would stay behind, with its model, and fail for ever.
     """
-    for _try in range(MAX_TRIES):
-        # This transaction cannot lock what others have written since it began, so a new one has to begin.
-        cr.commit()  # pylint: disable=invalid-commit
-        try:
-            cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_A_TRY * 1000))
-            cr.execute(LOCK_ACTIONS, log_exceptions=False)
-            cr.execute(SQL("SET LOCAL lock_timeout = DEFAULT"))
-            return
-        except PG_CONCURRENCY_EXCEPTIONS_TO_RETRY:
-            cr.rollback()
-    _logger.warning("SendGrid: a scheduled action still runs, the uninstallation may leave it behind")
+    if scheduled_actions.hold(cr) is None:
+        _logger.warning("SendGrid: a scheduled action still runs, the uninstallation may leave it behind")

@@ -192,6 +192,7 @@ class MailMail(models.Model):
         except STOPS:
             raise
         except Exception:
+            # Another module's method or field may raise anything here, and the other mails shall leave all the same.
             _logger.exception("SendGrid: whose mail %s is", self.id)
             return outbox.company_id
 

@@ -11,6 +11,7 @@ from odoo.tools import SQL
 
 from ..tools.address_form import all_spellings
 from ..tools.events.parsing import BatchError
+from . import scheduled_actions
 from .company_language import in_company_language
 from .undoable import TRY_LATER, each_alone, undoable
 
@@ -30,13 +31,6 @@ CHUNK_BYTES = 4 * 1024 * 1024
 MAX_TRIES = 5
 # Whoever wants the drain to rest waits this long for a running chunk to end, and then goes on without.
 SECONDS_TO_REST = 60
-# Locks the addon's scheduled actions, once none of them runs.
-LOCK_ACTIONS = SQL(
-    """SELECT id FROM ir_cron
-        WHERE id IN (SELECT res_id FROM ir_model_data WHERE module = 'sendgrid_tracking' AND model = 'ir.cron')
-     ORDER BY id
-          FOR UPDATE"""
-)
 # So long the addon's scheduled actions wait for a module operation. If it ends before, the drain is woken.
 PUT_OFF = timedelta(minutes=5)
 # The drain holds this advisory lock of PostgreSQL together with others, and who wants it to rest holds it alone.
@@ -144,7 +138,8 @@ class SendgridDrain(models.AbstractModel):
     def _resting(self):
         """Have the drain end its run, and not work again before the end of the `with` statement.
 
-        It runs nearly always where many events come, and core installs nothing while a scheduled action runs.
+        It runs nearly always where many events come, and core installs nothing while a scheduled action runs. The
+        addon's other scheduled actions are put off too.
 
         What was written so far is committed: a transaction cannot lock a scheduled action that has run since it began.
         """
@@ -178,16 +173,14 @@ class SendgridDrain(models.AbstractModel):
 
     @api.model
     def _put_actions_off(self):
-        """Wait until none of the addon's scheduled actions runs, and let none begin for some minutes.
+        """Wait until none of the addon's scheduled actions runs, and let none begin for `PUT_OFF`.
 
-        A process that begins one locks its row, and then waits for the registry, which a module operation holds until
-        its end: an uninstallation could not delete the action. A run that has ended raises a concurrency error too.
+        A process that begins one locks its row, and then waits for the registry. A module operation holds that until
+        its end, so that an uninstallation could not delete the action.
         """
-        later = fields.Datetime.now() + PUT_OFF
         with self.pool.cursor() as cr:
-            cr.execute(SQL("SET LOCAL lock_timeout = %s", SECONDS_TO_REST * 1000))
-            cr.execute(LOCK_ACTIONS, log_exceptions=False)
-            ids = [id_ for (id_,) in cr.fetchall()]
+            ids = scheduled_actions.hold(cr) or []
+            later = fields.Datetime.now() + PUT_OFF
             cr.execute(SQL("UPDATE ir_cron SET nextcall = %s WHERE id = ANY(%s) AND nextcall < %s", later, ids, later))
             cr.execute(
                 SQL(

@@ -281,10 +281,12 @@ class SendgridReminder(models.Model):
         facts = self.email_id.facts or {}
         if any(fact in facts for fact in FAILURES):
             return "failed"
-        if self.state == "waiting" and until and self.date <= until:
+        if self.state == "unanswered":
+            return "unanswered"
+        if until and self.date <= until:
             # Not before: until then more events may tell that it was a machine who unsubscribed.
             return "over" if self.email_id._is_unwanted() else "unanswered"
-        return self.state
+        return "waiting"
 
     @api.model
     def _note_failure(self, reminder, error):

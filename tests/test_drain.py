@@ -1110,6 +1110,24 @@ class TestConflicts(CommittedCase):
             self.contact, [{"email_bounced": True, "message_bounce": 1, "function": "Changed meanwhile"}]
         )
 
+    def test_put_off_behind_a_run(self):
+        """Test that the scheduled actions are put off also if one ran until just now: PostgreSQL refuses the first try.
+
+        The run writes the action's row, as core does at its end.
+        """
+        cron = self.env.ref("sendgrid_tracking.ir_cron_drain")
+        before = cron.nextcall
+        try:
+            with self.rival(cron, "failure_count", 0, times=1) as rival:
+                rival.wait()
+                self.Drain._put_actions_off()
+            self.commit()
+            self.assertEqual(len(rival.seen), 1)
+            self.assertGreater(cron.nextcall, Datetime.now())
+        finally:
+            cron.nextcall = before
+            self.commit()
+
     def test_time_is_over(self):
         """Test that a run whose time is over ends with its chunk, and that another run follows."""
         batches = [self.store([account_event(now())]) for _number in range(3)]

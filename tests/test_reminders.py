@@ -422,6 +422,18 @@ class TestReminders(ReminderMixin, SendgridCase):
                 self.answer(email)
                 self.assertFalse(self.activities(), "whoever answers has it")
 
+    def test_delivered_after_all(self):
+        """Test that who was told too early waits again: what was given up after 72 hours was delivered later."""
+        email = self.write_to(self.contact, days=9)
+        self.wait(email)
+        self.receive(self.relay(email).event("deferred", timestamp=self.after(email, 2)))
+        self.Email._expire()
+        self.assertEqual(self.activities().summary, "“An offer” did not arrive.")
+        self.receive(self.relay(email).event("delivered", timestamp=self.after(email, 80 * 3600)))
+        self.assertEqual(email.status, "delivered")
+        self.assertFalse(self.activities())
+        self.assertEqual(self.reminders(email).state, "waiting")
+
     def test_answer_from_elsewhere(self):
         """Test that an answer from another address of the contact ends it too, though it disproves no bounce."""
         email = self.write_to(self.contact)

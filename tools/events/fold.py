@@ -177,10 +177,7 @@ def fold(events: Iterable[Any], has_arrived: bool = False) -> State:
     was_refused = any(status in FAILURES for status, _event in claims)
     claims += [("replied", e) for e in answers if e.answer == OWN or not was_refused]
     # The latest of equal claims decides: its reason is the last word.
-    status, decisive = claims[0]
-    for claim in claims:
-        if STRENGTH[claim[0]] >= STRENGTH[status]:
-            status, decisive = claim
+    status, decisive = max(reversed(claims), key=lambda claim: STRENGTH[claim[0]])
 
     return State(
         status=status,
