@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import email_normalize, plaintext2html
+from odoo.tools import plaintext2html
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException, extract_rfc2822_addresses
 
@@ -18,6 +18,7 @@ from ..tools.sending.v3_mail import V3MailError
 from ..tools.sending.watched_session import WatchedSession, hide_bcc, is_before_data, read_answer
 from .company_language import in_company_language
 from .said import isolate
+from .sender import read_sender
 
 _logger = logging.getLogger(__name__)
 
@@ -290,10 +291,12 @@ class IrMailServer(models.Model):
 
     def _prepare_smtp_to_list(self, message, smtp_session):
         """Let core find recipients whose domain is not ASCII: it compares their addresses in two spellings."""
-        context = self.env.context
-        names = [name for name in ("send_validated_to", "send_smtp_skip_to") if context.get(name)]
-        if names and self._leaves_by_sendgrid(smtp_session):
-            self = self.with_context(**{name: [*context[name], *map(comparable, context[name])] for name in names})
+        if self._leaves_by_sendgrid(smtp_session):
+            context = self.env.context
+            listed = {name: context.get(name) or [] for name in ("send_validated_to", "send_smtp_skip_to")}
+            # Nearly no address has two spellings, and each other context would slow down the rest of the run.
+            if any(address != comparable(address) for them in listed.values() for address in them):
+                self = self.with_context(**{name: [*them, *map(comparable, them)] for name, them in listed.items()})
         return super()._prepare_smtp_to_list(message, smtp_session)
 
     def _leaves_by_sendgrid(self, smtp_session):
@@ -398,7 +401,7 @@ class IrMailServer(models.Model):
         copy = outbox.stamp(
             msg["Message-Id"],
             recipients,
-            sender=email_normalize(msg["From"], strict=False) or "",
+            sender=read_sender(str(msg["From"] or ""), strict=False),
             roles=self._get_sendgrid_roles(msg),
         )
         try:
@@ -411,7 +414,8 @@ class IrMailServer(models.Model):
             outbox.fail(self._explain_sendgrid_failure(error))
             raise
         refused = refused if isinstance(refused, dict) else {}
-        outbox.refuse({comparable(address): read_answer(answer) for address, answer in refused.items()})
+        if refused:
+            outbox.refuse({comparable(address): read_answer(answer) for address, answer in refused.items()})
         outbox.take(getattr(session, "sg_message_id", None))
         return refused
 

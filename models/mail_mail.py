@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg2
 
 from odoo import fields, models
-from odoo.tools import SQL, email_normalize, exception_to_unicode
+from odoo.tools import SQL, exception_to_unicode
 from odoo.tools.mail import email_normalize_all
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
@@ -16,6 +16,7 @@ from ..tools.address_form import all_spellings, comparable
 from ..tools.events.refusal import refusal_cause
 from ..tools.sending.api_session import NothingHandedOver
 from ..tools.sending.outbox import Outbox
+from .sender import read_sender
 
 _logger = logging.getLogger(__name__)
 
@@ -239,7 +240,7 @@ class MailMail(models.Model):
                 # It leaves nevertheless. What is not known counts as about a login: it is neither measured nor kept.
                 _logger.exception("SendGrid: mail %s leaves, and its documents lack what it is about", self.id)
                 outbox.open(
-                    comparable(email_normalize(self.email_from) or ""),
+                    comparable(read_sender(self.email_from or "")),
                     about={"company_id": outbox.company_id, "subject": self.subject or None},
                     mail_id=self._origin.id,
                     contacts=planned,
@@ -256,7 +257,7 @@ class MailMail(models.Model):
         """
         opens_account = self.env["sendgrid.email"]._opens_account(self)
         outbox.open(
-            comparable(email_normalize(self.email_from) or ""),
+            comparable(read_sender(self.email_from or "")),
             about=self.env["sendgrid.email"]._prepare_about(self, outbox),
             mail_id=None if self.sendgrid_is_named_by_message else self._origin.id,
             contacts=planned,
