@@ -38,17 +38,22 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
     columns = values = _join(names)
     if instead:
         values = _join_instead(names, tuple(instead.items()))
-    records.env.cr.execute(
-        SQL(
-            """INSERT INTO %(table)s AS known (%(columns)s)
-               SELECT %(values)s FROM %(source)s AS new (%(columns)s) %(join)s WHERE %(condition)s
-               %(conflict)s RETURNING %(returning)s""",
-            table=SQL.identifier(records._table),
-            columns=columns,
+    source = _to_row(records, rows[0]) if len(rows) == 1 else SQL("unnest(%s)", _to_arrays(records, rows))
+    if len(rows) > 1 or instead or condition:
+        source = SQL(
+            "SELECT %(values)s FROM %(source)s AS new (%(columns)s) %(join)s WHERE %(condition)s",
             values=values,
-            source=_to_row(records, rows[0]) if len(rows) == 1 else SQL("unnest(%s)", _to_arrays(records, rows)),
+            source=source,
+            columns=columns,
             join=join,
             condition=condition or SQL("TRUE"),
+        )
+    records.env.cr.execute(
+        SQL(
+            "INSERT INTO %(table)s AS known (%(columns)s) %(source)s %(conflict)s RETURNING %(returning)s",
+            table=SQL.identifier(records._table),
+            columns=columns,
+            source=source,
             conflict=conflict,
             returning=_join(tuple(returning), "known"),
         ),

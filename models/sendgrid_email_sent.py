@@ -389,11 +389,11 @@ class SendgridEmail(models.Model):
         new = found
         if len(found) == 1:
             new = [{name: value for name, value in found[0].items() if value is not None or name in NAMED}]
-        inserted = (
-            [] if known else bulk.insert(self, new, conflict=bulk.SKIP_KNOWN, instead=DECLINED, join=WHO_DECLINED)
-        )
+        # Whoever is not measured stays so.
+        lower = {"instead": DECLINED, "join": WHO_DECLINED} if any(row["measured"] == "full" for row in new) else {}
+        inserted = [] if known else bulk.insert(self, new, conflict=bulk.SKIP_KNOWN, **lower)
         if has_known := len(inserted) < len(rows):
-            inserted += bulk.insert(self, found, conflict=LEARN, instead=DECLINED, join=WHO_DECLINED)
+            inserted += bulk.insert(self, found, conflict=LEARN, **lower)
         ids = {id_ for (id_,) in inserted}
         self._notify_created(ids, rows if ids else [])
         if ids and any(row.get("reminder_days") for row in rows):
@@ -527,8 +527,10 @@ class SendgridEmail(models.Model):
     @api.model
     def _get_company_id(self, mail, outbox):
         """Return the id of the company whose a mail and its documents are. The parameters are those of the above."""
-        company_id, _team_id = outbox.owners.get((mail.model, mail.res_id), (None, None))
-        return mail.record_company_id.id or company_id or outbox.company_id
+        if mail.id not in outbox.company_ids:
+            company_id, _team_id = outbox.owners.get((mail.model, mail.res_id), (None, None))
+            outbox.company_ids[mail.id] = mail.record_company_id.id or company_id or outbox.company_id
+        return outbox.company_ids[mail.id]
 
     @api.model
     def _opens_account(self, mail):

@@ -76,6 +76,8 @@ class Outbox:
         """The company of what is about no record that has one."""
         self.owners: Mapping[tuple[str, int], tuple[int, int]] = {}
         """{(model, record id): (company id, sales team id)} for the records that the mails are about."""
+        self.company_ids: dict[int, int] = {}
+        """{mail id: the company whose the mail is}."""
         self.known_documents: Mapping[int, list[Any]] = {}
         """{mail id: the documents of its earlier tries}."""
         self.created: list[tuple[list[int], list[dict[str, Any]]]] = []
