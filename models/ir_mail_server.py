@@ -305,8 +305,12 @@ class IrMailServer(models.Model):
         :raise NoValidRecipientError: if there is none
         """
         errors = addresses.find_impossible(smtp_to_list)
-        # Core does not find an address with a quote in a header, and tells nobody.
-        lost = [address for address in self.env.context.get("send_validated_to") or () if '"' in address]
+        # Core does not find some addresses in a header, and tells nobody: with a quote, or with no domain in Unicode.
+        lost = [
+            address
+            for address in self.env.context.get("send_validated_to") or ()
+            if ('"' in address or not address.isascii()) and not extract_rfc2822_addresses(address)
+        ]
         errors |= {address: RecipientError("malformed_recipient", address=address) for address in lost}
         if not errors:
             return smtp_to_list

@@ -1,9 +1,11 @@
 import json
 from email import message_from_string, policy
+from unittest.mock import patch
 
 from odoo.tests import tagged
 from odoo.tools import formataddr
 
+from ..tools.sending import addresses
 from .test_api_sending import BothWaysCase, refused
 
 NAMES = (
@@ -199,11 +201,24 @@ class TestRecipients(BothWaysCase):
             ("bad@example..com", "is not an e-mail address"),
             ("x" * 65 + "@example.org", "is not an e-mail address"),
             (f"a@{'b' * 64}.example", "is not an e-mail address"),
+            ("two..dots@example.org", "is not an e-mail address"),
+            (".dot@example.org", "is not an e-mail address"),
+            ("dot.@example.org", "is not an e-mail address"),
+            ("back\\slash@example.org", "is not an e-mail address"),
+            ("a\tb@example.org", "is not an e-mail address"),
+            ("a@[127.0.0.1]", "is not an e-mail address"),
+            ("a@[ipv6:::1]", "is not an e-mail address"),
+            ("a@exam!ple.org", "is not an e-mail address"),
         ):
             with self.subTest(address):
                 for mail, got, [message] in self.send_both_ways(email_to=f"good@example.org, {address}"):
                     self.assertEqual((mail.state, got), ("sent", ["good@example.org"]))
-                    self.assertIn(got[0], self.find_emails(mail.message_id).mapped("recipient"))
+                    emails = self.find_emails(mail.message_id)
+                    self.assertEqual(
+                        {email.recipient: email.status for email in emails},
+                        {"good@example.org": "sent", address: "failed"},
+                    )
+                    self.assertIn(words, emails.filtered("status_reason").status_reason)
                     raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/0/raw")
                     self.assertNotIn("=?utf-8?q?p=C3", raw, "what cannot be written is not shown")
                 for mail, got, messages in self.send_both_ways(email_to=address):
@@ -258,6 +273,20 @@ class TestRecipients(BothWaysCase):
             self.assertEqual({told[one].notification_status for one in contacts - contacts[1]}, {"sent"})
 
     @refused
+    def test_core_finds_no_address(self):
+        """Test that the others get a mail where core finds no address in one of them, whose document says so."""
+        for address in ("user@🧀.example", "user@-bücher.example"):
+            with self.subTest(address):
+                for mail, got, _messages in self.send_both_ways(email_to=f"good@example.org, {address}"):
+                    self.assertEqual((mail.state, got), ("sent", ["good@example.org"]))
+                    emails = self.find_emails(mail.message_id)
+                    self.assertEqual(
+                        {email.recipient: email.status_reason for email in emails},
+                        {"good@example.org": False, address: f"{address} is not an e-mail address."},
+                    )
+
+    @refused
+    @patch.object(addresses, "find_impossible", lambda _addresses: {})
     def test_refused_by_the_api(self):
         """Test that what only SendGrid finds wrong costs only itself: the call is made again without it."""
         mail, _emails = self.send(email_to="good@example.org, .dot@example.org, two..dots@example.org")
