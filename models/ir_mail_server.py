@@ -328,10 +328,11 @@ class IrMailServer(models.Model):
 
     def _check_sender(self, message):
         """Refuse a sender whom SendGrid does not take, with the same words whatever the way."""
-        for address in addresses.get_addresses(message, "From") if addresses.has_odd_address(message, "From") else ():
-            if not address.addr_spec.isascii():
-                error = V3MailError("sender_not_ascii", address=address.addr_spec)
-                raise self._get_delivery_failure(self._explain_sendgrid_refusal(error)) from error
+        sender = addresses.to_ascii(email_normalize(message["From"], strict=False) or "")
+        if error := sender and addresses.find_impossible([sender]).get(sender):
+            if error.reason.code == "recipient_not_ascii":
+                error = V3MailError("sender_not_ascii", address=sender)
+            raise self._get_delivery_failure(self._explain_sendgrid_refusal(error)) from error
 
     def send_email(self, message, *args, **kwargs):
         outbox = self.env.context.get("sendgrid_outbox")

@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "odoo_id": "It is the name of a copy, and there are two.",
     "empty subject": "The Web API refuses an empty subject, so it is a blank.",
     "empty headers": "They say nothing, and are left out of a call.",
+    "an odd Reply-To": "The Web API refuses a mail with a reply address that is none, so that address is left out.",
     "an address twice": "The Web API refuses it, so it is shown once.",
     "blanks of a long subject": "Python, which writes the mail for SMTP, may lose one between two encoded words.",
     "From at the beginning of a line": "Python writes >From for SMTP.",

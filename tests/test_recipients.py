@@ -201,13 +201,13 @@ class TestRecipients(BothWaysCase):
             ("bad@example..com", "is not an e-mail address"),
             ("x" * 65 + "@example.org", "is not an e-mail address"),
             (f"a@{'b' * 64}.example", "is not an e-mail address"),
-            ("two..dots@example.org", "is not an e-mail address"),
-            (".dot@example.org", "is not an e-mail address"),
-            ("dot.@example.org", "is not an e-mail address"),
-            ("back\\slash@example.org", "is not an e-mail address"),
-            ("a\tb@example.org", "is not an e-mail address"),
-            ("a@[127.0.0.1]", "is not an e-mail address"),
-            ("a@[ipv6:::1]", "is not an e-mail address"),
+            ("two..dots@example.org", "does not deliver to addresses like"),
+            (".dot@example.org", "does not deliver to addresses like"),
+            ("dot.@example.org", "does not deliver to addresses like"),
+            ("back\\slash@example.org", "does not deliver to addresses like"),
+            ("a\tb@example.org", "does not deliver to addresses like"),
+            ("a@[127.0.0.1]", "does not deliver to addresses like"),
+            ("a@[ipv6:::1]", "does not deliver to addresses like"),
             ("a@exam!ple.org", "is not an e-mail address"),
         ):
             with self.subTest(address):
@@ -329,10 +329,29 @@ class TestRecipients(BothWaysCase):
 
     @refused
     def test_sender(self):
-        """Test that a sender with letters before the @ that are not ASCII is refused with the same words both ways."""
-        reasons = []
-        for mail, got, _messages in self.send_both_ways(email_from="zoë@example.com", email_to="good@example.org"):
-            self.assertEqual((mail.state, got), ("exception", []))
-            self.assertIn("zoë@example.com has letters before the @", mail.failure_reason)
-            reasons.append(mail.failure_reason)
-        self.assertEqual(len(set(reasons)), 1)
+        """Test that a sender who is none, or whom SendGrid does not take, is refused with the same words both ways."""
+        for address, words in (
+            ("zoë@example.com", "zoë@example.com has letters before the @"),
+            ("two..dots@example.com", "does not deliver to addresses like two..dots@example.com"),
+            ("Sally <.dot@example.com>", "does not deliver to addresses like .dot@example.com"),
+            ("sally@[127.0.0.1]", "does not deliver to addresses like sally@[127.0.0.1]"),
+            ("sally@exam!ple.com", "sally@exam!ple.com is not an e-mail address"),
+        ):
+            with self.subTest(address):
+                reasons = []
+                for mail, got, _messages in self.send_both_ways(email_from=address, email_to="good@example.org"):
+                    self.assertEqual((mail.state, got), ("exception", []))
+                    self.assertIn(words, mail.failure_reason)
+                    reasons.append(mail.failure_reason)
+                self.assertEqual(len(set(reasons)), 1)
+
+    def test_replies(self):
+        """Test that a reply address that is none does not cost the mail, nor another one."""
+        for address in ("two..dots@example.com", "Visitor <a@[127.0.0.1]>", "a@b@example.com", "no address"):
+            for before in ("", "sales@example.com, "):
+                with self.subTest(before + address):
+                    for mail, got, [message] in self.send_both_ways(reply_to=before + address):
+                        self.assertEqual((mail.state, got), ("sent", ["ada@example.org"]))
+                        raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/0/raw")
+                        shown = str(message_from_string(raw, policy=policy.default)["Reply-To"] or "")
+                        self.assertEqual("sales@example.com" in shown, bool(before))

@@ -17,8 +17,8 @@ ODD = re.compile(r"[^\x00-\x7f][^\s<>,;\"]*@|@[^\s<>,;\"]*[^\x00-\x7f]")
 # The most characters (RFC 5321, 4.5.3.1; RFC 1035, 2.3.4).
 MAX_LOCAL = 64
 MAX_DOMAIN = 253
-# Words with dots between them, or anything in quotes (RFC 5322, 3.4.1).
-LOCAL = re.compile(r"""[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*|".+\"""", re.ASCII)
+# Words with dots between them (RFC 5322, 3.2.3).
+LOCAL = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 LABEL = re.compile(r"[\w-]{1,63}", re.ASCII)
 
 
@@ -128,12 +128,12 @@ def to_ascii(address: str) -> str:
 
 
 def find_impossible(addresses: Iterable[str]) -> dict[str, RecipientError]:
-    """Return the addresses that surely nobody delivers to, with the reason.
+    """Return the addresses that SendGrid surely does not deliver to, with the reason.
 
     By SMTP, SendGrid would take some of them and drop the mail later, and refuse others together with all recipients of
     the message. The Web API would refuse the whole message. What is not sure is left to SendGrid. Surely it sends
-    neither to an address with a dot at the wrong place, although some Japanese providers have these, nor to an IP
-    address (support.sendgrid.kke.co.jp, article 360000019762).
+    neither to an address with a dot at the wrong place, although some Japanese providers have these, nor to the number
+    of a host (support.sendgrid.kke.co.jp, article 360000019762).
     """
     errors = {address: _get_error(address) for address in addresses}
     return {address: error for address, error in errors.items() if error}
@@ -144,8 +144,12 @@ def _get_error(address: str) -> RecipientError | None:
     # SendGrid has no SMTPUTF8, and the Web API drops such a mail as "Invalid" (sendgrid/sendgrid-csharp, issue 656).
     if not local.isascii():
         return RecipientError("recipient_not_ascii", address=address)
-    labels = DOTS.split(domain)
-    is_local = len(local) <= MAX_LOCAL and LOCAL.fullmatch(local)
-    if not is_local or len(domain) > MAX_DOMAIN or not all(map(LABEL.fullmatch, labels)):
+    is_quoted = local.startswith('"') and local.endswith('"') and len(local) > 2
+    if not local or len(local) > MAX_LOCAL or ("@" in local and not is_quoted) or len(domain) > MAX_DOMAIN:
         return RecipientError("malformed_recipient", address=address)
+    is_number = domain.startswith("[")
+    if not is_number and not all(map(LABEL.fullmatch, DOTS.split(domain))):
+        return RecipientError("malformed_recipient", address=address)
+    if is_number or not (is_quoted or LOCAL.fullmatch(local)):
+        return RecipientError("unserved_recipient", address=address)
     return None

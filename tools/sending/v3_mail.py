@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from . import smtpapi, v3_settings
-from .addresses import get_addresses, get_names, to_ascii
+from .addresses import find_impossible, get_addresses, get_names, to_ascii
 from .errors import SmtpapiError, V3MailError
 
 __all__ = ("V3MailError", "build")
@@ -120,7 +120,7 @@ def _get_replies(message: EmailMessage) -> list[dict[str, str]]:
     replies = {}
     for address in get_addresses(message, "Reply-To"):
         spec = to_ascii(address.addr_spec)
-        if address.domain and spec.isascii():
+        if not find_impossible([spec]):
             replies.setdefault(spec.lower(), _entry(spec, address.display_name))
     return list(replies.values())
 
