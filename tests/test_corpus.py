@@ -52,6 +52,10 @@ FILES = (
     ("percent%20*'utf-8''.txt", b"text"),
     ("blanks  in it .txt", b"text"),
     ("no extension", b"\x00\x01"),
+    ("of two\nlines.txt", b"text"),
+    ("of three\r\n\r\nX-Evil: lines.txt\n", b"text"),
+    ("tab\tand bell\x07.xlsx", b"PK\x03\x04"),
+    ("\x0b\x7f.txt", b"text"),
     ("archive.tar.gz", b"\x1f\x8b"),
     ("page.html", b"<p>file</p>"),
     ("plain.txt", "Zoë\r\nline\n\n".encode("latin-1")),
@@ -364,7 +368,7 @@ class TestCorpus(CorpusCase):
                 self.compare_mails(mails)
                 for message in self.messages():
                     [attachment] = message["attachments"]
-                    self.assertEqual(attachment["filename"], name)
+                    self.assertEqual(attachment["filename"], re.sub(r"[\x00-\x1f\x7f]+", " ", name).strip())
         for mimetype, raw in (
             ("text/calendar", ICS),
             ("text/calendar; method=REQUEST; charset=utf-8", ICS),
@@ -375,7 +379,10 @@ class TestCorpus(CorpusCase):
             ("image/png", PNG),
             ("application/octet-stream", bytes(range(256))),
             ("text/plain", b""),
+            ("text/plain; charset=utf-8; format=flowed; delsp=yes", b"a \nb\n"),
+            ("text/plain; charset=iso-8859-1", "Zoë".encode("latin-1")),
             ("text/html", "<p>Zoë</p>".encode("utf-16")),
+            ("text/html; charset=utf-16", "<p>Zoë</p>".encode("utf-16")),
             ("weird", b"x"),
         ):
             with self.subTest(mimetype):
