@@ -43,6 +43,7 @@ CLEANED = {
     "coded signs": ('a<img src="https://x.example.com/wf&sol;open?upn=A">b', "ab"),
     "quoted letters": ('a<img src="https://x.example.com/%77f/op%65n?upn=A">b', "ab"),
     "lines": ('a<img src="https://x.example.com/w\r\nf/\top\nen?upn=A">b', "ab"),
+    "lines that core quotes": ('a<img src="https://x.example.com/w%0Af/open?upn=A">b', "ab"),
     "coded lines": ('a<img src="https://x.example.com/w&NewLine;f/&Tab;open?upn=A">b', "ab"),
     "backslashes": ('a<img src="https:\\\\x.example.com\\wf\\open?upn=A">b', "ab"),
     "SendGrid's other form": (

@@ -21,7 +21,7 @@ PIXEL = re.compile(
 # Without one of these in small letters there is none: most texts are not looked at closely. Signs and letters may be
 # written as references, quoted, or as another sign that browsers take for a slash.
 TRACES = ("wf/open", "wf\\open", "wf%", "wf&", "/ho.gif", "blank.gif", "blank&", "blank%", "&#", "&newline;", "&tab;")
-TRACES += ("%6", "%7", "%25")
+TRACES += ("%6", "%7", "%25", "%0a", "%0d", "%09")
 IMAGE_TAGS = {"img", "image", "link", "v:image", "v:imagedata", "v:fill", "v:background"}
 IMAGE_ATTRIBUTES = {"src", "srcset", "background", "style", "href", "xlink:href", "data", "poster", "o:href"}
 # Elsewhere this is where a link leads to.
@@ -49,7 +49,7 @@ def is_pixel(address: str, own: int | None = None) -> bool:
     :param own: id of a mail whose pixel is none here, because core shall count its looks
     """
     address = on_one_line(address).replace("\\", "/")
-    found = PIXEL.search(address) or ("%" in address and PIXEL.search(unquote(unquote(address))))
+    found = PIXEL.search(address) or ("%" in address and PIXEL.search(on_one_line(unquote(unquote(address)))))
     return bool(found) and not (own and found["mail"] == str(own))
 
 
