@@ -219,6 +219,8 @@ class IrMailServer(models.Model):
             email_from, email_to, subject = map(addresses.on_one_line, (email_from, email_to, subject))
             for name in kwargs.keys() & {"email_cc", "reply_to"}:
                 kwargs[name] = addresses.on_one_line(kwargs[name])
+            files = kwargs.get("attachments") or ()
+            kwargs["attachments"] = [(attached.clean_name(name or ""), *file) for name, *file in files]
             if headers := kwargs.get("headers"):
                 kwargs["headers"] = {name: addresses.on_one_line(value) for name, value in headers.items()}
         Notice = self.env["sendgrid.notice"]
@@ -308,8 +310,12 @@ class IrMailServer(models.Model):
         :raise NoValidRecipientError: if there is none
         """
         errors = addresses.find_impossible(smtp_to_list)
-        # Core does not find an address with a quote in a header, and tells nobody.
-        lost = [address for address in self.env.context.get("send_validated_to") or () if '"' in address]
+        # Core does not find some addresses in a header, and tells nobody: with a quote, or with no domain in Unicode.
+        lost = [
+            address
+            for address in self.env.context.get("send_validated_to") or ()
+            if ('"' in address or not address.isascii()) and not extract_rfc2822_addresses(address)
+        ]
         errors |= {address: RecipientError("malformed_recipient", address=address) for address in lost}
         if not errors:
             return smtp_to_list
@@ -327,10 +333,11 @@ class IrMailServer(models.Model):
 
     def _check_sender(self, message):
         """Refuse a sender whom SendGrid does not take, with the same words whatever the way."""
-        for address in addresses.get_addresses(message, "From") if addresses.has_odd_address(message, "From") else ():
-            if not address.addr_spec.isascii():
-                error = V3MailError("sender_not_ascii", address=address.addr_spec)
-                raise self._get_delivery_failure(self._explain_sendgrid_refusal(error)) from error
+        sender = addresses.to_ascii(email_normalize(message["From"], strict=False) or "")
+        if error := sender and addresses.find_impossible([sender]).get(sender):
+            if error.reason.code == "recipient_not_ascii":
+                error = V3MailError("sender_not_ascii", address=sender)
+            raise self._get_delivery_failure(self._explain_sendgrid_refusal(error)) from error
 
     def send_email(self, message, *args, **kwargs):
         outbox = self.env.context.get("sendgrid_outbox")

@@ -57,6 +57,7 @@ class IrMailServer(models.Model):
                 "The address %(address)s has letters before the @ that are not ASCII. SendGrid does not deliver there."
             ),
             "malformed_recipient": self.env._("%(address)s is not an e-mail address."),
+            "unserved_recipient": self.env._("SendGrid does not deliver to addresses like %(address)s."),
             "no_recipient": self.env._("It has no recipient."),
             "many_recipients": self.env._("It has too many recipients: %(count)s, and %(limit)s is the limit."),
             "no_domain": self.env._("%(domain)s is not a domain."),

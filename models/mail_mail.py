@@ -136,7 +136,7 @@ class MailMail(models.Model):
                 **kwargs,
             )
         except NothingHandedOver as error:
-            # SendGrid cannot be reached at the moment. Core has marked the mail at hand as failed, and has not touched
+            # SendGrid takes nothing at the moment. Core has marked the mail at hand as failed, and has not touched
             # the next ones. None of them has left, so that all can go later by themselves.
             self.browse(outbox.mail)._put_back(self.env["ir.mail_server"]._explain_sendgrid_failure(error))
             result = True

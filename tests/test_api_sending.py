@@ -240,17 +240,18 @@ class TestApiSending(ApiSendingCase):
 
     @refused
     def test_a_limit_that_lasts(self):
-        """Test that a mail fails with the reason if the rate limit lasts, and leaves when it is tried again."""
+        """Test that mails stay in the queue if the rate limit lasts, with the reason, and go later, once."""
         self.fault(status=429, reset=900)
-        mail = self.create_mail()
+        mails = self.create_mail() | self.create_mail()
         with self.leaving() as pauses:
-            mail.send()
-        self.assertFailed(mail, "SendGrid got too many calls")
-        self.assertFalse(pauses)
-        mail.state = "outgoing"
+            mails.send()
+        self.assertEqual((mails.mapped("state"), pauses, len(self.calls())), (["outgoing"] * 2, [], 1))
+        self.assertIn("SendGrid got too many calls", mails[0].failure_reason)
+        self.assertFalse(self.Email.search([("mail_id", "in", mails.ids)]))
         with self.leaving():
-            mail.send()
-        self.assertEqual(len(self.find_emails(mail.message_id)), 1)
+            self.env["mail.mail"].process_email_queue(mails.ids)
+        self.assertEqual((mails.mapped("state"), len(self.messages())), (["sent"] * 2, 2))
+        self.assertEqual(self.Email.search([("mail_id", "in", mails.ids)]).mapped("sent_count"), [1, 1])
 
     @refused
     def test_no_answer(self):

@@ -1,9 +1,11 @@
 import json
 from email import message_from_string, policy
+from unittest.mock import patch
 
 from odoo.tests import tagged
 from odoo.tools import formataddr
 
+from ..tools.sending import addresses
 from .test_api_sending import BothWaysCase, refused
 
 NAMES = (
@@ -199,11 +201,24 @@ class TestRecipients(BothWaysCase):
             ("bad@example..com", "is not an e-mail address"),
             ("x" * 65 + "@example.org", "is not an e-mail address"),
             (f"a@{'b' * 64}.example", "is not an e-mail address"),
+            ("two..dots@example.org", "does not deliver to addresses like"),
+            (".dot@example.org", "does not deliver to addresses like"),
+            ("dot.@example.org", "does not deliver to addresses like"),
+            ("back\\slash@example.org", "does not deliver to addresses like"),
+            ("a\tb@example.org", "does not deliver to addresses like"),
+            ("a@[127.0.0.1]", "does not deliver to addresses like"),
+            ("a@[ipv6:::1]", "does not deliver to addresses like"),
+            ("a@exam!ple.org", "is not an e-mail address"),
         ):
             with self.subTest(address):
                 for mail, got, [message] in self.send_both_ways(email_to=f"good@example.org, {address}"):
                     self.assertEqual((mail.state, got), ("sent", ["good@example.org"]))
-                    self.assertIn(got[0], self.find_emails(mail.message_id).mapped("recipient"))
+                    emails = self.find_emails(mail.message_id)
+                    self.assertEqual(
+                        {email.recipient: email.status for email in emails},
+                        {"good@example.org": "sent", address: "failed"},
+                    )
+                    self.assertIn(words, emails.filtered("status_reason").status_reason)
                     raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/0/raw")
                     self.assertNotIn("=?utf-8?q?p=C3", raw, "what cannot be written is not shown")
                 for mail, got, messages in self.send_both_ways(email_to=address):
@@ -258,6 +273,20 @@ class TestRecipients(BothWaysCase):
             self.assertEqual({told[one].notification_status for one in contacts - contacts[1]}, {"sent"})
 
     @refused
+    def test_core_finds_no_address(self):
+        """Test that the others get a mail where core finds no address in one of them, whose document says so."""
+        for address in ("user@🧀.example", "user@-bücher.example"):
+            with self.subTest(address):
+                for mail, got, _messages in self.send_both_ways(email_to=f"good@example.org, {address}"):
+                    self.assertEqual((mail.state, got), ("sent", ["good@example.org"]))
+                    emails = self.find_emails(mail.message_id)
+                    self.assertEqual(
+                        {email.recipient: email.status_reason for email in emails},
+                        {"good@example.org": False, address: f"{address} is not an e-mail address."},
+                    )
+
+    @refused
+    @patch.object(addresses, "find_impossible", lambda _addresses: {})
     def test_refused_by_the_api(self):
         """Test that what only SendGrid finds wrong costs only itself: the call is made again without it."""
         mail, _emails = self.send(email_to="good@example.org, .dot@example.org, two..dots@example.org")
@@ -300,10 +329,29 @@ class TestRecipients(BothWaysCase):
 
     @refused
     def test_sender(self):
-        """Test that a sender with letters before the @ that are not ASCII is refused with the same words both ways."""
-        reasons = []
-        for mail, got, _messages in self.send_both_ways(email_from="zoë@example.com", email_to="good@example.org"):
-            self.assertEqual((mail.state, got), ("exception", []))
-            self.assertIn("zoë@example.com has letters before the @", mail.failure_reason)
-            reasons.append(mail.failure_reason)
-        self.assertEqual(len(set(reasons)), 1)
+        """Test that a sender who is none, or whom SendGrid does not take, is refused with the same words both ways."""
+        for address, words in (
+            ("zoë@example.com", "zoë@example.com has letters before the @"),
+            ("two..dots@example.com", "does not deliver to addresses like two..dots@example.com"),
+            ("Sally <.dot@example.com>", "does not deliver to addresses like .dot@example.com"),
+            ("sally@[127.0.0.1]", "does not deliver to addresses like sally@[127.0.0.1]"),
+            ("sally@exam!ple.com", "sally@exam!ple.com is not an e-mail address"),
+        ):
+            with self.subTest(address):
+                reasons = []
+                for mail, got, _messages in self.send_both_ways(email_from=address, email_to="good@example.org"):
+                    self.assertEqual((mail.state, got), ("exception", []))
+                    self.assertIn(words, mail.failure_reason)
+                    reasons.append(mail.failure_reason)
+                self.assertEqual(len(set(reasons)), 1)
+
+    def test_replies(self):
+        """Test that a reply address that is none does not cost the mail, nor another one."""
+        for address in ("two..dots@example.com", "Visitor <a@[127.0.0.1]>", "a@b@example.com", "no address"):
+            for before in ("", "sales@example.com, "):
+                with self.subTest(before + address):
+                    for mail, got, [message] in self.send_both_ways(reply_to=before + address):
+                        self.assertEqual((mail.state, got), ("sent", ["ada@example.org"]))
+                        raw = self.sandbox("GET", f"/sandbox/messages/{message['id']}/0/raw")
+                        shown = str(message_from_string(raw, policy=policy.default)["Reply-To"] or "")
+                        self.assertEqual("sales@example.com" in shown, bool(before))

@@ -76,6 +76,10 @@ LINKS = (
     (f"{FOREIGN}/sign/document/mail/12/{HEX}", True, "another Odoo's document"),
     (f"{FOREIGN}/calendar/join_videocall/{HEX}", True, "another Odoo's meeting"),
     (f"{FOREIGN}/unsubscribe/one-click", True, "a way out of a list"),
+    (f"{FOREIGN}/x?x-api-key=s3", True, "the name tells"),
+    (f"{FOREIGN}/acs?SAMLResponse={BASE64}", True, "a login"),
+    ("https://me:hunter2@www.example.org/x", True, "a password"),
+    ("https://me:hunter2@odoo.example.com/x", True, "a password"),
     # Quoted in another link.
     (f"{OWN}/web/login?redirect=/chat/12/short", True, "a login that leads on"),
     (f"{OWN}/web/login?redirect={quote(f'/chat/12/{HEX}', safe='')}", True, "the same, quoted"),
@@ -119,6 +123,10 @@ LINKS = (
     (f"{FOREIGN}/commit/{HEX}", False, "a chance part elsewhere is mostly a name"),
     (f"www.example.org/commit/{HEX}", False, "the same without a scheme"),
     ("https://youtu.be/dQw4w9WgXcQ", False, "a film"),
+    ("https://me@www.example.org/x", False, "a name"),
+    ("https://www.example.org/@me:here/x", False, "a name"),
+    (f"{OWN}/x?time=12:30@noon", False, "a time"),
+    (f"{FOREIGN}/x?monkey-key=apes", False, "a word"),
     (f"mailto:reply+{HEX}@example.com", False, "an address"),
     ("tel:+3212345678", False, "a number to call"),
 )

@@ -155,7 +155,8 @@ class TestV3Mail(TransactionCase):
         )
         self.assertEqual((offer["filename"], offer["disposition"]), ("offer.pdf", "attachment"))
         self.assertEqual(
-            (more["filename"], more["disposition"], more["type"]), ("attachment.txt", "inline", "text/plain")
+            (more["filename"], more["disposition"], more["type"]),
+            ("attachment.txt", "inline", "text/plain; charset=utf-8"),
         )
 
     def test_parameters_of_the_type(self):

@@ -21,7 +21,8 @@ HOPELESS_AFTER = {"key": 1, "credits": 1, "unreachable": 1, "timeout": 3}
 
 
 class NothingHandedOver(smtplib.SMTPServerDisconnected):
-    """SendGrid cannot be reached, or hung up, and surely has nothing of the message. ``error`` tells why.
+    """SendGrid cannot be reached, hung up, or takes no more calls for a while: it surely has nothing of the message.
+    ``error`` tells why.
 
     Odoo leaves mails in the queue if an SMTP server disconnects, and would not try those again that fail otherwise.
     """
@@ -65,7 +66,7 @@ class ApiSession:
 
         :raise tools.sending.v3_mail.V3MailError: it does not fit the Web API; nothing was sent
         :raise tools.api.client.ApiError: SendGrid refused it, or it is not known whether SendGrid has it
-        :raise NothingHandedOver: SendGrid cannot be reached, and it surely does not have it
+        :raise NothingHandedOver: SendGrid cannot be reached, or takes no more calls; it surely does not have it
         :raise tools.sending.errors.AllRefusedError: it refused each address
         :return: {address that SendGrid refused: (code, words as bytes)}, as `smtplib` does
         """
@@ -88,7 +89,7 @@ class ApiSession:
                 named = v3_mail.find_refused(payload, error.errors) if error.kind == "refused" else {}
                 if not named or attempt == MOST_TRIES:
                     self._failures = [one for one in self._failures if one.kind == error.kind] + [error]
-                    if error.kind == "unreachable":
+                    if error.kind in ("unreachable", "limit"):
                         raise NothingHandedOver(error) from error
                     raise
             refused |= {address: (REFUSED, words.encode()) for address, words in named.items()}

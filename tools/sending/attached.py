@@ -1,10 +1,17 @@
-"""Mails that leave as files attached to other mails (.eml)."""
+"""Files attached to mails, of which some are mails themselves (.eml)."""
 
+import re
 from base64 import encodebytes
 from collections.abc import Callable
 from email import message_from_bytes, policy
 
 MIMETYPE = "message/rfc822"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def clean_name(name: str) -> str:
+    """Return a file's name on one line. A line break in it would cost everybody the mail."""
+    return CONTROL.sub(" ", name).strip()
 
 
 def change_texts(source: bytes, change: Callable[[str, bool], str]) -> bytes:

@@ -42,7 +42,7 @@ MIN_KEY = 6
 def cut(url: str, site: Site = NOWHERE) -> str:
     """Return a link as others than its recipient may see it: a secret one ends in "…" behind its page.
 
-    Where the path is the key, only the site is left.
+    Where the path is the key, or a password stands before the site, only the site is left.
 
     :param site: what is our own, see `links.Site`
     """

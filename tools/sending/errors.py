@@ -31,7 +31,9 @@ class V3MailError(CodedError):
 
 
 class RecipientError(CodedError):
-    """Nobody delivers to a recipient: ``recipient_not_ascii`` and ``malformed_recipient`` say the ``address``."""
+    """SendGrid does not deliver to a recipient. All codes say the ``address``: ``malformed_recipient`` (it is none),
+    ``recipient_not_ascii`` and ``unserved_recipient``.
+    """
 
 
 class AllRefusedError(smtplib.SMTPRecipientsRefused):

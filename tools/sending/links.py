@@ -35,8 +35,8 @@ TITLE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){3,}", re.IGNORECASE)
 PARAMETER = re.compile(r"(?:^|[?&;#])(?P<name>[\w.\-]+)=(?P<value>[^?&#;]*)")
 # The value of these parameters is a key if there is one at all. The names may have something before them: x-api-key.
 KEY_NAME = re.compile(
-    r"(?:.*[_.\-])?(?:access_?key|api_?key|auth_?key|rlkey|private_?key|pwd|passwd|password|passcode|pass|passphrase"
-    r"|otp|totp|jwt|sig|hmac|secret|credentials?|oobcode)",
+    r"(?:.*[_.\-])?(?:(?:access|api|auth|private)[_\-]?key|rlkey|pwd|passwd|password|passcode|pass|passphrase"
+    r"|otp|totp|jwt|sig|hmac|secret|credentials?|oobcode|samlresponse)",
     re.IGNORECASE,
 )
 # These parameters also have other values (a promotion's code, the key of a setting), so the value tells.
@@ -88,6 +88,8 @@ HARMLESS_PATH = re.compile(
 HARMLESS_NAME = re.compile(
     r"utm_\w+|\w*clid|gclsrc|gbraid|wbraid|li_fat_id|mc_[ce]id|_\w+|unique|checksum|upn|domain|context", re.ASCII
 )
+# A name and a password before the host.
+LOGIN = re.compile(r"//[^/?#@:\s]*:(?P<key>[^/?#@\s]+)@")
 AUTHORITY = re.compile(r"//(?:[^/?#@\s]*@)?(?P<host>\[[^\]/]*\]|[^/?#:&\s]*)(?::\d+)?")
 BARE_HOST = re.compile(r"(?P<host>[\w\-]+(?:\.[\w\-]+)+)(?::\d+)?(?=[/?#])")
 PATH = re.compile(r"[^?#&;]*")
@@ -108,7 +110,7 @@ SOME_CHANGE = re.compile(r"[0-9][A-Za-z]|[a-z][A-Z0-9]|[A-Z][0-9]")
 CHANGE = re.compile(r"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[0-9]|(?<=[0-9])[A-Za-z]")
 
 # Links that SendGrid has tracked before, when they were in another mail.
-TRACKED = re.compile(r"/(?:ls|wf|uni/ls)/click\?(?:[^#]*&)?upn=")
+TRACKED = re.compile(r"/(?:ls|wf|uni/ls)/click\?(?:[^#]*&)?upn=|/ss/c/[\w\-.]{16,}/\w+/[\w\-.]+/h\d+/")
 # SendGrid looks for links in the text, and takes this for the beginning of one, although it stands in an address
 # (github.com/sendgrid/docs/issues/3416).
 HREF_WITHIN = re.compile(r"\bhref=https?://", re.IGNORECASE)
@@ -211,9 +213,18 @@ def _may_need_marks(body: str, site: Site) -> bool:
 
 
 def _is_private(address: str, site: Site) -> bool:
-    return (
-        is_secret(address, site) or NOTICE_PAGE in address or ("/click?" in address and bool(TRACKED.search(address)))
-    )
+    address = on_one_line(address)
+    return is_secret(address, site) or NOTICE_PAGE in address or _is_tracked(address)
+
+
+def on_one_line(address: str) -> str:
+    """Return an address, or a text with addresses, without what browsers leave out of addresses."""
+    return address.replace("\n", "").replace("\r", "").replace("\t", "")
+
+
+def _is_tracked(address: str) -> bool:
+    address = unquote(address) if "%" in address else address
+    return ("/click?" in address or "/ss/c/" in address) and bool(TRACKED.search(address))
 
 
 def _would_break(address: str) -> bool:
@@ -225,6 +236,8 @@ def _find_keys(url: str, site: Site) -> Iterator[str]:
     lowered = url.lower()
     if any(word in lowered for word in SECRET_PAGES) and _has_secret_path(url):
         yield ""
+    if "@" in url and (found := LOGIN.search(url)):
+        yield found["key"]
     if "eyJ" in url:
         yield from JWT.findall(url)
     if "=" in url:

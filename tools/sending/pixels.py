@@ -9,17 +9,27 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from .links import NOWHERE, Site
+from .links import NOWHERE, Site, on_one_line
 from .markup import TEXT_ELEMENTS, attributes, start_tags
 
 # SendGrid's pixel, on its own host or on the one that an account is branded with (Twilio docs, "Open Tracking" and
-# "Link Branding"), and core's pixel of a mailing. Both also stand in the address of a proxy for images.
-PIXEL = re.compile(r"/wf/open(?=[?/#]|$)|/mail/track/(?P<mail>\d+)/[\w\-]+/blank\.gif", re.IGNORECASE)
-# Without one of these in small letters there is none: most texts are not looked at closely. A slash may be quoted.
-TRACES = ("wf/open", "wf%", "wf&", "blank.gif")
-IMAGE_TAGS = {"img", "image", "v:image", "v:imagedata", "v:fill", "v:background"}
-IMAGE_ATTRIBUTES = {"src", "srcset", "background", "style", "xlink:href", "data", "poster", "o:href"}
-CSS_ADDRESS = re.compile(r"""url\(\s*(?:"[^"]*"|'[^']*'|&quot;.*?&quot;|[^)"']*)\s*\)""", re.IGNORECASE | re.DOTALL)
+# "Link Branding"; its mails of some accounts have the form with /ss/), and core's pixel of a mailing. All also stand in
+# the address of a proxy for images.
+PIXEL = re.compile(
+    r"/wf/open(?=[?/#]|$)|/ss/o/[\w\-.]+/[\w\-./]*/ho\.gif|/mail/track/(?P<mail>\d+)/[\w\-]+/blank\.gif", re.IGNORECASE
+)
+# Without one of these in small letters there is none: most texts are not looked at closely. Signs and letters may be
+# written as references, quoted, or as another sign that browsers take for a slash.
+TRACES = ("wf/open", "wf\\open", "wf%", "wf&", "/ho.gif", "blank.gif", "blank&", "blank%", "&#", "&newline;", "&tab;")
+TRACES += ("%6", "%7", "%25", "%0a", "%0d", "%09")
+IMAGE_TAGS = {"img", "image", "link", "v:image", "v:imagedata", "v:fill", "v:background"}
+IMAGE_ATTRIBUTES = {"src", "srcset", "background", "style", "href", "xlink:href", "data", "poster", "o:href"}
+# Elsewhere this is where a link leads to.
+HREF_TAGS = {"link", "image", "feimage", "use"}
+CSS_ADDRESS = re.compile(
+    r"""url\(\s*(?:"[^"]*"|'[^']*'|&quot;.*?&quot;|[^)"']*)\s*\)|(?<=@import)\s*(?:"[^"]*"|'[^']*'|&quot;.*?&quot;)""",
+    re.IGNORECASE | re.DOTALL,
+)
 # Odoo's plain text of a mail lists the addresses of images below: "Image [2]", and there "[2] https://…".
 LISTED = re.compile(r"^\[(?P<number>\d+)\]\x20+(?P<address>\S+)[\x20\r]*$\n?", re.MULTILINE)
 # The address of core's short link, and the part that tells the recipient.
@@ -38,7 +48,8 @@ def is_pixel(address: str, own: int | None = None) -> bool:
 
     :param own: id of a mail whose pixel is none here, because core shall count its looks
     """
-    found = PIXEL.search(address) or ("%" in address and PIXEL.search(unquote(unquote(address))))
+    address = on_one_line(address).replace("\\", "/")
+    found = PIXEL.search(address) or ("%" in address and PIXEL.search(on_one_line(unquote(unquote(address)))))
     return bool(found) and not (own and found["mail"] == str(own))
 
 
@@ -134,7 +145,7 @@ def replace_short_links(
 
 
 def _may_have_pixels(text: str) -> bool:
-    lowered = text.lower()
+    lowered = on_one_line(text.lower())
     return any(trace in lowered for trace in TRACES)
 
 
@@ -145,6 +156,8 @@ def _clean_tag(name: str, source: str, own: int | None) -> str:
     clean, shift = source, 0
     for attribute, (value, start, end) in attributes(source).items():
         if attribute not in IMAGE_ATTRIBUTES or not is_pixel(value, own):
+            continue
+        if attribute == "href" and name not in HREF_TAGS:
             continue
         if attribute == "style":
             kept = _clean_style(source[start:end], own)
@@ -159,4 +172,10 @@ def _clean_tag(name: str, source: str, own: int | None) -> str:
 
 def _clean_style(text: str, own: int | None) -> str:
     """Return a style without the addresses of pixels."""
-    return CSS_ADDRESS.sub(lambda found: "none" if is_pixel(found[0].replace("&amp;", "&"), own) else found[0], text)
+
+    def clean(found: re.Match[str]) -> str:
+        if not is_pixel(html.unescape(found[0]), own):
+            return found[0]
+        return "none" if found[0][0] in "uU" else " none"
+
+    return CSS_ADDRESS.sub(clean, text)

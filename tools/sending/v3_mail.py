@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from . import smtpapi, v3_settings
-from .addresses import get_addresses, get_names, to_ascii
+from .addresses import find_impossible, get_addresses, get_names, to_ascii
+from .attached import CONTROL, clean_name
 from .errors import SmtpapiError, V3MailError
 
 __all__ = ("V3MailError", "build")
@@ -34,7 +35,6 @@ CARRIED_HEADERS |= {"return-path"}
 FORBIDDEN_HEADERS = {"x-sg-id", "x-sg-eid", "received", "dkim-signature"}
 # SendGrid wants the plainest of several contents first; those that are not named here come last.
 CONTENT_ORDER = ("text/plain", "text/x-amp-html", "text/html")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The place of a recipient, as SendGrid's errors name it.
 RECIPIENT = re.compile(r"personalizations\.(?P<number>\d+)\.(?P<kind>to|cc|bcc)\.(?P<index>\d+)(?:\.email)?")
 # RFC 2045, 5.1: what a parameter's value may be without quotes.
@@ -120,7 +120,7 @@ def _get_replies(message: EmailMessage) -> list[dict[str, str]]:
     replies = {}
     for address in get_addresses(message, "Reply-To"):
         spec = to_ascii(address.addr_spec)
-        if address.domain and spec.isascii():
+        if not find_impossible([spec]):
             replies.setdefault(spec.lower(), _entry(spec, address.display_name))
     return list(replies.values())
 
@@ -219,7 +219,9 @@ def _split(message: EmailMessage) -> tuple[list[dict[str, str]], list[dict[str, 
     order = [*CONTENT_ORDER, *(kind for kind in contents if kind not in CONTENT_ORDER)]
     texts = {kind: _get_text(contents[kind]) for kind in order if kind in contents}
     # An empty value is refused (OpenAPI: minLength 1). SendGrid writes each text in a charset of its choice.
-    shown = [{"type": _get_type(contents[kind], "charset"), "value": text or " "} for kind, text in texts.items()]
+    # It looks for some of them by their bare names.
+    types = {kind: kind if kind in CONTENT_ORDER else _get_type(contents[kind], "charset") for kind in texts}
+    shown = [{"type": types[kind], "value": text or " "} for kind, text in texts.items()]
     html = unquote(texts.get("text/html", ""))
     attachments = [_get_attachment(part, message.policy, html) for part in others]
     return shown or [{"type": "text/plain", "value": " "}], attachments
@@ -238,18 +240,16 @@ def _get_type(part: Message, *without: str) -> str:
 
     :param without: further parameters to leave out
     """
-    kind = part.get_content_type()
-    if kind in CONTENT_ORDER:  # SendGrid looks for these by their bare names
-        return kind
     # The name is said by the file name, and a boundary belongs to the parts within.
     left_out = {"name", "boundary", *without}
     parameters = [(name.lower(), value) for name, value in part.get_params([])[1:] if name.lower() not in left_out]
-    return "; ".join([kind, *(_get_parameter(name, collapse_rfc2231_value(value)) for name, value in parameters)])
+    said = [_get_parameter(name, collapse_rfc2231_value(value)) for name, value in parameters]
+    return "; ".join([part.get_content_type(), *said])
 
 
 def _get_parameter(name: str, value: str) -> str:
     """Return a parameter as it stands in a header."""
-    value = CONTROL.sub("_", value)
+    value = CONTROL.sub(" ", value)
     if not value.isascii():
         return f"{name}*={encode_rfc2231(value, 'utf-8')}"
     if TOKEN.fullmatch(value):
@@ -268,7 +268,7 @@ def _get_text(part: Message) -> str:
 
 def _get_attachment(part: Message, policy: EmailPolicy, html: str) -> dict[str, str]:
     extension = mimetypes.guess_extension(part.get_content_type()) or ".bin"
-    name = CONTROL.sub("_", part.get_filename() or f"attachment{extension}")
+    name = clean_name(part.get_filename() or "") or f"attachment{extension}"
     if part.is_multipart():  # a message in the message
         content = part.as_bytes(policy=policy.clone(linesep="\r\n")).partition(b"\r\n\r\n")[2]
     else:
