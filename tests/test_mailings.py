@@ -7,7 +7,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import Form, new_test_user, tagged
 
 from ..models.sendgrid_mailing import read_code
-from .test_answers import AnswerCase
+from .test_answers import ABSENT, AnswerCase
 from .test_colleagues import AT, ColleaguesCase
 from .test_people import HOUR, MAC
 
@@ -270,6 +270,74 @@ class TestMailings(ColleaguesCase, AnswerCase):
             self.assertEqual(email.status, "replied")
             trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
             self.assertRecordValues(trace, [{"trace_status": "reply", "failure_type": False, "failure_reason": False}])
+
+    def test_refused_and_answered_in_any_order(self):
+        """Test that a trace tells the same of a refusal and an answer, whoever answered and whichever came first."""
+        refusals = {
+            "bounced": {"reason": "550 5.1.1 no such user"},
+            "blocked": {"type": "blocked", "status": "4.7.1", "reason": "451 4.7.1 busy"},
+        }
+        senders = {"own": None, "else": "Somebody <else@example.net>", "machine": None}
+        lives = [f"{refusal}-{sender}-{order}" for refusal in refusals for sender in senders for order in "ab"]
+        _mailing, documents = self.send_mailing(lives)
+        told = {}
+        for name, email in documents.items():
+            refusal, sender, order = name.split("-")
+            headers = ABSENT if sender == "machine" else None
+            steps = [
+                lambda e=email, r=refusals[refusal]: self.receive_of(e, (4, "bounce", r)),
+                lambda e=email, s=senders[sender], h=headers: self.answer(e, s or e.recipient, headers=h),
+            ]
+            for step in steps if order == "a" else reversed(steps):
+                step()
+            trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
+            told[name] = trace.trace_status, trace.failure_type, trace.failure_reason
+            self.assertEqual(trace.trace_status, "reply", name)
+            self.assertEqual(bool(trace.failure_type), sender != "own", "the answer is no proof of the address")
+        for name in lives[::2]:
+            with self.subTest(name[:-2]):
+                self.assertEqual(told[name], told[name[:-1] + "b"])
+
+    def test_clicked_and_answered(self):
+        """Test that a mailing counts who clicked and answered as one who clicked, whichever was reported first."""
+        mailing, documents = self.send_mailing(["first", "second"])
+        url = {"url": self.get_link(mailing).short_url}
+        for name, email in documents.items():
+            steps = [
+                lambda e=email: self.receive_of(e, (2, "delivered"), (HOUR, "open", READER)),
+                lambda e=email: self.receive_of(e, (HOUR + 9, "click", {**READER, **url})),
+                lambda e=email: self.answer(e, e.recipient),
+            ]
+            for step in steps if name == "first" else reversed(steps):
+                step()
+        self.env.invalidate_all()
+        self.assertEqual((mailing.opened, mailing.clicked, mailing.replied), (2, 2, 2))
+
+    def test_several_addresses(self):
+        """Test that a trace tells of the address that it names, if the entry of the list has several: they share it."""
+        refusal = (4, "bounce", {"reason": "550 5.1.1 no such user"})
+        reading = [(2, "delivered"), (HOUR, "open", READER)]
+        for number, order in enumerate((1, -1) * 2):
+            named, other = f"named{number}", f"other{number}"
+            mailing, documents = self.send_mailing([f"{named}@example.org, {other}"])
+            self.assertEqual(len(set(documents.values())), 2)
+            events = {named: reading, other: [refusal]} if number < 2 else {named: [refusal], other: reading}
+            for name in (named, other)[::order]:
+                url = {"url": self.get_link(mailing).short_url}
+                clicks = [] if events[name] == [refusal] else [(HOUR + 9, "click", {**READER, **url})]
+                self.receive_of(documents[name], *events[name], *clicks)
+            trace = self.env["mailing.trace"].search([("mass_mailing_id", "=", mailing.id)])
+            self.assertRecordValues(
+                trace,
+                [
+                    {
+                        "email": f"{named}@example.org",
+                        "trace_status": "open" if number < 2 else "bounce",
+                        "failure_type": False if number < 2 else "mail_bounce",
+                    }
+                ],
+            )
+            self.assertEqual(self.get_link(mailing).count, int(number < 2))
 
     def test_refused_and_opened(self):
         """Test that a refusal stays, which core hid behind an open by its own pixel, when the open is forgotten."""
