@@ -1,3 +1,4 @@
+from functools import partial
 from unittest.mock import patch
 
 from lxml import etree
@@ -7,6 +8,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import Form, new_test_user, tagged
 
 from ..models.sendgrid_mailing import read_code
+from .properties import given, in_database, st
 from .test_answers import ABSENT, AnswerCase
 from .test_colleagues import AT, ColleaguesCase
 from .test_people import HOUR, MAC
@@ -312,6 +314,52 @@ class TestMailings(ColleaguesCase, AnswerCase):
                 step()
         self.env.invalidate_all()
         self.assertEqual((mailing.opened, mailing.clicked, mailing.replied), (2, 2, 2))
+
+    @in_database
+    @given(st.data())
+    def test_traces_in_any_order(self, data):
+        """Test that a trace and its clicks end the same in whatever order and repetition events and answers come."""
+        lives = {
+            "delivered": (2, "delivered"),
+            "deferred": (1, "deferred"),
+            "bounced": (4, "bounce", {"reason": "550 5.1.1 no such user"}),
+            "blocked": (5, "bounce", {"type": "blocked", "status": "4.7.1", "reason": "451 4.7.1 busy"}),
+            "held": (6, "dropped", {"reason": "Bounced Address"}),
+            "read": (HOUR, "open", READER),
+            "scanned": (3, "click", {**READER, "useragent": "Barracuda"}),
+            "clicked": (HOUR + 9, "click", READER),
+            "unsubscribed": (HOUR + 30, "unsubscribe", READER),
+        }
+        answers = {"own": None, "else": "Somebody <else@example.net>", "machine": None}
+        steps = data.draw(st.lists(st.sampled_from([*lives, *answers]), min_size=2, max_size=6, unique=True))
+        ways = [
+            [*order, *data.draw(st.lists(st.sampled_from(order), max_size=2))]
+            for order in (steps, data.draw(st.permutations(steps)))
+        ]
+        mailing, documents = self.send_mailing(["reader"])
+        [email], link = documents.values(), self.get_link(mailing)
+
+        relayed = self.relay(email)
+        told = {
+            step: self.write_mail(email, sender or email.recipient, headers=ABSENT if step == "machine" else None)
+            for step, sender in answers.items()
+        }
+        for step, (seconds, kind, *other) in lives.items():
+            url = {"url": link.short_url} if kind == "click" else {}
+            told[step] = relayed.event(kind, timestamp=self.after(email, seconds), **(other[0] if other else {}), **url)
+
+        def come(way):
+            for step in way:
+                (self.come_in if step in answers else self.receive)(told[step])
+
+        def look():
+            self.env.invalidate_all()
+            trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
+            dates = trace.sent_datetime, trace.open_datetime, trace.links_click_datetime, trace.reply_datetime
+            state = trace.trace_status, trace.failure_type, trace.failure_reason
+            return {str(steps): (*state, *map(bool, dates), len(trace.links_click_ids))}
+
+        self.compare_ways(look, *(partial(come, way) for way in ways))
 
     def test_several_addresses(self):
         """Test that a trace tells of the address that it names, if the entry of the list has several: they share it."""
