@@ -73,6 +73,10 @@ QUERIES = {
         "Privacy Lookup: an address's events without a document",
         EVENT + "email_id IS NULL AND recipient = %(recipient)s",
     ),
+    "sendgrid_event_answer_recipient_idx": (
+        "Privacy Lookup: an address's answers to somebody else's e-mails",
+        EVENT + "answer IN ('contact', 'alone', 'other', 'automatic', 'report') AND recipient = %(recipient)s",
+    ),
     "sendgrid_event_refusal_idx": (
         "the bounce behind a drop",
         EVENT + "event = 'bounce' AND recipient = %(recipient)s AND timestamp <= now() ORDER BY timestamp DESC LIMIT 1",

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.fields import Domain
 
 # What is older is seldom worth sending again.
 OFFERED_FOR = timedelta(days=30)
@@ -11,8 +12,9 @@ LOST = {"bounced", "dropped_bounced", "dropped_held"}
 class ResPartner(models.Model):
     """A contact whose address was corrected offers to send again what had bounced at the former address.
 
-    An e-mail counts as sent again once an e-mail with the same subject about the same record has gone to a present
-    address. The offer ends as well if somebody dismisses it, and after 30 days.
+    An e-mail counts as sent again once its button *Send Again* has sent one, whatever became of that, or
+    an e-mail with the same subject about the same record has gone to a present address. The offer ends as well if
+    somebody dismisses it, and after 30 days.
     """
 
     _inherit = "res.partner"
@@ -73,21 +75,20 @@ class ResPartner(models.Model):
         ).filtered(lambda email: not email.mailing_res_id and LOST & set(email.sudo().facts or ()))
         if not emails:
             return none
+        to_present = Domain("partner_id", "=", partner.id) & Domain("recipient", "in", addresses)
         sent = none.sudo().search(
-            [
-                ("partner_id", "=", partner.id),
-                ("recipient", "in", addresses),
-                ("sent_date", ">=", min(emails.mapped("sent_date"))),
-            ],
+            Domain("sent_date", ">=", min(emails.mapped("sent_date")))
+            & (to_present | Domain("again_of_id", "in", emails.ids)),
             order="sent_date",
         )
-        last = {(email.model, email.res_id, email.subject): email.sent_date for email in sent}
+        sent_to_present = sent.filtered(lambda email: email.partner_id == partner and email.recipient in addresses)
+        last = {(email.model, email.res_id, email.subject): email.sent_date for email in sent_to_present}
 
         def was_sent_again(email):
             again = last.get((email.model, email.res_id, email.subject))
             return bool(again) and again >= email.sent_date
 
-        return emails.filtered(lambda email: not was_sent_again(email))
+        return (emails - sent.again_of_id).filtered(lambda email: not was_sent_again(email))
 
     def action_view_sendgrid_resend(self):
         """Open the list of the documents that did not arrive. Each has a button to send it again."""

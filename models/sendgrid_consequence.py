@@ -177,13 +177,15 @@ class SendgridConsequence(models.AbstractModel):
             # override of `_routing_handle_bounce` gets no message then. A contact whose address has been changed since
             # is not to blame either.
             is_passed = email.id not in found_by_address and email not in moved
+            is_own = email.is_alone or not email.mailing_res_id
             message = email.mail_message_id if is_passed else email.mail_message_id.browse()
             thread._routing_handle_bounce(
                 None,
                 {
                     "bounced_email": spelled.get(email.recipient, email.recipient),
                     "bounced_partner": email.partner_id.with_env(thread.env),
-                    "bounced_msg_ids": [email.message_id] if email.message_id else [],
+                    # Core marks all traces of the message. Those of a mailing's copy to several may be another's.
+                    "bounced_msg_ids": [email.message_id] if is_own and email.message_id else [],
                     "bounced_message": message.with_env(thread.env),
                     "body": html_escape(state.facts["bounced"].reason),
                     "email_from": email.recipient,
@@ -415,8 +417,9 @@ class SendgridConsequence(models.AbstractModel):
         """Bring the statistics of mass mailings up to date, if `mass_mailing` is installed.
 
         Only a refusal because of the address is a bounce there: after five bounces core puts an address on the
-        blacklist. A trace that says "replied" stays, since a reply proves more than any failure. Core leaves the words
-        of a failure there that came before.
+        blacklist. A trace that core has found an answer for says "replied", since a reply proves more than any failure,
+        and keeps beside it the failure that the answer does not disprove: a failure hides no answer, and is hidden by
+        none, whichever came first.
         """
         items = [item for item in items if item[0].mailing_res_id]
         if "mailing.trace" not in self.env or not items:
@@ -424,13 +427,18 @@ class SendgridConsequence(models.AbstractModel):
         traces_of = self._get_traces_of(items)
         none = self.env["mailing.trace"]
         recovered, sent, opened, clicked, failed = none, none, none, none, defaultdict(none.browse)
-        not_opened, not_clicked, arrived = none, none, none
+        not_opened, not_clicked, answered = none, none, defaultdict(none.browse)
         for email, before, state in items:
-            traces = traces_of[email].filtered(lambda t: t.trace_status not in ("cancel", "reply"))
+            # Core's counting of a bounce may have hidden an answer from the status, but not its time.
+            replied = traces_of[email].filtered("reply_datetime")
+            traces = traces_of[email].filtered(lambda t: t.trace_status != "cancel") - replied
             facts = state.facts
-            if "replied" in facts:
-                arrived |= traces_of[email].filtered(lambda t: t.trace_status == "reply" and t.failure_type)
-            if fact := next((fact for fact in FAILURES if fact in facts), None):
+            fact = next((fact for fact in FAILURES if fact in facts), None)
+            if fact and "replied" not in facts:
+                answered[FAILURES[fact][1], facts[fact].reason] |= replied
+            else:
+                answered[False, False] |= replied
+            if fact:
                 failed[FAILURES[fact], facts[fact].reason] |= traces
             elif any(fact in before for fact in FAILURES):
                 recovered |= traces.filtered(lambda t: t.trace_status in ("error", "bounce"))
@@ -441,10 +449,14 @@ class SendgridConsequence(models.AbstractModel):
             elif "opened" in before or "clicked" in before:
                 not_opened |= traces
             if "clicked" in facts:
-                clicked |= traces
+                clicked |= traces | replied
             elif "clicked" in before:
-                not_clicked |= traces
-        arrived.write({"failure_type": False, "failure_reason": False})
+                not_clicked |= traces | replied
+        for (failure_type, reason), replied in answered.items():
+            values = {"trace_status": "reply", "failure_type": failure_type, "failure_reason": reason or False}
+            replied.filtered(
+                lambda t, values=values: any((t[name] or False) != value for name, value in values.items())
+            ).write(values)
         # A later event may show that a scanner opened or clicked, and not the recipient.
         not_opened.filtered(lambda t: t.trace_status == "open").set_sent()
         not_opened.open_datetime = False

@@ -193,6 +193,10 @@ class SendgridEvent(models.Model):
     _unmatched_idx = models.Index("(sg_message_id) WHERE email_id IS NULL")
     # Privacy Lookup finds documents by their recipient, and with them their events. This finds the others.
     _unmatched_recipient_idx = models.Index("(recipient) WHERE email_id IS NULL")
+    # These may name somebody else than their document does: see `tools.events.answer.FROM_ANYWHERE`.
+    _answer_recipient_idx = models.Index(
+        "(recipient) WHERE answer IN ('contact', 'alone', 'other', 'automatic', 'report')"
+    )
     _early_idx = models.Index("(odoo_id) WHERE match = 'early'")
     _refusal_idx = models.Index("(recipient, timestamp) WHERE event IN ('bounce', 'dropped')")
     _sender_refusal_idx = models.Index("(account_id, timestamp) WHERE refusal_cause = 'sender'")

@@ -6,6 +6,7 @@ from odoo.exceptions import UserError
 from odoo.fields import Domain
 from odoo.tools import SQL
 
+from ..tools.events.answer import FROM_ANYWHERE
 from . import bulk
 from .company_language import in_company_language
 
@@ -284,12 +285,15 @@ class SendgridExport(models.Model):
         return about & Domain("account_id.company_id", "in", companies) & Domain("company_id", "in", companies)
 
     def _get_event_domain(self):
-        """Return the domain of the events that found no e-mail."""
-        about = Domain("recipient", "in", self.addresses)
+        """Return the domain of the events that found no e-mail, and of answers to somebody else's."""
+        named = Domain("recipient", "in", self.addresses)
+        about, others = named, Domain("email_id.recipient", "not in", self.addresses)
         if self.partner_id:
             about |= Domain("partner_id", "=", self.partner_id.id)
-        companies = [False, *self.company_ids.ids]
-        return about & Domain("email_id", "=", False) & Domain("account_id.company_id", "in", companies)
+            others &= Domain("email_id.partner_id", "!=", self.partner_id.id)
+        about &= Domain("email_id", "=", False)
+        about |= named & Domain("answer", "in", FROM_ANYWHERE) & Domain("email_id", "!=", False) & others
+        return about & Domain("account_id.company_id", "in", [False, *self.company_ids.ids])
 
     @api.autovacuum
     def _gc_exports(self):

@@ -121,7 +121,7 @@ class SendgridExport(models.Model):
 
     def _get_events(self, events):
         return Markup("<section><h2>%s</h2>%s</section>") % (
-            self.env._("Events for which no e-mail was found"),
+            self.env._("Other events"),
             self._get_list_of_events(events),
         )
 

@@ -314,7 +314,8 @@ class SendgridMailing(models.AbstractModel):
         traces = {}
         for email in emails:
             found = by_message.get(email.message_id, self.env["mailing.trace"])
-            if len(found) > 1:
+            # Of several addresses of a contact core's trace names the first, and the others have no trace.
+            if len(found) > 1 or not email.is_alone:
                 found = found.filtered(lambda t, e=email: not t.email or comparable(t.email.strip()) == e.recipient)
             traces[email] = found
         return traces

@@ -736,6 +736,18 @@ class TestSendAgain(PeopleCase):
         self._post(relayed.event("bounce"))
         self.assertFalse(self._offered(), "the new address bounces too")
 
+    def test_sent_again_otherwise(self):
+        """Test that what was sent again from its page is not offered, though its subject or the recipient changed."""
+        first, second = self._bounced(), self._bounced("Invoice")
+        again = self._bounced("Re: Invoice", again_of_id=second.id, sent_date=self.yesterday + timedelta(hours=1))
+        self.partner.email = "new@example.org"
+        self.assertEqual(self._offered(), first | again, "the last of those that bounced")
+        self._sent(self.partner, subject="The right offer", again_of_id=first.id, sent_date=fields.Datetime.now())
+        self.assertEqual(self._offered(), again)
+        # It has not left yet, or never did.
+        self._sent(self.partner, subject="Invoices", again_of_id=again.id, sent_date=False, date=fields.Datetime.now())
+        self.assertEqual(self._offered(), again)
+
     def test_not_offered(self):
         """Test what is not offered: what is old, what arrived, what others may not see, what belongs to a mailing."""
         self._sent(self.partner, sent_date=self.yesterday)

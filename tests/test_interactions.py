@@ -221,6 +221,11 @@ class TestFeed(InteractionCase):
             email.author_id = self.contact
         with patch("odoo.addons.sendgrid_tracking.models.sendgrid_interaction.SHOWN", 2):
             self.assertEqual({email_id for _kind, email_id in self.feed()}, {email.id for email in kept})
+            lines = self.Interaction.with_user(self.salesperson).get_feed()
+            self.assertEqual([line["count"] for line in lines], [1, 1], "the number of a mailing is of the own ones")
+        self.assertEqual(self.Interaction._count_unseen([self.salesperson.id]), {self.salesperson.id: 2})
+        messages = self.hear(lambda: kept[0].write({"author_id": self.contact.id}))
+        self.assertEqual([message["unseen"] for message in messages], [1], "his icon hears of it")
 
     def test_line_is_seen(self):
         """Test that whoever opens a line has seen all that stands in it, and nothing else."""

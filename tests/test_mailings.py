@@ -1,3 +1,4 @@
+from functools import partial
 from unittest.mock import patch
 
 from lxml import etree
@@ -7,7 +8,8 @@ from odoo.exceptions import AccessError
 from odoo.tests import Form, new_test_user, tagged
 
 from ..models.sendgrid_mailing import read_code
-from .test_answers import AnswerCase
+from .properties import given, in_database, st
+from .test_answers import ABSENT, AnswerCase
 from .test_colleagues import AT, ColleaguesCase
 from .test_people import HOUR, MAC
 
@@ -270,6 +272,120 @@ class TestMailings(ColleaguesCase, AnswerCase):
             self.assertEqual(email.status, "replied")
             trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
             self.assertRecordValues(trace, [{"trace_status": "reply", "failure_type": False, "failure_reason": False}])
+
+    def test_refused_and_answered_in_any_order(self):
+        """Test that a trace tells the same of a refusal and an answer, whoever answered and whichever came first."""
+        refusals = {
+            "bounced": {"reason": "550 5.1.1 no such user"},
+            "blocked": {"type": "blocked", "status": "4.7.1", "reason": "451 4.7.1 busy"},
+        }
+        senders = {"own": None, "else": "Somebody <else@example.net>", "machine": None}
+        lives = [f"{refusal}-{sender}-{order}" for refusal in refusals for sender in senders for order in "ab"]
+        _mailing, documents = self.send_mailing(lives)
+        told = {}
+        for name, email in documents.items():
+            refusal, sender, order = name.split("-")
+            headers = ABSENT if sender == "machine" else None
+            steps = [
+                lambda e=email, r=refusals[refusal]: self.receive_of(e, (4, "bounce", r)),
+                lambda e=email, s=senders[sender], h=headers: self.answer(e, s or e.recipient, headers=h),
+            ]
+            for step in steps if order == "a" else reversed(steps):
+                step()
+            trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
+            told[name] = trace.trace_status, trace.failure_type, trace.failure_reason
+            self.assertEqual(trace.trace_status, "reply", name)
+            self.assertEqual(bool(trace.failure_type), sender != "own", "the answer is no proof of the address")
+        for name in lives[::2]:
+            with self.subTest(name[:-2]):
+                self.assertEqual(told[name], told[name[:-1] + "b"])
+
+    def test_clicked_and_answered(self):
+        """Test that a mailing counts who clicked and answered as one who clicked, whichever was reported first."""
+        mailing, documents = self.send_mailing(["first", "second"])
+        url = {"url": self.get_link(mailing).short_url}
+        for name, email in documents.items():
+            steps = [
+                lambda e=email: self.receive_of(e, (2, "delivered"), (HOUR, "open", READER)),
+                lambda e=email: self.receive_of(e, (HOUR + 9, "click", {**READER, **url})),
+                lambda e=email: self.answer(e, e.recipient),
+            ]
+            for step in steps if name == "first" else reversed(steps):
+                step()
+        self.env.invalidate_all()
+        self.assertEqual((mailing.opened, mailing.clicked, mailing.replied), (2, 2, 2))
+
+    @in_database
+    @given(st.data())
+    def test_traces_in_any_order(self, data):
+        """Test that a trace and its clicks end the same in whatever order and repetition events and answers come."""
+        lives = {
+            "delivered": (2, "delivered"),
+            "deferred": (1, "deferred"),
+            "bounced": (4, "bounce", {"reason": "550 5.1.1 no such user"}),
+            "blocked": (5, "bounce", {"type": "blocked", "status": "4.7.1", "reason": "451 4.7.1 busy"}),
+            "held": (6, "dropped", {"reason": "Bounced Address"}),
+            "read": (HOUR, "open", READER),
+            "scanned": (3, "click", {**READER, "useragent": "Barracuda"}),
+            "clicked": (HOUR + 9, "click", READER),
+            "unsubscribed": (HOUR + 30, "unsubscribe", READER),
+        }
+        answers = {"own": None, "else": "Somebody <else@example.net>", "machine": None}
+        steps = data.draw(st.lists(st.sampled_from([*lives, *answers]), min_size=2, max_size=6, unique=True))
+        ways = [
+            [*order, *data.draw(st.lists(st.sampled_from(order), max_size=2))]
+            for order in (steps, data.draw(st.permutations(steps)))
+        ]
+        mailing, documents = self.send_mailing(["reader"])
+        [email], link = documents.values(), self.get_link(mailing)
+
+        relayed = self.relay(email)
+        told = {
+            step: self.write_mail(email, sender or email.recipient, headers=ABSENT if step == "machine" else None)
+            for step, sender in answers.items()
+        }
+        for step, (seconds, kind, *other) in lives.items():
+            url = {"url": link.short_url} if kind == "click" else {}
+            told[step] = relayed.event(kind, timestamp=self.after(email, seconds), **(other[0] if other else {}), **url)
+
+        def come(way):
+            for step in way:
+                (self.come_in if step in answers else self.receive)(told[step])
+
+        def look():
+            self.env.invalidate_all()
+            trace = self.env["mailing.trace"].search([("message_id", "=", email.message_id)])
+            dates = trace.sent_datetime, trace.open_datetime, trace.links_click_datetime, trace.reply_datetime
+            state = trace.trace_status, trace.failure_type, trace.failure_reason
+            return {str(steps): (*state, *map(bool, dates), len(trace.links_click_ids))}
+
+        self.compare_ways(look, *(partial(come, way) for way in ways))
+
+    def test_several_addresses(self):
+        """Test that a trace tells of the address that it names, if the entry of the list has several: they share it."""
+        refusal = (4, "bounce", {"reason": "550 5.1.1 no such user"})
+        reading = [(2, "delivered"), (HOUR, "open", READER)]
+        for number, order in enumerate((1, -1) * 2):
+            named, other = f"named{number}", f"other{number}"
+            mailing, documents = self.send_mailing([f"{named}@example.org, {other}"])
+            self.assertEqual(len(set(documents.values())), 2)
+            events = {named: reading, other: [refusal]} if number < 2 else {named: [refusal], other: reading}
+            for name in (named, other)[::order]:
+                url = {"url": self.get_link(mailing).short_url}
+                clicks = [] if events[name] == [refusal] else [(HOUR + 9, "click", {**READER, **url})]
+                self.receive_of(documents[name], *events[name], *clicks)
+            trace = self.env["mailing.trace"].search([("mass_mailing_id", "=", mailing.id)])
+            self.assertRecordValues(
+                trace,
+                [
+                    {
+                        "email": f"{named}@example.org",
+                        "trace_status": "open" if number < 2 else "bounce",
+                        "failure_type": False if number < 2 else "mail_bounce",
+                    }
+                ],
+            )
+            self.assertEqual(self.get_link(mailing).count, int(number < 2))
 
     def test_refused_and_opened(self):
         """Test that a refusal stays, which core hid behind an open by its own pixel, when the open is forgotten."""

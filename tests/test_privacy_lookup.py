@@ -1,18 +1,22 @@
 import base64
 import json
+from datetime import timedelta
 
+from freezegun import freeze_time
+
+from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import mute_logger, new_test_user, tagged
 from odoo.tools import SQL
 
-from .common import SendgridCase
 from .simulator import Relayed, async_bounce
+from .test_answers import AnswerCase
 
 OURS = ("sendgrid.email", "sendgrid.event", "sendgrid.address", "sendgrid.suppression")
 
 
 @tagged("post_install", "-at_install")
-class TestPrivacyLookup(SendgridCase):
+class TestPrivacyLookup(AnswerCase):
     """Core's Privacy Lookup finds what is known of an address, and deletes it."""
 
     def lookup(self, email, name="Nobody of this name"):
@@ -123,6 +127,48 @@ class TestPrivacyLookup(SendgridCase):
             if element["event"] in ("open", "click")
         ]
         self.assertEqual(kept, [("other@example.net", "open")])
+
+    def test_answers(self):
+        """Test that whoever answers somebody else's e-mail is found, whatever his answer counts for, and deleted."""
+        bob = self.env["res.partner"].create({"name": "Bob", "email": "bob@example.org"})
+        emails = self.say(self.contact, bob) + self.say()
+        stranger, own = "Stranger <stranger@example.net>", "ada@example.org"
+        self.answer(emails[0], stranger)
+        self.answer(emails[2], stranger)
+        self.answer(emails[0], own)
+        self.assertEqual(emails.mapped("status"), ["replied", "sent", "replied"])
+        answers = emails.event_ids.filtered(lambda event: event.recipient == "stranger@example.net")
+        self.assertEqual(sorted(answers.mapped("answer")), ["alone", "other", "other"])
+        wizard = self.lookup("stranger@example.net")
+        self.assertEqual(self.found(wizard)["sendgrid.event"], set(answers.ids))
+        self.assertNotIn("sendgrid.event", self.found(self.lookup(own)), "it goes with its document")
+        export = self.env["sendgrid.export"]._begin(["stranger@example.net"])
+        self.assertEqual(self.env["sendgrid.event"].search(export._get_event_domain()), answers.sorted(lambda e: e.id))
+        wizard.line_ids.action_unlink_all()
+        self.env.invalidate_all()
+        self.assertFalse(answers.exists())
+        self.assertEqual(emails.mapped("status"), ["replied", "sent", "sent"])
+        self.assertRecordValues(emails[2], [{"reply_date": False}])
+
+    def test_late_open(self):
+        """Test that an open or click of what was deleted does not outlive the day in which it could still be early."""
+        email = self.create_email("guest@example.net")
+        message = self.relay(email)
+        self.lookup("guest@example.net").line_ids.action_unlink_all()
+        late = [message.event(kind) for kind in ("delivered", "open", "click")]
+        batch = self.receive(*late)
+        for hours, kept in ((23, {"delivered", "open", "click"}), (25, {"delivered"}), (49, {"delivered"})):
+            with freeze_time(fields.Datetime.now() + timedelta(hours=hours)):
+                self.env["sendgrid.match"]._give_up_early()
+                self.drain()
+            with self.subTest(hours=hours):
+                events = self.env["sendgrid.event"].search([("recipient", "=", "guest@example.net")])
+                self.assertEqual(set(events.mapped("event")), kept)
+                self.env.invalidate_all()
+                self.assertEqual({told["event"] for told in json.loads(base64.b64decode(batch.body))}, kept)
+        batch.action_process_again()
+        self.drain()
+        self.assertFalse(self.env["sendgrid.event"].search([("event", "in", ("open", "click"))]))
 
     def test_all_at_once_with_a_bounce_without_document(self):
         """Test that a bounce without any ids, about an address that nobody wrote to, is found."""

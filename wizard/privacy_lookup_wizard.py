@@ -2,6 +2,7 @@ from odoo import models
 from odoo.tools import SQL, email_normalize
 
 from ..tools.address_form import all_spellings
+from ..tools.events.answer import FROM_ANYWHERE
 
 # The models whose records are about an address that events name, each with its field.
 ADDRESSES = {"sendgrid.email": "recipient", "sendgrid.event": "recipient", "sendgrid.address": "email"}
@@ -11,8 +12,8 @@ class PrivacyLookupWizard(models.TransientModel):
     """Privacy Lookup finds what is known of an address through SendGrid, with or without a contact.
 
     A document is one line, and its events go with it: thousands of them would be thousands of lines to click. Events
-    that found no e-mail have lines of their own. What the owner of an address said about being measured goes with the
-    line of the address.
+    that found no e-mail have lines of their own, and so have answers to somebody else's e-mail. What the owner of an
+    address said about being measured goes with the line of the address.
     """
 
     _inherit = "privacy.lookup.wizard"
@@ -31,6 +32,14 @@ class PrivacyLookupWizard(models.TransientModel):
                 UNION SELECT id FROM res_partner WHERE email_normalized = ANY(%s)""",
             emails,
         )
+        # Each part of the union has its index. One condition with OR would read all documents.
+        documents = SQL(
+            """SELECT id FROM sendgrid_email WHERE recipient = ANY(%(emails)s)
+                UNION SELECT id FROM sendgrid_email WHERE partner_id IN (%(partners)s)
+                UNION SELECT id FROM sendgrid_email WHERE author_id IN (%(partners)s)""",
+            emails=emails,
+            partners=partners,
+        )
         selects = [
             self._select_for_lookup(
                 "res.partner",
@@ -39,20 +48,11 @@ class PrivacyLookupWizard(models.TransientModel):
                     emails,
                 ),
             ),
-            # Each part of the union has its index. One condition with OR would read all documents.
-            self._select_for_lookup(
-                "sendgrid.email",
-                SQL(
-                    """id IN (SELECT id FROM sendgrid_email WHERE recipient = ANY(%(emails)s)
-                        UNION SELECT id FROM sendgrid_email WHERE partner_id IN (%(partners)s)
-                        UNION SELECT id FROM sendgrid_email WHERE author_id IN (%(partners)s))""",
-                    emails=emails,
-                    partners=partners,
-                ),
-            ),
+            self._select_for_lookup("sendgrid.email", SQL("id IN (%s)", documents)),
+            self._select_for_lookup("sendgrid.event", SQL("email_id IS NULL AND recipient = ANY(%s)", emails)),
             self._select_for_lookup(
                 "sendgrid.event",
-                SQL("email_id IS NULL AND recipient = ANY(%s)", emails),
+                SQL("email_id NOT IN (%s) AND answer IN %s AND recipient = ANY(%s)", documents, FROM_ANYWHERE, emails),
             ),
             *(
                 self._select_for_lookup(name, condition)
@@ -84,11 +84,14 @@ class PrivacyLookupWizardLine(models.TransientModel):
     _inherit = "privacy.lookup.wizard.line"
 
     def action_unlink(self):
-        addresses = []
+        addresses, answered = [], self.env["sendgrid.email"].sudo()
         if self.res_model in ADDRESSES and not self.is_unlinked:
             record = self.env[self.res_model].sudo().browse(self.res_id).exists()
             addresses = record.mapped(ADDRESSES[self.res_model])
+            if self.res_model == "sendgrid.event":
+                answered = record.email_id
         result = super().action_unlink()
+        answered._fold_quietly()
         if addresses:
             self.env["sendgrid.reduction"]._begin_deleted(addresses)
         return result

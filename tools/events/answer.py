@@ -34,6 +34,8 @@ WAYS = (MAIL, AUTOMATIC, REPORT, PORTAL)
 OWN, CONTACT, ALONE, OTHER = "own", "contact", "alone", "other"
 # These count as the recipient's.
 REPLIES = (OWN, CONTACT, ALONE, PORTAL)
+# These may name another address than that of their document.
+FROM_ANYWHERE = (CONTACT, ALONE, OTHER, AUTOMATIC, REPORT)
 # These prove that the mail arrived.
 PROOFS = (OWN, CONTACT, ALONE)
 
