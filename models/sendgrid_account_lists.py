@@ -18,7 +18,7 @@ LISTS = {
 class SendgridAccount(models.Model):
     """The lists behind an account's figures and findings, of this account only.
 
-    As with the lists of `sendgrid.email`'s `_open_list`, the address of one is enough to open it again in a new session.
+    As with the lists of `sendgrid.email`'s `_open_list`, the address of one is enough to open it in a new session.
     """
 
     _inherit = "sendgrid.account"
@@ -38,7 +38,7 @@ class SendgridAccount(models.Model):
 
     @api.model
     def _open_list(self, path):
-        """Return the action of a list from its address alone: a server action has the path, and gets the account's id."""
+        """Return the action of a list from its address alone: a server action has the path, and gets the id."""
         account_id = self.env.context.get("active_id")
         if not isinstance(account_id, int):
             return self.env["ir.actions.act_window"]._for_xml_id(f"sendgrid_tracking.{LISTS[path][0]}")
