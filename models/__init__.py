@@ -48,6 +48,7 @@ from . import (
     sendgrid_account_figures,
     sendgrid_account_foreign,
     sendgrid_account_health,
+    sendgrid_account_lists,
     sendgrid_account_log,
     sendgrid_account_place,
     sendgrid_account_removal,

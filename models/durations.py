@@ -5,13 +5,19 @@ import babel.dates
 from odoo import fields
 from odoo.tools.misc import babel_locale_parse, get_lang
 
+# Core's web client writes Arabic digits in these languages (`NUMBERING_SYSTEMS` of its localization service), and Babel
+# does not.
+ARABIC = ("ar_001", "ar_SA", "ar_SY")
+ARABIC_SIGNS = str.maketrans("0123456789,", "٠١٢٣٤٥٦٧٨٩،")
+
 
 def describe_day(env, date):
     """Return a day without its year in the language of the user, such as "Mar 2" or "2. März".
 
     :param date: `date` or `datetime`
     """
-    return babel.dates.format_skeleton("MMMd", date, locale=babel_locale_parse(get_lang(env).code))
+    code = get_lang(env).code
+    return _with_signs(code, babel.dates.format_skeleton("MMMd", date, locale=babel_locale_parse(code)))
 
 
 def describe_time(env, date):
@@ -22,12 +28,17 @@ def describe_time(env, date):
 
     :param date: naive `datetime` in UTC
     """
-    locale = babel_locale_parse(get_lang(env).code)
+    code = get_lang(env).code
+    locale = babel_locale_parse(code)
     local, now = (fields.Datetime.context_timestamp(env.user, moment) for moment in (date, env.cr.now()))
     day = babel.dates.format_skeleton("MMMd" if local.year == now.year else "yMMMd", local, locale=locale)
     time = babel.dates.format_time(local, "short", locale=locale)
     # Browsers write an ordinary space before AM and PM too.
-    return f"{day}, {time}".replace("\u202f", " ")
+    return _with_signs(code, f"{day}, {time}".replace("\u202f", " "))
+
+
+def _with_signs(code, text):
+    return text.translate(ARABIC_SIGNS) if code in ARABIC else text
 
 
 def describe_duration(env, seconds):

@@ -113,6 +113,18 @@ class IrMailServer(models.Model):
         )
         return super(IrMailServer, self - servers)._compute_smtp_authentication_info()
 
+    def _uses_sendgrid_relay(self):
+        """Tell whether the server sends through SendGrid's relay, so that its password is an API key."""
+        self.ensure_one()
+        stand_in = self.env["ir.config_parameter"].sudo().get_param("sendgrid_tracking.smtp_host", "")
+        host = (self.smtp_host or "").strip().lower()
+        return (
+            self.smtp_authentication == "login"
+            and self.smtp_user == hosts.RELAY_USER
+            and bool(host)
+            and host in {*hosts.RELAY.values(), stand_in.rpartition(":")[0]}
+        )
+
     def _filter_sendgrid_api(self):
         return self.filtered(lambda server: server.smtp_authentication == "sendgrid_api")
 
@@ -186,15 +198,15 @@ class IrMailServer(models.Model):
             )
 
     def _archive_after_sendgrid(self):
-        """Archive a server of the Web API when the addon goes.
+        """Archive a server of the Web API that cannot send by SMTP, when the addon goes.
 
-        Not by `write`: core refuses to archive a server that a template names. Active, but without a host, it would
-        make all mails fail that core sends through the first server.
+        Not by `write`: core refuses to archive a server that a template names. Active, it would make all mails fail
+        that core sends through the first server.
         """
         self.flush_recordset()
         self.env.cr.execute(
             """
-            UPDATE ir_mail_server SET active = FALSE, smtp_authentication = 'login', smtp_host = NULL WHERE id = ANY(%s)
+            UPDATE ir_mail_server SET active = FALSE, smtp_authentication = 'login' WHERE id = ANY(%s)
             """,
             [self.ids],
         )

@@ -2,14 +2,12 @@ from odoo import api, fields, models
 
 from .durations import describe_time
 
-REFUSED_POSTS = ("sendgrid_rejection_action", ())
-# {finding: (external id of the page that shows what it is about, filters to set there)}
+# {finding: the address of the list that shows what it is about, see `sendgrid_account_lists`}
 PAGES = {
-    "failed": ("sendgrid_event_batch_action", ("failed",)),
-    "stuck": ("ir_cron_drain", ()),
-    "refused": ("sendgrid_event_action", ("refused_for_sender",)),
-    **dict.fromkeys(("unsigned", "age", "body", "key"), REFUSED_POSTS),
-    **dict.fromkeys(("compared_partly", "not_compared"), ("sendgrid_suppression_sync_action", ())),
+    "failed": "sendgrid-account-failed",
+    "refused": "sendgrid-account-refused-for-sender",
+    **dict.fromkeys(("unsigned", "age", "body", "key"), "sendgrid-account-refused"),
+    **dict.fromkeys(("compared_partly", "not_compared"), "sendgrid-account-comparisons"),
 }
 # The findings about which an administrator has to choose who is measured.
 CHOICES = {"measuring_open"}
@@ -92,7 +90,7 @@ class SendgridAccountCheck(models.Model):
     @api.depends("finding")
     def _compute_can_open(self):
         for check in self:
-            check.can_open = check.finding in PAGES or check.finding in CONNECTS or check.finding in CHOICES
+            check.can_open = check.finding in (*PAGES, *CONNECTS, *CHOICES, "stuck")
 
     def action_open(self):
         """Open the page on which the finding can be looked at or mended, also one that has no menu for everybody."""
@@ -101,22 +99,14 @@ class SendgridAccountCheck(models.Model):
             return self.account_id.action_connect()
         if self.finding in CHOICES:
             return self.account_id.action_choose_measured()
-        if self.finding not in PAGES:
-            return False
-        page, search = PAGES[self.finding]
-        record = self.env.ref(f"sendgrid_tracking.{page}")
-        if record._name == "ir.cron":
+        if self.finding == "stuck":
             return {
                 "type": "ir.actions.act_window",
-                "res_model": record._name,
-                "res_id": record.id,
+                "res_model": "ir.cron",
+                "res_id": self.env.ref("sendgrid_tracking.ir_cron_drain").id,
                 "views": [[False, "form"]],
             }
-        context = {f"search_default_{name}": 1 for name in search}
-        return {
-            **self.env["ir.actions.act_window"]._for_xml_id(f"sendgrid_tracking.{page}"),
-            "context": {**context, "search_default_account_id": self.account_id.id},
-        }
+        return self.finding in PAGES and self.account_id._get_list_action(PAGES[self.finding])
 
     @api.model
     def _get_messages(self):

@@ -9,6 +9,11 @@ from odoo.exceptions import RedirectWarning
 from .company_language import in_company_language
 from .elsewhere import ElsewhereError
 
+# Names that exist in networks of one's own only (RFC 6761, RFC 6762 appendix G, RFC 8375; the third is what many Linux
+# systems call themselves).
+LOCAL_DOMAINS = tuple(
+    ".local .localhost .localdomain .internal .intranet .private .corp .home .lan .home.arpa .test .invalid".split()
+)
 # What tells one database from another. A dump keeps the uuid, and a copy that was made by hand may keep the address.
 PLACE_FIELDS = ("connected_uuid", "connected_database", "connected_url")
 # The place of an account that was connected before the place was noted, in a database that is known to be a copy. It
@@ -224,17 +229,18 @@ class SendgridAccount(models.Model):
     @api.model
     def _explain_unreachable(self, url):
         """Return words for why SendGrid might not reach an address, or None. Only the test event shows if it does."""
-        parts = urlsplit(url or "")
-        host = parts.hostname or ""
+        url = url or ""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
         try:
             is_local = not ipaddress.ip_address(host).is_global
         except ValueError:
-            is_local = "." not in host or host.endswith((".local", ".internal", ".localhost", ".test"))
+            is_local = "." not in host or host.endswith(LOCAL_DOMAINS)
         if is_local:
             return self.env._(
                 "SendGrid cannot reach %s over the internet: it is an address of this machine or network. The system "
                 "parameter web.base.url has to be the public one.",
-                host,
+                host or url.partition("/")[0],
             )
         if parts.scheme != "https":
             return self.env._("The address does not begin with https: events travel unencrypted, signed all the same.")

@@ -1,4 +1,5 @@
 import logging
+import smtplib
 
 from odoo import api, models
 from odoo.exceptions import UserError
@@ -26,28 +27,33 @@ class SendgridAccount(models.Model):
     def unlink(self):
         if self.env.context.get(MODULE_UNINSTALL_FLAG):
             return super().unlink()
-        known = [(account, account._get_webhooks(), account._get_client_or_none()) for account in self]
-        names = {account: account.name for account in self}
+        known = [(account.name, account._get_webhooks(), account._get_client_or_none()) for account in self]
         result = super().unlink()
         # A foreign key may refuse the deletion, so SendGrid is asked only now.
         self.env.flush_all()
-        for account, webhooks, client in known:
-            _done, remains = self._delete_webhooks(webhooks, client)
-            if remains:
-                self._tell_remains(names[account], remains)
+        failures = []
+        for name, webhooks, client in known:
+            done, remains = self._delete_webhooks(webhooks, client, failures)
+            if done or remains:
+                self._tell_deleted(name, done, remains)
         return result
 
-    def _tell_remains(self, name, remains):
-        """Tell the user what a deleted account has left at SendGrid: the account's chatter is gone."""
-        message = self.env._("The account “%(name)s” is deleted. %(remains)s", name=name, remains=" ".join(remains))
-        _logger.warning("SendGrid: %s", message)
-        self.env.user._bus_send("simple_notification", {"type": "warning", "sticky": True, "message": message})
+    def _tell_deleted(self, name, done, remains):
+        """Tell the user what became of a deleted account's webhook at SendGrid: the account's chatter is gone."""
+        message = self.env._(
+            "The account “%(name)s” is deleted. %(remains)s", name=name, remains=" ".join(done + remains)
+        )
+        if remains:
+            _logger.warning("SendGrid: %s", message)
+        notice = {"type": "warning" if remains else "info", "sticky": True, "message": message}
+        self.env.user._bus_send("simple_notification", notice)
 
     def _get_webhooks(self, only_created=False):
         """Return SendGrid's ids of the account's webhooks, with the token that is part of their addresses.
 
-        :param bool only_created: leave out a webhook that connecting found, and did not make
-        :return: list of (webhook id, token, whether it is the one with the previous signing key)
+        :param bool only_created: leave out a webhook that connecting found, or somebody set up by hand
+        :return: list of (webhook id, token, whether it is the one with the previous signing key). Without an id,
+            somebody may have set it up by hand.
         """
         account = self.sudo()
         webhooks = []
@@ -55,6 +61,8 @@ class SendgridAccount(models.Model):
             webhooks.append((account.previous_webhook_id, account.previous_webhook_token, True))
         if account.webhook_id and (account.webhook_created or not only_created):
             webhooks.append((account.webhook_id, account.webhook_token, False))
+        elif not only_created and not account.webhook_id and (account.api_key or account.verification_key):
+            webhooks.append((None, account.webhook_token, False))
         return webhooks
 
     def _get_client_or_none(self):
@@ -96,7 +104,9 @@ class SendgridAccount(models.Model):
                     raise failures[-1]
                 gone = event_webhook.delete(client, webhook_id, token)
             except ElsewhereError as error:
-                done.append(self._tell_webhook(is_previous, "stays", id=webhook_id, why=str(error)))
+                done.append(
+                    self._tell_webhook(is_previous, "stays", id=webhook_id or self.env._("unknown"), why=str(error))
+                )
             except (ApiError, UserError) as error:
                 if isinstance(error, ApiError):
                     failures.append(error)
@@ -107,12 +117,13 @@ class SendgridAccount(models.Model):
                     self.env._(
                         "Delete the webhook at SendGrid under Settings > Mail Settings > Event Webhooks (its id is "
                         "%(id)s). It stays there, because it could not be done from here. %(why)s",
-                        id=webhook_id,
+                        id=webhook_id or self.env._("unknown"),
                         why=why,
                     )
                 )
             else:
-                done.append(self._tell_webhook(is_previous, "deleted" if gone else "elsewhere"))
+                if gone is not None:
+                    done.append(self._tell_webhook(is_previous, "deleted" if gone else "elsewhere"))
         return done, remains
 
     @api.model
@@ -165,10 +176,11 @@ class SendgridAccount(models.Model):
                 _logger.exception("SendGrid: a part of the uninstallation was left out")
 
     def _free_mail_servers(self):
-        """Have the mail servers of the Web API send by SMTP with the same API key, or archive them without a key.
+        """Have the mail servers of the Web API send by SMTP with the same API key, or archive them if that cannot work.
 
         One that cannot be changed is archived too, and does not keep the others from going on.
         """
+        troubles = {}
         servers = self.env["ir.mail_server"].sudo().with_context(active_test=False)
         for server in servers.search([("smtp_authentication", "=", "sendgrid_api")]):
             account = server.sendgrid_account_id
@@ -176,9 +188,14 @@ class SendgridAccount(models.Model):
                 if account.api_key:
                     with self.env.cr.savepoint():
                         server.write(account._get_relay_values())
-                    _logger.info("SendGrid: the mail server “%s” sends by SMTP from now on.", server.name)
-                    continue
-                why = "its account has no API key"
+                    if account not in troubles:
+                        troubles[account] = account._find_relay_trouble()
+                    if not troubles[account]:
+                        _logger.info("SendGrid: the mail server “%s” sends by SMTP from now on.", server.name)
+                        continue
+                    why = f"it cannot send by SMTP ({troubles[account]})"
+                else:
+                    why = "its account has no API key"
             except Exception:
                 _logger.exception("SendGrid: the mail server “%s” could not be changed", server.name)
                 why = "it could not be changed"
@@ -188,6 +205,20 @@ class SendgridAccount(models.Model):
                 _logger.warning("SendGrid: the mail server “%s” is archived: %s.", server.name, why)
             except Exception:
                 _logger.exception("SendGrid: the mail server “%s” could not be archived", server.name)
+
+    def _find_relay_trouble(self):
+        """Log in at SendGrid's SMTP relay as the mail servers would; return what went wrong, or None."""
+        if self.env["ir.mail_server"]._disable_send():
+            return None
+        values = self._get_relay_values()
+        try:
+            with smtplib.SMTP(values["smtp_host"], values["smtp_port"], timeout=TIMEOUT) as relay:
+                if values["smtp_encryption"] == "starttls":
+                    relay.starttls()
+                relay.login(values["smtp_user"], values["smtp_pass"])
+        except OSError as error:  # those of smtplib are such too
+            return error
+        return None
 
     def _get_relay_values(self):
         """Return the values of a mail server that sends through SendGrid's SMTP relay with the account's API key."""
@@ -211,23 +242,11 @@ class SendgridAccount(models.Model):
         failures = []
         for account in self:
             webhooks, client = account._get_webhooks(), account._get_client_or_none()
-            if client and not account.webhook_id and not failures:
-                webhooks += account._find_webhook_by_hand(client)
             done, remains = self._delete_webhooks(webhooks, client, failures)
             for line in done:
                 _logger.info("SendGrid account “%s”: %s", account.name, line)
             for line in remains:
                 _logger.warning("SendGrid account “%s”: %s", account.name, line)
-
-    def _find_webhook_by_hand(self, client):
-        """Return the webhook that somebody set up by hand for the account, as `_get_webhooks`, or an empty list."""
-        account = self.sudo()
-        try:
-            webhooks, _allowed = event_webhook.list_all(client)
-        except ApiError:
-            return []
-        found = event_webhook.find(webhooks, account.webhook_token, None)
-        return [(found["id"], account.webhook_token, False)] if found else []
 
     @api.model
     def _forget_reminders(self):
@@ -265,7 +284,9 @@ class SendgridAccount(models.Model):
         lines = []
         accounts = self.sudo().search([("active", "in", [True, False])])
         for account in accounts:
-            webhooks = account._get_webhooks()
+            # One that somebody set up by hand has no id here, and there is one only if its events are accepted.
+            ids = [webhook_id for webhook_id, _token, _is_previous in account._get_webhooks() if webhook_id]
+            has_webhook = bool(ids or account.verification_key)
             if account._get_place_question():
                 lines.append(
                     self.env._(
@@ -274,18 +295,17 @@ class SendgridAccount(models.Model):
                         account.name,
                     )
                 )
-            elif webhooks and account.api_key:
-                ids = [webhook_id for webhook_id, _token, _is_previous in webhooks]
+            elif has_webhook and account.api_key:
                 lines.append(
                     self.env._(
                         "“%(name)s”: its webhook at SendGrid is deleted. If SendGrid does not answer, it stays there, "
                         "and posts to an address that is gone: delete it under Settings > Mail Settings > Event "
                         "Webhooks (its id is %(ids)s). The server's log says which it was.",
                         name=account.name,
-                        ids=ids,
+                        ids=ids or self.env._("unknown"),
                     )
                 )
-            elif webhooks or account.verification_key:
+            elif has_webhook:
                 lines.append(
                     self.env._(
                         "“%s”: there is no API key to delete its webhook with. Delete it at SendGrid under Settings > "
@@ -305,7 +325,8 @@ class SendgridAccount(models.Model):
                 line = self.env._("The mail server “%s” goes on sending; nothing is tracked any more.", server.name)
             elif self.sudo().api_key:
                 line = self.env._(
-                    "The mail server “%(name)s” sends by SMTP (%(host)s, port %(port)s) instead of the Web API.",
+                    "The mail server “%(name)s” sends by SMTP (%(host)s, port %(port)s) instead of the Web API. If it "
+                    "cannot log in there, it is archived.",
                     name=server.name,
                     host=self._get_relay_values()["smtp_host"],
                     port=self._get_relay_values()["smtp_port"],

@@ -1,8 +1,13 @@
 from odoo import api, fields, models
 
+from ..tools.address_form import comparable
+
+# {model: the fields that name whoever has a record's address, the best first}
+NAMES = {"mailing.contact": ("name",), "crm.lead": ("contact_name", "partner_name")}
+
 
 class SendgridEmail(models.Model):
-    """The mass mailing that a document belongs to, and its recipient's entry in a mailing list."""
+    """The mass mailing that a document belongs to, and the name of a recipient who is no contact."""
 
     _inherit = "sendgrid.email"
 
@@ -23,12 +28,16 @@ class SendgridEmail(models.Model):
 
     @api.depends("partner_id", "model", "res_id")
     def _compute_contact_name(self):
-        # Whoever may see the e-mail may know to whom it went, also without access to the lists.
-        entries = {}
-        if "mailing.contact" in self.env:
-            listed = self.filtered(lambda email: email.model == "mailing.contact" and not email.partner_id)
-            found = self.env["mailing.contact"].sudo().browse(listed.mapped("res_id")).exists()
-            entries = {entry.id: entry.name for entry in found}
+        # Whoever may see the e-mail may know to whom it went, also without access to the record.
+        records = {}
+        for model in NAMES:
+            emails = self.filtered(lambda email, model=model: email.model == model and not email.partner_id)
+            if emails and model in self.env:
+                found = self.env[model].sudo().browse(emails.mapped("res_id")).exists()
+                records |= {(model, record.id): record for record in found}
         for email in self:
-            entry = entries.get(email.res_id) if email.model == "mailing.contact" else ""
-            email.contact_name = email.partner_id.sudo().display_name or entry or ""
+            name, record = email.partner_id.sudo().display_name, records.get((email.model, email.res_id))
+            # A mailing goes to the record's own address, an e-mail about a lead may go to others too.
+            if record and (email.mailing_res_id or comparable(record.email_normalized or "") == email.recipient):
+                name = next(filter(None, (record[field] for field in NAMES[email.model])), "")
+            email.contact_name = name or ""

@@ -20,6 +20,7 @@ from ..hooks import uninstall_hook
 from ..tools.api import client
 from ..wizard import sendgrid_account_connect_step
 from .sandbox_case import API_KEY
+from .simulator import Signer
 from .test_connect import NEEDED, SETTINGS, ConnectCase
 
 OLD = "https://odoo.example.com"
@@ -253,7 +254,12 @@ class TestAddress(GoingCase):
             "http://10.0.0.5:8069",
             "https://[fe80::1]",
             "https://erp",
+            "https://erp.",
             "https://odoo.internal",
+            "https://ODOO.LAN:8443",
+            "https://odoo.home.arpa",
+            "https://localhost.localdomain",
+            "odoo.example.com",
         ):
             with self.subTest(url):
                 self.set_url(url)
@@ -261,12 +267,15 @@ class TestAddress(GoingCase):
                     connect = self.start(self.open(account))
                     step = self.step(connect, "webhook")
                     self.assertEqual(step.question, "unreachable")
+                    self.assertNotIn("reach  over", step.message, "it names the address")
                     with self.assertRaises(UserError):
                         step.action_move()
-        step.action_move(True)
+        self.set_url("https://erp")
+        connect = self.start(self.open(account))
+        self.step(connect, "webhook").action_move(True)
         self.run_steps(connect)
         self.assertTrue(connect.is_done, self.tell(connect))
-        self.assertTrue(self.webhooks()[0]["url"].startswith(url))
+        self.assertTrue(self.webhooks()[0]["url"].startswith("https://erp/"))
 
     def test_claim_of_an_unreachable_address(self):
         """Test that the button on the account does not move the webhook out of SendGrid's reach."""
@@ -348,6 +357,37 @@ class TestServers(GoingCase):
         self.assertNotIn("SG.", self.log(account))
         for message in connect.step_ids.mapped("message"):
             self.assertNotIn("SG.", message or "")
+
+    def test_another_key_elsewhere(self):
+        """Test that all servers with the old key are noticed, however their host is written, and no others."""
+        account, server = self.adopt()
+        other = self.env["sendgrid.account"].create({"name": "Theirs", "api_key": "SG.theirs"})
+        relay = server.copy_data()[0]
+        upper, unassigned, archived, theirs, provider = self.env["ir.mail_server"].create(
+            [
+                {**relay, "name": "Upper", "smtp_host": "SMTP.SendGrid.net ", "sendgrid_account_id": account.id},
+                {**relay, "name": "Unassigned", "sendgrid_account_id": False},
+                {**relay, "name": "Archived", "sendgrid_account_id": account.id, "active": False},
+                {**relay, "name": "Theirs", "sendgrid_account_id": other.id, "smtp_pass": "SG.theirs"},
+                {**relay, "name": "Provider", "sendgrid_account_id": False, "smtp_user": "me", "smtp_pass": "secret"},
+            ]
+        )
+        upper.smtp_pass = unassigned.smtp_pass = archived.smtp_pass = API_KEY
+        self.sandbox("PUT", "/sandbox/keys/SG.new", NEEDED)
+        with patch.object(type(self.env["sendgrid.account.connect.step"]), "_try_login", lambda step, one: None):
+            connect = self.start(self.open(account, api_key="SG.new"))
+            step = self.step(connect, "server")
+            self.assertEqual((step.state, step.question), ("warning", "password"), step.message)
+            for one in (server, upper, unassigned):
+                self.assertIn(f"“{one.name}”", step.message)
+            for one in (archived, theirs, provider):
+                self.assertNotIn(f"“{one.name}”", step.message)
+            step.action_use_key()
+            self.run_steps(connect)
+        self.assertEqual(set((server | upper | unassigned).mapped("smtp_pass")), {"SG.new"})
+        self.assertFalse(unassigned.sendgrid_account_id, "nobody has asked to track it")
+        self.assertEqual([theirs.smtp_pass, provider.smtp_pass], ["SG.theirs", "secret"])
+        self.assertEqual((step.state, step.question), ("done", False), step.message)
 
     def test_port_is_blocked(self):
         """Test that a relay that cannot be reached is told, with the other way to send."""
@@ -457,6 +497,18 @@ class TestMail(GoingCase):
         self.run_steps(connect)
         self.assertFalse(self.sandbox("GET", "/sandbox/messages"))
 
+    def test_own_address_is_refused(self):
+        """Test that an e-mail that never left is not called sent, whoever refused the user's own address."""
+        for sending in ("login", "sendgrid_api"):
+            with self.subTest(sending):
+                self.sandbox("POST", "/sandbox/reset")
+                with mute_logger("odoo.addons.mail.models.mail_mail"):
+                    step = self.send(to="jörg@example.com", name=sending, sending=sending)
+                self.assertEqual(step.state, "failed", step.message)
+                self.assertIn("did not leave", step.message)
+                self.assertIn("not ASCII", step.message)
+                self.assertIs(step.connect_id.run_next(), False)
+
     def test_no_address(self):
         """Test that a user without an address is told."""
         self.env.user.email = False
@@ -504,6 +556,43 @@ class TestRemoval(GoingCase):
         for words in (webhook_id, "Delete the webhook at SendGrid", "problem of its own"):
             self.assertIn(words, notice["message"])
             self.assertIn(words, logs.output[0])
+
+    def test_unlink_tells(self):
+        """Test that who deletes an account hears what became of its webhook, however that was set up."""
+        sent = []
+        self.patch(type(self.env["res.users"]), "_bus_send", lambda user, *message, **kwargs: sent.append(message))
+        key = {"verification_key": Signer().public_key}
+        for case, values, words in (
+            ("connected", {}, "was deleted at SendGrid"),
+            ("copy", {}, "stays at SendGrid"),
+            ("by hand", {"api_key": API_KEY, **key}, "was deleted at SendGrid"),
+            ("by hand, without a key", key, "no API key"),
+            ("by hand, SendGrid is away", {"api_key": API_KEY, **key}, "problem of its own"),
+            ("never connected", {"api_key": API_KEY}, None),
+            ("empty", {}, None),
+        ):
+            with self.subTest(case), self.env.cr.savepoint() as savepoint:
+                self.sandbox("POST", "/sandbox/reset")
+                if case in ("connected", "copy"):
+                    account = self.connect(name=case)
+                    self.forget_history(account)
+                else:
+                    account = self.env["sendgrid.account"].create({"name": case, **values})
+                    if "by hand" in case:
+                        self.foreign(account.webhook_url)
+                if case == "copy":
+                    self.copy_database("name")
+                if "away" in case:
+                    self.fault(f"{SETTINGS}/all", status=500, times=9)
+                sent.clear()
+                account.unlink()
+                self.assertEqual(len(sent), bool(words), sent)
+                if words:
+                    self.assertIn(words, sent[0][1]["message"])
+                self.sandbox("DELETE", "/sandbox/faults")
+                self.assertEqual(bool(words) and "deleted" not in words, bool(self.webhooks()))
+                savepoint.rollback()
+                self.env.registry.clear_all_caches()
 
     def test_a_line_is_said_once(self):
         """Test that disconnecting during a change of keys tells the two webhooks apart."""
@@ -596,6 +685,32 @@ class TestRemoval(GoingCase):
             [(s.smtp_authentication, s.smtp_host, s.active) for s in (first, resisting, last)],
             [("login", host, True), ("login", False, False), ("login", host, True)],
         )
+
+    def test_uninstall_where_the_relay_is_out_of_reach(self):
+        """Test that a server that could not log in by SMTP is archived: the host may block SMTP."""
+        self.enterContext(patch.object(IrMail_Server, "_disable_send", lambda server: False))
+        account = self.env["sendgrid.account"].create({"name": "Blocked", "api_key": API_KEY})
+        server = self.env["ir.mail_server"].create(
+            {"name": "A", "smtp_authentication": "sendgrid_api", "sendgrid_account_id": account.id}
+        )
+        relay = self.sandbox_smtp
+        for trouble, address, key in (
+            ("nobody there", "127.0.0.1:9", API_KEY),
+            ("the key was deleted", relay, "SG.deleted"),
+            (None, relay, API_KEY),
+        ):
+            with self.subTest(trouble), self.env.cr.savepoint() as savepoint:
+                self.env["ir.config_parameter"].set_param("sendgrid_tracking.smtp_host", address)
+                account.api_key = key
+                expected = self.assertLogs(REMOVAL, "WARNING") if trouble else self.assertNoLogs(REMOVAL, "WARNING")
+                with expected as logs:
+                    uninstall_hook(self.env)
+                if trouble:
+                    self.assertIn("“A” is archived", logs.output[0])
+                    self.assertNotIn(key, logs.output[0])
+                self.assertEqual((server.active, server.smtp_authentication), (not trouble, "login"))
+                self.assertEqual(server.smtp_host, "127.0.0.1", "whoever takes it from the archive can use it")
+                savepoint.rollback()
 
     def test_uninstall_real_hosts(self):
         """Test the relay that servers of the Web API get, by the account's region."""

@@ -66,6 +66,27 @@ class TestShortLinks(ColleaguesCase):
         self.assertEqual((email.contact_name, email.mailing_source_id.id), ("Ada", False))
         self.assertEqual(self.create_email("nobody@example.org").contact_name, "")
 
+    def test_leads_without_contact(self):
+        """Test that a recipient who is no contact has his lead's name, and nobody else who got an e-mail about it."""
+        person, company = self.env["crm.lead"].create(
+            [
+                {"name": "A", "contact_name": "Grace", "partner_name": "Navy", "email_from": "Grace <g@example.org>"},
+                {"name": "B", "partner_name": "Navy", "email_from": "info@example.org"},
+            ]
+        )
+        for lead, address, name in (
+            (person, "g@example.org", "Grace"),
+            (company, "info@example.org", "Navy"),
+            (person, "cc@example.org", ""),
+        ):
+            with self.subTest(address):
+                email = self.create_email(address, model="crm.lead", res_id=lead.id)
+                self.assertEqual(email.contact_name, name)
+        lost = self.create_email("g@example.org", model="crm.lead", res_id=person.id)
+        person.unlink()
+        self.env.invalidate_all()
+        self.assertEqual(lost.contact_name, "")
+
 
 @tagged("-standard", "sendgrid_applications", "post_install", "-at_install")
 class TestMailings(ColleaguesCase, AnswerCase):

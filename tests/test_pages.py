@@ -1,9 +1,10 @@
 from markupsafe import Markup
 
 from odoo import Command
-from odoo.exceptions import AccessError, MissingError
+from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.tests import Form, new_test_user, tagged
 
+from ..models.sendgrid_account_lists import LISTS
 from .common import SendgridCase
 from .simulator import Relayed
 
@@ -40,8 +41,37 @@ class TestAddresses(SendgridCase):
 
     def test_administrators_lists(self):
         """Test that the lists of administrators are theirs in this way too."""
-        with self.assertRaises(AccessError):
-            self._open("sendgrid-missed-events", 1, user=self.salesperson)
+        for path in ("sendgrid-missed-events", *LISTS):
+            with self.subTest(path), self.assertRaises(AccessError):
+                self._open(path, 1, user=self.salesperson)
+
+    def test_lists_of_an_account(self):
+        """Test that each list behind a figure or finding of an account has an address that leads to that account's."""
+        other = self.env["sendgrid.account"].create({"name": "Other"})
+        for path, (page, _filter) in LISTS.items():
+            with self.subTest(path=path):
+                shown = self._open(path, self.account.id)
+                self.assertEqual(shown["path"], path)
+                self.assertEqual(shown["context"]["active_id"], self.account.id)
+                self.assertIn(("account_id", "=", self.account.id), map(tuple, shown["domain"]))
+                self.env[shown["res_model"]].search(shown["domain"])
+                self.assertNotEqual(self._open(path, other.id)["domain"], shown["domain"])
+                self.assertEqual(self._open(path)["id"], self.env.ref(f"sendgrid_tracking.{page}").id)
+        form = self.env["sendgrid.account"].get_view(view_type="form")["arch"]
+        for path in (*LISTS,)[:5]:
+            action = self.env["ir.actions.server"].search([("path", "=", path)])
+            self.assertIn(f'name="{action.id}" type="action"', form)
+        check = self.env["sendgrid.account.check"].create(
+            {
+                "account_id": self.account.id,
+                "subject": "batches",
+                "state": "problem",
+                "finding": "failed",
+                "date": self.account.create_date,
+                "since": self.account.create_date,
+            }
+        )
+        self.assertEqual(check.action_open(), self._open("sendgrid-account-failed", self.account.id))
 
 
 @tagged("post_install", "-at_install")
@@ -157,6 +187,27 @@ class TestAgain(SendgridCase):
         self.assertEqual(self.former.with_user(self.salesperson).action_view_again()["res_id"], new.id)
         # The new one was not sent again.
         self.assertFalse(new.again_date)
+
+    def test_nobody_to_send_to(self):
+        """Test that nothing is said to be on its way to nobody: a lead without a contact, a contact without address."""
+        lead = self.env["crm.lead"].create({"name": "Lead", "email_from": "nobody@example.org"})
+        mute = self.env["res.partner"].create({"name": "Mute"})
+        for record, partner in ((lead, self.env["res.partner"]), (mute, mute)):
+            email = self.create_email(
+                "nobody@example.org",
+                model=record._name,
+                res_id=record.id,
+                partner_id=partner.id,
+                content="<p>Hello</p>",
+            )
+            before = record.message_ids
+            with self.subTest(record=record), self.assertRaisesRegex(UserError, "to whom"):
+                self._send_again(email, self.env.user)
+            self.assertEqual(record.message_ids, before)
+            sent, answer = self._send_again(email, self.env.user, partner_ids=[Command.set((self.contact | mute).ids)])
+            self.assertEqual(len(sent), 1)
+            self.assertIn(self.contact.display_name, answer["params"]["message"])
+            self.assertNotIn("Mute", answer["params"]["message"])
 
     def test_note_is_not_sent(self):
         """Test that a note that somebody writes in the composer instead does not count."""

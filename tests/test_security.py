@@ -153,7 +153,7 @@ FIELDS = {
     "sendgrid.account.check": {ADMINISTRATORS: "account_id can_open date detail finding message since state subject"},
     "sendgrid.account.connect": {
         ADMINISTRATORS: """account_id api_key asks_measured chooses_measured company_id is_done moves_webhook name
-            region rotates_key sending step_ids""",
+            region rotates_key sending stale_server_ids step_ids""",
     },
     "sendgrid.account.connect.step": {
         ADMINISTRATORS: "connect_id email_id last_batch_id mail_date message name question state test_count test_date"

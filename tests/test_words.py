@@ -1,5 +1,6 @@
 import ast
 import re
+from datetime import datetime
 from pathlib import Path
 from unittest.mock import patch
 
@@ -7,6 +8,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 from odoo.tools.translate import code_translations
 
+from ..models.durations import describe_time
 from ..tools.events.engagement_rules import REASONS
 from ..tools.events.lenient_json import AbsurdNumber, get_kind
 from .common import SendgridCase
@@ -139,6 +141,18 @@ class TestWords(SendgridCase):
         with patch.dict(code_translations.python_translations, {("sendgrid_tracking", "fr_FR"): french}):
             self.assertEqual(failed.with_context(lang="fr_FR").error_explanation, "Pas une liste, mais un objet.")
             self.assertEqual(rejected.with_context(lang="fr_FR").rejected_explanation, "Événement 1 : email manque.")
+
+    def test_times_as_on_pages(self):
+        """Test that times within texts look as the web client writes them: in the user's zone, with his digits."""
+        moment = datetime(self.env.cr.now().year, 11, 28, 9, 26)
+        for lang, zone, shown in (
+            ("en_US", "America/New_York", "Nov 28, 4:26 AM"),
+            ("fr_FR", "Asia/Kathmandu", "28 nov., 15:11"),
+            ("ar_001", "Pacific/Kiritimati", "٢٨ نوفمبر، ١١:٢٦ م"),
+        ):
+            with self.subTest(lang):
+                self.env["res.lang"]._activate_lang(lang)
+                self.assertEqual(describe_time(self.env(context={"lang": lang, "tz": zone}), moment), shown)
 
     def test_found_by_the_words(self):
         """Test that a search finds a batch by words that its page shows, and by the name of a field in them."""

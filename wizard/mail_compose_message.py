@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 
 
 class MailComposeMessage(models.TransientModel):
@@ -105,12 +106,15 @@ class MailComposeMessage(models.TransientModel):
 
     def action_send_mail(self):
         """Say where the e-mail went if it is one that is sent again, because its page is not where the new one is."""
-        action = super().action_send_mail()
         resent = self.sendgrid_resent_id
+        reachable = self.partner_ids.filtered("email")
+        if resent and not reachable and not self.subtype_id.internal:
+            raise UserError(self.env._("Choose to whom the e-mail goes: a contact that has an e-mail address."))
+        action = super().action_send_mail()
         record = resent.resource_ref if len(self) == 1 and resent.has_access("read") else None
-        if not record or not self.partner_ids or self.subtype_id.internal:
+        if not record or not reachable or self.subtype_id.internal:
             return action
-        names = self.partner_ids.mapped("display_name")
+        names = reachable.mapped("display_name")
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

@@ -37,6 +37,9 @@ class SendgridAccountConnect(models.TransientModel):
         help="Both ways are tracked alike. Choose the Web API only where the host of Odoo blocks SMTP, because it does "
         "not show the recipients of a message to each other.",
     )
+    stale_server_ids = fields.Many2many(
+        "ir.mail_server", readonly=True, help="Mail servers of no account that use the API key which was replaced."
+    )
     rotates_key = fields.Boolean(readonly=True, help="The dialog only changes the signing key.")
     moves_webhook = fields.Boolean(
         readonly=True, help="The user has agreed that SendGrid's webhook is led to the present address."
@@ -156,9 +159,17 @@ class SendgridAccountConnect(models.TransientModel):
         """
         values = {"name": self.name, "region": self.region, "company_id": self.company_id.id}
         if self.api_key:
+            self.stale_server_ids = self._find_stale_servers()
             values["api_key"] = self.api_key
         if self.account_id:
             self.account_id.write(values)
         else:
             self.account_id = self.account_id.create(values)
         self.api_key = False
+
+    def _find_stale_servers(self):
+        """Return the active mail servers of no account whose password is the API key that is about to be replaced."""
+        if not (old := self.account_id.api_key) or old == self.api_key:
+            return self.stale_server_ids
+        servers = self.env["ir.mail_server"].search([("sendgrid_account_id", "=", False)])
+        return servers.filtered(lambda server: server.smtp_pass == old and server._uses_sendgrid_relay())

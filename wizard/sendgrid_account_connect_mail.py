@@ -75,11 +75,17 @@ class SendgridAccountConnectStep(models.TransientModel):
         except MailDeliveryException as error:
             # Its arguments are a title and SendGrid's words.
             reason = str(error.args[-1] if error.args else error)
-            raise UserError(
-                self.env._("The e-mail did not leave through “%(name)s”: %(why)s", name=server.name, why=reason)
-            ) from error
+            raise self._get_not_sent(server, reason) from error
         email = self.env["sendgrid.email"].sudo().search([("message_id", "=", message_id)], limit=1)
+        if email.status == "failed":
+            # Core raises nothing if the user's address is refused.
+            raise self._get_not_sent(server, email.status_reason)
         self.write({"mail_date": fields.Datetime.now(), "email_id": email.id, "last_batch_id": last.id})
+
+    def _get_not_sent(self, server, reason):
+        return UserError(
+            self.env._("The e-mail did not leave through “%(name)s”: %(why)s", name=server.name, why=reason)
+        )
 
     def _look_at_mail(self, account):
         """Return the state and the message of the step, from what SendGrid has reported of the e-mail by now."""

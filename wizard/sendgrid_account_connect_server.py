@@ -4,7 +4,6 @@ import smtplib
 from odoo import models
 
 from ..models.said import isolate
-from ..tools.api import hosts
 from ..tools.api.client import ApiError
 from ..tools.sending.watched_session import read_answer
 
@@ -68,16 +67,11 @@ class SendgridAccountConnectStep(models.TransientModel):
         return created, self.env._("“%s” is ready to send.", created.name)
 
     def _get_relayed_servers(self, account):
-        """Return the account's active mail servers that send through SendGrid's relay with an API key."""
-        relays = {*hosts.RELAY.values(), account._get_relay_values()["smtp_host"]}
-        return account.sudo().mail_server_ids.filtered(
-            lambda server: (
-                server.active
-                and server.smtp_authentication == "login"
-                and server.smtp_host in relays
-                and server.smtp_user == hosts.RELAY_USER
-            )
-        )
+        """Return the active mail servers that send through SendGrid's relay with the account's API key, or with the
+        one that the account had before.
+        """
+        servers = account.sudo().mail_server_ids.filtered("active") | self.connect_id.stale_server_ids
+        return servers.filtered(lambda server: server._uses_sendgrid_relay())
 
     def _try_login(self, server):
         """Log in as the mail server will, and return words for what went wrong, or None."""
@@ -135,13 +129,8 @@ class SendgridAccountConnectStep(models.TransientModel):
         if sending != "login":
             return None
         account = self._get_account()
-        servers = self.env["ir.mail_server"].search(
-            [
-                ("sendgrid_account_id", "=", False),
-                ("smtp_host", "in", list(hosts.RELAY.values())),
-                ("smtp_user", "=", hosts.RELAY_USER),
-            ]
-        )
+        servers = self.env["ir.mail_server"].search([("sendgrid_account_id", "=", False)])
+        servers = servers.filtered(lambda server: server._uses_sendgrid_relay())
         same_key = servers.filtered(lambda server: server.sudo().smtp_pass == account.sudo().api_key)
         is_alone = not self.env["sendgrid.account"].sudo().search_count([("id", "!=", account.id)], limit=1)
         return same_key or (servers if is_alone else None)

@@ -85,6 +85,28 @@ def test_address_shows_the_same_in_every_session(odoo, sally, sandbox, open_brow
         fresh.context.close()
 
 
+def test_address_of_an_accounts_list(odoo, webhook, open_browser):
+    """The address of a list behind a figure of an account shows, in a new session, what this account has of it."""
+    other_id = odoo.create("sendgrid.account", name="Without events")
+    webhook.post(b"no JSON at all")
+    wait_for(lambda: odoo.find("sendgrid.event.batch", ("state", "=", "failed")), "a failed batch")
+    account_id = odoo.ref("sendgrid_tracking.sendgrid_account_demo")
+    page = open_browser("admin", "admin")
+    for record, is_empty in ((account_id, False), (other_id, True)):
+        page.goto(f"/odoo/action-sendgrid_tracking.sendgrid_account_action/{record}")
+        page.locator("button", has_text="Batches failed").click()
+        expect(page.locator(".o_searchview_facet")).to_have_text("Failed")
+        expect(page.locator(ROWS)).to_have_count(0) if is_empty else expect(page.locator(ROWS).first).to_be_visible()
+        count = page.locator(ROWS).count()
+        wait_for(lambda: "sendgrid-account-failed" in page.url, "the list's own address")
+        fresh = open_browser("admin", "admin")
+        fresh.goto(page.url)
+        expect(fresh.locator(".o_searchview_facet")).to_have_text("Failed")
+        expect(fresh.locator(ROWS)).to_have_count(count)
+        expect(fresh.locator(".o_breadcrumb")).to_contain_text("Event Batches")
+        fresh.context.close()
+
+
 def test_contact_is_live(odoo, sally, sandbox, open_browser):
     """After *Send message* the Documents page, its button and the row follow what happens, without a reload."""
     contact_id = odoo.contact("Lise Meitner", "lise@pages.test")
@@ -207,6 +229,14 @@ def test_one_clock(odoo, sally, sandbox, open_browser):
     page.click(f"{ROWS} td[name=subject]")
     hour = re.compile(rf"\b{expected.split(', ')[1].split(':')[0]}:")
     expect(page.locator(".o_sendgrid_step[data-status=sent] time")).to_have_text(hour)
+
+    # Without a zone pages go by that in which the server writes times into texts.
+    odoo.write("res.users", sally.uid, tz=False)
+    page.reload()
+    when = page.locator(".o_sendgrid_step[data-status=sent] time")
+    expect(when).to_have_attribute("title", re.compile(r"\(UTC\)"))
+    expect(when).to_contain_text(document.sent_date[13:19])
+    odoo.write("res.users", sally.uid, tz="America/New_York")
 
 
 def test_dialog_closes_while_the_page_reloads(odoo, sally, sandbox, open_browser):

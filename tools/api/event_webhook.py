@@ -144,12 +144,19 @@ def test(client: Client, webhook_id: str, url: str) -> None:
     client.call("post", ("user", "webhooks", "event", "test"), body=body, repeatable=True)
 
 
-def delete(client: Client, webhook_id: str, token: str) -> bool:
+def delete(client: Client, webhook_id: str | None, token: str) -> bool | None:
     """Delete a webhook, if it still leads to the address with this token.
 
-    :return: whether it is gone now; False when it leads elsewhere, so that it is somebody else's by now
+    :param webhook_id: None if only its address is known, because somebody set it up by hand
+    :return: whether it is gone now; False when it leads elsewhere, so that it is somebody else's by now; None if no
+        webhook has this address
     """
     try:
+        if webhook_id is None:
+            found = find(list_all(client)[0], token, None)
+            if not found:
+                return None
+            webhook_id = found["id"]
         webhook = client.get((*SETTINGS, webhook_id))
         if not isinstance(webhook, dict) or not has_token(webhook, token):
             return False

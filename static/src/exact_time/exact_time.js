@@ -1,6 +1,9 @@
 import { deserializeDateTime, toLocaleDateTimeString } from "@web/core/l10n/dates";
 import { user } from "@web/core/user";
 
+// Without a zone in his preferences the server writes times into texts in UTC.
+const getZone = () => user.tz || "UTC";
+
 /**
  * @param {string|luxon.DateTime} date a time as the server writes it (UTC), or as a record holds it
  * @param {Object} [options]
@@ -9,7 +12,7 @@ import { user } from "@web/core/user";
  */
 export function formatTime(date, { showSeconds = false } = {}) {
     const dateTime = typeof date === "string" ? deserializeDateTime(date) : date;
-    return toLocaleDateTimeString(dateTime, { showSeconds, tz: user.tz });
+    return toLocaleDateTimeString(dateTime, { showSeconds, tz: getZone() });
 }
 
 /**
@@ -25,5 +28,5 @@ export function formatExactTime(date) {
  * @returns {string} the time to the second, with the name of the time zone
  */
 export function describeExactTime(date) {
-    return user.tz ? `${formatExactTime(date)} (${user.tz})` : formatExactTime(date);
+    return `${formatExactTime(date)} (${getZone()})`;
 }
