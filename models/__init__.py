@@ -14,6 +14,7 @@ from . import (
     ir_mail_server,
     ir_mail_server_refusal,
     ir_model,
+    ir_model_fields,
     ir_module_module,
     mail_blacklist,
     mail_composer_mixin,

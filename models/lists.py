@@ -1,22 +1,21 @@
 """Lists in the way of each language."""
 
+import functools
+
 from markupsafe import Markup, escape
 
 from odoo.tools.i18n import format_list
 from odoo.tools.misc import babel_locale_parse, get_lang
 
-# What Babel needs to write a list of any length.
-PATTERNS = {"2", "start", "middle", "end"}
-
 
 def join_words(env, words):
     """Return a list of words, such as "a, b, c".
 
-    Of Spanish and Dutch, Babel knows only parts of such lists, and core would raise. They get "a, b and c", as do the
-    languages of which it knows nothing else.
+    Of most languages Babel knows only lists that end with "and". These would say something else: in "declined on
+    Monday, form Newsletter" the form is no second thing. So all words stand beside each other as in a list's middle.
     """
-    known = babel_locale_parse(get_lang(env).code).list_patterns.get("unit", {})
-    return format_list(env, words, "unit" if known.keys() >= PATTERNS else "standard")
+    pattern = babel_locale_parse(get_lang(env).code).list_patterns["standard"]["middle"]
+    return functools.reduce(pattern.format, words) if words else ""
 
 
 def join_links(env, links):

@@ -186,11 +186,11 @@ class MailThreadBlacklist(models.AbstractModel):
     @api.depends_context("uid", "lang", "tz", "allowed_company_ids")
     def _compute_sendgrid_warning(self):
         addresses = self._get_addresses()
-        emails = self._select_conspicuous({email for emails in addresses.values() for email in emails})
-        bounced = self.env["sendgrid.address"]._get_bounced(emails)
-        held = self._get_held(emails)
+        found = self._select_conspicuous({email for emails in addresses.values() for email in emails})
+        bounced = self.env["sendgrid.address"]._get_bounced(found["bounced"])
+        held = self._get_held(found["held"])
         may_clear = bool(held) and self.env["sendgrid.suppression.clear"]._may_clear()
-        wishes = self._describe_wishes(emails)
+        wishes = self._describe_wishes(found["listed"])
         for record, own in addresses.items():
             lines = []
             for email in own:
@@ -210,27 +210,32 @@ class MailThreadBlacklist(models.AbstractModel):
 
     @api.model
     def _select_conspicuous(self, emails):
-        """Return those of some normalized addresses of which there may be something to tell.
+        """Return those of some normalized addresses of which there may be something to tell: {what: set of addresses}.
 
-        Mostly there is nothing, and a composer asks at each change of its recipients. So it is one query.
+        They may have `bounced`, be `held` back by SendGrid, or be `listed` on the blacklist. Mostly there is nothing,
+        and a composer asks at each change of its recipients. So it is one query, and only what is found is looked up.
         """
+        found = {"bounced": set(), "held": set(), "listed": set()}
         if not emails or not self.env["sendgrid.account"]._has_told():
-            return set()
+            return found
         self.env["sendgrid.address"].flush_model(["email", "bounce_date"])
         self.env["sendgrid.suppression"].flush_model(["email", "state"])
         self.env["mail.blacklist"].flush_model(["email", "active"])
         rows = self.env.execute_query(
             SQL(
-                """SELECT email FROM sendgrid_address WHERE email = ANY(%(emails)s) AND bounce_date IS NOT NULL
+                """SELECT 'bounced', email FROM sendgrid_address
+                    WHERE email = ANY(%(emails)s) AND bounce_date IS NOT NULL
                     UNION ALL
-                   SELECT email FROM sendgrid_suppression WHERE email = ANY(%(emails)s) AND state != 'cleared'
+                   SELECT 'held', email FROM sendgrid_suppression WHERE email = ANY(%(emails)s) AND state != 'cleared'
                     UNION ALL
-                   SELECT email FROM mail_blacklist WHERE email = ANY(%(spellings)s) AND active""",
+                   SELECT 'listed', email FROM mail_blacklist WHERE email = ANY(%(spellings)s) AND active""",
                 emails=list(emails),
                 spellings=list(all_spellings(emails)),
             )
         )
-        return {comparable(email) for (email,) in rows}
+        for what, email in rows:
+            found[what].add(comparable(email))
+        return found
 
     @api.model
     def _get_held(self, emails):
@@ -283,25 +288,22 @@ class MailThreadBlacklist(models.AbstractModel):
     # ------------------------------------------------------------
 
     @api.model
-    def _describe_wishes(self, emails):
-        """Say of those of some normalized addresses that are on the blacklist when their owners opted out.
+    def _describe_wishes(self, listed):
+        """Say of addresses that are on the blacklist when their owners opted out.
 
+        :param listed: set of addresses in their comparable form
         :return: {address: (sentence, time in UTC)}
         """
-        if not emails:
-            return {}
-        entries = self.env["mail.blacklist"].sudo().search([("email", "in", all_spellings(emails))])
-        listed = list({comparable(email) for email in entries.mapped("email")})
         if not listed:
             return {}
-        wishes = self._get_wishes(listed)
+        wishes = self._get_wishes(list(listed))
         documents = self.env["sendgrid.email"].browse(email.id for email, *_rest in wishes.values())
         # A user who may not see the e-mail must not learn its subject here. One that never arrived is not named: nobody
         # can have unsubscribed in it.
         subjects = {
             email.id: email.subject for email in documents._filtered_access("read") if email._may_have_arrived()
         }
-        known = self.env["sendgrid.address"].sudo().search([("email", "in", listed), ("wish_date", "!=", False)])
+        known = self.env["sendgrid.address"].sudo().search([("email", "in", list(listed)), ("wish_date", "!=", False)])
         dates = {address.email: address.wish_date for address in known}
         told = {email: (self._describe_wish(email, date), date) for email, date in dates.items()}
         for recipient, (email, is_spam, is_drop, moment) in wishes.items():

@@ -52,7 +52,7 @@ class SendgridAddress(models.Model):
         "count, because somebody reads mail there.",
     )
     is_bounced = fields.Boolean(
-        string="Bounced",
+        string="Address Bounced",
         compute="_compute_is_bounced",
         search="_search_is_bounced",
         help="The address was refused after it was last confirmed or last wrote.",

@@ -67,7 +67,7 @@ class SendgridEventBatch(models.Model):
     )
     size = fields.Integer(readonly=True, help="Bytes of the body.")
     state = fields.Selection(
-        [("pending", "To Process"), ("done", "Processed"), ("failed", "Failed"), ("set_aside", "Left Aside")],
+        [("pending", "To Process"), ("done", "Done"), ("failed", "Failed"), ("set_aside", "Left Aside")],
         required=True,
         readonly=True,
         default="pending",

@@ -1,3 +1,4 @@
+import gc
 import json
 import smtplib
 import time
@@ -298,6 +299,20 @@ class SendgridMixin:
         table, column = SQL.identifier(self.env[model]._table), SQL.identifier(column)
         self.env.cr.execute(SQL("UPDATE %s SET %s = %s - %s::interval", table, column, column, by))
         self.env.invalidate_all()
+
+    # ------------------------------------------------------------
+    # COUNT
+    # ------------------------------------------------------------
+
+    def start_afresh(self):
+        """Forget what the transaction has read, so that the queries from here do not depend on what ran before.
+
+        An environment that was left keeps its company in a place that `invalidate_all` does not know, until the garbage
+        collector comes by. Core's bus asks for it: without this, it reads the user or not, as chance will have it.
+        """
+        self.env.flush_all()
+        self.env.invalidate_all()
+        gc.collect()
 
     # ------------------------------------------------------------
     # ASSERT

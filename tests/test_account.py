@@ -53,6 +53,33 @@ class TestAccount(SendgridCase):
         partner.invalidate_recordset(["sendgrid_warning"])
         self.assertIn("ada@example.org bounced", partner.sendgrid_warning, "what was told stays known")
 
+    def test_queries_of_a_composer(self):
+        """Test how many queries a composer's form takes more with an account: for one recipient as for twenty."""
+        people = self.contact + self.env["res.partner"].create(
+            [{"name": f"P{n}", "email": f"p{n}@example.org"} for n in range(19)]
+        )
+
+        def count(recipients):
+            composer = self.env["mail.compose.message"].with_user(self.salesperson)
+            composer = composer.with_context(
+                default_model="res.partner", default_res_ids=self.contact.ids, default_partner_ids=recipients.ids
+            )
+            Form(composer)  # fills the caches that outlive a page
+            self.start_afresh()
+            before = self.env.cr.sql_log_count
+            Form(composer)
+            return self.env.cr.sql_log_count - before
+
+        usual = [count(self.contact), count(people)]
+        self.env["sendgrid.address"].create({"email": "ada@example.org", "bounce_date": "2026-11-01 08:00:00"})
+        bounced = [count(self.contact), count(people)]
+        self.env["sendgrid.address"].search([]).unlink()
+        self.env["ir.mail_server"].search([]).sendgrid_account_id = False
+        self.env["sendgrid.account"].with_context(active_test=False).search([]).unlink()
+        cores = count(self.contact)
+        self.assertEqual([number - cores for number in usual], [2, 2], "what is wrong with them, who is not measured")
+        self.assertEqual([number - cores for number in bounced], [5, 5], "the bounce, and the user's time zone")
+
     def test_only_a_name_is_needed(self):
         """Test that an account needs only a name, and gets an address that nobody can guess."""
         accounts = self.env["sendgrid.account"].create([{"name": "A"}, {"name": "B"}])

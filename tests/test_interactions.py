@@ -300,8 +300,7 @@ class TestFeed(InteractionCase):
                     for minutes, kind in ((10, "open"), (12, "click"), (14, "click"))
                 ]
             )
-            self.env.flush_all()
-            self.env.invalidate_all()
+            self.start_afresh()
             before = self.env.cr.sql_log_count
             self.drain()
             return self.env.cr.sql_log_count - before
@@ -469,8 +468,7 @@ class TestTold(InteractionCase):
                     for email, message in sent
                 ]
             )
-            self.env.flush_all()
-            self.env.invalidate_all()
+            self.start_afresh()
             before = self.env.cr.sql_log_count
             self.drain()
             return self.env.cr.sql_log_count - before

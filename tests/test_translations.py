@@ -10,6 +10,7 @@ import polib
 from lxml import etree
 
 from odoo.tests import TransactionCase, tagged
+from odoo.tools import SQL
 from odoo.tools.translate import trans_export
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,6 +136,29 @@ class TestTranslations(TransactionCase):
                     if get_fixed_parts(text) != get_fixed_parts(translation)
                 }
                 self.assertFalse(broken)
+
+    def test_fields_of_applications(self):
+        """A field that an application's model inherits is translated, although no translation of ours names it."""
+        self.env["res.lang"]._activate_lang("fr_FR")
+        self.env["ir.module.module"].search([("name", "=", "sendgrid_tracking")])._update_translations(["fr_FR"])
+        field_id = self.env["ir.model.fields"]._get("crm.lead", "email_tracking").id
+        for statement in (
+            SQL(
+                """UPDATE ir_model_fields SET field_description = field_description - 'fr_FR', help = help - 'fr_FR'
+                    WHERE id = %s""",
+                field_id,
+            ),
+            SQL("UPDATE ir_model_fields_selection SET name = name - 'fr_FR' WHERE field_id = %s", field_id),
+        ):
+            self.env.cr.execute(statement)
+        self.env.invalidate_all()
+        self.env.registry.clear_cache("stable")
+        shown, expected = (
+            self.env[model].with_context(lang="fr_FR").fields_get(["email_tracking"], ["string", "help", "selection"])
+            for model in ("crm.lead", "mail.thread.blacklist")
+        )
+        self.assertEqual(shown, expected)
+        self.assertEqual(shown["email_tracking"]["string"], "Suivi des e-mails")
 
     def test_summaries(self):
         """The summaries that the code of ready-made rules names are translated where an activity is created."""
