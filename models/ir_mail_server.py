@@ -345,7 +345,7 @@ class IrMailServer(models.Model):
 
     def _check_sender(self, message):
         """Refuse a sender whom SendGrid does not take, with the same words whatever the way."""
-        sender = addresses.to_ascii(email_normalize(message["From"], strict=False) or "")
+        sender = addresses.to_ascii(read_sender(str(message["From"] or ""), strict=False))
         if error := sender and addresses.find_impossible([sender]).get(sender):
             if error.reason.code == "recipient_not_ascii":
                 error = V3MailError("sender_not_ascii", address=sender)
