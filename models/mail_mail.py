@@ -153,11 +153,15 @@ class MailMail(models.Model):
                     copies += [Email._with_reasons(copy, reason) for copy in failed]
                 if copies:
                     Email._record_at_once(outbox, copies)
+                if not isinstance(error, STOPS):
+                    Email.sudo()._record_gathered(outbox)
             raise
         finally:
             # Pages hear of them after the next commit, which is that of whoever sends.
             for ids, rows in outbox.created if outbox else ():
                 self.env["sendgrid.email"].with_context(sendgrid_outbox=None)._notify_created(ids, rows)
+        if outbox:
+            self.env["sendgrid.email"].sudo()._record_gathered(outbox)
         if outbox and outbox.tried:
             self.env["sendgrid.interaction"].sudo()._hear_of_sending(outbox.tried)
         return result

@@ -125,9 +125,13 @@ class SendgridEmail(models.Model):
             return
         rows, is_final = None, outbox.commits_each
         try:
-            with self.env.cr.savepoint():
+            if self._can_be_gathered(mail, outbox, copies, failed):
                 rows = self._prepare_rows(mail, outbox, copies, failed, reason, is_kept)
-                self._insert(rows, outbox.known_documents.get(mail.id))
+                outbox.gathered += rows
+            else:
+                with self.env.cr.savepoint():
+                    rows = self._prepare_rows(mail, outbox, copies, failed, reason, is_kept)
+                    self._insert(rows, outbox.known_documents.get(mail.id))
         except Exception as error:
             if rows is None:
                 _logger.exception("SendGrid: documents of mail %s without their details", mail.id)
@@ -145,6 +149,28 @@ class SendgridEmail(models.Model):
             # If the transaction is undone, the mail is still there, although it would have been deleted.
             references = {"mail_id": mail.id, "mail_message_id": mail.mail_message_id.id}
             self._keep_over_rollback([{**row, **references} for row in rows], is_final)
+
+    @api.model
+    def _can_be_gathered(self, mail, outbox, copies, failed):
+        """Tell whether a mail's documents can wait for those of the other mails of the run: one query inserts all.
+
+        So it is if the mails are committed together, nothing of this one is known before, all of it has left, and
+        nothing need be asked for its documents. The parameters are those of `_record`.
+        """
+        if outbox.commits_each or outbox.raises or failed or outbox.known_documents.get(mail.id):
+            return False
+        return all(
+            copy.contacts.get(address) and address not in copy.refused for copy in copies for address in copy.tracked
+        )
+
+    @api.model
+    def _record_gathered(self, outbox):
+        """Write the documents that waited for the end of a run."""
+        # Mails of one message that are named by it share a document: the first one's.
+        rows = {(row["odoo_id"], row["recipient"]): row for row in reversed(outbox.gathered)}
+        outbox.gathered = []
+        if rows:
+            self._insert_together(list(reversed(rows.values())))
 
     @api.model
     def _record_at_once(self, outbox, copies):
@@ -174,16 +200,21 @@ class SendgridEmail(models.Model):
                 _logger.exception("SendGrid: documents of mail %s, which was not sent", mail.id)
         # Mails of one message that are named by it share a document, and PostgreSQL takes it once in a query.
         rows = list({(row["odoo_id"], row["recipient"]): row for row in rows}.values())
+        self._insert_together(rows, [one for known in outbox.known_documents.values() for one in known])
+        if outbox.raises:
+            self._keep_over_rollback(rows, is_final=False)
+
+    @api.model
+    def _insert_together(self, rows, known=()):
+        """Insert the documents of several mails, or each by itself if one of them cannot be. Errors are logged."""
         try:
             with self.env.cr.savepoint():
-                self._insert(rows, [one for known in outbox.known_documents.values() for one in known])
+                self._insert(rows, known)
         except Exception:
-            _logger.exception("SendGrid: documents of mails that were not sent, now each by itself")
+            _logger.exception("SendGrid: documents of several mails, now each by itself")
             self._forget_stored(rows)
             for row in rows:
                 self._write_sent([row])
-        if outbox.raises:
-            self._keep_over_rollback(rows, is_final=False)
 
     @api.model
     def _get_documents_of_mails(self, mail_ids):

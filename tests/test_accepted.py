@@ -16,6 +16,7 @@ from odoo.tools import email_normalize, mute_logger
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
 from odoo.addons.mail.models.mail_mail import MailMail
 
+from ..models import bulk
 from ..tools.api import client
 from ..tools.sending.outbox import get_domain
 from .common import SendgridCase
@@ -407,21 +408,73 @@ class TestAccepted(SmtpCase):
     @refused
     @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_email_sent")
     def test_document_of_one_cannot_be_written(self):
-        """Test that a document that the database refuses costs the others of an unconnected run nothing."""
-        mails = self.env["mail.mail"].union(*(self.create_mail(email_to=f"n{n}@example.org") for n in range(3)))
+        """Test that a document that the database refuses costs the others of a run nothing, and is bare itself."""
         prepare = self.env.registry["sendgrid.email"]._prepare_about
 
         def prepare_about(documents, mail, outbox):
             about = prepare(documents, mail, outbox)
-            return {**about, "author_id": 2**30} if mail == mails[1] else about
+            return {**about, "author_id": 2**30} if mail.subject == "Number 1" else about
+
+        for connects in (True, False):
+            with self.subTest(connects=connects):
+                mails = self.env["mail.mail"].union(
+                    *(self.create_mail(subject=f"Number {n}", auto_delete=False) for n in range(3))
+                )
+                with (
+                    patch.object(self.env.registry["sendgrid.email"], "_prepare_about", prepare_about),
+                    nullcontext() if connects else self.no_connection(),
+                    self.leaving(),
+                ):
+                    mails.send()
+                emails = [self.find_emails(mail.message_id) for mail in mails]
+                self.assertEqual([email.status for email in emails], ["sent" if connects else "failed"] * 3)
+                authors = self.salesperson.partner_id, self.env["res.partner"], self.salesperson.partner_id
+                self.assertEqual(tuple(email.author_id for email in emails), authors)
+
+    @refused
+    def test_one_query_for_a_run(self):
+        """Test that the documents of mails that are committed together are inserted together, and are the same."""
+        told = []
+        for commits_each in (False, True):
+            mails = self.env["mail.mail"].union(*(self.create_mail(subject=f"Number {n}") for n in range(4)))
+            mails += self.create_mail(sendgrid_is_named_by_message=True, mail_message_id=mails[0].mail_message_id.id)
+            message_ids = mails.mapped("message_id")
+            with (
+                patch.object(bulk, "insert", wraps=bulk.insert) as insert,
+                patch.object(self.env.cr, "commit"),
+                self.leaving(),
+            ):
+                mails.send(auto_commit=commits_each)
+            inserted = [call for call in insert.call_args_list if call.args[0]._name == "sendgrid.email"]
+            self.assertEqual(len(inserted) == 1, not commits_each)
+            told.append([self.find_emails(message_id).mapped("subject") for message_id in message_ids])
+        self.assertEqual(told[0], told[1])
+
+    @refused
+    def test_database_fails_behind_others(self):
+        """Test that what left before the database fails has its documents after the rollback."""
+        mails = self.create_mail(subject="Number 0", auto_delete=False) | self.create_mail(auto_delete=False)
+        record = self.env.registry["mail.mail"]._record_copies
+
+        def fail(mail, *args):
+            if mail.subject != "Number 0":
+                raise psycopg2.OperationalError
+            return record(mail, *args)
 
         with (
-            patch.object(self.env.registry["sendgrid.email"], "_prepare_about", prepare_about),
-            self.no_connection(),
+            patch.object(self.env.registry["mail.mail"], "_record_copies", fail),
+            self.enter_registry_test_mode(),
             self.leaving(),
+            TestCase.assertRaises(self, psycopg2.OperationalError),  # Odoo's would take the document back
         ):
             mails.send()
-        self.assertEqual([self.find_emails(mail.message_id).recipient for mail in mails], mails.mapped("email_to"))
+        self.env.invalidate_all()
+        self.assertFalse(self.find_emails(mails[0].message_id))
+        with self.enter_registry_test_mode():
+            self.env.cr.postrollback.run()
+        self.env.invalidate_all()
+        for mail in mails:
+            self.assertEmail(self.find_emails(mail.message_id), status="sent", recipient="ada@example.org")
 
     @refused
     @mute_logger("odoo.addons.sendgrid_tracking.models.mail_mail")

@@ -80,6 +80,8 @@ class Outbox:
         """{mail id: the company whose the mail is}."""
         self.known_documents: Mapping[int, list[Any]] = {}
         """{mail id: the documents of its earlier tries}."""
+        self.gathered: list[dict[str, Any]] = []
+        """Rows of documents that are inserted together when the run ends."""
         self.created: list[tuple[list[int], list[dict[str, Any]]]] = []
         """Ids and columns of the new documents of which open pages hear when the run ends."""
         self.tried: set[int] = set()
