@@ -8,7 +8,6 @@ from ..tools.events.matching import Document, Evidence, has_no_ids, learn_keys, 
 
 # An event can arrive before the transaction that sent its mail is committed. It waits so long for its document.
 EARLY_FOR = timedelta(hours=24)
-GIVE_UP_AT_ONCE = 1000
 # A bounce that names nothing but an address must belong to a mail that was sent so recently.
 PROBABLE_WITHIN = timedelta(days=5)
 DOCUMENT_COLUMNS = SQL(", ").join(map(SQL.identifier, Document._fields))
@@ -217,9 +216,7 @@ class SendgridMatch(models.AbstractModel):
     def _give_up_early(self):
         """End the wait of events that have waited longer than `EARLY_FOR`: their documents must have been deleted."""
         given_up = [("match", "=", "early"), ("create_date", "<", fields.Datetime.now() - EARLY_FOR)]
-        events = self.env["sendgrid.event"].search(given_up, limit=GIVE_UP_AT_ONCE)
-        events.write({"match": "gone"})
-        self.env["sendgrid.reduction"]._forget_gone(events)
+        self.env["sendgrid.event"].search(given_up).write({"match": "gone"})
 
     @api.model
     def _has_early(self, seconds):

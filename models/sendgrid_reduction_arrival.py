@@ -144,24 +144,7 @@ class SendgridReduction(models.Model):
         )
         # The verdicts need the details.
         self.env["sendgrid.email"].browse({email_id for (email_id,) in telling})._refresh_state()
-        self._rewrite_bodies_of(deleted, self._bare_events(condition))
-
-    @api.model
-    def _forget_gone(self, events):
-        """Delete opens and clicks of e-mails that do not exist any more: whoever had them deleted wants no new ones.
-
-        :param events: `sendgrid.event` records that have waited for their documents in vain
-        """
-        self.env.flush_all()
-        self._rewrite_bodies_of(self._delete_interactions(SQL("id = ANY(%s)", events.ids)))
-
-    @api.model
-    def _rewrite_bodies_of(self, deleted, bared=()):
-        """Take what is not kept of events out of the bodies of their batches as well.
-
-        :param deleted: as `_delete_interactions` returns it
-        :param bared: as `_bare_events` returns it
-        """
+        bared = self._bare_events(condition)
         decisions = {fingerprint: LEAVE_OUT for _email, _batch, fingerprint, _ours in deleted}
         decisions |= {fingerprint: BARE for _batch, fingerprint in bared}
         batch_ids = {batch for _email, batch, _fingerprint, _ours in deleted} | {batch for batch, _name in bared}

@@ -1,10 +1,6 @@
 import base64
 import json
-from datetime import timedelta
 
-from freezegun import freeze_time
-
-from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import mute_logger, new_test_user, tagged
 from odoo.tools import SQL
@@ -149,26 +145,6 @@ class TestPrivacyLookup(AnswerCase):
         self.assertFalse(answers.exists())
         self.assertEqual(emails.mapped("status"), ["replied", "sent", "sent"])
         self.assertRecordValues(emails[2], [{"reply_date": False}])
-
-    def test_late_open(self):
-        """Test that an open or click of what was deleted does not outlive the day in which it could still be early."""
-        email = self.create_email("guest@example.net")
-        message = self.relay(email)
-        self.lookup("guest@example.net").line_ids.action_unlink_all()
-        late = [message.event(kind) for kind in ("delivered", "open", "click")]
-        batch = self.receive(*late)
-        for hours, kept in ((23, {"delivered", "open", "click"}), (25, {"delivered"}), (49, {"delivered"})):
-            with freeze_time(fields.Datetime.now() + timedelta(hours=hours)):
-                self.env["sendgrid.match"]._give_up_early()
-                self.drain()
-            with self.subTest(hours=hours):
-                events = self.env["sendgrid.event"].search([("recipient", "=", "guest@example.net")])
-                self.assertEqual(set(events.mapped("event")), kept)
-                self.env.invalidate_all()
-                self.assertEqual({told["event"] for told in json.loads(base64.b64decode(batch.body))}, kept)
-        batch.action_process_again()
-        self.drain()
-        self.assertFalse(self.env["sendgrid.event"].search([("event", "in", ("open", "click"))]))
 
     def test_all_at_once_with_a_bounce_without_document(self):
         """Test that a bounce without any ids, about an address that nobody wrote to, is found."""
