@@ -231,8 +231,8 @@ class IrMailServer(models.Model):
             email_from, email_to, subject = map(addresses.on_one_line, (email_from, email_to, subject))
             for name in kwargs.keys() & {"email_cc", "reply_to"}:
                 kwargs[name] = addresses.on_one_line(kwargs[name])
-            files = kwargs.get("attachments") or ()
-            kwargs["attachments"] = [(attached.clean_name(name or ""), *file) for name, *file in files]
+            if files := kwargs.get("attachments"):
+                kwargs["attachments"] = [(attached.clean_name(name or ""), *file) for name, *file in files]
             if headers := kwargs.get("headers"):
                 kwargs["headers"] = {name: addresses.on_one_line(value) for name, value in headers.items()}
         Notice = self.env["sendgrid.notice"]
