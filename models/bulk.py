@@ -8,11 +8,11 @@ import json
 
 from odoo.tools import SQL
 
-NO_CONFLICT = NO_JOIN = SQL()
+NO_CONFLICT = SQL()
 SKIP_KNOWN = SQL("ON CONFLICT DO NOTHING")
 
 
-def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=None, instead=None, join=NO_JOIN):
+def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=None, instead=None):
     """Insert rows into the table of a model. The ORM does not learn of it: invalidate what it may have cached.
 
     The rows ``[{"a": 1, "b": "x"}, {"a": 2, "b": None}]`` become ``INSERT INTO table AS known (a, b) SELECT a, b FROM
@@ -27,8 +27,6 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
     :param returning: names of the columns to return
     :param condition: SQL that a row has to meet, or it is left out; it calls the row ``new``
     :param instead: {column: SQL of what is inserted instead of the row's own value}; it calls the row ``new``
-    :param join: SQL that joins what ``instead`` names to the rows, such as ``LEFT JOIN … ON …``; no column of it may
-        have a name of the row's
     :return: list of tuples, for the rows that were inserted or, by ``conflict``, updated
     :raise psycopg2.Error: the database's errors, without a line in the log: the caller knows which are expected
     """
@@ -41,11 +39,10 @@ def insert(records, rows, conflict=NO_CONFLICT, returning=("id",), condition=Non
     source = _to_row(records, rows[0]) if len(rows) == 1 else SQL("unnest(%s)", _to_arrays(records, rows))
     if len(rows) > 1 or instead or condition:
         source = SQL(
-            "SELECT %(values)s FROM %(source)s AS new (%(columns)s) %(join)s WHERE %(condition)s",
+            "SELECT %(values)s FROM %(source)s AS new (%(columns)s) WHERE %(condition)s",
             values=values,
             source=source,
             columns=columns,
-            join=join,
             condition=condition or SQL("TRUE"),
         )
     records.env.cr.execute(

@@ -63,13 +63,13 @@ LEARN = SQL(
     has_new_content=SQL("%s AND (EXCLUDED.content_id IS NOT NULL OR EXCLUDED.content_state IS NOT NULL)", LEAVES),
 )
 # Its recipient may have declined while a long run was under way.
-WHO_DECLINED = SQL(
-    """LEFT JOIN (SELECT email AS declined FROM sendgrid_address WHERE email_tracking = 'declined') AS word
-              ON word.declined = new.recipient AND new.measured = 'full'"""
+HAS_DECLINED = SQL(
+    """new.measured = 'full' AND EXISTS (
+           SELECT FROM sendgrid_address address WHERE address.email = new.recipient AND email_tracking = 'declined')"""
 )
 DECLINED = {
-    "measured": SQL("CASE WHEN declined IS NULL THEN new.measured ELSE 'none' END"),
-    "unmeasured_reason": SQL("CASE WHEN declined IS NULL THEN new.unmeasured_reason ELSE 'wish' END"),
+    "measured": SQL("CASE WHEN %s THEN 'none' ELSE new.measured END", HAS_DECLINED),
+    "unmeasured_reason": SQL("CASE WHEN %s THEN 'wish' ELSE new.unmeasured_reason END", HAS_DECLINED),
 }
 # The columns that these name.
 NAMED = {"measured", "recipient", "unmeasured_reason"}
@@ -421,10 +421,10 @@ class SendgridEmail(models.Model):
         if len(found) == 1:
             new = [{name: value for name, value in found[0].items() if value is not None or name in NAMED}]
         # Whoever is not measured stays so.
-        lower = {"instead": DECLINED, "join": WHO_DECLINED} if any(row["measured"] == "full" for row in new) else {}
-        inserted = [] if known else bulk.insert(self, new, conflict=bulk.SKIP_KNOWN, **lower)
+        lower = DECLINED if any(row["measured"] == "full" for row in new) else None
+        inserted = [] if known else bulk.insert(self, new, conflict=bulk.SKIP_KNOWN, instead=lower)
         if has_known := len(inserted) < len(rows):
-            inserted += bulk.insert(self, found, conflict=LEARN, **lower)
+            inserted += bulk.insert(self, found, conflict=LEARN, instead=lower)
         ids = {id_ for (id_,) in inserted}
         self._notify_created(ids, rows if ids else [])
         if ids and any(row.get("reminder_days") for row in rows):

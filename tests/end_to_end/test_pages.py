@@ -105,6 +105,7 @@ def test_address_of_an_accounts_list(odoo, webhook, open_browser):
         expect(fresh.locator(ROWS)).to_have_count(count)
         expect(fresh.locator(".o_breadcrumb")).to_contain_text("Event Batches")
         fresh.context.close()
+    odoo.call("sendgrid.account", "unlink", [other_id])
 
 
 def test_contact_is_live(odoo, sally, sandbox, open_browser):
