@@ -154,6 +154,19 @@ class TestUnicodeDomain(SendgridCase):
             Blacklist.search([("email", "in", [UNICODE, ENCODED])]), "that wish is older than the decision"
         )
 
+    def test_blacklisted_by_somebody(self):
+        """Test that core finds the contact on the blacklist, however somebody spells the address that he puts there."""
+        Blacklist = self.env["mail.blacklist"]
+        for spelling in (UNICODE, "User@BÜCHER.example", ENCODED.upper()):
+            for put in (Blacklist._add, lambda email: Blacklist.create({"email": email})):
+                put(spelling)
+                self.env.invalidate_all()
+                self.assertTrue(self.reader.is_blacklisted)
+                self.assertEqual(set(Blacklist.search([]).mapped("email")), {UNICODE, ENCODED})
+                Blacklist.search([("email", "=", UNICODE)]).unlink()
+                self.assertFalse(Blacklist.search([]))
+                Blacklist.with_context(active_test=False).search([]).unlink()
+
     def test_suppressed(self):
         """Test what SendGrid's lists say of the address."""
         Sync = self.env["sendgrid.suppression.sync"]
