@@ -297,7 +297,8 @@ class IrMailServer(models.Model):
         smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
         if self._leaves_by_sendgrid(smtp_session):
             # Who stands in To and in Cc gets one mail, as by the Web API.
-            smtp_to_list = list({comparable(to): addresses.to_ascii(to) for to in reversed(smtp_to_list)}.values())[::-1]
+            by_form = {comparable(to): addresses.to_ascii(to) for to in reversed(smtp_to_list)}
+            smtp_to_list = list(by_form.values())[::-1]
             smtp_to_list = self._refuse_impossible(message, smtp_to_list)
             addresses.write_in_ascii(message)
             self._check_sender(message)

@@ -370,7 +370,7 @@ class SendgridMailing(models.AbstractModel):
 
     @api.model
     def _leave_out_gone(self, traces):
-        """Return the documents whose mailings still go to their records. Core writes to no others, so their traces stay.
+        """Return the documents to whose records their mailings still go. The traces of the others stay as they are.
 
         :param traces: {`sendgrid.email` record: its `mailing.trace` records}
         """

@@ -11,7 +11,7 @@ import psycopg2
 
 from odoo.fields import Datetime
 from odoo.tests import BaseCase, tagged
-from odoo.tools import email_normalize, mute_logger
+from odoo.tools import mute_logger
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
 from odoo.addons.mail.models.mail_mail import MailMail
