@@ -975,6 +975,23 @@ class TestCcBccBySmtp(CcBccMixin, OneByOneMixin, SmtpCase):
                     [("ada@example.org", "sent"), ("ben@example.org", "sent"), ("cleo@example.org", "failed")],
                 )
 
+    @refused
+    def test_one_is_refused(self):
+        """Test that who got such a mail has no document that says he did not, although another one was refused."""
+        for gone, is_above in itertools.product(
+            ("ada@example.org", "ben@example.org", "cleo@example.net"), (True, False)
+        ):
+            with self.subTest(gone, is_above=is_above):
+                self.smtp.refused = {gone: f"550 {GONE}"}
+                emails, _copies = self.send_with_cc_and_bcc(is_above, self.cleo)
+                self.assertEqual(
+                    [(email.recipient, email.status) for email in emails],
+                    [
+                        (one, "failed" if one == gone else "sent")
+                        for one in ("ada@example.org", "ben@example.org", "cleo@example.net")
+                    ],
+                )
+
     SHOWS_ITSELF = False
 
     def forget_copies(self):
