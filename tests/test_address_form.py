@@ -104,11 +104,15 @@ class TestUnicodeDomain(SendgridCase):
     def test_bounce(self):
         """Test that a bounce flags and counts for all records, however they spell the address."""
         twin = self.env["res.partner"].create({"name": "Twin", "email": ENCODED})
+        others = self.env["res.partner"].create(
+            [{"name": "Other", "email": email} for email in ("User@bu\u0308cher.example", "user@bücher\uff0eexample")]
+        )
         _sent, email = self.send_to_reader()
         self.receive(self.relay(email).event("bounce", timestamp=self.after(email, 60)))
         self.assertEmail(email, status="bounced")
         self.assertTrue(self.reader.email_bounced)
         self.assertTrue(twin.email_bounced)
+        self.assertEqual(others.mapped("email_bounced"), [True, True])
         self.assertTrue(self.lead.email_bounced)
         self.assertEqual(self.reader.message_bounce, 1)
         self.assertIn(self.lead, self.env["crm.lead"].search([("email_bounced", "=", True)]))
