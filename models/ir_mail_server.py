@@ -297,7 +297,8 @@ class IrMailServer(models.Model):
         smtp_from, smtp_to_list, message = super()._prepare_email_message__(message, smtp_session)
         if self._leaves_by_sendgrid(smtp_session):
             # Who stands in To and in Cc gets one mail, as by the Web API.
-            smtp_to_list = list({comparable(address): address for address in reversed(smtp_to_list)}.values())[::-1]
+            by_form = {comparable(to): addresses.to_ascii(to) for to in reversed(smtp_to_list)}
+            smtp_to_list = list(by_form.values())[::-1]
             smtp_to_list = self._refuse_impossible(message, smtp_to_list)
             addresses.write_in_ascii(message)
             self._check_sender(message)
@@ -414,8 +415,9 @@ class IrMailServer(models.Model):
         hide_bcc(msg)
         del msg["Return-Path"]  # the server that delivers a mail writes it (RFC 5321, 4.4), by the Web API as well
         addresses.write_in_lines(msg)
+        # Another module may have changed them.
+        to_addrs = [addresses.to_ascii(address) for address in to_addrs]
         recipients = [comparable(address) for address in to_addrs]
-        # Another module may have added some.
         self.env["mail.mail"]._find_reasons(outbox, set(recipients), {outbox.about.get("company_id")})
         copy = outbox.stamp(
             msg["Message-Id"],

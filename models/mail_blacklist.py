@@ -109,3 +109,7 @@ class MailBlacklist(models.Model):
         else:
             known = Address.search([("email", "in", emails), ("is_blacklisted_by_words", "=", True)])
             known.is_blacklisted_by_words = False
+            # Core does not find the same address in another spelling.
+            listed = self.filtered("active").mapped("email")
+            for email in set(all_spellings(listed)).difference(listed):
+                self.sudo().with_context(sendgrid_settles=True)._add(email)

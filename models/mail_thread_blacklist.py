@@ -1,4 +1,5 @@
 import re
+from unicodedata import normalize
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
@@ -104,7 +105,7 @@ class MailThreadBlacklist(models.AbstractModel):
         self.flush_model([field.name])
         emails = None if emails is None else all_spellings(emails)
         use_patterns = emails is not None and len(emails) <= MOST_PATTERNS
-        patterns = [f"%{escape_psql(email)}%" for email in emails] if use_patterns else []
+        patterns = [normalize("NFKC", f"%{escape_psql(email)}%") for email in emails] if use_patterns else []
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, %(text)s FROM %(table)s
@@ -113,7 +114,10 @@ class MailThreadBlacklist(models.AbstractModel):
                 text=SQL.identifier(field.name),
                 table=SQL.identifier(self._table),
                 several="%@%@%",
-                has_one=SQL("%s ILIKE ANY(%s)", SQL.identifier(field.name), patterns) if use_patterns else SQL("TRUE"),
+                # One letter may be written as several, such as u and its dots.
+                has_one=SQL("normalize(%s, NFKC) ILIKE ANY(%s)", SQL.identifier(field.name), patterns)
+                if use_patterns
+                else SQL("TRUE"),
             )
         )
         if emails is not None and not use_patterns:

@@ -342,14 +342,16 @@ class SendgridMailing(models.AbstractModel):
             for email, found in self._get_traces(emails).items()
             if (failed := found.filtered(lambda t: t.trace_status in ("error", "bounce")))
         }
+        traces = self._leave_out_gone(traces)
         if not traces:
             return None
         recipients = [email.recipient for email in traces]
         Address = self.env["sendgrid.address"].sudo()
         by_email = Address.search([("email", "in", recipients)]).grouped("email")
         held = Address._get_held(recipients, emails.account_id.ids)
-        listed = self.env["mail.blacklist"].sudo().search([("email", "in", recipients)])
-        unwanted = set(listed.mapped("email"))
+        listed = self.env["mail.blacklist"].sudo().search([("email", "in", all_spellings(recipients))]).mapped("email")
+        left = (email for mailing in mailings.sudo() for email in mailing._get_opt_out_list())
+        unwanted = set(map(comparable, filter(None, [*listed, *left])))
         refused, again = Counter(), self.env["mailing.trace"]
         for email, failed in traces.items():
             recipient = email.recipient
@@ -365,6 +367,18 @@ class SendgridMailing(models.AbstractModel):
         count = len(again)
         again.unlink()
         return self._tell_retry(count, refused)
+
+    @api.model
+    def _leave_out_gone(self, traces):
+        """Return the documents to whose records their mailings still go. The traces of the others stay as they are.
+
+        :param traces: {`sendgrid.email` record: its `mailing.trace` records}
+        """
+        there = {}
+        for mailing, own in self.env["mailing.trace"].union(*traces.values()).grouped("mass_mailing_id").items():
+            domain = mailing._get_recipients_domain() & Domain("id", "in", own.mapped("res_id"))
+            there[mailing] = set(mailing.env[mailing.mailing_model_real].search(domain).ids)
+        return {email: own for email, own in traces.items() if own[0].res_id in there[own[0].mass_mailing_id]}
 
     @api.model
     def _get_obstacle(self, email, address, entry):

@@ -11,7 +11,7 @@ import psycopg2
 
 from odoo.fields import Datetime
 from odoo.tests import BaseCase, tagged
-from odoo.tools import email_normalize, mute_logger
+from odoo.tools import mute_logger
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server, MailDeliveryException
 from odoo.addons.mail.models.mail_mail import MailMail
@@ -937,6 +937,16 @@ class CcBccMixin:
                 for email in emails:
                     self.assertEqual(email.partner_id.email_normalized, email.recipient)
 
+    def test_bcc_in_unicode(self):
+        """Test that such a mail reaches a Bcc whose domain is not ASCII, although the module leaves it as it is."""
+        zoe = self.env["res.partner"].create({"name": "Zoe", "email": "zoe@bücher.example"})
+        for is_above in (True, False):
+            with self.subTest(is_above=is_above):
+                emails, copies = self.send_with_cc_and_bcc(is_above, zoe)
+                addresses = ["ada@example.org", "ben@example.org", "zoe@xn--bcher-kva.example"]
+                self.assertEqual([(e.recipient, e.status) for e in emails], [(one, "sent") for one in addresses])
+                self.assertEqual(sorted(address for address, _name, _source in copies), addresses)
+
 
 @tagged("post_install", "-at_install")
 class TestCcBccBySmtp(CcBccMixin, OneByOneMixin, SmtpCase):
@@ -965,6 +975,23 @@ class TestCcBccBySmtp(CcBccMixin, OneByOneMixin, SmtpCase):
                     [("ada@example.org", "sent"), ("ben@example.org", "sent"), ("cleo@example.org", "failed")],
                 )
 
+    @refused
+    def test_one_is_refused(self):
+        """Test that who got such a mail has no document that says he did not, although another one was refused."""
+        for gone, is_above in itertools.product(
+            ("ada@example.org", "ben@example.org", "cleo@example.net"), (True, False)
+        ):
+            with self.subTest(gone, is_above=is_above):
+                self.smtp.refused = {gone: f"550 {GONE}"}
+                emails, _copies = self.send_with_cc_and_bcc(is_above, self.cleo)
+                self.assertEqual(
+                    [(email.recipient, email.status) for email in emails],
+                    [
+                        (one, "failed" if one == gone else "sent")
+                        for one in ("ada@example.org", "ben@example.org", "cleo@example.net")
+                    ],
+                )
+
     SHOWS_ITSELF = False
 
     def forget_copies(self):
@@ -972,7 +999,7 @@ class TestCcBccBySmtp(CcBccMixin, OneByOneMixin, SmtpCase):
 
     def get_copies(self):
         names = re.compile(r'"odoo_id":\s*"(\w+)"')
-        return [(email_normalize(to), names.search(data)[1], data) for [to], data in self.smtp.envelopes]
+        return [(to.lower(), names.search(data)[1], data) for [to], data in self.smtp.envelopes]
 
     def test_shown(self):
         """Test that Ada and Ben see each other, and that each copy shows the same."""

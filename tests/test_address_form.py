@@ -104,11 +104,15 @@ class TestUnicodeDomain(SendgridCase):
     def test_bounce(self):
         """Test that a bounce flags and counts for all records, however they spell the address."""
         twin = self.env["res.partner"].create({"name": "Twin", "email": ENCODED})
+        others = self.env["res.partner"].create(
+            [{"name": "Other", "email": email} for email in ("User@bu\u0308cher.example", "user@bücher\uff0eexample")]
+        )
         _sent, email = self.send_to_reader()
         self.receive(self.relay(email).event("bounce", timestamp=self.after(email, 60)))
         self.assertEmail(email, status="bounced")
         self.assertTrue(self.reader.email_bounced)
         self.assertTrue(twin.email_bounced)
+        self.assertEqual(others.mapped("email_bounced"), [True, True])
         self.assertTrue(self.lead.email_bounced)
         self.assertEqual(self.reader.message_bounce, 1)
         self.assertIn(self.lead, self.env["crm.lead"].search([("email_bounced", "=", True)]))
@@ -153,6 +157,19 @@ class TestUnicodeDomain(SendgridCase):
         self.assertFalse(
             Blacklist.search([("email", "in", [UNICODE, ENCODED])]), "that wish is older than the decision"
         )
+
+    def test_blacklisted_by_somebody(self):
+        """Test that core finds the contact on the blacklist, however somebody spells the address that he puts there."""
+        Blacklist = self.env["mail.blacklist"]
+        for spelling in (UNICODE, "User@BÜCHER.example", ENCODED.upper()):
+            for put in (Blacklist._add, lambda email: Blacklist.create({"email": email})):
+                put(spelling)
+                self.env.invalidate_all()
+                self.assertTrue(self.reader.is_blacklisted)
+                self.assertEqual(set(Blacklist.search([]).mapped("email")), {UNICODE, ENCODED})
+                Blacklist.search([("email", "=", UNICODE)]).unlink()
+                self.assertFalse(Blacklist.search([]))
+                Blacklist.with_context(active_test=False).search([]).unlink()
 
     def test_suppressed(self):
         """Test what SendGrid's lists say of the address."""

@@ -491,6 +491,24 @@ class TestMailings(ColleaguesCase, AnswerCase):
         with self.assertRaises(AccessError):
             mailing.with_user(user).action_retry_failed()
 
+    def test_retry_of_who_left(self):
+        """Test that *Retry* does not say that it sends to who has left the list, is gone, or on the blacklist.
+
+        The mailing still tells that who is gone was not reached.
+        """
+        mailing, documents = self.send_mailing(("blocked", "left", "listed", "gone"))
+        for email in documents.values():
+            self.receive_of(email, *((at, kind, *told) for kind, at, *told in FATES["blocked"]))
+        contacts = mailing.contact_list_ids.contact_ids.grouped("email")
+        contacts["left@example.org"].subscription_ids.opt_out = True
+        contacts["gone@example.org"].unlink()
+        self.env["mail.blacklist"]._add("listed@example.org")
+        message = mailing.action_retry_failed()["params"]["message"]
+        self.assertIn("are sent again: 1.", message)
+        self.assertIn("2: the recipient has unsubscribed", message)
+        self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["blocked@example.org"])
+        self.assertEqual((mailing.expected, mailing.failed, mailing.canceled), (4, 3, 0))
+
     def test_documents_of_a_mailing(self):
         """Test the way from a mailing to its documents, which name it and the recipients that have no contact."""
         mailing, documents = self.send_mailing(["read", "unread"])

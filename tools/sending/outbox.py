@@ -165,6 +165,7 @@ class Outbox:
         self._waiting = []
         self._early = {}
         self._strays = set()
+        self._stamped = set()
         self._accepted = []
         self._failed = []
 
@@ -197,6 +198,8 @@ class Outbox:
         # Who is refused before sending belongs to the copy as well: its name is the same if he is not, another time.
         recipients = _sorted([*recipients, *refused])
         planned = self._take(recipients)
+        contacts = self._get_contacts(recipients, planned)
+        self._stamped.update(contacts.items())
         if not planned:
             self._strays.update(recipients)
         self._taken = False
@@ -206,7 +209,7 @@ class Outbox:
             recipients=recipients,
             tracked=self._get_tracked(recipients),
             refused=refused,
-            contacts=self._get_contacts(recipients, planned),
+            contacts=contacts,
             roles=roles or {},
             sender=sender or self._sender,
             body=self._body,
@@ -329,7 +332,9 @@ class Outbox:
             # Another module may have put the addresses into another copy. A copy to nobody is a contact's without an
             # address.
             recipients = one.recipients or ((one.text,) if one.text or one.contact_id else ())
-            left = tuple(address for address in recipients if address not in self._strays)
+            contacts = self._get_contacts(recipients, one)
+            # Who is planned twice, as a recipient and as Cc, may be in one copy of such a module.
+            left = tuple(to for to in recipients if to not in self._strays and (to, contacts[to]) not in self._stamped)
             if not left:
                 continue
             failed.append(
@@ -339,7 +344,7 @@ class Outbox:
                     recipients=recipients,
                     tracked=tuple(address for address in self._get_tracked(recipients) if address in left),
                     refused=dict.fromkeys(left),
-                    contacts=self._get_contacts(recipients, one),
+                    contacts=contacts,
                     roles={address: "cc" if address in one.cc else "to" for address in recipients},
                     sender=self._sender,
                     is_tried=False,
