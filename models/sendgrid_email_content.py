@@ -67,8 +67,10 @@ class SendgridEmail(models.Model):
             if source is None:
                 source, note = email._get_present_source()
             # Clean the HTML here and not when the e-mail is sent, because most e-mails are never looked at. Look for
-            # secrets once more: what was not known for one when the e-mail was sent, or appears only now.
-            content = html_sanitize(source or "", sanitize_attributes=False, sanitize_style=True)
+            # secrets once more: what was not known for one when the e-mail was sent, or appears only now. The styles
+            # stay, because the page shows the e-mail in a frame of its own: core's list of styles lacks the colour
+            # behind the white words of its own buttons.
+            content = html_sanitize(source or "", sanitize_attributes=False)
             content, has_secrets = disarm.disarm(content, self.env["ir.http"]._get_sendgrid_site())
             email.content = content
             email.has_secret_links = has_secrets or email.content_has_secrets
@@ -132,7 +134,10 @@ class SendgridEmail(models.Model):
         gets a layout of its own.
         """
         body = self.sudo().mail_message_id.body
-        return self.content if is_html_empty(body) else disarm.disarm(body, self.env["ir.http"]._get_sendgrid_site())[0]
+        if is_html_empty(body):
+            # The composer has no frame that keeps styles from the page.
+            return html_sanitize(self.content, sanitize_attributes=False, sanitize_style=True)
+        return disarm.disarm(body, self.env["ir.http"]._get_sendgrid_site())[0]
 
     def unlink(self):
         content_ids = self.sudo().content_id.ids

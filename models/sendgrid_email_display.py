@@ -15,6 +15,7 @@ from ..tools.events.answer import PROOFS
 from ..tools.events.engagement_rules import WISHES
 from ..tools.events.fold import FAILURES
 from ..tools.events.refusal import drop_cause, refusal_cause
+from .technical import hide_technical
 
 # In characters.
 PREVIEW_LENGTH = 160
@@ -28,6 +29,8 @@ BLOCK = re.compile(r"</?(?:p|div|br|li|td|th|tr|table|h[1-6]|blockquote|pre)\b",
 SHOWN_RECIPIENTS = 20
 # Columns that mean something to developers only.
 TECHNICAL = {
+    "content_has_secrets",
+    "content_state",
     "facts",
     "failed_consequences",
     "is_alone",
@@ -37,6 +40,7 @@ TECHNICAL = {
     "mailing_res_id",
     "message_id",
     "odoo_id",
+    "reminder_days",
     "res_id",
     "sg_message_id",
 }
@@ -148,13 +152,7 @@ class SendgridEmail(models.Model):
 
     @api.model
     def fields_get(self, allfields=None, attributes=None):
-        """Keep technical columns out of what a user chooses from: measures, groups, filters, columns of an export."""
-        result = super().fields_get(allfields, attributes)
-        if not self.env.user.has_group("base.group_no_one"):
-            for name in TECHNICAL & result.keys():
-                hidden = {"searchable": False, "groupable": False, "exportable": False, "aggregator": False}
-                result[name].update({key: value for key, value in hidden.items() if key in result[name]})
-        return result
+        return hide_technical(self, super().fields_get(allfields, attributes), TECHNICAL)
 
     @api.depends("model", "res_id")
     @api.depends_context("uid")

@@ -17,8 +17,10 @@ from ..tools.events.refusal import (
 from ..tools.sending import disarm
 from .durations import describe_duration
 from .sendgrid_mailing import read_code
+from .technical import hide_technical
 
 OTHER_CLOCK = timedelta(minutes=1)
+TECHNICAL = {"fingerprint", "odoo_id", "sg_event_id", "sg_message_id", "smtp_id", "url_offset"}
 
 
 class Presentation(NamedTuple):
@@ -52,6 +54,10 @@ class SendgridEvent(models.Model):
         compute="_compute_answer_url", help="Where the answer stands, for whoever may read it there."
     )
     delay = fields.Char(string="After Sending", compute="_compute_delay", help="How long after the e-mail was sent.")
+
+    @api.model
+    def fields_get(self, allfields=None, attributes=None):
+        return hide_technical(self, super().fields_get(allfields, attributes), TECHNICAL)
 
     @api.depends("url")
     def _compute_link(self):

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from .technical import hide_technical
+
 # So many unseen interactions are counted. The icon says "99+" from then on.
 COUNTED = 100
 # All transactions lock rows in this order. So one waits for the other, and they never end in a deadlock.
@@ -77,6 +79,10 @@ class SendgridInteraction(models.Model):
     _told_mailing_idx = models.Index(
         "(user_id, kind, mailing_res_id, told_date) WHERE mailing_res_id IS NOT NULL AND told_date IS NOT NULL"
     )
+
+    @api.model
+    def fields_get(self, allfields=None, attributes=None):
+        return hide_technical(self, super().fields_get(allfields, attributes), {"mailing_res_id"})
 
     @api.model
     def _get_all_kinds(self):

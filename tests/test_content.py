@@ -197,6 +197,13 @@ class TestContent(ContentCase):
         self.assertTrue(email.has_secret_links)
         self.assertNotIn(TOKEN, email.content + "".join(self.stored(email)))
 
+    def test_styles(self):
+        """Test that a button has its colours: with white words on a background that was lost, nobody sees it."""
+        body = "<table><tr><td style='background: #875A7B'><b style='color: #FFFFFF'>Sign</b></td></tr></table>"
+        _sent, email = self.send_mail(body_html=body)
+        self.assertIn("background: #875A7B", email.content)
+        self.assertIn("color: #FFFFFF", email.content)
+
     def test_image(self):
         """Test that Odoo's own image is shown to whoever may read it, without the recipient's token."""
         image = self.env["ir.attachment"].create({"name": "x.png", "raw": b"x"})

@@ -312,13 +312,23 @@ class TestShown(SendgridCase):
     def test_technical_columns(self):
         """Test that nothing technical is offered as a measure, to group by, to filter by or to export."""
         shown = self.Email.with_user(self.salesperson).fields_get()
-        for name in ("mailing_res_id", "res_id", "odoo_id", "is_alone", "message_id", "sg_message_id"):
-            with self.subTest(field=name):
-                about = shown[name]
-                self.assertFalse(about.get("groupable"))
-                self.assertFalse(about.get("searchable"))
-                self.assertFalse(about.get("exportable", False))
-                self.assertFalse(about.get("aggregator"))
+        technical = {
+            "sendgrid.email": (
+                *("mailing_res_id", "res_id", "odoo_id", "is_alone", "message_id", "sg_message_id"),
+                *("content_has_secrets", "content_state", "reminder_days"),
+            ),
+            "sendgrid.event": ("fingerprint", "odoo_id", "sg_event_id", "sg_message_id", "smtp_id", "url_offset"),
+            "sendgrid.interaction": ("mailing_res_id",),
+        }
+        for model, names in technical.items():
+            described = self.env[model].with_user(self.salesperson).fields_get()
+            for name in names:
+                with self.subTest(model=model, field=name):
+                    about = described[name]
+                    self.assertFalse(about.get("groupable"))
+                    self.assertFalse(about.get("searchable"))
+                    self.assertFalse(about.get("exportable", False))
+                    self.assertFalse(about.get("aggregator"))
         self.assertTrue(shown["status"]["groupable"])
         self.assertTrue(shown["open_count"]["aggregator"])
 

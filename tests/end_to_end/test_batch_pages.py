@@ -1,5 +1,6 @@
-"""An administrator's work with a batch that cannot be understood, and the checkboxes of the settings."""
+"""An administrator's work with a batch that cannot be understood, and what else he reads and ticks."""
 
+from all_pages import LISTS, go
 from harness import picture, wait_for
 from playwright.sync_api import expect
 
@@ -52,6 +53,37 @@ def test_set_aside(odoo, webhook, open_browser):
     expect(page.locator(STATE)).to_have_text("Failed")
     assert page.evaluate("window.notReloaded") is True
     odoo.call("sendgrid.event.batch", "action_set_aside", [batch_id])
+
+
+def test_headers_are_whole(odoo, webhook, open_browser):
+    """The names of all columns can be read on a usual screen."""
+    fail(odoo, webhook)
+    page = open_browser("admin", "admin")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    for name, action in LISTS.items():
+        go(page, action, view="list")
+        cut = page.locator(".o_list_view th[data-name] *").evaluate_all(
+            "names => names.filter(name => name.clientWidth && name.scrollWidth > name.clientWidth + 1)"
+            ".map(name => name.innerText)"
+        )
+        assert not cut, name
+
+
+def test_banner_of_the_key(odoo, database, open_browser):
+    """The time until which the old signing key is accepted, and the button behind it, do not touch."""
+    account_id = odoo.create("sendgrid.account", name="Two keys")
+    database.query(
+        """UPDATE sendgrid_account
+              SET webhook_id = 'new', previous_webhook_id = 'old', previous_verification_key_end = now()
+            WHERE id = %s""",
+        account_id,
+    )
+    page = open_browser("admin", "admin")
+    go(page, "sendgrid_account_action", account_id)
+    button = page.locator("button[name=action_forget_previous_key]")
+    expect(button).to_be_visible()
+    assert button.evaluate("button => parseFloat(getComputedStyle(button).paddingLeft)") >= 4
+    odoo.call("sendgrid.account", "unlink", [account_id])
 
 
 def test_follow_up_by_keyboard(odoo, open_browser):

@@ -189,6 +189,18 @@ def test_not_sent(odoo, open_browser):
     picture(page, "not_sent")
 
 
+def test_long_title(odoo, open_browser):
+    """A title of several lines leaves room to the way of the e-mail below it, on a wide screen and on a telephone's."""
+    odoo.send_mail(subject="A title that wants to say all at once " * 5, body_html=BODY, email_to="long@pages.test")
+    page = open_browser("admin", "admin")
+    page.goto(f"/odoo/sendgrid.email/{odoo.document_to('long@pages.test').id}")
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        title, journey = (page.locator(name).bounding_box() for name in (".oe_title h1", ".o_sendgrid_journey"))
+        assert title["height"] > 60, "one line only"
+        assert journey["y"] >= title["y"] + title["height"] + 8
+
+
 def test_list_is_live(odoo, sally, sandbox, open_browser):
     """The list of a contact's documents shows a new one, what became of it, and the beginning of its content."""
     contact_id = odoo.contact("Rosalind", "rosalind@pages.test")
