@@ -345,7 +345,8 @@ class SendgridMailing(models.AbstractModel):
         traces = self._leave_out_gone(traces)
         if not traces:
             return None
-        recipients = [email.recipient for email in traces]
+        present = self._get_present_addresses(traces)
+        recipients = list(present.values())
         Address = self.env["sendgrid.address"].sudo()
         by_email = Address.search([("email", "in", recipients)]).grouped("email")
         held = Address._get_held(recipients, emails.account_id.ids)
@@ -354,11 +355,11 @@ class SendgridMailing(models.AbstractModel):
         unwanted = set(map(comparable, filter(None, [*listed, *left])))
         refused, again = Counter(), self.env["mailing.trace"]
         for email, failed in traces.items():
-            recipient = email.recipient
+            recipient = present[email]
             obstacle = (
                 "unwanted"
                 if recipient in unwanted
-                else self._get_obstacle(email, by_email.get(recipient, Address), held.get(recipient))
+                else self._get_obstacle(email, recipient, by_email.get(recipient, Address), held.get(recipient))
             )
             if obstacle:
                 refused[obstacle] += 1
@@ -381,17 +382,39 @@ class SendgridMailing(models.AbstractModel):
         return {email: own for email, own in traces.items() if own[0].res_id in there[own[0].mass_mailing_id]}
 
     @api.model
-    def _get_obstacle(self, email, address, entry):
+    def _get_present_addresses(self, traces):
+        """Return to which address each failed document would be sent again: somebody may have corrected it.
+
+        :param traces: {`sendgrid.email` record: its `mailing.trace` records}
+        :return: {document: comparable address}; its own if its record still has it, or none
+        """
+        own = {}
+        for model, found in self.env["mailing.trace"].union(*traces.values()).grouped("model").items():
+            records = self.env[model].sudo().browse(found.mapped("res_id"))
+            if isinstance(records, self.env.registry["mail.thread.blacklist"]):
+                own |= {(model, record.id): addresses for record, addresses in records._get_addresses().items()}
+        present = {}
+        for email, failed in traces.items():
+            addresses = own.get((failed[0].model, failed[0].res_id))
+            is_corrected = addresses and email.recipient not in addresses
+            present[email] = addresses[0] if is_corrected else email.recipient
+        return present
+
+    @api.model
+    def _get_obstacle(self, email, recipient, address, entry):
         """Return why a failed document is not sent again: a key of `_get_obstacles`, or None.
 
         :param email: `sendgrid.email` record
-        :param address: what is known of its recipient, a `sendgrid.address` record or none
+        :param recipient: the comparable address to which it would be sent now
+        :param address: what is known of that address, a `sendgrid.address` record or none
         :param entry: the entry of SendGrid's lists for which it holds back what is sent there, or None
         """
         if address.is_bounced:
             return "bounced"
         if entry:
             return "held" if entry.list in ("bounces", "invalid_emails") else "unwanted"
+        if recipient != email.recipient:
+            return None
         failed = next((fact for fact in FAILED_FACTS if fact in (email.facts or {})), None)
         if failed in ("dropped_spam", "dropped_unsubscribed"):
             return "unwanted"

@@ -509,6 +509,20 @@ class TestMailings(ColleaguesCase, AnswerCase):
         self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["blocked@example.org"])
         self.assertEqual((mailing.expected, mailing.failed, mailing.canceled), (4, 3, 0))
 
+    def test_retry_after_a_correction(self):
+        """Test that *Retry* sends to an address that was corrected, unless that one does not work either."""
+        mailing, documents = self.send_mailing(("bounced", "invalid"))
+        for email in documents.values():
+            self.receive_of(email, *((at, kind, *told) for kind, at, *told in FATES["bounced"]))
+        contacts = mailing.contact_list_ids.contact_ids.grouped("email")
+        self.assertIn("2: the address does not work", mailing.action_retry_failed()["params"]["message"])
+        contacts["bounced@example.org"].email = "Corrected@example.org"
+        contacts["invalid@example.org"].email = "bounced@example.org"
+        message = mailing.action_retry_failed()["params"]["message"]
+        self.assertIn("are sent again: 1.", message)
+        self.assertIn("1: the address does not work", message)
+        self.assertEqual([one.recipients[0] for one in self.send_waiting(mailing)], ["corrected@example.org"])
+
     def test_documents_of_a_mailing(self):
         """Test the way from a mailing to its documents, which name it and the recipients that have no contact."""
         mailing, documents = self.send_mailing(["read", "unread"])
