@@ -71,6 +71,7 @@ from . import (
     sendgrid_email_clicks,
     sendgrid_email_content,
     sendgrid_email_again,
+    sendgrid_email_author,
     sendgrid_email_chatter,
     sendgrid_email_display,
     sendgrid_email_follow_up,

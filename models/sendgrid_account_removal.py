@@ -207,7 +207,11 @@ class SendgridAccount(models.Model):
                 _logger.exception("SendGrid: the mail server “%s” could not be archived", server.name)
 
     def _find_relay_trouble(self):
-        """Log in at SendGrid's SMTP relay as the mail servers would; return what went wrong, or None."""
+        """Log in at SendGrid's SMTP relay as the mail servers would; return what went wrong, or None.
+
+        Core's `_connect__` would do it too, but waits a minute for an answer. Until then nobody could use the database,
+        which the uninstallation holds.
+        """
         if self.env["ir.mail_server"]._disable_send():
             return None
         values = self._get_relay_values()

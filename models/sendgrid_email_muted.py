@@ -18,17 +18,6 @@ class SendgridEmail(models.Model):
         for email in self:
             email.can_mute = email.author_id == self.env.user.partner_id
 
-    def write(self, vals):
-        """Take an e-mail that gets another author out of its former author's feed."""
-        if "author_id" not in vals:
-            return super().write(vals)
-        moved = self.filtered(lambda email: email.author_id.id != vals["author_id"])
-        result = super().write(vals)
-        Interaction = self.env["sendgrid.interaction"].sudo()
-        Interaction._delete_kinds({id_: set(Interaction._get_all_kinds()) for id_ in moved.ids})
-        Interaction._announce()
-        return result
-
     def action_mute(self):
         """Tell the author nothing more of what happens to the e-mails.
 
