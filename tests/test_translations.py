@@ -20,11 +20,14 @@ LANGUAGES = ("ar", "de", "es", "fr", "it", "nl", "pt_BR")
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sd%]|\{\{.*?\}\}")
 TAG = re.compile(r"</?[a-z][^>]*>")
 READ_IN_TAG = re.compile(r' (aria-label|title)="[^"]*"')
-# What begins with a capital and has several words is a text for people, or begins like one of these.
-SENTENCE = re.compile(r"[A-Z][\w'’]*[,:;]? [\w“%(]")
+# What begins with a capital and has several words is a text for people, or begins like one of these. So is a single
+# word with a capital.
+SENTENCE = re.compile(r"[A-Z][\w'’]*[,:;]? [\w“%($]|[A-Z][a-z]{2,}[.!?:…]?$")
 NOT_READ = (
     "CHECK (",
     "LEFT JOIN",
+    # The name of a class.
+    "Shown",
     # The errors of a programmer.
     "Not a name of a form",
     "Not a way in which a word is said",
@@ -35,7 +38,7 @@ NOT_READ = (
 NOT_FOR_PEOPLE = {"SQL", "execute", "debug", "info", "warning", "exception", "error"}
 JS_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 JS_COMMENT = re.compile(r"/\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
-QUOTED = re.compile(r"'([^']*)'")
+QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def read(path):
@@ -60,8 +63,13 @@ def find_sentences(tree):
             return
     if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
         return
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, str) and SENTENCE.match(tree.value):
-        yield tree.value
+    text = ""
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        text = tree.value
+    elif isinstance(tree, ast.JoinedStr):
+        text = "".join(part.value if isinstance(part, ast.Constant) else "%s" for part in tree.values)
+    if SENTENCE.match(text):
+        yield text
     for child in ast.iter_child_nodes(tree):
         yield from find_sentences(child)
 
@@ -75,11 +83,10 @@ def find_script_sentences(source):
 
 
 def find_template_sentences(path):
-    """Yield the texts in expressions of a file of templates, where core looks for none."""
+    """Yield the texts in expressions of a file of views or templates, where core looks for none."""
     for node in etree.parse(path).iter(etree.Element):
-        for name, value in node.attrib.items():
-            if name.startswith("t-"):
-                yield from filter(SENTENCE.match, QUOTED.findall(value))
+        for value in node.attrib.values():
+            yield from filter(SENTENCE.match, map("".join, QUOTED.findall(value)))
 
 
 @tagged("post_install", "-at_install")
@@ -116,8 +123,9 @@ class TestTranslations(TransactionCase):
                 left[path.relative_to(ROOT)] = set(find_sentences(ast.parse(path.read_text())))
         for path in sorted((ROOT / "static" / "src").rglob("*.js")):
             left[path.relative_to(ROOT)] = set(find_script_sentences(path.read_text()))
-        for path in sorted((ROOT / "static" / "src").rglob("*.xml")):
-            left[path.relative_to(ROOT)] = set(find_template_sentences(path))
+        for folder in ("data", "static/src", "views", "wizard"):
+            for path in sorted((ROOT / folder).rglob("*.xml")):
+                left[path.relative_to(ROOT)] = set(find_template_sentences(path))
         for texts in left.values():
             texts -= self.template | {text for text in texts if text.startswith(NOT_READ)}
         self.assertFalse({name: texts for name, texts in left.items() if texts})
