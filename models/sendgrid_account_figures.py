@@ -76,6 +76,7 @@ class SendgridAccount(models.Model):
         help="The likely cause of most of these refusals.",
     )
 
+    @api.depends_context("lang")
     def _compute_arrivals(self):
         months = self.env["sendgrid.account.day"]._get_month(self)
         today = self.env["sendgrid.account.day"]._today()
@@ -150,6 +151,7 @@ class SendgridAccount(models.Model):
             account.refused_count = sum(causes.values())
             account.refused_hint = max(causes, key=causes.get, default=False)
 
+    @api.depends_context("lang")
     def _compute_stored_explanation(self):
         """Tell how much is stored, where nothing is ever deleted. No row is counted: PostgreSQL estimates them."""
         Retention = self.env["sendgrid.retention"].sudo()
