@@ -39,6 +39,13 @@ class TestCompanyLanguage(PeopleCase):
         account._leave_original()
         self.assertIn("It gets a webhook of its own", self.last_line(self.account))
 
+    def test_health(self):
+        """Test the words that a check keeps, if a user presses the button."""
+        self.account.write({"connected_uuid": "another", "connected_database": False, "connected_url": False})
+        self.as_french(self.account).action_check_health()
+        check = self.account.check_ids.filtered(lambda check: check.subject == "place")
+        self.assertEqual(check.detail, "“unknown”, unknown")
+
     def test_batch(self):
         batch = self.store(b"no JSON")
         self.drain()
