@@ -28,11 +28,25 @@ def describe_time(env, date):
 
     :param date: naive `datetime` in UTC
     """
+    local, now = (fields.Datetime.context_timestamp(env.user, moment) for moment in (date, env.cr.now()))
+    return _describe(env, local, "MMMd" if local.year == now.year else "yMMMd")
+
+
+def describe_utc(env, date):
+    """Return a time for a text that stays, such as "Mar 2, 2026, 9:00 AM": its readers are in any zone and year.
+
+    The sentence around it says that it is UTC.
+
+    :param date: naive `datetime` in UTC
+    """
+    return _describe(env, date, "yMMMd")
+
+
+def _describe(env, date, skeleton):
     code = get_lang(env).code
     locale = babel_locale_parse(code)
-    local, now = (fields.Datetime.context_timestamp(env.user, moment) for moment in (date, env.cr.now()))
-    day = babel.dates.format_skeleton("MMMd" if local.year == now.year else "yMMMd", local, locale=locale)
-    time = babel.dates.format_time(local, "short", locale=locale)
+    day = babel.dates.format_skeleton(skeleton, date, locale=locale)
+    time = babel.dates.format_time(date, "short", locale=locale)
     # Browsers write an ordinary space before AM and PM too.
     return _with_signs(code, f"{day}, {time}".replace("\u202f", " "))
 

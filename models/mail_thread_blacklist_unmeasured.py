@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 
 from ..tools.address_form import comparable
+from .lists import join_words
 
 
 class MailThreadBlacklist(models.AbstractModel):
@@ -56,4 +57,4 @@ class MailThreadBlacklist(models.AbstractModel):
             known = self.env["sendgrid.measuring"]._get_reasons(emails, company)
             found += [(email, reason) for email in emails if (reason := known.get(comparable(email)))]
         told = [self.env._("%(name)s (%(reason)s)", name=name, reason=labels[reason]) for name, reason in found]
-        return self.env._("Opens and links are not measured: %s", ", ".join(told)) if told else ""
+        return self.env._("Opens and links are not measured: %s", join_words(self.env, told)) if told else ""

@@ -1,10 +1,16 @@
 import json
 from datetime import timedelta
 
+import babel.units
+
 from odoo import api, fields, models
-from odoo.tools import SQL, format_date, formatLang, human_size
+from odoo.tools import SQL, format_date, formatLang
+from odoo.tools.misc import babel_locale_parse, get_lang
 
 from .durations import describe_day, describe_duration
+
+# Babel's names of the units in which sizes are told, each 1024 times the one before.
+UNITS = ("byte", "kilobyte", "megabyte", "gigabyte", "terabyte")
 
 
 class SendgridAccount(models.Model):
@@ -70,6 +76,7 @@ class SendgridAccount(models.Model):
         help="The likely cause of most of these refusals.",
     )
 
+    @api.depends_context("lang")
     def _compute_arrivals(self):
         months = self.env["sendgrid.account.day"]._get_month(self)
         today = self.env["sendgrid.account.day"]._today()
@@ -144,6 +151,7 @@ class SendgridAccount(models.Model):
             account.refused_count = sum(causes.values())
             account.refused_hint = max(causes, key=causes.get, default=False)
 
+    @api.depends_context("lang")
     def _compute_stored_explanation(self):
         """Tell how much is stored, where nothing is ever deleted. No row is counted: PostgreSQL estimates them."""
         Retention = self.env["sendgrid.retention"].sudo()
@@ -167,8 +175,16 @@ class SendgridAccount(models.Model):
             "Nothing is ever deleted. All accounts together have this: %(size)s, the oldest of %(date)s. Events, by "
             "estimate: %(events)s.",
             events=self._describe_estimate(rows),
-            size=human_size(int(size)),
+            size=self._describe_size(size),
             date=format_date(self.env, oldest),
+        )
+
+    def _describe_size(self, size):
+        """Return a number of bytes in the way of the user's language, such as "1.5 GB", in French "1,5 Go"."""
+        unit = next((n for n, name in enumerate(UNITS[:-1]) if size < 1024 ** (n + 1)), len(UNITS) - 1)
+        locale = babel_locale_parse(get_lang(self.env).code)
+        return babel.units.format_unit(
+            size / 1024**unit, f"digital-{UNITS[unit]}", "short", format="#,##0.##", locale=locale
         )
 
     def _describe_estimate(self, number):

@@ -99,6 +99,7 @@ class SendgridAccount(models.Model):
         self._check_health()
         yield 1
 
+    @in_company_language
     def _check_health(self):
         """Run all checks of the account and store their results. If a result is new, update the warnings."""
         self.ensure_one()

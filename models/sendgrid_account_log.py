@@ -3,7 +3,7 @@ from markupsafe import Markup
 from odoo import models
 
 from .company_language import in_company_language
-from .durations import describe_time
+from .durations import describe_utc
 
 # The fields whose changes are told in the chatter, though their values are secret or mean little.
 LOGGED = ("api_key", "verification_key", "previous_verification_key", "webhook_token", "webhook_id", "connection_date")
@@ -56,8 +56,8 @@ class SendgridAccount(models.Model):
             if not account.previous_verification_key:
                 lines.append(self.env._("The previous verification key is not accepted any more."))
             elif account.previous_verification_key_end:
-                end = describe_time(self.env, account.previous_verification_key_end)
-                lines.append(self.env._("The previous verification key is accepted until %s.", end))
+                end = describe_utc(self.env, account.previous_verification_key_end)
+                lines.append(self.env._("The previous verification key is accepted until %s (UTC).", end))
             else:
                 lines.append(self.env._("A previous verification key is accepted as well."))
         if "webhook_token" in changed:

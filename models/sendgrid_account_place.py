@@ -53,6 +53,7 @@ class SendgridAccount(models.Model):
     place_warning = fields.Text(compute="_compute_place_warning", groups="base.group_system")
 
     @api.depends(*PLACE_FIELDS)
+    @api.depends_context("lang")
     def _compute_place_warning(self):
         for account in self:
             account.place_warning = account._explain_place() if account._get_place_question() else False

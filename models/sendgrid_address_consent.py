@@ -231,7 +231,7 @@ class SendgridAddress(models.Model):
     @in_company_language
     def _describe_note(self, emails):
         """Return {address: what is noted of the word, which was said about all of some addresses}."""
-        words = ", ".join((self._describe_word(), *self._describe_saying()))
+        words = join_words(self.env, [self._describe_word(), *self._describe_saying()])
         return {
             email: self.env._("E-mail tracking of %(email)s: %(words)s", email=email, words=words) for email in emails
         }

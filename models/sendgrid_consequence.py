@@ -11,6 +11,7 @@ from ..tools.events.address import Words, merge
 from ..tools.events.fold import TIMELESS
 from ..tools.times import to_datetime
 from .company_language import in_company_language
+from .durations import describe_utc
 from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
@@ -311,7 +312,7 @@ class SendgridConsequence(models.AbstractModel):
 
         :param str fact: which of the ``facts`` (those of `State`) is the wish
         """
-        date = fields.Datetime.to_string(to_datetime(facts[fact].timestamp))
+        date = describe_utc(self.env, to_datetime(facts[fact].timestamp))
         sentences = {
             "spam": self.env._("SendGrid, %s (UTC): the recipient reported the e-mail as spam.", date),
             "unsubscribed": self.env._("SendGrid, %s (UTC): the recipient unsubscribed through the e-mail.", date),

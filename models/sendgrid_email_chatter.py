@@ -5,6 +5,7 @@ from odoo import api, models
 from odoo.tools import SQL
 
 from ..tools.events.fold import FAILURES, STRENGTH
+from .lists import join_words
 
 # These need somebody: whoever wrote the e-mail has to reach the recipient in another way, or to stop writing.
 NEEDS_SOMEBODY = ("failed", *FAILURES, "spam")
@@ -248,7 +249,11 @@ class SendgridEmail(models.Model):
             "has_more": total > COUNTED,
             "status": max(needing or open_statuses, key=STRENGTH.get, default=False),
             "needs_somebody": bool(needing),
-            "text": ", ".join(
-                f"{labels[status]}: {numbers[status]}" for status in sorted(numbers, key=STRENGTH.get, reverse=True)
+            "text": join_words(
+                Email.env,
+                [
+                    Email.env._("%(status)s: %(number)s", status=labels[status], number=numbers[status])
+                    for status in sorted(numbers, key=STRENGTH.get, reverse=True)
+                ],
             ),
         }

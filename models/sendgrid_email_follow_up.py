@@ -3,6 +3,8 @@ from collections import defaultdict
 from odoo import api, models
 from odoo.tools import SQL, plaintext2html
 
+from .company_language import in_company_language
+
 
 class SendgridEmail(models.Model):
     """What the ready-made automation rules make of an e-mail: an activity on the right record, for the right person.
@@ -127,6 +129,7 @@ class SendgridEmail(models.Model):
         ]
 
     @api.model
+    @in_company_language
     def _create_follow_ups(self, wanted, activity_type, summary):
         """Create the activities, in one go and without a mail about each, since there may be many.
 

@@ -15,6 +15,7 @@ from ..tools.address_form import all_spellings, comparable
 from ..tools.sending import links
 from ..tools.sending.outbox import get_domain
 from . import bulk
+from .company_language import in_company_language
 from .undoable import LASTING, TRY_LATER
 
 _logger = logging.getLogger(__name__)
@@ -498,6 +499,7 @@ class SendgridEmail(models.Model):
         return self._without_colleagues(rows)
 
     @api.model
+    @in_company_language
     def _with_reasons(self, copy, reason):
         """Return a copy that did not leave with a reason for each of its addresses, in words.
 
@@ -522,6 +524,7 @@ class SendgridEmail(models.Model):
         return bool(named - {*copy.recipients, copy.sender})
 
     @api.model
+    @in_company_language
     def _explain_unconfirmed(self):
         return self.env._("Nobody told Odoo that the e-mail was sent. Another app may have hidden why it was not.")
 

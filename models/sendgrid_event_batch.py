@@ -224,6 +224,7 @@ class SendgridEventBatch(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @in_company_language
     def _note_failed_rule(self, rule, records, error):
         """Note that an automation rule failed. The note goes to those of these batches whose events made it run.
 
@@ -234,7 +235,7 @@ class SendgridEventBatch(models.Model):
         _logger.warning("SendGrid: automation rule %s failed on %s", rule.id, records, exc_info=error)
         line = self.env._(
             "Rule “%(rule)s” on %(record)s: %(error)s",
-            rule=rule.sudo().name,
+            rule=rule.with_env(self.env).sudo().name,
             record=", ".join(f"{record._name} {record.id}" for record in records),
             error=error,
         )

@@ -139,6 +139,7 @@ class SendgridEvent(models.Model):
             event.answer_url = message in readable and f"/mail/message/{message.id}"
 
     @api.depends("name")
+    @api.depends_context("lang")
     def _compute_display_name(self):
         for event in self:
             event.display_name = event.name

@@ -194,7 +194,7 @@ class SendgridNotice(models.AbstractModel):
         """Return the footer with its placeholder, as HTML and as plain text, in the language of a recipient."""
         key = company_id, lang = outbox.about["company_id"], outbox.languages.get(address)
         if key not in outbox.footers:
-            lang = lang or self.env["res.company"].sudo().browse(company_id).partner_id.lang
+            lang = lang or self._choose_language((), self.env["res.company"].sudo().browse(company_id))
             words = self.with_context(lang=lang).env._("How this e-mail is measured")
             html = Markup(
                 '<p style="margin:16px 0;text-align:center;font-size:12px;color:#595959"><a href="%s" '

@@ -2,6 +2,7 @@ from markupsafe import Markup
 
 from odoo import api, fields, models
 
+from .company_language import in_company_language
 from .durations import describe_time
 from .lists import join_links
 
@@ -63,6 +64,7 @@ class SendgridReminder(models.Model):
                 ended |= email
         return ended
 
+    @in_company_language
     def _prepare_activity(self, subject):
         """Return the values of the activity of reminders of one message, None if nobody could see it.
 

@@ -15,6 +15,7 @@ from ..tools.events.event import TIME_TOLERANCE
 from ..tools.events.refusal import ABOUT_ADDRESS, refusal_cause
 from ..tools.times import to_datetime, to_seconds
 from . import bulk
+from .durations import describe_utc
 from .undoable import each_alone
 
 _logger = logging.getLogger(__name__)
@@ -350,7 +351,7 @@ class SendgridSuppression(models.Model):
     @api.model
     def _explain(self, account, name, entry):
         words = {
-            "date": fields.Datetime.to_string(to_datetime(entry.created)),
+            "date": describe_utc(self.env, to_datetime(entry.created)),
             "account": account.name,
             "group": entry.group_name or entry.group_id,
         }

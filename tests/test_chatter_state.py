@@ -293,6 +293,10 @@ class TestChatterState(SendgridMixin, HttpCase):
         summary = self._get_summary(self.lead)
         self.assertEqual((summary["status"], summary["needs_somebody"]), ("bounced", True))
         self.assertEqual(summary["text"], "Bounced: 1, Clicked: 1")
+        for lang, words in (("fr_FR", "Bounced\u00a0: 1, Clicked\u00a0: 1"), ("ar_001", "Bounced: 1 وClicked: 1")):
+            self.env["res.lang"]._activate_lang(lang)
+            self.salesperson.lang = lang
+            self.assertEqual(self._get_summary(self.lead)["text"], words)
         self.create_email(grace.recipient, model="crm.lead", res_id=self.lead.id, again_of_id=grace.id)
         summary = self._get_summary(self.lead)
         self.assertEqual((summary["count"], summary["status"], summary["needs_somebody"]), (3, "clicked", False))

@@ -1,5 +1,8 @@
-from odoo import Command
+from datetime import timedelta
+
+from odoo import Command, fields
 from odoo.tests import Form, new_test_user, tagged
+from odoo.tools import mute_logger
 
 from .test_people import PeopleCase
 
@@ -35,6 +38,13 @@ class TestCompanyLanguage(PeopleCase):
         self.assertIn("This is the production database now", self.last_line(self.account))
         account._leave_original()
         self.assertIn("It gets a webhook of its own", self.last_line(self.account))
+
+    def test_health(self):
+        """Test the words that a check keeps, if a user presses the button."""
+        self.account.write({"connected_uuid": "another", "connected_database": False, "connected_url": False})
+        self.as_french(self.account).action_check_health()
+        check = self.account.check_ids.filtered(lambda check: check.subject == "place")
+        self.assertEqual(check.detail, "“unknown”, unknown")
 
     def test_batch(self):
         batch = self.store(b"no JSON")
@@ -112,3 +122,76 @@ class TestCompanyLanguage(PeopleCase):
             self.env["mail.mail"].with_context(lang="fr_FR").process_email_queue()
         email = self.Email.search([("partner_id", "=", self.contact.id)])
         self.assertIn("has letters before the @ that are not ASCII", email.status_reason)
+
+    def test_address_that_is_none(self):
+        """Test why nothing was sent to a contact without an address, if a user sends who reads French."""
+        self.contact.email = False
+        with self.sending():
+            self.as_french(self.env["mail.mail"]).sudo().create(
+                {"recipient_ids": [Command.link(self.contact.id)], "subject": "Hello", "body_html": "<p>Hello</p>"}
+            ).send()
+        email = self.Email.search([("partner_id", "=", self.contact.id)])
+        self.assertEqual(email.status_reason, "The contact has no e-mail address.")
+        self.assertIn("Nobody told Odoo", self.as_french(self.Email)._explain_unconfirmed())
+
+    def test_time_that_stays(self):
+        """Test that the zone of whoever rotates a key is not that of whoever reads when it ends, maybe years later."""
+        account = self.as_french(self.account).with_context(tz="Pacific/Auckland")
+        end = "2030-03-02 09:00:00"
+        account.write(
+            {"previous_verification_key": self.account.verification_key, "previous_verification_key_end": end}
+        )
+        self.assertIn("is accepted until Mar 2, 2030, 9:00 AM (UTC).", self.last_line(self.account))
+        email = self.tell((2, "delivered"), (4000, "unsubscribe"))
+        date = email.event_ids.filtered(lambda event: event.event == "unsubscribe").timestamp
+        entry = self.Blacklist.search([("email", "=", "ada@example.org")])
+        told = f"{date:%b} {date.day}, {date.year}, {date:%I:%M %p}".replace(" 0", " ")
+        self.assertIn(f"SendGrid, {told} (UTC): the recipient", str(entry.message_ids.mapped("body")))
+
+
+@tagged("post_install", "-at_install")
+class TestLanguageOfNobody(PeopleCase):
+    """What scheduled actions and rules write for many readers is in the company's language: they have none."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for lang in ("fr_FR", "ar_001"):
+            cls.env["res.lang"]._activate_lang(lang)
+        cls.env.company.partner_id.lang = "fr_FR"
+
+    @mute_logger("odoo.addons.sendgrid_tracking.models.sendgrid_event_batch")
+    def test_rule_that_failed(self):
+        """Test what is noted of a rule that failed: rules run without a language."""
+        email = self.tell((2, "delivered"))
+        rule = self.env.ref("sendgrid_tracking.base_automation_bounce").with_context(lang=None)
+        rule.with_context(lang="fr_FR").name = "Un rebond"
+        self.env["sendgrid.event.batch"].with_context(lang=None)._note_failed_rule(rule, email, "not this one")
+        [line] = email.event_ids.batch_id.failed_rules.splitlines()
+        self.assertRegex(line, r"^Règle «\s?Un rebond\s?» sur sendgrid.email \d+\s?: not this one$")
+
+    def test_activity_of_nobody(self):
+        """Test the activities that nobody is responsible for: of a rule, and of a reminder whose user has left."""
+        email = self.tell((2, "delivered"))
+        email.author_id = self.contact.user_id = False
+        email.with_context(lang=None)._schedule_follow_up("mail.mail_activity_data_call", "Find another e-mail address")
+        activity = self.contact.activity_ids
+        self.assertFalse(activity.user_id)
+        self.assertEqual(activity.summary, "Trouver une autre adresse e-mail")
+        activity.unlink()
+        user = new_test_user(self.env, "sendgrid_test_gone", groups="base.group_user")
+        user.active = False
+        date = fields.Datetime.now() - timedelta(days=1)
+        self.env["sendgrid.reminder"].create({"email_id": email.id, "user_id": user.id, "date": date})
+        self.env["sendgrid.reminder"].with_context(lang=None)._remind()
+        activity = self.contact.activity_ids
+        self.assertFalse(activity.user_id)
+        self.assertEqual(activity.summary, "Un e-mail est encore sans réponse.")
+
+    def test_list_of_words(self):
+        """Test that the parts of a note stand beside each other as in the company's language."""
+        self.env.company.partner_id.lang = "ar_001"
+        self.env["sendgrid.address"].set_email_tracking(["ada@example.org"], "declined", "hand")
+        body = str(self.contact.message_ids.sorted("id")[-1].body)
+        self.assertNotIn(",", body)
+        self.assertIn(" ودوّنه ", body)

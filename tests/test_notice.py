@@ -343,6 +343,15 @@ class TestSending(NoticeCase):
             self.assertIn(words["fr_FR"], french.part(part))
             self.assertIn(words["de_DE"], german.part(part))
 
+    def test_footer_without_a_language(self):
+        """Test that mails leave with a footer if the company's archived contact has a language that is switched off."""
+        self.env["res.lang"]._activate_lang("de_DE")
+        self.company.sendgrid_has_notice = True
+        self.company.partner_id.write({"lang": "de_DE", "active": False})
+        self.env["res.lang"].search([("code", "=", "de_DE")]).active = False
+        [sent], _email = self.send_mail(email_to="guest@example.net")
+        self.assertIn("How this e-mail is measured", sent.part("html"))
+
     def test_number_of_queries(self):
         """Test that the footers of many mails cost three queries, whatever their number, or one if there are none."""
         notice_class, counts = type(self.notice), []

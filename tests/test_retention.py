@@ -339,7 +339,12 @@ class TestRetention(SendgridCase):
         for estimate, words in ((-1, "?"), (7, "7"), (3_240_000, "3,200,000"), (45_678, "46,000")):
             with self.subTest(estimate):
                 self.assertEqual(self.account._describe_estimate(estimate), words)
-        self.assertIn("b, the oldest of ", self.account.stored_explanation)
+        self.assertRegex(self.account.stored_explanation, r"this: [\d.]+ [kM]B, the oldest of ")
+        self.env["res.lang"]._activate_lang("fr_FR")
+        in_french = self.account.with_context(lang="fr_FR")
+        for size, words in ((700, "700 o"), (1536, "1,5 ko"), (5 * 1024**3, "5 Go"), (3000 * 1024**4, "3 000 To")):
+            with self.subTest(size):
+                self.assertEqual(" ".join(in_french._describe_size(size).split()), words)
         # PostgreSQL finds a temporary table before its own one, which holds the estimates.
         self.env.cr.execute(
             """CREATE TEMPORARY TABLE pg_class ON COMMIT DROP AS

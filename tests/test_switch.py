@@ -339,6 +339,9 @@ class TestUnmeasured(SwitchMixin, SendgridCase):
             self.read_line(self.contact, self.declined),
             "Opens and links are not measured: Ada (not asked), Grace (declined)",
         )
+        self.env["res.lang"]._activate_lang("ar_001")
+        both = (self.contact | self.declined).with_context(lang="ar_001")
+        self.assertIn("Ada (not asked) وGrace (declined)", both._describe_unmeasured(self.env.company))
 
     def test_nothing_to_say(self):
         """Test that nothing is said of a note, of a message that is not tracked anyway, or of a colleague."""

@@ -142,6 +142,17 @@ class TestWords(SendgridCase):
             self.assertEqual(failed.with_context(lang="fr_FR").error_explanation, "Pas une liste, mais un objet.")
             self.assertEqual(rejected.with_context(lang="fr_FR").rejected_explanation, "Événement 1 : email manque.")
 
+    def test_name_in_each_language(self):
+        """Test that what was read in one language is not told to the reader of another one."""
+        self.env["res.lang"]._activate_lang("fr_FR")
+        account = self.env["sendgrid.account"].create({"name": "Ours", "api_key": "SG.ours"})
+        account.connected_url = "https://elsewhere.example.com"
+        event = self.env["sendgrid.event"].new({"event": "delivered", "account_id": account.id})
+        for record, name in ((account, "place_warning"), (event, "display_name"), (account, "event_graph")):
+            with self.subTest(name):
+                self.assertTrue(record[name])
+                self.assertNotEqual(record.with_context(lang="fr_FR")[name], record[name])
+
     def test_times_as_on_pages(self):
         """Test that times within texts look as the web client writes them: in the user's zone, with his digits."""
         moment = datetime(self.env.cr.now().year, 11, 28, 9, 26)

@@ -35,7 +35,7 @@ class SendgridAccountConnectStep(models.TransientModel):
                 self.env._(
                     "Another API key than the account's is the password of %s. If that key is deleted at SendGrid, "
                     "their e-mails fail.",
-                    ", ".join(f"“{one.name}”" for one in others),
+                    [f"“{one.name}”" for one in others],
                 )
             )
         for one in relayed:
