@@ -320,6 +320,12 @@ class SendgridAccount(models.Model):
             lines += account._tell_servers_after_uninstall()
         if accounts:
             lines.append(self.env._("The API key stays at SendGrid, until you delete it there."))
+            lines.append(
+                self.env._(
+                    "What people said about being measured is deleted, with the proof of it. SendGrid then measures "
+                    "e-mails as its account is set, whoever declined. To prevent that, switch tracking off there first."
+                )
+            )
         return lines
 
     def _tell_servers_after_uninstall(self):
