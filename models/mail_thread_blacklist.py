@@ -105,7 +105,7 @@ class MailThreadBlacklist(models.AbstractModel):
         self.flush_model([field.name])
         emails = None if emails is None else all_spellings(emails)
         use_patterns = emails is not None and len(emails) <= MOST_PATTERNS
-        patterns = [normalize("NFKC", f"%{escape_psql(email)}%") for email in emails] if use_patterns else []
+        patterns = [f"%{escape_psql(normalize('NFKC', email))}%" for email in emails] if use_patterns else []
         rows = self.env.execute_query(
             SQL(
                 """SELECT id, %(text)s FROM %(table)s

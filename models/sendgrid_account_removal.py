@@ -332,7 +332,7 @@ class SendgridAccount(models.Model):
         lines = []
         for server in self.with_context(active_test=True).mail_server_ids:
             if server.smtp_authentication != "sendgrid_api":
-                line = self.env._("The mail server “%s” goes on sending; nothing is tracked any more.", server.name)
+                line = self.env._("The mail server “%s” goes on sending; Odoo tracks nothing any more.", server.name)
             elif self.sudo().api_key:
                 line = self.env._(
                     "The mail server “%(name)s” sends by SMTP (%(host)s, port %(port)s) instead of the Web API. If it "

@@ -26,8 +26,6 @@ SENTENCE = re.compile(r"[A-Z][\w'’]*[,:;]? [\w“%($]|[A-Z][a-z]{2,}[.!?:…]?
 NOT_READ = (
     "CHECK (",
     "LEFT JOIN",
-    # The name of a class.
-    "Shown",
     # The errors of a programmer.
     "Not a name of a form",
     "Not a way in which a word is said",
@@ -35,7 +33,7 @@ NOT_READ = (
     "Not a wording",
 )
 # What a call of these gets as text is for programs, or for the log of the server.
-NOT_FOR_PEOPLE = {"SQL", "execute", "debug", "info", "warning", "exception", "error"}
+NOT_FOR_PEOPLE = {"SQL", "execute", "debug", "info", "warning", "exception", "error", "namedtuple"}
 JS_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 JS_COMMENT = re.compile(r"/\*.*?\*/|^\s*//.*?$", re.DOTALL | re.MULTILINE)
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")

@@ -127,7 +127,8 @@ def compare(without: Mapping[str, Result], beside: Mapping[str, Result]) -> Iter
 def compare_queries(*runs: tuple[Mapping[str, Result], Mapping[str, Result]]) -> Iterator[tuple[str, str]]:
     """Yield (test, difference in words) for the counts of queries that differ.
 
-    Some counts of core's vary by themselves. So of several runs, no count with the addon may be one without it.
+    Some of core's counts vary by themselves. So a count that was seen with the addon and without it, in whatever run,
+    is no difference.
 
     :param runs: the results without the addon and with it, of each run; the words tell the counts of the first
     """

@@ -69,10 +69,9 @@ CHANGED = {
 NEW_ACTIONS = {"ir_cron_erase", "ir_cron_export", "ir_cron_forget_foreign", "ir_cron_reduce", "ir_cron_remind"}
 # It adds ready-made automation rules, switched off, with a server action each.
 NEW_RULES = 2
-# The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses, the
-# seven of an account's among them, one
-# that claims an account for a database, one that sets the word of addresses, and three that export the tracking of a
-# contact, a lead or an address.
+# The upgrade adds server actions: to the lists of contacts and of leads, those that give lists their addresses (seven
+# are of an account's lists), one that claims an account for a database, one that sets the word of addresses, and three
+# that export the tracking of a contact, a lead or an address.
 NEW_SERVER_ACTIONS = 22
 # {table of core's: how many rows that adds}; core's chatter notes the creation of an action and of its server action.
 ADDED = {
